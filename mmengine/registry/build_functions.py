@@ -1,0 +1,214 @@
+"""From ``dict(type=..., ...)`` to the object it describes."""
+
+import copy
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mmengine.config import Config, ConfigDict
+from mmengine.config.lazy import LazyAttr, LazyObject
+from mmengine.registry import _diagnosis
+from mmengine.registry.default_scope import DefaultScope, current_scope_name
+from mmengine.registry.registry import Registry
+from mmengine.utils import ManagerMixin
+from mmengine.utils.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Cfg: TypeAlias = dict[str, Any] | ConfigDict | Config
+
+_LAZY = (LazyObject, LazyAttr)
+
+
+def build_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None) -> Any:
+    """Build the object that a config describes.
+
+    Args:
+        cfg: ``type`` names the class or function (a registered name, an import path) or is it; ``_scope_``, if
+            given, is the default scope while building; all other keys are arguments. Not changed.
+        registry: Where names are looked up, beginning at its relative of the current default scope.
+        default_args: Arguments used where ``cfg`` has no such key; may hold ``type`` too.
+
+    Returns:
+        What calling the class or function returned. Subclasses of
+        :class:`~mmengine.utils.ManagerMixin` are made, or found again, by ``get_instance``.
+
+    Raises:
+        TypeError: If an argument is of a wrong kind, or the class does not take these arguments.
+        KeyError: If there is no ``type``, or no registry knows it.
+
+    An error raised by the class itself stays what it is, with a note that says which part of the config was built.
+    """
+    return _build(cfg, _arguments(cfg, default_args), registry, _constructor)
+
+
+def build_runner_from_cfg(cfg: Cfg, registry: Registry) -> Any:
+    """Build a runner by the ``from_cfg`` of the class that ``cfg['runner_type']`` names, by default 'Runner'.
+
+    Args:
+        cfg: The config of the whole run; the runner gets a shallow copy.
+        registry: Where the name is looked up.
+
+    Raises:
+        ArgumentError: If ``cfg`` is no config.
+        TypeError: If ``registry`` is no registry, or the type has no ``from_cfg``.
+        KeyError: If no registry knows the type.
+    """
+    if not isinstance(cfg, (dict, Config)):
+        raise ArgumentError(f'cfg must be a dict, ConfigDict or Config, got {type(cfg).__name__}.')
+    if not isinstance(registry, Registry):
+        raise TypeError(f'registry must be a Registry, got {type(registry).__name__}.')
+    cfg = copy.copy(cfg)
+    with DefaultScope.overwrite_default_scope(cfg.pop('_scope_', None)):
+        runner_class = _resolve(cfg.get('runner_type', 'Runner'), registry, cfg, 'runner_type')
+        if not hasattr(runner_class, 'from_cfg'):
+            raise TypeError(
+                f'{_diagnosis.name_of(runner_class)} is no runner: it has no from_cfg(cfg).'
+            )
+        return runner_class.from_cfg(cfg)
+
+
+def build_model_from_cfg(
+    cfg: Cfg | list[Cfg], registry: Registry, default_args: Cfg | None = None
+) -> 'nn.Module':
+    """Build a module, or for a list of configs a ``Sequential`` of them.
+
+    Args:
+        cfg: The config, or a list of configs.
+        registry: Where names are looked up.
+        default_args: See :func:`build_from_cfg`; used for each config of a list.
+    """
+    if not isinstance(cfg, list):
+        return build_from_cfg(cfg, registry, default_args)  # type: ignore[no-any-return] # the config decides
+    # By its name, because the model package is above this one and registers here.
+    sequential = importlib.import_module('mmengine.model.base_module').Sequential
+    modules = [build_from_cfg(part, registry, default_args) for part in cfg]
+    return sequential(*modules)  # type: ignore[no-any-return] # known by name only
+
+
+def build_optimizer_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None) -> Any:
+    """Build an optimizer; 'Adafactor' is the one of the transformers package, when that is installed.
+
+    PyTorch's own is called ``TorchAdafactor``. Arguments are those of :func:`build_from_cfg`.
+    """
+    if isinstance(cfg, (dict, Config)) and cfg.get('type') == 'Adafactor':
+        _register_transformers_adafactor(registry)
+    return build_from_cfg(cfg, registry, default_args)
+
+
+def build_scheduler_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None) -> Any:
+    """Build a parameter scheduler, with ``convert_to_iter_based=True`` from epochs to iterations.
+
+    Args:
+        cfg: As in :func:`build_from_cfg`. ``convert_to_iter_based`` needs ``by_epoch`` (the default) and an
+            ``epoch_length``, here or in ``default_args``, and builds by the class's ``build_iter_from_epoch``.
+        registry: Where names are looked up.
+        default_args: See :func:`build_from_cfg`.
+
+    Raises:
+        ArgumentError: If ``cfg`` is no config, or what is to be converted does not count epochs.
+        TypeError: If the type cannot be converted.
+    """
+    if not isinstance(cfg, (dict, Config)):
+        raise ArgumentError(f'cfg must be a dict, ConfigDict or Config, got {type(cfg).__name__}.')
+    args = _arguments(cfg, default_args)
+    if not args.pop('convert_to_iter_based', False):
+        args.pop('epoch_length', None)
+        return _build(cfg, args, registry, _constructor)
+    by_epoch, epoch_length = args.get('by_epoch', True), args.get('epoch_length')
+    if not by_epoch or epoch_length is None:
+        raise ArgumentError(
+            'convert_to_iter_based=True turns epochs into iterations, so it needs by_epoch=True and epoch_length '
+            f'(batches in an epoch), got by_epoch={by_epoch!r} and epoch_length={epoch_length!r} for type '
+            f'{args.get("type")!r}{_diagnosis.written_at(cfg, "convert_to_iter_based")}.'
+        )
+    return _build(cfg, args, registry, _converter_to_iterations)
+
+
+def _arguments(cfg: Any, default_args: Any) -> dict[str, Any]:
+    """A plain, shallow copy of ``cfg`` with the defaults filled in and lazy values imported."""
+    source = cfg._cfg_dict if isinstance(cfg, Config) else cfg
+    if not isinstance(source, dict):
+        raise TypeError(f'cfg must be a dict, ConfigDict or Config, got {type(cfg).__name__}.')
+    # Not dict(source): that would read a ConfigDict item by item.
+    args = dict.copy(source)
+    if default_args is not None:
+        defaults = default_args._cfg_dict if isinstance(default_args, Config) else default_args
+        if not isinstance(defaults, dict):
+            raise TypeError(
+                f'default_args must be a dict, ConfigDict, Config or None, got {type(default_args).__name__}.'
+            )
+        for key, value in dict.items(defaults):
+            args.setdefault(key, value)
+    for key, value in args.items():
+        if value.__class__ in _LAZY:
+            args[key] = value.build()
+    return args
+
+
+def _build(
+    cfg: Any, args: dict[str, Any], registry: Registry, maker: Callable[[Any], Callable[..., Any]]
+) -> Any:
+    """Build with ``args`` what their ``type`` says; ``cfg``, as the user wrote it, is for messages only."""
+    if not isinstance(registry, Registry):
+        raise TypeError(f'registry must be a Registry, got {type(registry).__name__}.')
+    if 'type' not in args:
+        raise _diagnosis.no_type(cfg, registry)
+    kind = args.pop('type')
+    scope = args.pop('_scope_', None)
+    if scope is not None:
+        with DefaultScope.overwrite_default_scope(scope):
+            return _build(cfg, {'type': kind, **args}, registry, maker)
+    component = _resolve(kind, registry, cfg)
+    make = maker(component)
+    try:
+        return make(**args)
+    except Exception as error:
+        explained = _diagnosis.explain(error, component, args, cfg, registry)
+        if explained is error:
+            raise
+        raise explained from error
+
+
+def _resolve(kind: Any, registry: Registry, cfg: Any, key: str = 'type') -> Any:
+    """The class or function for the value of ``type``."""
+    if isinstance(kind, str):
+        home = registry._home(current_scope_name())
+        component = home.get(kind)
+        if component is None and home is not registry:
+            component = registry.get(kind)
+        if component is None:
+            raise _diagnosis.unknown_type(kind, home, cfg, key)
+        return component
+    if not callable(kind):
+        raise TypeError(
+            f'{key} must be a name, a class or a function, got {kind!r} of type {type(kind).__name__}'
+            f'{_diagnosis.written_at(cfg, key)}.'
+        )
+    return kind.build() if isinstance(kind, _LAZY) else kind
+
+
+def _constructor(component: Any) -> Callable[..., Any]:
+    if isinstance(component, type) and issubclass(component, ManagerMixin):
+        return component.get_instance
+    return component  # type: ignore[no-any-return] # callable, as the registry checked
+
+
+def _converter_to_iterations(scheduler: Any) -> Callable[..., Any]:
+    if not hasattr(scheduler, 'build_iter_from_epoch'):
+        raise TypeError(
+            f'{_diagnosis.name_of(scheduler)} has no build_iter_from_epoch, so convert_to_iter_based=True '
+            'cannot be used with it.'
+        )
+    return scheduler.build_iter_from_epoch  # type: ignore[no-any-return] # found just above
+
+
+def _register_transformers_adafactor(registry: Registry) -> None:
+    if 'Adafactor' in registry:
+        return
+    try:
+        from transformers.optimization import Adafactor
+    except ImportError:
+        return  # the look-up that follows says what is missing
+    registry.register_module('Adafactor', module=Adafactor)

@@ -1,0 +1,74 @@
+"""The scope in which a type's bare name is looked up first."""
+
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from mmengine.utils.errors import ArgumentError
+from mmengine.utils.manager import ManagerMixin
+
+
+class DefaultScope(ManagerMixin):
+    """A named scope; the instance created last is the current one.
+
+    A config that says ``default_scope = 'mmdet'`` finds ``ResNet`` in mmdet's registries before those of
+    mmengine. Scopes nest: :meth:`overwrite_default_scope` makes another one current for a ``with`` block.
+
+    Args:
+        name: Name of the instance.
+        scope_name: Name of the scope, in general that of a package.
+    """
+
+    def __init__(self, name: str, scope_name: str) -> None:
+        if not isinstance(scope_name, str):
+            raise ArgumentError(
+                f'A scope is named by a string such as "mmdet", got {scope_name!r} '
+                f'of type {type(scope_name).__name__}.'
+            )
+        super().__init__(name)
+        self._scope_name = scope_name
+
+    @property
+    def scope_name(self) -> str:
+        """Name of the scope."""
+        return self._scope_name
+
+    @classmethod
+    def get_current_instance(cls) -> 'DefaultScope | None':  # type: ignore[override] # None: no scope yet
+        """The scope created last, or None before the first."""
+        scopes = cls._instance_dict
+        if not scopes:
+            return None
+        try:
+            return scopes[next(reversed(scopes))]
+        except (KeyError, RuntimeError):
+            # Another thread left its scope between the two look-ups.
+            return list(scopes.values())[-1] if scopes else None
+
+    @classmethod
+    @contextmanager
+    def overwrite_default_scope(cls, scope_name: str | None) -> Generator[None, None, None]:
+        """Make ``scope_name`` the current scope inside a ``with`` block.
+
+        Args:
+            scope_name: Name of the scope; None leaves the current one as it is.
+        """
+        if scope_name is None:
+            yield
+            return
+        # Two blocks entered at one tick of the clock, or by two threads, still need two names.
+        name = f'overwrite-{time.time()}-{threading.get_ident()}-{len(cls._instance_dict)}'
+        cls.get_instance(name, scope_name=scope_name)
+        try:
+            yield
+        finally:
+            cls._instance_dict.pop(name, None)
+
+
+def current_scope_name() -> str | None:
+    """Name of the current scope; None before the first. Cheap enough to ask at every build."""
+    if not DefaultScope._instance_dict:
+        return None
+    scope = DefaultScope.get_current_instance()
+    return None if scope is None else scope._scope_name

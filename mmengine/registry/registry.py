@@ -1,0 +1,424 @@
+"""Registry: names of classes and functions, so that a config can say what to build."""
+
+import importlib
+import inspect
+import sys
+import weakref
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, overload
+
+from mmengine.registry.default_scope import DefaultScope, current_scope_name
+from mmengine.utils import get_object_from_string
+from mmengine.utils.errors import ArgumentError
+
+Component = TypeVar('Component', bound=Callable[..., Any])
+
+ALL_REGISTRIES: 'weakref.WeakSet[Registry]' = weakref.WeakSet()
+"""Every living registry; error messages look here for a name that was sought in the wrong one."""
+
+
+class Registry:
+    """Maps names to classes and functions, and builds objects from configs that give such a name.
+
+    Registries of one kind form a tree: mmengine's ``MODELS`` is the root, a project's own is a child of it
+    under the project's name, its *scope*. A name is looked up in the registry itself and then in its parents;
+    ``'mmdet.ResNet'`` looks in the registry of scope ``mmdet``, wherever that is in the tree, importing
+    ``mmdet.registry`` if need be; ``'torch.nn.Linear'`` is imported when no registry has it.
+
+    Args:
+        name: What is registered here, such as 'model'; for messages.
+        build_func: Called as ``build_func(cfg, *args, **kwargs, registry=self)`` by :meth:`build`. The default is
+            the parent's, or :func:`~mmengine.registry.build_from_cfg`.
+        parent: The registry asked when a name is unknown here.
+        scope: Name of the scope; by default the top package of the code that makes the registry.
+        locations: Modules that register something here. They are imported when a name is missed first.
+
+    Raises:
+        ArgumentError: If the parent is no registry or already has a child of this scope, or the scope is no string.
+
+    Example:
+        >>> from mmengine.registry import Registry
+        >>> SHAPES = Registry('shape', scope='doc')
+        >>> @SHAPES.register_module()
+        ... class Square:
+        ...     def __init__(self, side):
+        ...         self.area = side**2
+        >>> SHAPES.build(dict(type='Square', side=3)).area
+        9
+    """
+
+    parent: 'Registry | None'
+
+    def __init__(
+        self,
+        name: str,
+        build_func: Callable[..., Any] | None = None,
+        parent: 'Registry | None' = None,
+        scope: str | None = None,
+        locations: Sequence[str] = [],  # the API's default; never changed
+    ) -> None:
+        if parent is not None and not isinstance(parent, Registry):
+            raise ArgumentError(
+                f'The parent of registry {name!r} must be a Registry, got {type(parent).__name__}.'
+            )
+        if scope is not None and not isinstance(scope, str):
+            raise ArgumentError(
+                f'The scope of registry {name!r} must be a string, got {type(scope).__name__}.'
+            )
+        self._name = name
+        self._scope = self.infer_scope() if scope is None else scope
+        self._module_dict: dict[str, Callable[..., Any]] = {}
+        self._children: dict[str, Registry] = {}
+        self._locations = (locations,) if isinstance(locations, str) else tuple(locations)
+        self._locations_pending = bool(self._locations)
+        # scope -> number of registries when it was found to be in no registry of this tree
+        self._absent_scopes: dict[str, int] = {}
+        self.parent = parent
+        self.build_func = build_func or _default_build_func(parent)
+        if parent is not None:
+            parent._adopt(self)
+        ALL_REGISTRIES.add(self)
+
+    # What it is
+
+    @property
+    def name(self) -> str:
+        """What is registered here."""
+        return self._name
+
+    @property
+    def scope(self) -> str:
+        """The scope under which other registries of the tree find this one."""
+        return self._scope
+
+    @property
+    def module_dict(self) -> dict[str, Callable[..., Any]]:
+        """What is registered here, without parents and children, by name."""
+        return self._module_dict
+
+    @property
+    def children(self) -> 'dict[str, Registry]':
+        """The registries directly below, by scope."""
+        return self._children
+
+    @property
+    def root(self) -> 'Registry':
+        """The top of the tree."""
+        node = self
+        while node.parent is not None:
+            node = node.parent
+        return node
+
+    def __len__(self) -> int:
+        return len(self._module_dict)
+
+    def __contains__(self, key: str) -> bool:
+        return self.get(key) is not None
+
+    def __repr__(self) -> str:
+        from mmengine.registry.utils import registry_table
+
+        return registry_table(self)
+
+    @staticmethod
+    def infer_scope() -> str:
+        """The top package of the code that called, or that makes a registry just now."""
+        frame = inspect.currentframe()
+        while frame is not None and frame.f_globals.get('__name__') == __name__:
+            frame = frame.f_back
+        module: str = '__main__' if frame is None else frame.f_globals.get('__name__', '__main__')
+        return module.partition('.')[0]
+
+    @staticmethod
+    def split_scope_key(key: str) -> tuple[str | None, str]:
+        """Scope and name of ``'mmdet.ResNet'``; the scope is None where the key has no dot."""
+        head, dot, tail = key.partition('.')
+        return (head, tail) if dot else (None, key)
+
+    # Registering
+
+    @overload
+    def register_module(
+        self, name: str | Sequence[str] | None = None, force: bool = False, module: None = None
+    ) -> Callable[[Component], Component]: ...
+    @overload
+    def register_module(
+        self, name: str | Sequence[str] | None = None, force: bool = False, *, module: Component
+    ) -> Component: ...
+    @overload
+    def register_module(self, name: Component) -> Component: ...
+
+    def register_module(self, name: Any = None, force: bool = False, module: Any = None) -> Any:
+        """Give a class or function a name that configs can use.
+
+        A decorator, ``@MODELS.register_module()``, or a call, ``MODELS.register_module(module=ResNet)``.
+
+        Args:
+            name: The name, or several; by default the object's own ``__name__``.
+            force: Replace what has the name now.
+            module: The class or function to register; without it a decorator is returned.
+
+        Raises:
+            TypeError: If an argument is of a wrong kind.
+            KeyError: If the name is taken and ``force`` is not set.
+        """
+        if (module is None and inspect.isroutine(name)) or inspect.isclass(name):
+            # Written as `@MODELS.register_module`, without parentheses.
+            name, module = None, name
+        if not isinstance(force, bool):
+            raise TypeError(f'force must be True or False, got {force!r}.')
+        if isinstance(name, str):
+            names: list[str] | None = [name]
+        elif name is None:
+            names = None
+        elif isinstance(name, Sequence) and all(isinstance(item, str) for item in name):
+            names = list(name)
+        else:
+            raise TypeError(
+                f'name must be None, a string or a sequence of strings, got {name!r} '
+                f'of type {type(name).__name__}.'
+            )
+        if module is not None:
+            self._register(module, names, force)
+            return module
+
+        def register(component: Component) -> Component:
+            self._register(component, names, force)
+            return component
+
+        return register
+
+    def _register(self, component: Any, names: list[str] | None, force: bool) -> None:
+        if not callable(component):
+            raise TypeError(
+                f'Only classes and functions can be registered in {self._name!r}, '
+                f'got {component!r} of type {type(component).__name__}.'
+            )
+        if names is None:
+            own_name = getattr(component, '__name__', None)
+            if own_name is None:
+                raise TypeError(
+                    f'{component!r} has no __name__ to be registered under. '
+                    'Pass name=... to register_module.'
+                )
+            names = [own_name]
+        for name in names:
+            if not force and name in self._module_dict:
+                from mmengine.registry._diagnosis import name_taken
+
+                raise name_taken(self, name, component)
+            self._module_dict[name] = component
+
+    def _adopt(self, child: 'Registry') -> None:
+        if child.scope in self._children:
+            raise ArgumentError(
+                f'The {self._name!r} registry of scope {self._scope!r} already has a child of scope '
+                f'{child.scope!r}. Pass another scope=... to the new registry.'
+            )
+        self._children[child.scope] = child
+
+    def import_from_location(self) -> None:
+        """Import the modules given as ``locations``, unless that was done before.
+
+        Raises:
+            ImportError: If one of them cannot be imported.
+        """
+        if not self._locations_pending:
+            return
+        # First, because the modules may look something up here while they are being imported.
+        self._locations_pending = False
+        try:
+            for location in self._locations:
+                importlib.import_module(location)
+        except BaseException as error:
+            self._locations_pending = True
+            if isinstance(error, ModuleNotFoundError) and error.name == location:
+                raise ModuleNotFoundError(
+                    f'The {self._name!r} registry of scope {self._scope!r} names {location!r} among its '
+                    f'locations={list(self._locations)}, but there is no such module.',
+                    name=error.name,
+                ) from error
+            raise
+
+    # Looking up
+
+    def get(self, key: str) -> Any:
+        """The class or function that ``key`` names, or None.
+
+        Args:
+            key: A registered name (here or in a parent), one with its scope (``'mmdet.ResNet'``), or the
+                import path of a class or function (``'torch.nn.Linear'``).
+
+        Raises:
+            TypeError: If ``key`` is no string.
+            ImportError: If a module that must be imported for the look-up exists but fails to import.
+        """
+        try:
+            found = self._module_dict.get(key)
+        except TypeError:  # not hashable
+            found = None
+        if found is not None:
+            return found
+        if not isinstance(key, str):
+            raise TypeError(f'Registry.get needs a name, got {key!r} of type {type(key).__name__}.')
+        found = self._get_registered(key)
+        if found is None and '.' in key:
+            found = _import_callable(key)
+        return found
+
+    def _get_registered(self, key: str) -> Any:
+        """Look in the registries of the tree only."""
+        node: Registry | None = self
+        while node is not None:
+            found = node._module_dict.get(key)
+            if found is None and node._locations_pending:
+                node.import_from_location()
+                found = node._module_dict.get(key)
+            if found is not None:
+                return found
+            node = node.parent
+        scope, name = self.split_scope_key(key)
+        if scope is None:
+            return None
+        owner = self._registry_of(scope)
+        if owner is None and _is_loaded(key):
+            return None
+        if owner is None and import_scope(scope):
+            owner = self._registry_of(scope)
+        if owner is None or (owner is self and '.' not in name):
+            return None if owner is None else owner._get_registered(name)
+        return owner._get_registered_below(name)
+
+    def _get_registered_below(self, name: str) -> Any:
+        """``name`` here or in a parent, or in the child that its first part names."""
+        scope, rest = self.split_scope_key(name)
+        child = self._children.get(scope) if scope is not None else None
+        if child is not None:
+            return child._get_registered_below(rest)
+        return self._get_registered(name) if scope is None else self._module_dict.get(name)
+
+    def _registry_of(self, scope: str) -> 'Registry | None':
+        """The registry of a scope that is nearest in the tree, importing nothing."""
+        node = self
+        while True:
+            if node._scope == scope:
+                return node
+            child = node._children.get(scope)
+            if child is not None:
+                return child
+            if node.parent is None:
+                break
+            node = node.parent
+        # Seldom: the scope is two or more levels below the root, in another branch.
+        level = list(node._children.values())
+        while level:
+            for descendant in level:
+                if descendant._scope == scope:
+                    return descendant
+            level = [child for parent in level for child in parent._children.values()]
+        return None
+
+    @contextmanager
+    def switch_scope_and_registry(self, scope: str | None) -> 'Generator[Registry, None, None]':
+        """Make ``scope`` the default inside a ``with`` block, which gets that scope's registry of this tree.
+
+        Args:
+            scope: The scope; None keeps the current default scope.
+
+        Yields:
+            The registry of the scope, or this one when there is no such scope in the tree.
+        """
+        with DefaultScope.overwrite_default_scope(scope):
+            yield self._home(current_scope_name())
+
+    def _home(self, scope: str | None) -> 'Registry':
+        """The registry of this tree where look-ups begin while ``scope`` is the default."""
+        if scope is None or scope == self._scope:
+            return self
+        found = self._children.get(scope)
+        if found is None:
+            found = self._registry_of(scope)
+        if found is not None:
+            return found
+        if self._absent_scopes.get(scope) == len(ALL_REGISTRIES):
+            return self
+        return self._home_of_new_scope(scope)
+
+    def _home_of_new_scope(self, scope: str) -> 'Registry':
+        reason = ''
+        try:
+            import_scope(scope)
+        except ImportError as error:
+            reason = f' (importing {scope}.registry failed: {error})'
+        found = self._registry_of(scope)
+        if found is not None:
+            return found
+        if scope not in self._absent_scopes:
+            from mmengine.logging import print_log
+
+            print_log(
+                f'The default scope is {scope!r}, but there is no {self._name!r} registry of that scope'
+                f'{reason}; the one of {self._scope!r} is used.',
+                logger='current',
+                level=30,  # logging.WARNING
+            )
+        self._absent_scopes[scope] = len(ALL_REGISTRIES)
+        return self
+
+    # Building
+
+    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        """Build the object that ``cfg`` describes, with this registry's ``build_func``.
+
+        Args:
+            cfg: ``dict(type=..., ...)``: the class, by name or itself, and its arguments. Never changed.
+            args: Further positional arguments of the build function.
+            kwargs: Further named arguments of the build function, such as ``default_args``.
+        """
+        return self.build_func(cfg, *args, **kwargs, registry=self)
+
+
+def _default_build_func(parent: Registry | None) -> Callable[..., Any]:
+    if parent is not None:
+        return parent.build_func
+    from mmengine.registry.build_functions import build_from_cfg
+
+    return build_from_cfg
+
+
+def import_scope(scope: str) -> bool:
+    """Import ``<scope>.registry``, where a project keeps its registries.
+
+    Returns:
+        False if there is no such module.
+
+    Raises:
+        ImportError: If there is one but it fails to import.
+    """
+    module = f'{scope}.registry'
+    if not scope.isidentifier():
+        return False
+    if module not in sys.modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name in (scope, module):
+                return False
+            raise
+    return True
+
+
+def _is_loaded(path: str) -> bool:
+    """Whether ``a.b.C`` is an object of a module of a package that is imported already."""
+    module_name, _, attribute = path.rpartition('.')
+    return '.' in module_name and callable(getattr(sys.modules.get(module_name), attribute, None))
+
+
+def _import_callable(path: str) -> Any:
+    """What ``package.module.Class`` means in Python; None if nothing that can be called."""
+    module_name, _, attribute = path.rpartition('.')
+    found = getattr(sys.modules.get(module_name), attribute, None)
+    if found is None and all(part.isidentifier() for part in path.split('.')):
+        found = get_object_from_string(path)
+    return found if callable(found) else None
