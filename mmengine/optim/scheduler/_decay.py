@@ -1,0 +1,419 @@
+"""Schedules that scale the value a group holds: each is one factor as a function of the step."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.utils.errors import ArgumentError
+
+from ._base import INF, _ParamScheduler
+from ._checks import require_count, require_range
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from mmengine.optim.optimizer import BaseOptimWrapper
+
+
+class _ScalingSchedule(_ParamScheduler):
+    """A schedule given by its factor: ``value = floor + (base - floor) * factor(step)``.
+
+    Each step multiplies what lies above the floor by ``factor(step) / factor(step - 1)``, so that
+    schedules acting at the same time multiply, and a value changed by hand in mid-run is kept. The
+    factor does not depend on the group; it is worked out once a step.
+    """
+
+    def _factor(self, step: int) -> float:
+        """The multiple of the base value at ``step`` (0 is the first one inside the window)."""
+        raise NotImplementedError(f'{type(self).__name__} must define _factor() or _ratio().')
+
+    def _ratio(self, step: int) -> float | None:
+        """The change from the step before to ``step``; None when it rises from a factor of 0."""
+        before = self._factor(step - 1) if step > 0 else 1.0
+        now = self._factor(step)
+        if now == before:
+            return 1.0
+        return None if before == 0 else now / before
+
+    def _floors(self) -> float | list[float]:
+        """The value at a factor of 0: one for all groups, or one for each."""
+        return 0.0
+
+    def _get_value(self) -> list[float] | None:
+        ratio = self._ratio(self.last_step)
+        if ratio == 1.0:
+            return None
+        values = self._read()
+        floor = self._floors()
+        if ratio is None:
+            # Nothing is left above the floor to scale, so the base value is where it rises from.
+            rise = self._factor(self.last_step)
+            return [
+                value + (base - low) * rise
+                for value, base, low in zip(
+                    values, self.base_values, one_per_group(floor, values), strict=True
+                )
+            ]
+        if isinstance(floor, list):
+            return [low + (value - low) * ratio for value, low in zip(values, floor, strict=True)]
+        first = values[0]
+        if values.count(first) == len(values):
+            # Most runs have one rate for hundreds of groups.
+            return [floor + (first - floor) * ratio] * len(values)
+        if floor == 0:
+            return [value * ratio for value in values]
+        return [floor + (value - floor) * ratio for value in values]
+
+
+@PARAM_SCHEDULERS.register_module()
+class ConstantParamScheduler(_ScalingSchedule):
+    """Hold the parameter at ``factor`` times its value until the window's last step.
+
+    Args:
+        optimizer: See :class:`_ParamScheduler`, as for the other arguments not listed here.
+        param_name: Key of the scheduled value.
+        factor: Multiple of the value, in [0, 1].
+        begin: First step of the window.
+        end: Step that ends the window; the value comes back at ``end - 1``.
+        last_step: Index of the last step taken.
+        by_epoch: Whether steps are epochs.
+        verbose: Log each value.
+
+    Raises:
+        ArgumentError: If ``factor`` is outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        optimizer: 'Optimizer | BaseOptimWrapper',
+        param_name: str,
+        factor: float = 1.0 / 3,
+        begin: int = 0,
+        end: int = INF,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+    ) -> None:
+        require_range(self, 'factor', factor, 0, 1)
+        self.factor = factor
+        self.total_iters = end - begin - 1
+        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
+
+    def _factor(self, step: int) -> float:
+        return self.factor if step < max(self.total_iters, 1) else 1.0
+
+
+@PARAM_SCHEDULERS.register_module()
+class LinearParamScheduler(_ScalingSchedule):
+    """Move the factor along a line, from ``start_factor`` to ``end_factor`` at ``end - 1``.
+
+    The usual warm-up: ``LinearLR(start_factor=0.001, by_epoch=False, begin=0, end=500)``.
+
+    Args:
+        optimizer: See :class:`_ParamScheduler`, as for the other arguments not listed here.
+        param_name: Key of the scheduled value.
+        start_factor: Factor at ``begin``, in (0, 1].
+        end_factor: Factor at ``end - 1``, in [0, 1].
+        begin: First step of the window.
+        end: Step that ends the window.
+        last_step: Index of the last step taken.
+        by_epoch: Whether steps are epochs.
+        verbose: Log each value.
+
+    Raises:
+        ArgumentError: If a factor is outside its range.
+    """
+
+    def __init__(
+        self,
+        optimizer: 'Optimizer | BaseOptimWrapper',
+        param_name: str,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        begin: int = 0,
+        end: int = INF,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+    ) -> None:
+        require_range(self, 'start_factor', start_factor, 0, 1, above_low=True)
+        require_range(self, 'end_factor', end_factor, 0, 1)
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = end - begin - 1
+        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
+
+    def _factor(self, step: int) -> float:
+        if step == 0:
+            return self.start_factor
+        if step >= self.total_iters:
+            return self.end_factor
+        return self.start_factor + (self.end_factor - self.start_factor) * step / self.total_iters
+
+
+@PARAM_SCHEDULERS.register_module()
+class ExponentialParamScheduler(_ScalingSchedule):
+    """Multiply the parameter by ``gamma`` at every step after the first.
+
+    Args:
+        optimizer: See :class:`_ParamScheduler`, as for the other arguments not listed here.
+        param_name: Key of the scheduled value.
+        gamma: Factor of one step, at least 0.
+        begin: First step of the window.
+        end: Step that ends the window.
+        last_step: Index of the last step taken.
+        by_epoch: Whether steps are epochs.
+        verbose: Log each value.
+
+    Raises:
+        ArgumentError: If ``gamma`` is negative.
+    """
+
+    def __init__(
+        self,
+        optimizer: 'Optimizer | BaseOptimWrapper',
+        param_name: str,
+        gamma: float,
+        begin: int = 0,
+        end: int = INF,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+    ) -> None:
+        require_range(self, 'gamma', gamma, 0)
+        self.gamma = gamma
+        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
+
+    def _ratio(self, step: int) -> float:
+        return self.gamma if step > 0 else 1.0
+
+
+@PARAM_SCHEDULERS.register_module()
+class StepParamScheduler(_ScalingSchedule):
+    """Multiply the parameter by ``gamma`` every ``step_size`` steps.
+
+    Args:
+        optimizer: See :class:`_ParamScheduler`, as for the other arguments not listed here.
+        param_name: Key of the scheduled value.
+        step_size: Steps from one change to the next, above 0.
+        gamma: Factor of one change, at least 0.
+        begin: First step of the window.
+        end: Step that ends the window.
+        last_step: Index of the last step taken.
+        by_epoch: Whether steps are epochs.
+        verbose: Log each value.
+
+    Raises:
+        ArgumentError: If ``step_size`` is no whole number above 0, or ``gamma`` negative.
+    """
+
+    _epoch_counts = ('begin', 'end', 'step_size')
+
+    def __init__(
+        self,
+        optimizer: 'Optimizer | BaseOptimWrapper',
+        param_name: str,
+        step_size: int,
+        gamma: float = 0.1,
+        begin: int = 0,
+        end: int = INF,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+    ) -> None:
+        require_range(self, 'gamma', gamma, 0)
+        self.step_size = require_count(self, 'step_size', step_size)
+        self.gamma = gamma
+        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
+
+    def _ratio(self, step: int) -> float:
+        return 1.0 if step == 0 or step % self.step_size else self.gamma
+
+
+@PARAM_SCHEDULERS.register_module()
+class MultiStepParamScheduler(_ScalingSchedule):
+    """Multiply the parameter by ``gamma`` at each milestone, counted from ``begin``.
+
+    Args:
+        optimizer: See :class:`_ParamScheduler`, as for the other arguments not listed here.
+        param_name: Key of the scheduled value.
+        milestones: Steps in rising order; one that appears twice multiplies twice.
+        gamma: Factor of one milestone, at least 0.
+        last_step: Index of the last step taken.
+        begin: First step of the window.
+        end: Step that ends the window.
+        by_epoch: Whether steps are epochs.
+        verbose: Log each value.
+
+    Raises:
+        TypeError: If ``milestones`` is no sequence.
+        ArgumentError: If the milestones fall, are negative or no whole numbers, or ``gamma`` is
+            negative.
+    """
+
+    _epoch_counts = ('begin', 'end', 'milestones')
+
+    def __init__(
+        self,
+        optimizer: 'Optimizer | BaseOptimWrapper',
+        param_name: str,
+        milestones: Sequence[int],
+        gamma: float = 0.1,
+        last_step: int = -1,
+        begin: int = 0,
+        end: int = INF,
+        by_epoch: bool = True,
+        verbose: bool = False,
+    ) -> None:
+        require_range(self, 'gamma', gamma, 0)
+        self.milestones = dict(Counter(self._checked(milestones)))
+        self.gamma = gamma
+        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
+
+    def _checked(self, milestones: Any) -> list[int]:
+        if isinstance(milestones, str) or not isinstance(milestones, Sequence):
+            raise TypeError(
+                f'{type(self).__name__} expects a list of steps for milestones, got {milestones!r}.'
+            )
+        for milestone in milestones:
+            require_range(self, 'every milestone', milestone, 0)
+        steps = [int(milestone) for milestone in milestones]
+        if steps != list(milestones):
+            raise ArgumentError(
+                f'{type(self).__name__} needs whole numbers for milestones, got '
+                f'{list(milestones)}. Fractions of an epoch need convert_to_iter_based=True.'
+            )
+        if steps != sorted(steps):
+            raise ArgumentError(
+                f'{type(self).__name__} needs milestones in rising order, got {steps}.'
+            )
+        return steps
+
+    def _ratio(self, step: int) -> float:
+        times = self.milestones.get(step)
+        return 1.0 if times is None else self.gamma**times
+
+
+@PARAM_SCHEDULERS.register_module()
+class PolyParamScheduler(_ScalingSchedule):
+    """Let the parameter fall along ``(1 - step / total) ** power``, to ``eta_min`` at ``end - 1``.
+
+    Args:
+        optimizer: See :class:`_ParamScheduler`, as for the other arguments not listed here.
+        param_name: Key of the scheduled value.
+        eta_min: Value at the window's last step.
+        power: Exponent of the fall, at least 0; 1 is a straight line.
+        begin: First step of the window.
+        end: Step that ends the window.
+        last_step: Index of the last step taken.
+        by_epoch: Whether steps are epochs.
+        verbose: Log each value.
+
+    Raises:
+        ArgumentError: If ``power`` is negative.
+    """
+
+    def __init__(
+        self,
+        optimizer: 'Optimizer | BaseOptimWrapper',
+        param_name: str,
+        eta_min: float = 0,
+        power: float = 1.0,
+        begin: int = 0,
+        end: int = INF,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+    ) -> None:
+        require_range(self, 'power', power, 0)
+        self.eta_min = eta_min
+        self.power = power
+        self.total_iters = end - begin - 1
+        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
+
+    def _floors(self) -> float:
+        return self.eta_min
+
+    def _factor(self, step: int) -> float:
+        if step == 0:
+            return 1.0
+        left = max(self.total_iters - step, 0) / self.total_iters
+        return float(left**self.power)
+
+
+@PARAM_SCHEDULERS.register_module()
+class CosineAnnealingParamScheduler(_ScalingSchedule):
+    """Swing the parameter between its value and ``eta_min`` along half a cosine of ``T_max`` steps.
+
+    Past ``T_max`` it rises again, as the cosine does (Loshchilov & Hutter 2017, arXiv:1608.03983,
+    without restarts).
+
+    Args:
+        optimizer: See :class:`_ParamScheduler`, as for the other arguments not listed here.
+        param_name: Key of the scheduled value.
+        T_max: Steps from the highest value to the lowest; the window's length when left out.
+        eta_min: The lowest value; 0 when ``eta_min_ratio`` is left out too.
+        begin: First step of the window.
+        end: Step that ends the window.
+        last_step: Index of the last step taken.
+        by_epoch: Whether steps are epochs.
+        verbose: Log each value.
+        eta_min_ratio: The lowest value as a multiple of each group's base value.
+
+    Raises:
+        ArgumentError: If both floors are given, or ``T_max`` is not above 0.
+    """
+
+    _epoch_counts = ('begin', 'end', 'T_max')
+
+    def __init__(
+        self,
+        optimizer: 'Optimizer | BaseOptimWrapper',
+        param_name: str,
+        T_max: int | None = None,
+        eta_min: float | None = None,
+        begin: int = 0,
+        end: int = INF,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+        eta_min_ratio: float | None = None,
+    ) -> None:
+        self.T_max = end - begin if T_max is None else T_max
+        if T_max is not None:
+            require_range(self, 'T_max', T_max, 0, above_low=True)
+        require_one_floor(self, eta_min, eta_min_ratio)
+        self.eta_min = eta_min
+        self.eta_min_ratio = eta_min_ratio
+        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
+
+    def _floors(self) -> float | list[float]:
+        return floors(self.base_values, self.eta_min, self.eta_min_ratio)
+
+    def _factor(self, step: int) -> float:
+        return (1 + math.cos(math.pi * step / self.T_max)) / 2
+
+
+def require_one_floor(owner: object, eta_min: float | None, eta_min_ratio: float | None) -> None:
+    """Refuse a floor given both as a value and as a ratio."""
+    if eta_min is not None and eta_min_ratio is not None:
+        raise ArgumentError(
+            f'{type(owner).__name__} takes its lowest value from eta_min or from eta_min_ratio, '
+            f'got both ({eta_min!r} and {eta_min_ratio!r}).'
+        )
+
+
+def one_per_group(floor: float | list[float], groups: Sequence[object]) -> list[float]:
+    """``floor`` as a list with one entry a group."""
+    return floor if isinstance(floor, list) else [floor] * len(groups)
+
+
+def floors(
+    base_values: list[float], eta_min: float | None, eta_min_ratio: float | None
+) -> float | list[float]:
+    """The lowest value: one for all groups, or one a group when it is a ratio of the base value."""
+    if eta_min_ratio is not None:
+        return [base * eta_min_ratio for base in base_values]
+    return 0.0 if eta_min is None else eta_min

@@ -1,0 +1,145 @@
+"""From the ``param_scheduler`` of a config to the schedules that a run steps."""
+
+import copy
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from mmengine.config.origin import source_location
+from mmengine.optim.optimizer import OptimWrapperDict
+from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+from ._base import _ParamScheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.optim import Optimizer
+
+    from mmengine.optim.optimizer import BaseOptimWrapper
+
+Schedules = list[_ParamScheduler]
+
+
+def build_param_schedulers(
+    scheduler: Any,
+    optim_wrapper: 'BaseOptimWrapper | Optimizer',
+    *,
+    epoch_length: int | None = None,
+    max_epochs: int | None = None,
+    max_iters: int | None = None,
+) -> Schedules | dict[str, Schedules]:
+    """Build every schedule of a run.
+
+    A config without ``end`` acts to the end of the run. With an ``OptimWrapperDict`` one config, or
+    a list of them, is built once for each of its optimizers. The configs are left unchanged.
+
+    Args:
+        scheduler: One config or a list of them, or a dict of either by optimizer name. Schedules
+            that are built already are taken as they are.
+        optim_wrapper: What holds the parameter groups.
+        epoch_length: Iterations in an epoch, for configs with ``convert_to_iter_based=True``.
+        max_epochs: Epochs of the run: the default ``end`` of schedules with ``by_epoch=True``.
+        max_iters: Iterations of the run: the default ``end`` of the others.
+
+    Returns:
+        The schedules in order; by optimizer name when configs were built for an
+        ``OptimWrapperDict``.
+
+    Raises:
+        TypeError: If something is neither a config nor a schedule.
+        ArgumentError: If configs by name come with a single optimizer, a name is unknown, a
+            schedule would begin after the run has ended, or a conversion lacks ``epoch_length``.
+    """
+
+    def build(config: Any, optimizer: Any) -> _ParamScheduler:
+        if isinstance(config, _ParamScheduler):
+            return config
+        filled = _with_default_end(config, max_epochs, max_iters)
+        defaults = {'optimizer': optimizer, 'epoch_length': epoch_length}
+        schedule: _ParamScheduler = PARAM_SCHEDULERS.build(filled, default_args=defaults)
+        return schedule
+
+    if not isinstance(optim_wrapper, OptimWrapperDict):
+        if _is_by_name(scheduler):
+            raise ArgumentError(
+                'A param_scheduler without "type" gives schedules by optimizer name, which needs '
+                f'an OptimWrapperDict; the optimizer is a single {type(optim_wrapper).__name__}. '
+                f'Its keys: {", ".join(map(repr, scheduler))}{_written_at(scheduler)}.'
+            )
+        return [build(config, optim_wrapper) for config in _as_list(scheduler)]
+    if _is_by_name(scheduler):
+        return _build_by_name(scheduler, optim_wrapper, build)
+    configs = _as_list(scheduler)
+    if configs and all(isinstance(config, _ParamScheduler) for config in configs):
+        return configs
+    if any(isinstance(config, _ParamScheduler) for config in configs):
+        raise ArgumentError(
+            'With several optimizers a list of schedules is either all built or all configs; to '
+            'mix them, give a dict by optimizer name.'
+        )
+    return {
+        name: [build(config, wrapper) for config in configs]
+        for name, wrapper in optim_wrapper.items()
+    }
+
+
+def _build_by_name(
+    scheduler: dict[str, Any],
+    optim_wrapper: OptimWrapperDict,
+    build: 'Callable[[Any, Any], _ParamScheduler]',
+) -> dict[str, Schedules]:
+    wrappers = dict(optim_wrapper.items())
+    for name in scheduler:
+        if name not in wrappers:
+            raise ArgumentError(
+                'param_scheduler has schedules for optimizer '
+                f'{name!r}{_written_at(scheduler, name)}, but the optimizers are '
+                f'{", ".join(map(repr, wrappers))}.{did_you_mean(str(name), wrappers)}'
+            )
+    return {
+        name: [build(config, wrappers[name]) for config in _as_list(configs)]
+        for name, configs in scheduler.items()
+    }
+
+
+def _is_by_name(scheduler: Any) -> bool:
+    return isinstance(scheduler, dict) and 'type' not in scheduler
+
+
+def _as_list(scheduler: Any) -> list[Any]:
+    is_one = isinstance(scheduler, (dict, _ParamScheduler)) or not isinstance(scheduler, Iterable)
+    configs = [scheduler] if is_one else list(scheduler)
+    for config in configs:
+        if not isinstance(config, (dict, _ParamScheduler)):
+            raise TypeError(
+                'A parameter schedule is a config dict such as dict(type="LinearLR", end=5) or a '
+                f'built schedule of mmengine.optim, got {config!r} of type {type(config).__name__}.'
+            )
+    return configs
+
+
+def _with_default_end(
+    config: dict[str, Any], max_epochs: int | None, max_iters: int | None
+) -> dict[str, Any]:
+    by_epoch = config.get('by_epoch', True)
+    limit = max_epochs if by_epoch else max_iters
+    if limit is None or 'end' in config:
+        return config
+    begin = config.get('begin', 0)
+    if begin >= limit:
+        unit = 'epochs' if by_epoch else 'iterations'
+        raise ArgumentError(
+            f'{config.get("type")} begins at {begin}{_written_at(config, "begin")}, but the run '
+            f'ends after {limit} {unit}. Begin earlier, train longer, or give this schedule an end '
+            'of its own.'
+        )
+    # A copy of a ConfigDict keeps where it was written, for the registry's errors.
+    filled = copy.copy(config)
+    filled['end'] = limit
+    return filled
+
+
+def _written_at(config: Any, key: str | None = None) -> str:
+    place = source_location(config, key)
+    return '' if place is None else f' ({place})'
