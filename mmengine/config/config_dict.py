@@ -1,0 +1,244 @@
+"""ConfigDict: a dict whose keys are attributes and whose dicts are ConfigDicts, all the way down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from mmengine.config.errors import MissingAttributeError, MissingKeyError
+from mmengine.config.lazy import LazyAttr, LazyObject, built, dotted_name
+from mmengine.config.origin import LITERALS, Origin, copy_places
+
+DELETE_KEY = '_delete_'
+
+
+class ConfigDict(dict[Any, Any]):
+    """A dict read by key or by attribute; dicts written into it, also inside lists and tuples, become ConfigDicts.
+
+    Reading a value that a config imported lazily imports it. It remembers, out of sight of equality,
+    iteration and printing, where it and its keys were written: see
+    :func:`mmengine.config.source_location`.
+
+    Example:
+        >>> cfg = ConfigDict(model=dict(type='ResNet', stages=[dict(depth=3)]))
+        >>> cfg.model.stages[0].depth
+        3
+    """
+
+    __slots__ = ('__weakref__', '_origin')
+
+    _origin: Origin | None
+
+    lazy: ClassVar[bool] = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        object.__setattr__(self, '_origin', None)
+        for arg in args:
+            if arg is not None:
+                self._adopt_origin(arg)
+                self._assign(arg)
+        if kwargs:
+            self._assign(kwargs)
+
+    def _adopt_origin(self, source: Any) -> None:
+        known = LITERALS.find(source) if LITERALS else None
+        if isinstance(source, ConfigDict):
+            known = source._origin
+        if known is not None:
+            object.__setattr__(self, '_origin', known.copy())
+
+    def _assign(self, entries: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
+        """Set all entries, replacing what is there, without importing anything."""
+        for key, value in _raw_items(entries):
+            dict.__setitem__(self, key, as_config(value))
+        if self._origin is not None and isinstance(entries, dict):
+            copy_places(self, entries, dict.keys(entries))
+
+    # Reading
+
+    def __getitem__(self, key: Any) -> Any:
+        value = dict.get(self, key, _ABSENT)
+        if value.__class__ in _LAZY_TYPES:
+            return value.build()
+        if value is _ABSENT:
+            return self.__missing__(key)
+        return value
+
+    def __missing__(self, key: Any) -> Any:
+        raise MissingKeyError(key, tuple(self))
+
+    def __getattr__(self, name: str) -> Any:
+        value = dict.get(self, name, _ABSENT)
+        if value is _ABSENT:
+            raise MissingAttributeError(name, tuple(self))
+        return built(value)
+
+    # Written in Python so that dict(cfg) and **cfg read through __getitem__ and get imported values.
+    def __iter__(self) -> Any:
+        return dict.__iter__(self)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return built(dict.get(self, key, default))
+
+    def items(self) -> list[tuple[Any, Any]]:  # type: ignore[override]  # a list, so loops may change the dict
+        return [(key, built(value)) for key, value in dict.items(self)]
+
+    def values(self) -> list[Any]:  # type: ignore[override]  # a list, so loops may change the dict
+        return [built(value) for value in dict.values(self)]
+
+    def build_lazy(self, value: Any) -> Any:
+        """``value``, imported if it is a lazy name."""
+        return built(value)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(key for key in self if isinstance(key, str))]
+
+    # Writing
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        dict.__setitem__(self, key, as_config(value))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if hasattr(type(self), name):
+            raise AttributeError(f'{name!r} is a method of dict; write it as an item: cfg[{name!r}] = ...')
+        dict.__setitem__(self, name, as_config(value))
+
+    def __delattr__(self, name: str) -> None:
+        if name not in self:
+            raise MissingAttributeError(name, tuple(self))
+        del self[name]
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: Any, default: Any = None) -> Any:
+        """Remove ``key`` and return its value; ``default`` (never an error) when there is none."""
+        return built(dict.pop(self, key, default))
+
+    def popitem(self) -> tuple[Any, Any]:
+        key, value = dict.popitem(self)
+        return key, built(value)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set entries; a dict given for a key that holds a dict is merged into it, level by level."""
+        if len(args) > 1:
+            raise TypeError(f'update takes one positional argument, got {len(args)}')
+        for entries in (*args, kwargs):
+            merge_into(self, entries, honour_delete=False)
+
+    def merge(self, other: Mapping[Any, Any]) -> None:
+        """Like :meth:`update`, and a dict holding ``_delete_=True`` replaces the one that is there."""
+        merge_into(self, other, honour_delete=True)
+
+    def __or__(self, other: Any) -> ConfigDict:  # type: ignore[override]  # stays a ConfigDict
+        if not isinstance(other, dict):
+            return NotImplemented
+        return ConfigDict(self, other)
+
+    def __ror__(self, other: Any) -> ConfigDict:  # type: ignore[override]  # becomes a ConfigDict
+        if not isinstance(other, dict):
+            return NotImplemented
+        return ConfigDict(other, self)
+
+    def __ior__(self, other: Any) -> ConfigDict:  # type: ignore[override,misc]  # converts what it takes
+        self._assign(other)
+        return self
+
+    # Copying
+
+    def copy(self) -> ConfigDict:
+        """A shallow copy: nested dicts are shared."""
+        twin = type(self).__new__(type(self))
+        dict.update(twin, dict.items(self))
+        object.__setattr__(twin, '_origin', None if self._origin is None else self._origin.copy())
+        return twin
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ConfigDict:
+        from copy import deepcopy
+
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        for key, value in dict.items(self):
+            dict.__setitem__(twin, deepcopy(key, memo), deepcopy(value, memo))
+        object.__setattr__(twin, '_origin', None if self._origin is None else self._origin.copy())
+        return twin
+
+    def deepcopy(self) -> ConfigDict:
+        return self.__deepcopy__({})
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # Entries travel as dict items: a dict that holds itself, or a lazy name, needs no special care.
+        return _restore, (type(self), self._origin), None, None, iter(list(dict.items(self)))
+
+    def to_dict(self) -> dict[Any, Any]:
+        """Plain dicts, lists and tuples; lazy names become their import paths, ``'torch.optim.SGD'``."""
+        plain: dict[Any, Any] = as_plain(self)
+        return plain
+
+
+def as_config(value: Any) -> Any:
+    """``value`` with every dict in it, through lists and tuples, a ConfigDict."""
+    kind = value.__class__
+    if kind in _ATOMS:
+        return value
+    if isinstance(value, dict):
+        return value if isinstance(value, ConfigDict) else ConfigDict(value)
+    if isinstance(value, list):
+        converted = [as_config(item) for item in value]
+        return converted if kind is list else kind(converted)
+    if isinstance(value, tuple):
+        parts = [as_config(item) for item in value]
+        return kind._make(parts) if hasattr(kind, '_make') else kind(parts)
+    return value
+
+
+def as_plain(value: Any) -> Any:
+    """``value`` with every dict in it a plain dict, and every lazy name its import path."""
+    if value.__class__ in _LAZY_TYPES:
+        return dotted_name(value)
+    if isinstance(value, dict):
+        return {key: as_plain(item) for key, item in dict.items(value)}
+    if isinstance(value, list):
+        return [as_plain(item) for item in value]
+    if isinstance(value, tuple):
+        parts = [as_plain(item) for item in value]
+        return value._make(parts) if hasattr(value, '_make') else tuple(parts)
+    return value
+
+
+def merge_into(target: ConfigDict, entries: Any, *, honour_delete: bool) -> None:
+    """Merge ``entries`` into ``target``: dicts level by level, anything else replaces."""
+    pairs = list(_raw_items(entries))
+    for key, value in pairs:
+        mine = dict.get(target, key)
+        replaces = not isinstance(value, dict) or not isinstance(mine, ConfigDict)
+        if honour_delete and isinstance(value, dict) and DELETE_KEY in value:
+            value = ConfigDict(value)
+            replaces = bool(value.pop(DELETE_KEY)) or replaces
+        if replaces:
+            dict.__setitem__(target, key, as_config(value))
+        else:
+            merge_into(mine, value, honour_delete=honour_delete)
+    if isinstance(entries, dict):
+        copy_places(target, entries, [key for key, _ in pairs])
+
+
+def _raw_items(entries: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(entries, dict):
+        return dict.items(entries)
+    return entries.items() if hasattr(entries, 'keys') else entries
+
+
+def _restore(kind: type[ConfigDict], origin: Origin | None) -> ConfigDict:
+    fresh = kind()
+    object.__setattr__(fresh, '_origin', origin)
+    return fresh
+
+
+_ABSENT: Any = object()
+_LAZY_TYPES = frozenset((LazyObject, LazyAttr))
+_ATOMS = frozenset((str, int, float, bool, type(None), LazyObject, LazyAttr))

@@ -1,0 +1,194 @@
+"""Lazy-style configs: plain Python that inherits with ``read_base()`` and imports nothing until it is used."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config.config_dict import ConfigDict
+from mmengine.config.errors import ConfigFileNotFoundError, ConfigKeyError, ConfigParsingError
+from mmengine.config.import_pass import ImportTransformer
+from mmengine.config.lazy import LazyAttr, LazyObject
+from mmengine.config.merge import unshare
+from mmengine.config.origin import copy_places
+from mmengine.config.packages import package_folder
+from mmengine.config.paths import checked_path
+from mmengine.config.python_file import Source, bound_by_statements, entries_of, execute, read_source
+from mmengine.config.styles import assigns_base, lazy_sign, mixed_styles, reads_base
+from mmengine.utils.errors import did_you_mean
+
+_TAKE_BASE = '__take_base__'
+
+
+@contextmanager
+def read_base() -> Iterator[None]:
+    """Marks the base files that a lazy-style config inherits from.
+
+    Inside the block only ``from .base import *`` or ``from .base import name`` may stand. Python sees real
+    imports there, so an editor can follow them.
+
+    Example::
+
+        with read_base():
+            from .._base_.default_runtime import *
+    """
+    yield
+
+
+@dataclass
+class Module:
+    """A lazy-style file that was executed."""
+
+    entries: ConfigDict
+    """What the config holds."""
+    hidden: dict[str, Any] = field(default_factory=dict)
+    """Imported names, functions and classes: a file that inherits may use them, the config has them not."""
+    imported: dict[str, Any] = field(default_factory=dict)
+    """Of the hidden names, the lazily imported ones."""
+
+    def names(self) -> dict[str, Any]:
+        return {**dict(dict.items(self.entries)), **self.hidden}
+
+
+def load_lazy(source: Source, tree: ast.Module) -> Module:
+    """Execute a lazy-style file over its base files.
+
+    Raises:
+        ConfigError: Whatever is wrong with one of the files.
+    """
+    module = _load(source, tree)
+    unshare(module.entries)
+    return module
+
+
+def _load(source: Source, tree: ast.Module) -> Module:
+    _refuse_text_style(source, tree)
+    takes: list[_Take] = []
+    namespace: dict[str, Any] = {}
+    tree.body = [line for statement in tree.body for line in _with_bases(statement, source, takes)]
+    transformer = ImportTransformer(namespace, {}, source.label)
+    defined = bound_by_statements(tree)
+    tree = transformer.visit(tree)
+    namespace[_TAKE_BASE] = lambda index: namespace.update(takes[index].names)
+    recorder = execute(source, tree, namespace)
+    for name in ('LazyObject', _TAKE_BASE):
+        namespace.pop(name, None)
+
+    taken_hidden = {name for take in takes for name in take.hidden}
+    helpers = defined | taken_hidden | transformer.imported_obj | {'read_base'}
+    try:
+        # Statements made by the import pass assign too; only what the file itself assigns is content.
+        entries = entries_of(source, tree, namespace, helpers, ignore=transformer.imported_obj)
+    finally:
+        recorder.forget()
+    own = entries._origin.keys if entries._origin else {}
+    for take in takes:
+        copy_places(entries, take.places, [n for n in dict.keys(take.places) if n in entries and n not in own])
+    hidden = {
+        name: value for name, value in namespace.items() if name not in entries and not name.startswith('__')
+    }
+    imported = {name: value for name, value in hidden.items() if isinstance(value, (LazyObject, LazyAttr))}
+    return Module(entries, hidden, imported)
+
+
+@dataclass
+class _Take:
+    """What one import inside ``with read_base()`` brings."""
+
+    names: dict[str, Any]
+    hidden: set[str]
+    places: ConfigDict
+
+
+def _refuse_text_style(source: Source, tree: ast.Module) -> None:
+    text = assigns_base(tree)
+    if text is None:
+        return
+    lazy = lazy_sign(tree)
+    if lazy is not None:
+        raise mixed_styles(source, lazy, text)
+    child = f'{source.chain[-1]} reads it with read_base()' if source.chain else 'lazy_import is True'
+    raise ConfigParsingError(
+        f'{source.label}:{text.line}: {text.what!r} makes this a text-style config, but {child}. All files of a '
+        'config have one style: inherit with `with read_base(): from .base import *`.'
+    )
+
+
+def _with_bases(statement: ast.stmt, source: Source, takes: list[_Take]) -> Iterator[ast.stmt]:
+    """The statement itself, or for ``with read_base()`` calls that bring in the names of the base files."""
+    if not isinstance(statement, ast.With) or not reads_base(statement):
+        yield statement
+        return
+    for inner in statement.body:
+        if isinstance(inner, ast.Pass) or (isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant)):
+            continue
+        if not isinstance(inner, ast.ImportFrom):
+            raise ConfigParsingError(
+                f'{source.label}:{inner.lineno}: only `from ... import ...` of base files may stand in '
+                f'`with read_base():`, got {ast.unparse(inner).partition(chr(10))[0]!r}'
+            )
+        takes.append(_take(inner, source))
+        call = ast.Call(
+            func=ast.Name(_TAKE_BASE, ast.Load()), args=[ast.Constant(len(takes) - 1)], keywords=[]
+        )
+        yield ast.fix_missing_locations(ast.copy_location(ast.Expr(call), inner))
+
+
+def _take(node: ast.ImportFrom, source: Source) -> _Take:
+    path = _base_file(node, source)
+    base_source = read_source(path, (*source.chain, source.path))
+    base = _load(base_source, base_source.parse())
+    available = base.names()
+    names: dict[str, Any] = {}
+    hidden: set[str] = set()
+    places = ConfigDict()
+    for alias in node.names:
+        if alias.name == '*':
+            names.update(available)
+            hidden.update(base.hidden)
+            dict.update(places, dict.items(base.entries))
+            copy_places(places, base.entries, dict.keys(base.entries))
+            continue
+        if alias.name not in available:
+            raise ConfigKeyError(
+                f'{source.label}:{node.lineno}: {path} defines no {alias.name!r}.'
+                f'{did_you_mean(alias.name, available)}'
+            )
+        bound = alias.asname or alias.name
+        names[bound] = available[alias.name]
+        if alias.name in base.hidden:
+            hidden.add(bound)
+        elif base.entries._origin is not None:
+            renamed = ConfigDict({bound: None})
+            object.__setattr__(
+                renamed, '_origin', type(base.entries._origin)(base.entries._origin.of(alias.name))
+            )
+            dict.__setitem__(places, bound, None)
+            copy_places(places, renamed, [bound])
+    return _Take(names, hidden, places)
+
+
+def _base_file(node: ast.ImportFrom, source: Source) -> Path:
+    parts = (node.module or '').split('.') if node.module else []
+    where = f'{source.label}:{node.lineno}: read_base: '
+    if not parts:
+        raise ConfigParsingError(f'{where}write `from .file import *`, naming the base file')
+    if node.level:
+        folder = source.path.parent
+        for _ in range(node.level - 1):
+            folder = folder.parent
+        return checked_path(folder.joinpath(*parts).with_suffix('.py'), wanted_by=where)
+    package, *inside = parts
+    root = package_folder(package)
+    # A wheel keeps its configs in `.mim`; a source checkout has them inside the package.
+    tried = [root.joinpath(*inside).with_suffix('.py'), (root / '.mim').joinpath(*inside).with_suffix('.py')]
+    for path in tried:
+        if path.is_file():
+            return path
+    if not inside:
+        raise ConfigFileNotFoundError(f'{where}{package!r} is a package, not a config file in one')
+    return checked_path(tried[0], wanted_by=where)

@@ -1,0 +1,119 @@
+"""Where each dict of a config, and each of its keys, was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmengine.config.config_dict import ConfigDict
+
+Place = tuple[str, int]
+"""File and line; line 0 where only the file is known."""
+
+
+class Origin:
+    """The place of a dict, and of those of its keys that were written somewhere else."""
+
+    __slots__ = ('keys', 'place')
+
+    def __init__(self, place: Place, keys: dict[Any, Place] | None = None) -> None:
+        self.place = place
+        self.keys = {} if keys is None else keys
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Origin, (self.place, self.keys)
+
+    def of(self, key: object) -> Place:
+        return self.keys.get(key, self.place)
+
+    def copy(self) -> Origin:
+        return Origin(self.place, self.keys.copy())
+
+
+class Literals:
+    """Origins of the plain dicts that the config files now being executed have made.
+
+    A plain dict can hold no attribute, so it is known by its identity, and kept alive meanwhile for the
+    identity to stay its own. Becoming a ConfigDict, it takes its origin from here.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[dict[Any, Any], Origin]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def note(self, made: dict[Any, Any], origin: Origin) -> dict[Any, Any]:
+        self._known[id(made)] = (made, origin)
+        return made
+
+    def find(self, value: object) -> Origin | None:
+        entry = self._known.get(id(value))
+        return entry[1] if entry is not None and entry[0] is value else None
+
+    def forget(self, made: Iterable[dict[Any, Any]]) -> None:
+        for value in made:
+            self._known.pop(id(value), None)
+
+
+LITERALS = Literals()
+
+
+def origin_of(value: object) -> Origin | None:
+    """What is known of where a dict was written; None for a dict made by code, and for anything else."""
+    if not isinstance(value, dict):
+        return None
+    own = getattr(value, '_origin', None) if type(value) is not dict else LITERALS.find(value)
+    return own if isinstance(own, Origin) else None
+
+
+def source_location(cfg: Any, key: str | None = None) -> str | None:
+    """Where ``cfg``, or its entry ``key``, was written: ``'configs/a.py:12'``.
+
+    Args:
+        cfg: A ConfigDict or a Config.
+        key: A key of ``cfg``; dots go deeper (``'model.backbone.depth'``), digits into lists.
+
+    Returns:
+        The file and the line; the file alone where lines are not known (JSON, YAML); None when the
+        entry does not exist or was not written in a file.
+    """
+    node = getattr(cfg, '_cfg_dict', cfg)
+    while key is not None and not _holds(node, key) and '.' in key:
+        head, _, key = key.partition('.')
+        node = _child(node, head)
+    origin = origin_of(node)
+    if origin is None or (key is not None and not _holds(node, key)):
+        return None
+    file, line = origin.place if key is None else origin.of(key)
+    return f'{file}:{line}' if line else file
+
+
+def copy_places(target: ConfigDict, source: dict[Any, Any], keys: Iterable[Any]) -> None:
+    """Note in ``target`` that ``keys`` were written where ``source`` has them."""
+    theirs = origin_of(source)
+    mine = target._origin
+    if theirs is None:
+        if mine is not None:
+            # Set by code: the line that wrote the former value would mislead.
+            for key in keys:
+                mine.keys.pop(key, None)
+        return
+    if mine is None:
+        mine = Origin(theirs.place)
+        object.__setattr__(target, '_origin', mine)
+    for key in keys:
+        mine.keys[key] = theirs.of(key)
+
+
+def _holds(node: Any, key: str) -> bool:
+    return isinstance(node, dict) and key in node
+
+
+def _child(node: Any, head: str) -> Any:
+    if isinstance(node, dict):
+        return dict.get(node, head)
+    if isinstance(node, (list, tuple)) and head.isdigit() and int(head) < len(node):
+        return node[int(head)]
+    return None
