@@ -1,0 +1,285 @@
+"""The one object that a run shows things through, whatever keeps them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch.nn import Module
+
+from mmengine.config import Config
+from mmengine.dist import master_only
+from mmengine.logging import print_log
+from mmengine.registry import VISBACKENDS, VISUALIZERS
+from mmengine.utils.manager import ManagerMeta, ManagerMixin
+
+from .backends import BaseVisBackend
+from .backends.base import plain, require_image
+
+_FRAMELESS: dict[str, Any] = {'frameon': False}
+
+
+class _OneFamily(ManagerMeta):
+    """Keeps a class's instances with those of its base.
+
+    A project's own visualizer is then what ``Visualizer.get_current_instance()`` finds.
+    """
+
+    def __init__(cls, *args: Any) -> None:
+        super().__init__(*args)
+        for base in cls.__mro__[1:]:
+            if isinstance(base, _OneFamily):
+                cls._instance_dict = base._instance_dict
+                return
+
+
+@VISUALIZERS.register_module()
+class Visualizer(ManagerMixin, metaclass=_OneFamily):
+    """Hands configs, scalars and images of a run to all of its trackers, on rank 0 only.
+
+    A tracker that fails (no network, a full disk, a missing package) never ends a run: the first
+    failure of each kind is one warning, and :meth:`close` says how many there were.
+
+    Projects subclass it and override :meth:`add_datasample` to show their samples.
+
+    Args:
+        name: Name of the instance, for :meth:`get_instance`.
+        image: The image to start with, uint8 of shape (H, W, 3) in RGB, or (H, W).
+        vis_backends: The trackers, as configs or objects. A config may have a ``name`` beside its
+            ``type``, which tells two trackers of one type apart.
+        save_dir: The run's folder; trackers keep their files in ``vis_data`` under it unless their
+            config has its own ``save_dir``.
+        fig_save_cfg: Options of the figure that is drawn on.
+        fig_show_cfg: Options of the figure that is shown in a window.
+
+    Raises:
+        TypeError: If a tracker is neither a config nor a tracker.
+        RuntimeError: If two trackers have one name.
+
+    Example:
+        >>> import tempfile
+        >>> visualizer = Visualizer(
+        ...     vis_backends=[dict(type='LocalVisBackend')], save_dir=tempfile.mkdtemp())
+        >>> visualizer.add_scalar('loss', 0.5, step=1)
+        >>> visualizer.close()
+    """
+
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        image: np.ndarray | None = None,
+        vis_backends: Sequence[dict[str, Any] | BaseVisBackend] | dict[str, Any] | None = None,
+        save_dir: str | None = None,
+        fig_save_cfg: dict[str, Any] = _FRAMELESS,
+        fig_show_cfg: dict[str, Any] = _FRAMELESS,
+    ) -> None:
+        super().__init__(name)
+        self._dataset_meta: dict[str, Any] | None = None
+        self._failures: dict[tuple[str, str], int] = {}
+        self.fig_save_cfg = dict(fig_save_cfg)
+        self.fig_show_cfg = dict(fig_show_cfg)
+        self._vis_backends = _build_backends(vis_backends, save_dir)
+        self._image: np.ndarray | None = None
+        if image is not None:
+            self.set_image(image)
+
+    @property
+    def dataset_meta(self) -> dict[str, Any] | None:
+        """Facts of the data set, such as its class names, for showing samples."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict[str, Any]) -> None:
+        self._dataset_meta = dataset_meta
+
+    def get_backend(self, name: str) -> BaseVisBackend | None:
+        """The tracker called ``name``; None if there is none.
+
+        A tracker is called as its class is, unless its config has a ``name``.
+        """
+        return self._vis_backends.get(name)
+
+    def set_image(self, image: np.ndarray) -> None:
+        """Take ``image`` as the one to work on; it is copied.
+
+        Args:
+            image: uint8 of shape (H, W, 3) in RGB, or (H, W).
+
+        Raises:
+            TypeError: If it is no uint8 array.
+            ArgumentError: If it has another shape.
+        """
+        require_image(image)
+        self._image = image.copy()
+
+    def get_image(self) -> np.ndarray:
+        """A copy of the image as it now is.
+
+        Raises:
+            RuntimeError: If there is none yet.
+        """
+        if self._image is None:
+            raise RuntimeError('There is no image yet: call set_image(image) first.')
+        image: np.ndarray = self._image.copy()
+        return image
+
+    @master_only
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Give the run's config to every tracker."""
+        self._hand_on('add_config', config, **kwargs)
+
+    @master_only
+    def add_graph(self, model: Module, data_batch: Sequence[Any], **kwargs: Any) -> None:
+        """Give the graph of ``model``, traced with ``data_batch``, to every tracker."""
+        self._hand_on('add_graph', model, data_batch, **kwargs)
+
+    @master_only
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Give one number to every tracker.
+
+        Args:
+            name: Its name, such as ``'train/loss'``.
+            value: A number; also a tensor or array of one element, which is read here.
+            step: Where on the horizontal axis it belongs.
+        """
+        record = self._plain({name: value})
+        if record:
+            self._hand_on('add_scalar', name, record[name], step, **kwargs)
+
+    @master_only
+    def add_scalars(
+        self,
+        scalar_dict: dict[str, Any],
+        step: int = 0,
+        file_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Give a log record to every tracker.
+
+        Args:
+            scalar_dict: Values by name, as for :meth:`add_scalar`; a ``'step'`` among them stands
+                for ``step``.
+            step: Where on the horizontal axis they belong.
+            file_path: For trackers that write files: the name of a second file for the record.
+
+        Raises:
+            TypeError: If ``scalar_dict`` is no dict.
+        """
+        if not isinstance(scalar_dict, Mapping):
+            raise TypeError(f'add_scalars takes a dict, got {type(scalar_dict).__name__}.')
+        self._hand_on('add_scalars', self._plain(scalar_dict), step, file_path, **kwargs)
+
+    @master_only
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        """Give an image, uint8 of shape (H, W, 3) in RGB or (H, W), to every tracker."""
+        self._hand_on('add_image', name, image, step)
+
+    @master_only
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: Any = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        step: int = 0,
+    ) -> None:
+        """Show a sample with its annotations and predictions.
+
+        What a sample looks like is known to a project, which overrides this; here the image
+        goes to the trackers as it is.
+
+        Args:
+            name: Name of the sample.
+            image: The sample's image.
+            data_sample: Its annotations and predictions.
+            draw_gt: Whether to draw the annotations.
+            draw_pred: Whether to draw the predictions.
+            show: Whether to open a window.
+            wait_time: Seconds the window stays; 0 waits for a key.
+            step: Where in the run it belongs.
+        """
+        self.add_image(name, image, step)
+
+    @master_only
+    def close(self) -> None:
+        """Close every tracker, and say how often one failed."""
+        self._hand_on('close')
+        for (name, kind), count in self._failures.items():
+            if count > 1:
+                _warn(f'{name} failed {count} times in this run with {kind}.')
+        self._failures.clear()
+
+    def _plain(self, scalars: Mapping[str, Any]) -> dict[str, Any]:
+        # Once for all trackers; a value that none of them can take costs itself, not the record.
+        record = {}
+        for name, value in scalars.items():
+            try:
+                record[name] = plain(value)
+            except TypeError as error:
+                self._note_failure(f'the value of {name!r}', 'add_scalars', error)
+        return record
+
+    def _hand_on(self, call: str, *args: Any, **kwargs: Any) -> None:
+        for name, backend in self._vis_backends.items():
+            try:
+                getattr(backend, call)(*args, **kwargs)
+            except Exception as error:
+                self._note_failure(name, call, error)
+
+    def _note_failure(self, name: str, call: str, error: Exception) -> None:
+        kind = type(error).__name__
+        count = self._failures[name, kind] = self._failures.get((name, kind), 0) + 1
+        if count == 1:
+            _warn(
+                f'{name} failed in {call}, and the run goes on without it: {kind}: {error} '
+                'Further failures of this kind are counted, not shown.'
+            )
+
+
+def _build_backends(vis_backends: Any, save_dir: str | None) -> dict[str, BaseVisBackend]:
+    given = [] if vis_backends is None else vis_backends
+    if isinstance(given, (dict, BaseVisBackend)):
+        given = [given]
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise TypeError(f'vis_backends is a list of trackers, got {type(given).__name__}.')
+    built: dict[str, BaseVisBackend] = {}
+    for item in given:
+        backend, name = item, None
+        if isinstance(item, dict):
+            config, name = _complete(item, save_dir)
+            if config.get('save_dir') is None:
+                _warn(
+                    f'{config.get("type")} has no folder to write to, so it is left out: '
+                    'give the visualizer a save_dir.'
+                )
+                continue
+            backend = VISBACKENDS.build(config)
+        if not isinstance(backend, BaseVisBackend):
+            raise TypeError(
+                'A tracker is given as a config such as dict(type="LocalVisBackend") or as an '
+                f'object, got {backend!r}.'
+            )
+        name = type(backend).__name__ if name is None else name
+        if name in built:
+            raise RuntimeError(
+                f'Two trackers are called {name!r}. Give one of them a name: '
+                f'dict(type=..., name="{name}_2").'
+            )
+        built[name] = backend
+    return built
+
+
+def _complete(given: dict[str, Any], save_dir: str | None) -> tuple[dict[str, Any], str | None]:
+    """The config with a folder in it, when one is known, and the name that was in it."""
+    config = given.copy()
+    name = config.pop('name', None)
+    if config.get('save_dir') is None and save_dir is not None:
+        config['save_dir'] = os.path.join(save_dir, 'vis_data')
+    return config, name
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger='current', level='WARNING')
