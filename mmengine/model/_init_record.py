@@ -1,0 +1,77 @@
+"""A record of who initialised which parameter, kept while ``init_weights`` runs over a model."""
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmengine.logging import MMLogger
+
+ATTRIBUTE = '_params_init_info'
+
+
+class InitRecord(dict[nn.Parameter, dict[str, Any]]):
+    """Maps each parameter of a model to how it got its value (``init_info``).
+
+    While it is open, every module of the model refers to it, so that an initialiser deep inside can
+    write to it. Whether an initialiser touched a parameter is read off the parameter's values.
+
+    Args:
+        model: The model whose ``init_weights`` was called from outside.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._model = model
+        self._modules = list(model.modules())
+        untouched = f'not changed by init_weights of {type(model).__name__}'
+        for parameter in model.parameters():
+            self[parameter] = {'init_info': untouched, 'fingerprint': _fingerprint(parameter)}
+        for module in self._modules:
+            # Not through nn.Module.__setattr__: the record is no part of the module.
+            module.__dict__[ATTRIBUTE] = self
+
+    def note(self, module: nn.Module, init_info: str) -> None:
+        """Put ``init_info`` down for those parameters of ``module`` whose values changed since the last note."""
+        for parameter in module.parameters():
+            fingerprint = _fingerprint(parameter)
+            entry = self.setdefault(parameter, {'init_info': '', 'fingerprint': None})
+            if entry['fingerprint'] != fingerprint:
+                entry.update(init_info=init_info, fingerprint=fingerprint)
+
+    def close(self) -> None:
+        """Take the record off the modules."""
+        for module in self._modules:
+            module.__dict__.pop(ATTRIBUTE, None)
+
+    def log(self) -> None:
+        """Write a line a parameter to the log files; without one, a line an initialiser to the console."""
+        logger = MMLogger.get_current_instance()
+        named = [(name, p, self[p]['init_info']) for name, p in self._model.named_parameters() if p in self]
+        title = f'Initial weights of {type(self._model).__name__}'
+        files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+        if not files:
+            counts: dict[str, int] = {}
+            for _, _, info in named:
+                counts[info] = counts.get(info, 0) + 1
+            logger.info('\n'.join([f'{title}:', *(f'  {count} x {info}' for info, count in counts.items())]))
+            return
+        lines = [f'  {name} {tuple(parameter.shape)}: {info}' for name, parameter, info in named]
+        record = logger.makeRecord(
+            logger.name, logging.INFO, __file__, 0, '\n'.join([f'{title}:', *lines]), (), None
+        )
+        for handler in files:
+            if handler.level <= logging.INFO:
+                handler.handle(record)
+
+
+def _fingerprint(parameter: Tensor) -> tuple[Any, ...]:
+    """Changes when the values do: their mean and norm. A parameter without values of its own has none to compare."""
+    if parameter.is_meta or isinstance(parameter, nn.parameter.UninitializedTensorMixin):
+        return (parameter._version,)
+    with torch.no_grad():
+        values = parameter.detach()
+        if not (values.is_floating_point() or values.is_complex()) or not values.numel():
+            return (parameter._version, values.numel())
+        return (float(values.abs().mean()), float(values.real.mean() if values.is_complex() else values.mean()))

@@ -1,0 +1,92 @@
+"""Two models of one architecture, tensor by tensor, grouped so that one kernel call treats many."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Pair = tuple[list[Tensor], list[Tensor]]
+
+
+class ModelPairing:
+    """Matches the tensors of ``target`` with those of ``source``.
+
+    Finding the tensors of a model walks all of its modules, which costs more than averaging them. The walk is done
+    once; later :meth:`holds` tells, in one pass without Python code, whether both models still consist of the same objects.
+
+    Args:
+        target: The model to write to.
+        source: A model with the same structure; a wrapper around it matches too.
+        with_buffers: Average floating buffers like parameters, instead of copying them.
+
+    Attributes:
+        averaged: Groups of (target tensors, source tensors) that are averaged, each of one dtype and one device.
+        copied: Groups of those that are copied: integer tensors, and buffers unless ``with_buffers``.
+    """
+
+    def __init__(self, target: nn.Module, source: nn.Module, *, with_buffers: bool) -> None:
+        self._source = source
+        self._namespaces = [*_namespaces(target), *_namespaces(source)]
+        # Holding the objects keeps their ids from being given to others.
+        self._objects = list(chain.from_iterable(namespace.values() for namespace in self._namespaces))
+        self._ids = [id(obj) for obj in self._objects]
+        parameters = _matched(target.parameters(), source.parameters(), target, 'parameters')
+        buffers = _matched(target.buffers(), source.buffers(), target, 'buffers')
+        candidates = parameters + buffers if with_buffers else parameters
+        averaged = [pair for pair in candidates if _can_be_averaged(pair[0])]
+        counters = [pair for pair in candidates if not _can_be_averaged(pair[0])]
+        self.averaged = _grouped(averaged)
+        self.copied = _grouped(counters if with_buffers else counters + buffers)
+        self._tensors = [tensor for pair in parameters + buffers for tensor in pair]
+        self._kinds = _kinds_of(self._tensors)
+
+    def holds(self, source: nn.Module) -> bool:
+        """Whether ``source`` and the target are made of the same tensors, on the same devices, as at the start."""
+        return (
+            source is self._source
+            and list(map(id, chain.from_iterable(map(dict.values, self._namespaces)))) == self._ids
+            and _kinds_of(self._tensors) == self._kinds
+        )
+
+
+def same_device_and_dtype(pair: Pair) -> bool:
+    """Whether one kernel can read the sources of a group and write its targets."""
+    targets, sources = pair
+    return targets[0].device == sources[0].device and targets[0].dtype == sources[0].dtype
+
+
+def _kinds_of(tensors: list[Tensor]) -> list[Any]:
+    return [(tensor.dtype, tensor.device) for tensor in tensors]
+
+
+def _namespaces(model: nn.Module) -> Iterator[dict[str, Any]]:
+    for module in model.modules():
+        yield module._modules
+        yield module._parameters
+        yield module._buffers
+
+
+def _matched(targets: Iterator[Tensor], sources: Iterator[Tensor], target: nn.Module, what: str) -> list[tuple[Tensor, Tensor]]:
+    ours, theirs = list(targets), list(sources)
+    if len(ours) != len(theirs) or any(a.shape != b.shape for a, b in zip(ours, theirs, strict=True)):
+        raise ValueError(
+            f'The averaged {type(target).__name__} and the model it follows no longer have the same {what}: '
+            f'{len(ours)} here, {len(theirs)} there, or other shapes. Make the averaged model after the last change of structure.'
+        )
+    return list(zip(ours, theirs, strict=True))
+
+
+def _can_be_averaged(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _grouped(pairs: list[tuple[Tensor, Tensor]]) -> list[Pair]:
+    groups: dict[Any, Pair] = {}
+    for target, source in pairs:
+        kind = (target.dtype, target.device, source.dtype, source.device)
+        targets, sources = groups.setdefault(kind, ([], []))
+        targets.append(target)
+        sources.append(source)
+    return list(groups.values())

@@ -1,0 +1,217 @@
+"""Models whose weights are an average of another model's weights over the course of training."""
+
+import copy
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from mmengine.logging import print_log
+from mmengine.model._pairing import ModelPairing, same_device_and_dtype
+from mmengine.registry import MODELS
+from mmengine.utils.errors import ArgumentError
+
+
+class BaseAveragedModel(nn.Module):
+    """Base of averaged models: keeps a copy of a model and updates it from the original.
+
+    Call :meth:`update_parameters` after each optimizer step. The first call copies; after it every ``interval``-th call
+    averages. Integer tensors (counters) are copied, never averaged.
+
+    A subclass says how two tensors are averaged in :meth:`avg_func`; one whose average is a mix of old and new at one
+    ratio for all tensors gives the ratio in :meth:`_mixing_ratio` instead, and is then updated by a few kernel calls altogether.
+
+    Args:
+        model: The model to follow. Copied; the copy needs no gradient.
+        interval: Average at every how many calls.
+        device: Where the average lives; None leaves it where ``model`` is.
+        update_buffers: Average floating buffers (running statistics) too. Otherwise they are copied at every call.
+
+    Raises:
+        ArgumentError: If ``interval`` is below 1.
+    """
+
+    steps: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        interval: int = 1,
+        device: torch.device | None = None,
+        update_buffers: bool = False,
+    ) -> None:
+        super().__init__()
+        if interval < 1:
+            raise ArgumentError(f'interval counts updates, so it has to be at least 1, got {interval}.')
+        self.module = copy.deepcopy(model).requires_grad_(False)
+        self.interval = interval
+        if device is not None:
+            self.module = self.module.to(device)
+        self.register_buffer('steps', torch.tensor(0, dtype=torch.long))
+        self.update_buffers = update_buffers
+        self._pairing: ModelPairing | None = None
+
+    @abstractmethod
+    def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: Tensor) -> None:
+        """Move ``averaged_param`` towards ``source_param``, in place.
+
+        Args:
+            averaged_param: A tensor of the average.
+            source_param: The same tensor of the model, on the device of ``averaged_param``.
+            steps: How many updates came before, a 0-d tensor in host memory.
+        """
+
+    def _mixing_ratio(self, steps: int) -> float:
+        """The share of the new value in ``average = (1 - share) * average + share * new``."""
+        raise NotImplementedError
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the averaged model computes."""
+        return self.module(*args, **kwargs)
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take in the present weights of ``model``.
+
+        Args:
+            model: The model that is trained, of the same structure as the copied one.
+
+        Raises:
+            ValueError: If the structures differ.
+        """
+        pairing = self._pairing
+        if pairing is None or not pairing.holds(model):
+            pairing = self._pairing = ModelPairing(self.module, model, with_buffers=self.update_buffers)
+        steps = int(self.steps)
+        if steps == 0:
+            _copy(pairing.averaged)
+            _copy(pairing.copied)
+        elif steps % self.interval == 0:
+            self._average(pairing, steps)
+            _copy(pairing.copied)
+        elif not self.update_buffers:
+            _copy(pairing.copied)
+        self.steps += 1
+
+    def _average(self, pairing: ModelPairing, steps: int) -> None:
+        if type(self).avg_func is not _mix:
+            for targets, sources in pairing.averaged:
+                for target, source in zip(targets, sources, strict=True):
+                    self.avg_func(target, source.to(target.device), self.steps)
+            return
+        ratio = self._mixing_ratio(steps)
+        for targets, sources in pairing.averaged:
+            if not same_device_and_dtype((targets, sources)):
+                sources = [source.to(target) for target, source in zip(targets, sources, strict=True)]
+            torch._foreach_lerp_(targets, sources, ratio)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
+        # The counter decides on the host what to do, so reading it must not wait for a device.
+        steps = self.steps
+        super()._apply(fn, *args, **kwargs)
+        self.steps = steps
+        self._pairing = None
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_pairing': None}
+
+
+def _mix(self: BaseAveragedModel, averaged_param: Tensor, source_param: Tensor, steps: Tensor) -> None:
+    """``averaged_param`` becomes its mix with ``source_param``, in place."""
+    averaged_param.lerp_(source_param.to(averaged_param.dtype), self._mixing_ratio(int(steps)))
+
+
+def _copy(groups: list[tuple[list[Tensor], list[Tensor]]]) -> None:
+    for targets, sources in groups:
+        torch._foreach_copy_(targets, sources)
+
+
+@MODELS.register_module()
+class StochasticWeightAverage(BaseAveragedModel):
+    """The plain mean of the weights (Izmailov et al. 2018, arXiv:1803.05407); arguments as in :class:`BaseAveragedModel`."""
+
+    avg_func = _mix
+
+    def _mixing_ratio(self, steps: int) -> float:
+        return 1 / (steps // self.interval + 1)
+
+
+@MODELS.register_module()
+class ExponentialMovingAverage(BaseAveragedModel):
+    """``average = (1 - momentum) * average + momentum * new``.
+
+    Args:
+        model: The model to follow.
+        momentum: Share of the new weights, small: what others call the decay is ``1 - momentum``.
+        interval: Average at every how many calls.
+        device: Where the average lives.
+        update_buffers: Average floating buffers too.
+
+    Raises:
+        ArgumentError: If ``momentum`` is not between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        momentum: float = 0.0002,
+        interval: int = 1,
+        device: torch.device | None = None,
+        update_buffers: bool = False,
+    ) -> None:
+        super().__init__(model, interval, device, update_buffers)
+        if not 0.0 < momentum < 1.0:
+            raise ArgumentError(f'momentum has to lie between 0 and 1 (both excluded), got {momentum}.')
+        if momentum > 0.5:
+            print_log(
+                f'momentum={momentum} is the share of the new weights, usually far below 0.5. '
+                f'For a decay of {momentum} set momentum={1 - momentum:g}.',
+                logger='current',
+                level='WARNING',
+            )
+        self.momentum = momentum
+
+    avg_func = _mix
+
+    def _mixing_ratio(self, steps: int) -> float:
+        return self.momentum
+
+
+@MODELS.register_module()
+class MomentumAnnealingEMA(ExponentialMovingAverage):
+    """An :class:`ExponentialMovingAverage` that follows the model fast in the beginning.
+
+    The momentum after ``n`` updates is ``max(momentum, gamma / (gamma + n))``.
+
+    Args:
+        model: The model to follow.
+        momentum: Share of the new weights in the long run.
+        gamma: How slowly the share falls to ``momentum``, above 0.
+        interval: Average at every how many calls.
+        device: Where the average lives.
+        update_buffers: Average floating buffers too.
+
+    Raises:
+        ArgumentError: If ``gamma`` is not above 0, or ``momentum`` is not between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        momentum: float = 0.0002,
+        gamma: int = 100,
+        interval: int = 1,
+        device: torch.device | None = None,
+        update_buffers: bool = False,
+    ) -> None:
+        super().__init__(model, momentum, interval, device, update_buffers)
+        if gamma <= 0:
+            raise ArgumentError(f'gamma has to be above 0, got {gamma}.')
+        self.gamma = gamma
+
+    def _mixing_ratio(self, steps: int) -> float:
+        return max(self.momentum, self.gamma / (self.gamma + steps))

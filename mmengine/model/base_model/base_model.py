@@ -1,0 +1,182 @@
+"""BaseModel: what a user's network needs around its ``forward`` to be trained, validated and tested."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from mmengine.model.base_model._batch import forward_batch
+from mmengine.model.base_model._moves import AcceleratorMoves
+from mmengine.model.base_model.data_preprocessor import BaseDataPreprocessor
+from mmengine.model.base_module import BaseModule
+from mmengine.registry import MODELS
+from mmengine.utils.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from mmengine.optim import OptimWrapper
+
+
+class BaseModel(AcceleratorMoves, BaseModule):
+    """Base of models that the Runner trains. Implement ``forward``; the steps below call it.
+
+    A training step is::
+
+        data = data_preprocessor(data, training=True)
+        with optim_wrapper.optim_context(model):
+            losses = model(**data, mode='loss')        # *data when the batch is a list or tuple
+        loss, log_vars = model.parse_losses(losses)
+        optim_wrapper.update_params(loss)
+
+    No value is read back from the device on the way: what is logged stays a tensor.
+
+    Args:
+        data_preprocessor: A module called as ``data_preprocessor(data, training)`` before ``forward``, or the
+            config of one in ``MODELS``. None moves the batch to the model's device and does nothing else.
+        init_cfg: How to initialise the weights, see :class:`BaseModule`.
+
+    Raises:
+        TypeError: If ``data_preprocessor`` is none of these.
+    """
+
+    def __init__(
+        self,
+        data_preprocessor: dict[str, Any] | nn.Module | None = None,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.data_preprocessor = _as_preprocessor(data_preprocessor)
+
+    @abstractmethod
+    def forward(
+        self, inputs: Tensor, data_samples: list[Any] | None = None, mode: str = 'tensor'
+    ) -> Any:
+        """Compute what ``mode`` asks for; the parameters before it are those of the batch.
+
+        Args:
+            inputs: The batch's inputs, as the data preprocessor made them.
+            data_samples: The batch's annotations.
+            mode: ``'loss'`` returns a dict of losses (tensors or lists of tensors), ``'predict'`` a list of
+                predictions for the evaluator, ``'tensor'`` what the network computes, unprocessed.
+        """
+
+    def train_step(
+        self, data: dict[str, Any] | tuple[Any, ...] | list[Any], optim_wrapper: 'OptimWrapper'
+    ) -> dict[str, Tensor]:
+        """Update the parameters from one batch.
+
+        Override it for another way of training; with several optimizers ``optim_wrapper`` is an ``OptimWrapperDict``.
+
+        Args:
+            data: A batch from the dataloader.
+            optim_wrapper: Updates the parameters.
+
+        Returns:
+            What to log, tensors left on their device: the total first, as ``loss``.
+
+        Raises:
+            TypeError: If ``forward`` cannot take the batch, or returns losses that are no tensors.
+            ValueError: If no key of the losses holds the word "loss".
+        """
+        data = self.data_preprocessor(data, True)
+        with optim_wrapper.optim_context(self):
+            losses = self._run_forward(data, mode='loss')
+        loss, log_vars = self.parse_losses(losses)
+        if isinstance(loss, int):
+            raise _nothing_to_minimise(self, losses)
+        optim_wrapper.update_params(loss)
+        return log_vars
+
+    def val_step(self, data: dict[str, Any] | tuple[Any, ...] | list[Any]) -> list[Any]:
+        """The predictions for one validation batch: ``forward(..., mode='predict')``."""
+        return self._run_forward(self.data_preprocessor(data, False), mode='predict')  # type: ignore[no-any-return]  # the user's forward
+
+    def test_step(self, data: dict[str, Any] | tuple[Any, ...] | list[Any]) -> list[Any]:
+        """The predictions for one test batch: ``forward(..., mode='predict')``."""
+        return self._run_forward(self.data_preprocessor(data, False), mode='predict')  # type: ignore[no-any-return]  # the user's forward
+
+    def parse_losses(
+        self, losses: dict[str, Tensor | list[Tensor]]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Reduce the losses to the one that is minimised and to what is logged.
+
+        Every entry becomes a 0-d tensor: the mean of a tensor, the sum of the means of a list of tensors. The
+        entries whose key holds "loss" add up to the total; the others (accuracies and the like) are only logged.
+
+        Args:
+            losses: What ``forward(..., mode='loss')`` returned.
+
+        Returns:
+            The total, and what to log by name: the total first, as ``loss``. An entry of that very name keeps its
+            own value in the log. A dict without any loss has the total 0.
+
+        Raises:
+            TypeError: If an entry is no tensor and no list of tensors; names the entry.
+        """
+        if not isinstance(losses, (dict, Mapping)):
+            raise TypeError(
+                f"{type(self).__name__}.forward(mode='loss') has to return a dict of losses, such as "
+                f'dict(loss=loss), got {type(losses).__name__}.'
+            )
+        total: Tensor | None = None
+        log_vars: dict[str, Any] = {'loss': 0}
+        for name, value in losses.items():
+            if isinstance(value, Tensor):
+                reduced = value.mean() if value.dim() else value
+            else:
+                reduced = _sum_of_means(name, value)
+            log_vars[name] = reduced
+            if 'loss' in name:
+                total = reduced if total is None else total + reduced
+        if total is None:
+            return 0, log_vars  # type: ignore[return-value]  # nothing to minimise; train_step refuses it
+        if 'loss' not in losses:
+            log_vars['loss'] = total
+        return total, log_vars
+
+    def _run_forward(self, data: dict[str, Any] | tuple[Any, ...] | list[Any], mode: str) -> Any:
+        return forward_batch(self, data, mode)
+
+
+def _nothing_to_minimise(model: nn.Module, losses: Mapping[str, Any]) -> ArgumentError:
+    return ArgumentError(
+        f"{type(model).__name__}.forward(mode='loss') returned nothing to minimise: the entries whose key holds 'loss' are added up, "
+        f'and none of {list(losses)} does. Rename the key of the loss, for example to "loss_cls".'
+    )
+
+
+def _as_preprocessor(data_preprocessor: dict[str, Any] | nn.Module | None) -> nn.Module:
+    if data_preprocessor is None:
+        return BaseDataPreprocessor()
+    if isinstance(data_preprocessor, nn.Module):
+        return data_preprocessor
+    if isinstance(data_preprocessor, dict):
+        return MODELS.build(data_preprocessor)  # type: ignore[no-any-return]  # a registry builds anything
+    raise TypeError(
+        'data_preprocessor has to be a config (dict with `type`), a torch.nn.Module or None, '
+        f'got {type(data_preprocessor).__name__}.'
+    )
+
+
+def _sum_of_means(name: str, values: Sequence[Tensor]) -> Any:
+    """The sum of the means of ``values``; 0 when there are none, as for a level without targets."""
+    if not isinstance(values, (list, tuple)):
+        raise TypeError(
+            f'The loss entry {name!r} has to be a tensor or a list of tensors, got {type(values).__name__} '
+            f'({_shortened(values)}). Only tensors can be differentiated and logged without waiting for the device.'
+        )
+    total: Any = None
+    for index, value in enumerate(values):
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f'The loss entry {name!r} has to be a list of tensors, but element {index} is a '
+                f'{type(value).__name__} ({_shortened(value)}).'
+            )
+        reduced = value.mean() if value.dim() else value
+        total = reduced if total is None else total + reduced
+    return 0 if total is None else total
+
+
+def _shortened(value: object, limit: int = 40) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + '...'

@@ -1,0 +1,115 @@
+"""BaseModule and its containers: modules that carry the config of their initial weights."""
+
+import copy
+from abc import ABCMeta
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import nn
+
+from mmengine.logging import print_log
+from mmengine.model._init_record import ATTRIBUTE, InitRecord
+from mmengine.model.weight_init import initialize, is_pretrained, update_init_info
+
+InitCfg = dict[str, Any] | list[dict[str, Any]] | None
+
+
+class BaseModule(nn.Module, metaclass=ABCMeta):
+    """A module that knows how to initialise its weights.
+
+    ``init_weights()`` of the outermost module, called once before training, goes through three stages in each module:
+
+    1. its own ``init_cfg`` is applied, but for pretrained weights;
+    2. ``init_weights()`` of each direct child that has one is called: a child's config wins over its parent's;
+    3. pretrained weights of its own ``init_cfg`` are loaded: they win over everything below.
+
+    Args:
+        init_cfg: The config of an initialiser or a list of them, see :func:`initialize`. Copied.
+    """
+
+    def __init__(self, init_cfg: InitCfg = None) -> None:
+        super().__init__()
+        self._carry(init_cfg)
+
+    def _carry(self, init_cfg: InitCfg) -> None:
+        self._is_init = False
+        self.init_cfg = copy.deepcopy(init_cfg)
+
+    @property
+    def is_init(self) -> bool:
+        """Whether ``init_weights`` has run. Set it to True to keep the weights as they are."""
+        return self._is_init
+
+    @is_init.setter
+    def is_init(self, value: bool) -> None:
+        self._is_init = value
+
+    def init_weights(self) -> None:
+        """Initialise the weights of this module and its children, once; a second call warns and changes nothing.
+
+        The outermost call logs how each parameter got its values.
+        """
+        if ATTRIBUTE in self.__dict__:
+            self._init_in_order()
+            return
+        record = InitRecord(self)
+        try:
+            self._init_in_order()
+        finally:
+            record.close()
+        record.log()
+
+    def _init_in_order(self) -> None:
+        if self._is_init:
+            print_log(
+                f'init_weights of {type(self).__name__} was called again; the weights stay as they are.',
+                logger='current',
+                level='WARNING',
+            )
+            return
+        for cfg in _own_stage(self.init_cfg, pretrained=False):
+            initialize(self, cfg)
+        for child in self.children():
+            if callable(init_weights := getattr(child, 'init_weights', None)):
+                init_weights()
+                update_init_info(child, f'set by init_weights of {type(child).__name__}')
+        for cfg in _own_stage(self.init_cfg, pretrained=True):
+            initialize(self, cfg)
+        self._is_init = True
+
+    def __repr__(self) -> str:
+        text = super().__repr__()
+        return f'{text}\ninit_cfg={self.init_cfg}' if self.init_cfg else text
+
+
+def _own_stage(init_cfg: InitCfg, *, pretrained: bool) -> Iterator[Any]:
+    """The configs to apply before the children's (``pretrained=False``) or after them."""
+    if not init_cfg:
+        return
+    for cfg in init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]:
+        if is_pretrained(cfg) is pretrained:
+            yield cfg
+
+
+class Sequential(BaseModule, nn.Sequential):
+    """:class:`torch.nn.Sequential` with an ``init_cfg``."""
+
+    def __init__(self, *args: Any, init_cfg: InitCfg = None) -> None:
+        nn.Sequential.__init__(self, *args)
+        self._carry(init_cfg)
+
+
+class ModuleList(BaseModule, nn.ModuleList):
+    """:class:`torch.nn.ModuleList` with an ``init_cfg``."""
+
+    def __init__(self, modules: Iterable[nn.Module] | None = None, init_cfg: InitCfg = None) -> None:
+        nn.ModuleList.__init__(self, modules)
+        self._carry(init_cfg)
+
+
+class ModuleDict(BaseModule, nn.ModuleDict):
+    """:class:`torch.nn.ModuleDict` with an ``init_cfg``."""
+
+    def __init__(self, modules: Any = None, init_cfg: InitCfg = None) -> None:
+        nn.ModuleDict.__init__(self, modules)
+        self._carry(init_cfg)

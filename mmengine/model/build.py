@@ -1,0 +1,138 @@
+"""From a config to a model ready to train: building, initial weights, sync batch norm, wrapping."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mmengine._checkpoint.unwrap import is_model_wrapper, unwrap_model
+from mmengine.dist import broadcast, is_distributed
+from mmengine.logging import print_log
+from mmengine.model.utils import convert_sync_batchnorm, revert_sync_batchnorm
+from mmengine.model.wrappers import MMDistributedDataParallel
+from mmengine.registry import MODEL_WRAPPERS, MODELS
+from mmengine.utils.errors import ArgumentError
+
+
+def build_model(cfg_or_module: Mapping[str, Any] | nn.Module) -> nn.Module:
+    """The model that a config in ``MODELS`` describes; a module is returned as it is.
+
+    Raises:
+        TypeError: If the argument, or what the config builds, is no module.
+    """
+    model = MODELS.build(cfg_or_module) if isinstance(cfg_or_module, Mapping) else cfg_or_module
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'model has to be a torch.nn.Module or a config (dict with `type`) of one, got {type(model).__name__}.')
+    return model
+
+
+def init_model_weights(model: nn.Module) -> None:
+    """Call ``init_weights`` of the model inside any wrapper, then give every rank the weights of rank 0.
+
+    All ranks must call it: each may have drawn other numbers.
+    """
+    inner = unwrap_model(model)
+    if not callable(init_weights := getattr(inner, 'init_weights', None)):
+        return
+    init_weights()
+    if is_distributed():
+        for tensor in inner.state_dict().values():
+            if isinstance(tensor, torch.Tensor):
+                broadcast(tensor)
+
+
+def convert_model_sync_bn(model: nn.Module, sync_bn: str | None) -> nn.Module:
+    """Make the batch norm layers fit the number of ranks.
+
+    Args:
+        model: Changed in place.
+        sync_bn: ``'torch'`` or ``'mmcv'`` shares statistics among the ranks; None leaves the layers alone. Without
+            other ranks every synchronised layer becomes a plain one, which also runs on a CPU.
+    """
+    if not is_distributed():
+        return revert_sync_batchnorm(model)
+    return model if sync_bn is None else convert_sync_batchnorm(model, sync_bn)
+
+
+def wrap_model(
+    model: nn.Module,
+    model_wrapper_cfg: Mapping[str, Any] | str | type | None = None,
+    *,
+    find_unused_parameters: bool = False,
+    broadcast_buffers: bool = False,
+    device: str | torch.device | None = None,
+) -> nn.Module:
+    """Put the distributed wrapper around ``model``, when there is more than one rank or one is asked for.
+
+    All ranks must call it. A wrapper of torch's DDP family needs a process group: without one it is left out, with a warning.
+
+    Args:
+        model: The model; one that is wrapped already is returned as it is.
+        model_wrapper_cfg: None for :class:`MMDistributedDataParallel`; or the name of a wrapper in
+            ``MODEL_WRAPPERS``, its config (with ``type`` a name or a class), or its class.
+        find_unused_parameters: Passed to DDP wrappers whose config does not say.
+        broadcast_buffers: Passed to DDP wrappers whose config does not say.
+        device: Where the model is moved first; None leaves it where it is.
+
+    Raises:
+        TypeError: If ``model_wrapper_cfg`` is of another kind.
+        KeyError: If ``MODEL_WRAPPERS`` has no such name.
+    """
+    if device is not None:
+        model = model.to(device)
+    if is_model_wrapper(model):
+        return model
+    if model_wrapper_cfg is None and not is_distributed():
+        return model
+    settings = _as_settings(model_wrapper_cfg)
+    wrapper = _wrapper_class(settings.pop('type'))
+    if issubclass(wrapper, DistributedDataParallel):
+        if not is_distributed():
+            print_log(
+                f'There is one process only, so the model is not wrapped in {wrapper.__name__}.',
+                logger='current',
+                level='WARNING',
+            )
+            return model
+        settings.setdefault('find_unused_parameters', find_unused_parameters)
+        settings.setdefault('broadcast_buffers', broadcast_buffers)
+        if issubclass(wrapper, MMDistributedDataParallel):
+            settings = {**_device_ids(model), **settings}
+    return MODEL_WRAPPERS.build(dict(type=wrapper, module=model, **settings))  # type: ignore[no-any-return]  # a wrapper
+
+
+def _as_settings(model_wrapper_cfg: Mapping[str, Any] | str | type | None) -> dict[str, Any]:
+    """The config of a wrapper, whatever way it was given in; always with ``type``."""
+    if isinstance(model_wrapper_cfg, Mapping):
+        return {'type': MMDistributedDataParallel, **model_wrapper_cfg}
+    if model_wrapper_cfg is None:
+        return {'type': MMDistributedDataParallel}
+    if isinstance(model_wrapper_cfg, (str, type)):
+        return {'type': model_wrapper_cfg}
+    raise TypeError(
+        "model_wrapper_cfg has to be the name of a wrapper, such as 'MMSeparateDistributedDataParallel', its config or its class, "
+        f'got {type(model_wrapper_cfg).__name__}.'
+    )
+
+
+def _wrapper_class(kind: str | type) -> type:
+    if isinstance(kind, type):
+        return kind
+    with MODEL_WRAPPERS.switch_scope_and_registry(None) as registry:
+        found = registry.get(kind)
+    if found is None:
+        # The registry itself knows best how to say what is missing.
+        MODEL_WRAPPERS.build({'type': kind})
+    if not isinstance(found, type):
+        raise ArgumentError(f'{kind!r} names a {type(found).__name__} in MODEL_WRAPPERS, but a wrapper has to be a class.')
+    return found
+
+
+def _device_ids(model: nn.Module) -> dict[str, Any]:
+    """DDP's ``device_ids`` for a model on one accelerator; nothing for one in host memory."""
+    parameter = next(model.parameters(), None)
+    if parameter is None or parameter.device.index is None or parameter.device.type == 'cpu':
+        return {}
+    return {'device_ids': [parameter.device.index]}
