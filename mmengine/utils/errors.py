@@ -7,8 +7,8 @@ from collections.abc import Iterable
 class ArgumentError(ValueError, AssertionError):
     """A user's argument has a wrong value.
 
-    The MMEngine API raised ``AssertionError`` at users in many places, so code exists that catches it.
-    This class is caught by ``except ValueError`` and by ``except AssertionError`` alike.
+    The MMEngine API raised ``AssertionError`` at users in many places, so code exists that catches
+    it. This class is caught by ``except ValueError`` and by ``except AssertionError`` alike.
     """
 
 

@@ -1,0 +1,128 @@
+"""Named global instances: one registry of objects a class, reachable by name from anywhere."""
+
+import inspect
+import os
+import threading
+from typing import Any, TypeVar
+
+from typing_extensions import Self
+
+from mmengine.utils.errors import ArgumentError
+
+T = TypeVar('T')
+
+_lock = threading.RLock()
+
+
+def _accquire_lock() -> None:
+    """Take the lock that guards every registry of instances; the same thread may take it again."""
+    _lock.acquire()
+
+
+def _release_lock() -> None:
+    """Give back what :func:`_accquire_lock` took."""
+    _lock.release()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, 'register_at_fork'):
+    # A data loader worker forked while another thread held the lock would wait for it forever.
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+class ManagerMeta(type):
+    """Gives each class an ``_instance_dict`` of its own and checks that instances can be named."""
+
+    _instance_dict: dict[str, Any]
+
+    def __init__(cls, *args: Any) -> None:
+        super().__init__(*args)
+        cls._instance_dict = {}
+        constructor = next(
+            vars(base)['__init__'] for base in cls.__mro__ if '__init__' in vars(base)
+        )
+        if 'name' not in inspect.signature(constructor).parameters:
+            raise ArgumentError(
+                f'{cls.__name__}.__init__ must have a parameter `name`: '
+                'instances are kept by their name.'
+            )
+
+
+class ManagerMixin(metaclass=ManagerMeta):
+    """Base of classes whose instances are global and found by name, such as loggers.
+
+    Each subclass keeps its own instances, in the order they were made; the newest is the current
+    one.
+
+    Args:
+        name: Name of the instance, not empty.
+
+    Raises:
+        ArgumentError: If ``name`` is empty or no string.
+
+    Example:
+        >>> class Counter(ManagerMixin):
+        ...     def __init__(self, name: str, start: int = 0):
+        ...         super().__init__(name)
+        ...         self.value = start
+        >>> Counter.get_instance('runs', start=3).value
+        3
+        >>> Counter.get_instance('runs') is Counter.get_current_instance()
+        True
+    """
+
+    def __init__(self, name: str = '', **kwargs: Any) -> None:
+        if not isinstance(name, str) or not name:
+            raise ArgumentError(
+                f'{type(self).__name__} needs a name that is a non-empty string, got {name!r}.'
+            )
+        self._instance_name = name
+
+    @classmethod
+    def get_instance(cls, name: str, **kwargs: Any) -> Self:
+        """The instance called ``name``, made with ``kwargs`` when there is none yet.
+
+        Args:
+            name: Name of the instance.
+            kwargs: Arguments of the constructor; unused when the instance exists already.
+
+        Raises:
+            ArgumentError: If ``name`` is empty or no string.
+        """
+        if not isinstance(name, str):
+            raise ArgumentError(
+                f'{cls.__name__}.get_instance needs a name as a string, got {type(name).__name__}.'
+            )
+        with _lock:
+            found = cls._instance_dict.get(name)
+            if found is None:
+                found = cls._instance_dict[name] = cls(name=name, **kwargs)
+        return found
+
+    @classmethod
+    def get_current_instance(cls) -> Self:
+        """The instance made last.
+
+        Raises:
+            RuntimeError: If no instance was made yet.
+        """
+        with _lock:
+            for name in reversed(cls._instance_dict):
+                return cls._instance_dict[name]  # type: ignore[no-any-return]  # as above
+        raise RuntimeError(
+            f'{cls.__name__} has no instance yet. Call {cls.__name__}.get_instance(name=...) first.'
+        )
+
+    @classmethod
+    def check_instance_created(cls, name: str) -> bool:
+        """Whether :meth:`get_instance` has made an instance called ``name``."""
+        return name in cls._instance_dict
+
+    @property
+    def instance_name(self) -> str:
+        """The name under which the instance is kept."""
+        return self._instance_name
