@@ -1,0 +1,118 @@
+"""Which backend a name or the prefix of an address means."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, overload
+
+from mmengine.fileio.backends.base import BaseStorageBackend
+from mmengine.fileio.backends.http_backend import HTTPBackend
+from mmengine.fileio.backends.lmdb_backend import LmdbBackend
+from mmengine.fileio.backends.local_backend import LocalBackend
+from mmengine.fileio.backends.memcached_backend import MemcachedBackend
+from mmengine.fileio.backends.petrel_backend import PetrelBackend
+from mmengine.utils.errors import ArgumentError
+
+B = TypeVar('B', bound=type[BaseStorageBackend])
+
+backends: dict[str, type[BaseStorageBackend]] = {}
+prefix_to_backends: dict[str, type[BaseStorageBackend]] = {}
+
+
+def _register_backend(
+    name: str,
+    backend: type[BaseStorageBackend],
+    force: bool = False,
+    prefixes: str | Iterable[str] | None = None,
+) -> None:
+    _add_backend(backends, prefix_to_backends, name, backend, force, prefixes)
+
+
+def _add_backend(
+    by_name: dict[str, type[BaseStorageBackend]],
+    by_prefix: dict[str, type[BaseStorageBackend]],
+    name: str,
+    backend: type[BaseStorageBackend],
+    force: bool,
+    prefixes: str | Iterable[str] | None,
+) -> None:
+    """Enter a backend into two tables, or into none of them when something is wrong."""
+    if not isinstance(name, str):
+        raise TypeError(f'The name of a backend must be a string, got {type(name).__name__}.')
+    if not (isinstance(backend, type) and issubclass(backend, BaseStorageBackend)):
+        raise TypeError(f'A backend must be a subclass of BaseStorageBackend, got {backend!r}.')
+    if prefixes is None:
+        prefixes = ()
+    elif isinstance(prefixes, str):
+        prefixes = (prefixes,)
+    elif not isinstance(prefixes, Iterable):
+        raise ArgumentError(f'prefixes must be a string or a list of strings, got {prefixes!r}.')
+    prefixes = tuple(prefixes)
+    if not force:
+        taken = [f'prefix {prefix!r}' for prefix in prefixes if prefix in by_prefix]
+        if name in by_name:
+            taken.insert(0, f'name {name!r}')
+        if taken:
+            raise ArgumentError(
+                f'Another backend has the {" and the ".join(taken)}; force=True replaces it.'
+            )
+    by_name[name] = backend
+    by_prefix.update(dict.fromkeys(prefixes, backend))
+
+
+@overload
+def register_backend(
+    name: str,
+    backend: type[BaseStorageBackend],
+    force: bool = False,
+    prefixes: str | Iterable[str] | None = None,
+) -> None: ...
+
+
+@overload
+def register_backend(
+    name: str,
+    backend: None = None,
+    force: bool = False,
+    prefixes: str | Iterable[str] | None = None,
+) -> Callable[[B], B]: ...
+
+
+def register_backend(
+    name: str,
+    backend: Any = None,
+    force: bool = False,
+    prefixes: str | Iterable[str] | None = None,
+) -> Any:
+    """Make a backend known under a name, and by the prefixes of the addresses it serves.
+
+    Args:
+        name: The name, for ``backend_args=dict(backend=name)``.
+        backend: The class; without it a decorator for the class is returned.
+        force: Replace a backend that has the name or a prefix already.
+        prefixes: What comes before ``://`` in its addresses.
+
+    Raises:
+        TypeError: If the name is no string or the class no backend.
+        ArgumentError: If the name or a prefix is taken and ``force`` is False.
+
+    Example:
+        >>> @register_backend('memory', prefixes='mem')
+        ... class MemoryBackend(BaseStorageBackend):
+        ...     def get(self, filepath):
+        ...         return b'...'
+    """
+    if backend is not None:
+        _register_backend(name, backend, force=force, prefixes=prefixes)
+        return None
+
+    def decorate(cls: B) -> B:
+        _register_backend(name, cls, force=force, prefixes=prefixes)
+        return cls
+
+    return decorate
+
+
+_register_backend('local', LocalBackend, prefixes='')
+_register_backend('memcached', MemcachedBackend)
+_register_backend('lmdb', LmdbBackend)
+_register_backend('petrel', PetrelBackend, prefixes=['petrel', 's3'])
+_register_backend('http', HTTPBackend, prefixes=['http', 'https'])

@@ -1,0 +1,157 @@
+import multiprocessing
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmengine.fileio import atomic_write
+
+posix = pytest.mark.skipif(os.name != 'posix', reason='POSIX permissions, links and pipes')
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / 'a.bin'
+    with atomic_write(path) as file:
+        file.write(b'whole')
+        assert not path.exists()
+    assert path.read_bytes() == b'whole'
+    assert os.listdir(tmp_path) == ['a.bin']
+
+
+@pytest.mark.parametrize('error', [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_an_error_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    path = tmp_path / 'a.bin'
+    path.write_bytes(b'old')
+    with pytest.raises(error), atomic_write(path) as file:
+        file.write(b'half of the ne')
+        raise error
+    assert path.read_bytes() == b'old'
+    assert os.listdir(tmp_path) == ['a.bin']
+
+
+def test_an_error_of_a_new_file_leaves_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), atomic_write(tmp_path / 'a') as file:
+        file.write(b'x')
+        raise RuntimeError
+    assert os.listdir(tmp_path) == []
+
+
+@posix
+@pytest.mark.parametrize(('umask', 'expected'), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_new_file_gets_the_permissions_of_the_umask(
+    tmp_path: Path, umask: int, expected: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        with atomic_write(tmp_path / 'a') as file:
+            file.write(b'x')
+    finally:
+        os.umask(before)
+    assert mode_of(tmp_path / 'a') == expected
+
+
+@posix
+def test_an_old_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / 'a'
+    path.touch()
+    path.chmod(0o640)
+    with atomic_write(path) as file:
+        file.write(b'x')
+    assert mode_of(path) == 0o640
+
+
+@posix
+def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / 'far').mkdir()
+    target = tmp_path / 'far' / 'target'
+    target.write_bytes(b'old')
+    (tmp_path / 'link').symlink_to(target)
+    with atomic_write(tmp_path / 'link') as file:
+        file.write(b'new')
+    assert (tmp_path / 'link').is_symlink()
+    assert target.read_bytes() == b'new'
+
+
+@posix
+def test_a_device_is_written_to_directly() -> None:
+    with atomic_write('/dev/null') as file:
+        file.write(b'x')
+    assert stat.S_ISCHR(os.stat('/dev/null').st_mode)
+
+
+def test_text_is_utf8_whatever_the_locale(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / 'a', 'w') as file:
+        file.write('é')
+    assert (tmp_path / 'a').read_bytes() == b'\xc3\xa9'
+    with atomic_write(tmp_path / 'a', 'w', encoding='latin-1', newline='\r\n') as file:
+        file.write('é\n')
+    assert (tmp_path / 'a').read_bytes() == b'\xe9\r\n'
+
+
+@pytest.mark.parametrize('mode', ['a', 'r+', 'xb'])
+def test_a_file_is_written_whole_only(tmp_path: Path, mode: str) -> None:
+    with pytest.raises(ValueError, match=mode.replace('+', r'\+')):
+        with atomic_write(tmp_path / 'a', mode):
+            pass
+
+
+def test_a_missing_folder_is_reported_with_the_name_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'absent/a\.bin'):
+        with atomic_write(tmp_path / 'absent' / 'a.bin'):
+            pass
+
+
+def test_the_bytes_reach_the_disk_before_the_name_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    real_fsync, real_replace = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        kind = 'folder' if stat.S_ISDIR(os.fstat(descriptor).st_mode) else 'file'
+        order.append(f'sync {kind} of {os.fstat(descriptor).st_size if kind == "file" else "-"}')
+        real_fsync(descriptor)
+
+    def replace(source: str, target: str) -> None:
+        order.append('replace')
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    monkeypatch.setattr(os, 'replace', replace)
+    with atomic_write(tmp_path / 'a') as file:
+        file.write(b'12345')
+    assert order[:2] == ['sync file of 5', 'replace']
+    assert order[2:] == (['sync folder of -'] if os.name == 'posix' else [])
+
+
+def _write_until_killed(path: str, started: object) -> None:
+    size = 0
+    while True:
+        size = (size + 1) % 256
+        with atomic_write(path) as file:
+            for _ in range(64):
+                file.write(bytes([size]) * 1024)
+        started.set()  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='kills a forked process')
+def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / 'a'
+    context = multiprocessing.get_context('spawn')
+    started = context.Event()
+    writer = context.Process(target=_write_until_killed, args=(str(path), started))
+    writer.start()
+    assert started.wait(30)
+    writer.kill()
+    writer.join()
+    content = path.read_bytes()
+    assert len(content) == 64 * 1024
+    assert len(set(content)) == 1
