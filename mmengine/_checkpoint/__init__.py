@@ -1,0 +1,1 @@
+"""State dicts, checkpoint files and the places they are read from."""

@@ -1,0 +1,162 @@
+"""Checkpoint files: written whole or not at all, read without running code, found by their pointer."""
+
+import io
+import logging
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from mmengine._checkpoint.legacy import load_without_running_code
+from mmengine.fileio import get_file_backend
+from mmengine.fileio.atomic import atomic_write
+from mmengine.logging import print_log
+
+LAST_CHECKPOINT = 'last_checkpoint'
+_REMOTE = re.compile(r'^[A-Za-z][A-Za-z0-9+.-]*://|^[A-Za-z0-9]{2,}:[^\\/]')
+
+
+class CheckpointReadError(RuntimeError):
+    """A checkpoint file is there but holds no readable checkpoint."""
+
+
+def save_checkpoint(
+    checkpoint: Mapping[str, Any],
+    filename: str | Path,
+    file_client_args: dict[str, Any] | None = None,
+    backend_args: dict[str, Any] | None = None,
+) -> None:
+    """Write ``checkpoint`` so that ``filename`` holds the old file or the whole new one, never a part.
+
+    Args:
+        checkpoint: Tensors and plain values under string keys.
+        filename: A local path, or a URL that a file backend serves.
+        file_client_args: The old name of ``backend_args``.
+        backend_args: Which file backend to use, and how; worked out from ``filename`` when None.
+
+    Raises:
+        ValueError: If both ``file_client_args`` and ``backend_args`` are given.
+    """
+    if file_client_args is not None and backend_args is not None:
+        raise ValueError('Give backend_args alone: file_client_args is its old name.')
+    backend_args = backend_args or file_client_args
+    if not _is_remote(filename) and not backend_args:
+        Path(filename).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(filename) as file:
+            torch.save(checkpoint, file)
+        return
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    backend = get_file_backend(filename, backend_args=backend_args)
+    backend.put(buffer.getvalue(), filename)
+
+
+def read_checkpoint(file: str | Path | IO[bytes], map_location: Any = None) -> Any:
+    """Open a checkpoint. Nothing in the file is executed, whoever wrote it and however old it is.
+
+    Args:
+        file: A local path or an open binary file.
+        map_location: As in :func:`torch.load`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointReadError: If the file is cut short or is no checkpoint.
+    """
+    if not isinstance(file, (str, Path)):
+        return _read(file, map_location, name='the given data')
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(_missing(path))
+    with path.open('rb') as opened:
+        return _read(opened, map_location, name=str(path))
+
+
+def find_latest_checkpoint(path: str) -> str | None:
+    """The newest checkpoint of the work dir ``path``, as its pointer file names it; None without one.
+
+    A work dir that was moved or mounted elsewhere still works: when the recorded path is gone, a file of
+    the same name in ``path`` is taken.
+    """
+    pointer = Path(path, LAST_CHECKPOINT)
+    if not pointer.is_file():
+        print_log(
+            f'{path} has no {LAST_CHECKPOINT} file, so there is nothing to resume.',
+            logger='current',
+        )
+        return None
+    recorded = pointer.read_text(encoding='utf-8').strip()
+    if not _is_remote(recorded) and not Path(recorded).exists():
+        moved = Path(path, Path(recorded).name)
+        if moved.exists():
+            return str(moved)
+    return recorded
+
+
+def _is_remote(filename: str | Path) -> bool:
+    return isinstance(filename, str) and _REMOTE.match(filename) is not None
+
+
+def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
+    start = file.tell()
+    try:
+        return torch.load(file, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError:
+        file.seek(start)  # It names classes that torch does not know; see legacy.py.
+    except (RuntimeError, EOFError, OSError) as error:
+        raise _unreadable(name, file, start, error) from error
+    try:
+        return load_without_running_code(file, map_location)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+    ) as error:
+        raise _unreadable(name, file, start, error) from error
+
+
+def _unreadable(name: str, file: IO[bytes], start: int, error: Exception) -> CheckpointReadError:
+    size = file.seek(0, io.SEEK_END) - start
+    cause = (str(error).splitlines() or [''])[0]
+    return CheckpointReadError(
+        f'{name} ({size:,} bytes) is no readable checkpoint: it was cut short while being written or copied, or '
+        f'it is another kind of file. Take an earlier checkpoint or copy it again. ({type(error).__name__}: {cause})'
+    )
+
+
+def _missing(path: Path) -> str:
+    message = f'There is no checkpoint at {path}.'
+    if not path.parent.is_dir():
+        return f'{message} Its folder does not exist either.'
+    others = sorted(other.name for other in path.parent.glob('*.pth'))
+    if others:
+        message += f' The folder holds {", ".join(others[:6])}{", ..." if len(others) > 6 else ""}.'
+    return message
+
+
+def warn_about_opaque(checkpoint: Any, name: str) -> None:
+    """Say once, by class name, which objects of an old checkpoint were left out of what was rebuilt."""
+    from mmengine._checkpoint.legacy import Opaque
+
+    found: set[str] = set()
+    pending = [checkpoint]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Opaque):
+            found.add(value.qualified_name)
+        elif isinstance(value, Mapping):
+            pending.extend(value.values())
+        elif isinstance(value, (list, tuple)) and len(value) < 10_000:
+            pending.extend(value)
+    if found:
+        print_log(
+            f'{name} holds objects that were not rebuilt, since reading a checkpoint runs no code from it: '
+            f'{", ".join(sorted(found))}.',
+            logger='current',
+            level=logging.WARNING,
+        )

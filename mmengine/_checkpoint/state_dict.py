@@ -1,0 +1,240 @@
+"""State dicts whose keys never show a wrapper, and loading that sums up what did not fit."""
+
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmengine._checkpoint.unwrap import is_model_wrapper
+from mmengine.logging import print_log
+
+_SIZE_MISMATCH = re.compile(
+    r'size mismatch for (?P<key>\S+): .*?torch\.Size\((?P<found>\[.*?\])\).*?'
+    r'torch\.Size\((?P<expected>\[.*?\])\)'
+)
+_SHOWN_PER_GROUP = 8
+
+
+class _IncompatibleKeys(NamedTuple):
+    """What a load left over; prints as torch's own result does when all keys matched."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return '<All keys matched successfully>'
+        # A NamedTuple's body cannot say super().
+        return f'{type(self).__name__}(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})'
+
+    __str__ = __repr__
+
+
+def get_state_dict(
+    module: nn.Module,
+    destination: 'OrderedDict[str, Any] | None' = None,
+    prefix: str = '',
+    keep_vars: bool = False,
+) -> 'OrderedDict[str, Any]':
+    """The state of ``module`` under the names it has without any wrapper, at any depth.
+
+    Args:
+        module: A model, wrapped or not, or one whose sub-modules are wrapped.
+        destination: Filled and returned when given.
+        prefix: Put before every key.
+        keep_vars: Keep parameters attached to autograd instead of detached.
+    """
+    raw = module.state_dict(prefix=prefix, keep_vars=keep_vars)
+    rename = _renamer(_wrapped_prefixes(module, prefix))
+    state = OrderedDict() if destination is None else destination
+    state.update((rename(key), value) for key, value in raw.items())
+    versions = {rename(f'{key}.')[:-1]: value for key, value in raw._metadata.items()}
+    state._metadata = {**getattr(state, '_metadata', {}), **versions}  # type: ignore[attr-defined]  # torch keeps module versions there
+    return state
+
+
+def load_state_dict(
+    module: nn.Module,
+    state_dict: Mapping[str, Any],
+    strict: bool = False,
+    logger: logging.Logger | str | None = None,
+) -> None:
+    """Copy ``state_dict`` into ``module``, through wrappers at any depth, and say what did not fit.
+
+    Entries of other shapes are skipped. The leftovers come as one summary grouped by kind, on rank 0 only.
+
+    Args:
+        module: Changed in place.
+        state_dict: Keys without wrapper names, as :func:`get_state_dict` gives them.
+        strict: Raise the summary instead of logging it.
+        logger: Where the summary goes: a logger, its name, 'current', 'silent', or None to print.
+
+    Raises:
+        RuntimeError: If ``strict`` and anything is missing, unexpected or of another shape.
+        TypeError: If ``state_dict`` is no mapping.
+    """
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f'A state dict maps names to tensors; got {type(state_dict).__name__}.')
+    to_wrapped = _wrapper_inserter(_wrapped_prefixes(module, ''))
+    wrapped = OrderedDict((to_wrapped(key), value) for key, value in state_dict.items())
+    versions = getattr(state_dict, '_metadata', None)
+    if versions is not None:
+        wrapped._metadata = {
+            to_wrapped(f'{key}.')[:-1] if key else key: v for key, v in versions.items()
+        }  # type: ignore[attr-defined]  # read by torch
+
+    leftovers, problems = _load_collecting(module, wrapped)
+    to_plain = _renamer(_wrapped_prefixes(module, ''))
+    summary = _summarise(
+        missing=[to_plain(key) for key in leftovers.missing_keys],
+        unexpected=[to_plain(key) for key in leftovers.unexpected_keys],
+        problems=[to_plain(line) for line in problems],
+    )
+    if not summary:
+        return
+    message = f'The checkpoint and {type(module).__name__} do not match exactly.\n{summary}'
+    if strict:
+        raise RuntimeError(message)
+    if _is_main_rank():
+        print_log(message, logger=logger, level=logging.WARNING)
+
+
+def weights_to_cpu(state_dict: Mapping[str, Any]) -> 'OrderedDict[str, Any]':
+    """A copy of ``state_dict`` with its tensors in host memory; tensors already there are shared.
+
+    Copies from an accelerator are all started before any is waited for.
+    """
+    on_cpu: OrderedDict[str, Any] = OrderedDict()
+    devices = set()
+    for key, value in state_dict.items():
+        if isinstance(value, Tensor) and value.device.type == 'cuda':
+            devices.add(value.device)
+            value = value.to('cpu', non_blocking=True)
+        elif isinstance(value, Tensor):
+            value = value.cpu()
+        on_cpu[key] = value
+    for device in devices:
+        torch.cuda.synchronize(device)
+    if hasattr(state_dict, '_metadata'):
+        on_cpu._metadata = state_dict._metadata  # type: ignore[attr-defined]  # torch keeps module versions there
+    return on_cpu
+
+
+def _save_to_state_dict(
+    module: nn.Module, destination: dict[str, Any], prefix: str, keep_vars: bool
+) -> None:
+    """Add the parameters and buffers of ``module`` itself, not of its children, to ``destination``."""
+    nn.Module._save_to_state_dict(module, destination, prefix, keep_vars)
+
+
+def _wrapped_prefixes(module: nn.Module, prefix: str) -> list[tuple[str, str]]:
+    """Pairs (name prefix with the wrapper's own attribute, the same without), outermost first."""
+    pairs = []
+    for name, child in module.named_modules(prefix=prefix.rstrip('.'), remove_duplicate=False):
+        if is_model_wrapper(child) and 'module' in child._modules:
+            outer = f'{name}.' if name else ''
+            pairs.append((f'{outer}module.', outer))
+    return pairs
+
+
+def _renamer(pairs: list[tuple[str, str]]) -> Callable[[str], str]:
+    """Take wrappers out of a key. Innermost first, so that the outer names still match as written."""
+    innermost_first = pairs[::-1]
+
+    def rename(key: str) -> str:
+        for wrapped, plain in innermost_first:
+            if key.startswith(wrapped):
+                key = plain + key[len(wrapped) :]
+        return key
+
+    return rename if pairs else _same
+
+
+def _wrapper_inserter(pairs: list[tuple[str, str]]) -> Callable[[str], str]:
+    """Put wrappers into a plain key. Outermost first: each insertion makes the next prefix match."""
+
+    def rename(key: str) -> str:
+        for wrapped, plain in pairs:
+            if key.startswith(plain):
+                key = wrapped + key[len(plain) :]
+        return key
+
+    return rename if pairs else _same
+
+
+def _same(key: str) -> str:
+    return key
+
+
+def _load_collecting(
+    module: nn.Module, state_dict: 'OrderedDict[str, Any]'
+) -> tuple[_IncompatibleKeys, list[str]]:
+    """Let torch load, hooks included, and collect what it would print or raise."""
+    seen: list[Any] = []
+    handle = module.register_load_state_dict_post_hook(lambda _, keys: seen.append(keys))
+    problems: list[str] = []
+    try:
+        module.load_state_dict(state_dict, strict=False)
+    except RuntimeError as error:
+        if not seen:  # it failed before the load was through: not a matter of shapes
+            raise
+        problems = [line.strip() for line in str(error).splitlines()[1:]]
+    finally:
+        handle.remove()
+    missing = list(seen[-1].missing_keys)
+    # torch lists a tensor of another shape as neither missing nor unexpected; keep it so.
+    return _IncompatibleKeys(missing, list(seen[-1].unexpected_keys)), problems
+
+
+def _summarise(missing: list[str], unexpected: list[str], problems: list[str]) -> str:
+    shapes, others = [], []
+    for line in problems:
+        match = _SIZE_MISMATCH.search(line)
+        if match:
+            shapes.append(
+                f'{match["key"]}: {match["found"]} in the file, {match["expected"]} in the model'
+            )
+        else:
+            others.append(line)
+    groups = {
+        'of another shape, skipped': shapes,
+        'missing in the file': _by_prefix(
+            key for key in missing if 'num_batches_tracked' not in key
+        ),
+        'unexpected in the file': _by_prefix(unexpected),
+        'not loadable': others,
+    }
+    return '\n'.join(
+        f'  {title} ({len(lines)}): ' + _shortened(lines)
+        for title, lines in groups.items()
+        if lines
+    )
+
+
+def _by_prefix(keys: Iterable[str]) -> list[str]:
+    """One entry a module: 'backbone.conv1.{weight, bias}' instead of a line a tensor."""
+    leaves: dict[str, list[str]] = {}
+    for key in keys:
+        owner, _, leaf = key.rpartition('.')
+        leaves.setdefault(owner, []).append(leaf)
+    entries = []
+    for owner, names in leaves.items():
+        dotted = f'{owner}.' if owner else ''
+        entries.append(dotted + (names[0] if len(names) == 1 else '{' + ', '.join(names) + '}'))
+    return entries
+
+
+def _shortened(lines: list[str]) -> str:
+    shown = ''.join(f'\n    {line}' for line in lines[:_SHOWN_PER_GROUP])
+    hidden = len(lines) - _SHOWN_PER_GROUP
+    return shown + (f'\n    ... and {hidden} more' if hidden > 0 else '')
+
+
+def _is_main_rank() -> bool:
+    from mmengine.dist import is_main_process
+
+    return is_main_process()

@@ -1,0 +1,19 @@
+"""Tell a model wrapper (DDP and its kin) from the user's model inside it."""
+
+from torch import nn
+
+from mmengine.registry import MODEL_WRAPPERS, Registry
+
+
+def is_model_wrapper(model: nn.Module, registry: Registry = MODEL_WRAPPERS) -> bool:
+    """Whether ``model`` is of a class registered in ``registry`` or in one of its children."""
+    if isinstance(model, tuple(registry.module_dict.values())):
+        return True
+    return any(is_model_wrapper(model, child) for child in registry.children.values())
+
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The user's model behind any number of wrappers that hold it as ``module``."""
+    while is_model_wrapper(model) and hasattr(model, 'module'):
+        model = model.module
+    return model
