@@ -1,0 +1,362 @@
+"""Saves checkpoints: on an interval, at the end, and whenever a metric is the best so far."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine._checkpoint.files import LAST_CHECKPOINT, read_checkpoint, save_checkpoint
+from mmengine.dist import barrier, is_main_process
+from mmengine.fileio import get_file_backend
+from mmengine.fileio.atomic import atomic_write
+from mmengine.hooks._best import GREATER_KEYS, IS_BETTER, LESS_KEYS, WORST, check_rule, infer_rule
+from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.logging import print_log
+from mmengine.registry import HOOKS
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+Outputs = dict[str, Any] | None
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook):
+    """Decides when a checkpoint is saved and which ones are kept.
+
+    Args:
+        interval: Epochs or iterations between two saves; -1 saves at no interval.
+        by_epoch: Whether ``interval`` counts epochs.
+        save_optimizer: Include the optimizers' state.
+        save_param_scheduler: Include the schedulers' state.
+        out_dir: Another place than the work dir: a folder or a URL; a folder of the work dir's name is made in it.
+        max_keep_ckpts: How many of the interval's checkpoints are kept; -1 keeps all.
+        save_last: Also save after the last epoch or iteration.
+        save_best: A metric, several, or 'auto' for the first one reported: keep the checkpoint at which it was best.
+        rule: 'greater' or 'less', or one of them for each metric; None tells by the metric's name.
+        greater_keys: More names of metrics that are better greater.
+        less_keys: More names of metrics that are better smaller.
+        file_client_args: The old name of ``backend_args``.
+        filename_tmpl: Name of a checkpoint with ``{}`` for the number; 'epoch_{}.pth' or 'iter_{}.pth' by default.
+        backend_args: Which file backend serves ``out_dir``.
+        published_keys: After training, write copies of the last and best checkpoints with these top-level keys alone and a part
+            of their SHA-256 in the name.
+        save_begin: The first interval is counted from after this epoch or iteration.
+
+    Raises:
+        ArgumentError: If a value is wrong: an interval of 0, a rule without metric, 'auto' among several.
+    """
+
+    priority = 'VERY_LOW'
+    rule_map = IS_BETTER
+    init_value_map = WORST
+    _default_greater_keys = list(GREATER_KEYS)
+    _default_less_keys = list(LESS_KEYS)
+
+    def __init__(
+        self,
+        interval: int = -1,
+        by_epoch: bool = True,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        out_dir: str | Path | None = None,
+        max_keep_ckpts: int = -1,
+        save_last: bool = True,
+        save_best: str | list[str] | None = None,
+        rule: str | list[str] | None = None,
+        greater_keys: Sequence[str] | None = None,
+        less_keys: Sequence[str] | None = None,
+        file_client_args: dict[str, Any] | None = None,
+        filename_tmpl: str | None = None,
+        backend_args: dict[str, Any] | None = None,
+        published_keys: str | list[str] | None = None,
+        save_begin: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs:
+            known = CheckpointHook.__init__.__annotations__
+            raise TypeError(
+                f'CheckpointHook takes no {next(iter(kwargs))!r}.{did_you_mean(next(iter(kwargs)), known)}'
+            )
+        if (
+            isinstance(interval, bool)
+            or not isinstance(interval, int)
+            or interval == 0
+            or interval < -1
+        ):
+            raise ArgumentError(
+                f'interval is a whole number above 0, or -1 for none; got {interval!r}.'
+            )
+        if save_begin < 0:
+            raise ArgumentError(f'save_begin is 0 or more, got {save_begin}.')
+        if max_keep_ckpts == 0 or max_keep_ckpts < -1:
+            raise ArgumentError(f'max_keep_ckpts is above 0, or -1 for all; got {max_keep_ckpts}.')
+        if file_client_args is not None and backend_args is not None:
+            raise ValueError('Give backend_args alone: file_client_args is its old name.')
+        self.interval = interval
+        self.by_epoch = by_epoch
+        self.save_optimizer = save_optimizer
+        self.save_param_scheduler = save_param_scheduler
+        self.out_dir = out_dir
+        self.max_keep_ckpts = max_keep_ckpts
+        self.save_last = save_last
+        self.save_begin = save_begin
+        self.backend_args = backend_args or file_client_args
+        self.filename_tmpl = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
+        self.published_keys = (
+            [published_keys] if isinstance(published_keys, str) else published_keys
+        )
+        self.greater_keys = [*self._default_greater_keys, *_as_list(greater_keys)]
+        self.less_keys = [*self._default_less_keys, *_as_list(less_keys)]
+        self.last_ckpt: str | None = None
+        self._kept: list[int] = []
+        self._init_best(save_best, rule)
+
+    # -- points -----------------------------------------------------------------------------------
+
+    def before_train(self, runner: Runner) -> None:
+        """Settle where files go, and recall what a resumed run had saved."""
+        self._backend = get_file_backend(
+            self.out_dir or runner.work_dir, backend_args=self.backend_args
+        )
+        if self.out_dir is None:
+            self.out_dir = runner.work_dir
+        elif str(self.out_dir) != runner.work_dir and not hasattr(self, '_settled_dir'):
+            name = os.path.basename(runner.work_dir.rstrip(os.sep))
+            self.out_dir = self._backend.join_path(self.out_dir, name)
+        self._settled_dir = str(self.out_dir)
+        runner.logger.info(f'Checkpoints will be saved to {self.out_dir}.')
+        self._recall(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Save when this epoch is due."""
+        if not self.by_epoch:
+            return
+        due = self.every_n_epochs(runner, self.interval, self.save_begin)
+        if due or (self.save_last and self.is_last_train_epoch(runner)):
+            done = runner.epoch + 1
+            runner.logger.info(f'Saving checkpoint at {done} epochs')
+            self._save(runner, done, {'epoch': done, 'iter': runner.iter})
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Outputs = None,
+    ) -> None:
+        """Save when this iteration is due."""
+        if self.by_epoch:
+            return
+        due = self.every_n_train_iters(runner, self.interval, self.save_begin)
+        if due or (self.save_last and self.is_last_train_iter(runner)):
+            done = runner.iter + 1
+            runner.logger.info(f'Saving checkpoint at {done} iterations')
+            self._save(runner, done, {'epoch': runner.epoch, 'iter': done})
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """Save when a watched metric is better than ever."""
+        if self.save_best is None or not metrics:
+            if self.save_best is not None:
+                runner.logger.warning('There are no metrics, so no checkpoint can be the best.')
+            return
+        if runner.iter == 0:
+            return  # A validation without training has nothing to save.
+        self._settle_keys(runner, metrics)
+        improved = [self._save_if_best(runner, key, metrics) for key in self.key_indicators]
+        if any(improved) and self.last_ckpt is not None:
+            # The interval's file of this moment was written before the metric was known; let it know too.
+            done = runner.epoch if self.by_epoch else runner.iter
+            if self._path(self.filename_tmpl.format(done)) == self.last_ckpt:
+                self._write(runner, self.filename_tmpl.format(done), self._finished(runner))
+
+    def after_train(self, runner: Runner) -> None:
+        """Write the copies to publish."""
+        if self.published_keys is None:
+            return
+        if is_main_process():
+            paths = [self.last_ckpt, *(self.best_ckpt_path_dict.values() if self.save_best else [])]
+            for path in dict.fromkeys(path for path in paths if path is not None):
+                self._publish(runner, path)
+        barrier()
+
+    # -- saving -----------------------------------------------------------------------------------
+
+    def _save(self, runner: Runner, done: int, meta: dict[str, int]) -> None:
+        filename = self.filename_tmpl.format(done)
+        self.last_ckpt = self._path(filename)
+        hub = runner.message_hub
+        hub.update_info('last_ckpt', self.last_ckpt)
+        dropped = self._drop_from_kept(done) if self.max_keep_ckpts > 0 else []
+        hub.update_info('keep_ckpt_ids', list(self._kept))
+        self._write(runner, filename, meta)
+        # Only now: a crash while writing must not leave the run without any checkpoint.
+        self._point_at(runner, self.last_ckpt)
+        for number in dropped:
+            self._remove(self._path(self.filename_tmpl.format(number)))
+
+    def _drop_from_kept(self, done: int) -> list[int]:
+        """Add ``done`` to the kept ones; returns those that are too many now."""
+        self._kept = [number for number in self._kept if number != done] + [done]
+        dropped = self._kept[: -self.max_keep_ckpts]
+        self._kept = self._kept[-self.max_keep_ckpts :]
+        return dropped
+
+    def _write(self, runner: Runner, filename: str, meta: dict[str, int]) -> None:
+        runner.save_checkpoint(
+            str(self.out_dir),
+            filename,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=dict(meta),
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+        )
+
+    def _point_at(self, runner: Runner, path: str) -> None:
+        """Let the work dir's pointer name ``path``: a resume reads it there, wherever the checkpoint is."""
+        if is_main_process():
+            with atomic_write(os.path.join(runner.work_dir, LAST_CHECKPOINT)) as file:
+                file.write(path.encode())
+
+    def _path(self, filename: str) -> str:
+        return str(self._backend.join_path(self.out_dir, filename))
+
+    def _remove(self, path: str) -> None:
+        if is_main_process() and self._backend.isfile(path):
+            self._backend.remove(path)
+
+    @staticmethod
+    def _finished(runner: Runner) -> dict[str, int]:
+        """After a validation the loop has counted what is finished."""
+        return {'epoch': runner.epoch, 'iter': runner.iter}
+
+    # -- the best ---------------------------------------------------------------------------------
+
+    def _init_best(self, save_best: str | list[str] | None, rule: str | list[str] | None) -> None:
+        self.save_best = save_best
+        self.best_ckpt_path_dict: dict[str, str | None] = {}
+        self._rules: dict[str, str] = {}
+        self._is_auto = save_best == 'auto'
+        if save_best is None:
+            if rule is not None:
+                raise ArgumentError('rule says what is best, but save_best names no metric.')
+            self.key_indicators: list[str] = []
+            return
+        keys = _as_list(save_best)
+        if not keys or not all(isinstance(key, str) for key in keys):
+            raise TypeError(f'save_best is a metric name or a list of them, got {save_best!r}.')
+        if len(keys) != len(set(keys)):
+            raise ArgumentError(f'save_best names a metric twice: {keys}.')
+        if 'auto' in keys and len(keys) > 1:
+            raise ArgumentError(
+                "save_best='auto' stands alone: it takes the first metric reported."
+            )
+        rules = [check_rule(one) for one in _as_list(rule)]
+        if len(rules) not in (0, 1, len(keys)):
+            raise ArgumentError(
+                f'save_best has {len(keys)} metrics and rule {len(rules)}; give one rule, or one for each.'
+            )
+        self._given_rules = rules * len(keys) if len(rules) == 1 else rules
+        self.key_indicators = [] if self._is_auto else keys
+        self.best_ckpt_path_dict = dict.fromkeys(self.key_indicators)
+        for index, key in enumerate(self.key_indicators):
+            self._rules[key] = (
+                self._given_rules[index]
+                if self._given_rules
+                else infer_rule(key, self.greater_keys, self.less_keys)
+            )
+
+    def _settle_keys(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """Let 'auto' become the first metric reported."""
+        if self._is_auto and not self.key_indicators:
+            key = next(iter(metrics))
+            self.key_indicators = [key]
+            self._rules[key] = (
+                self._given_rules[0]
+                if self._given_rules
+                else infer_rule(key, self.greater_keys, self.less_keys)
+            )
+            self.best_ckpt_path_dict.setdefault(key, runner.message_hub.get_info('best_ckpt'))
+
+    def _save_if_best(self, runner: Runner, key: str, metrics: dict[str, float]) -> bool:
+        if key not in metrics:
+            runner.logger.warning(
+                f'save_best watches {key!r}, which is not among the metrics.{did_you_mean(key, metrics)}'
+            )
+            return False
+        score, rule = metrics[key], self._rules[key]
+        hub = runner.message_hub
+        score_name, path_name = self._info_names(key)
+        best = hub.get_info(score_name)
+        if not self.rule_map[rule](score, self.init_value_map[rule] if best is None else best):
+            return False
+        done, unit = (runner.epoch, 'epoch') if self.by_epoch else (runner.iter, 'iter')
+        filename = f'best_{key.replace("/", "_")}_{unit}_{done}.pth'
+        older, path = self.best_ckpt_path_dict.get(key), self._path(filename)
+        hub.update_info(score_name, score)
+        hub.update_info(path_name, path)
+        self.best_ckpt_path_dict[key] = path
+        self._write(runner, filename, self._finished(runner))
+        if older is not None and older != path:
+            self._remove(older)
+        runner.logger.info(
+            f'The best checkpoint with {score:0.4f} {key} at {done} {unit} is saved to {filename}.'
+        )
+        return True
+
+    def _info_names(self, key: str) -> tuple[str, str]:
+        """Names in the message hub: one metric has no need to be told apart."""
+        suffix = f'_{key}' if len(self.key_indicators) > 1 else ''
+        return f'best_score{suffix}', f'best_ckpt{suffix}'
+
+    def _recall(self, runner: Runner) -> None:
+        hub = runner.message_hub
+        if runner.iter == 0:
+            return
+        self.last_ckpt = hub.get_info('last_ckpt')
+        self._kept = list(hub.get_info('keep_ckpt_ids') or [])
+        for key in self.key_indicators:
+            path = hub.get_info(self._info_names(key)[1])
+            if path is not None and not self._backend.exists(path):
+                print_log(
+                    f'The best checkpoint of the resumed run, {path}, is not there any more.',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+                path = None
+            self.best_ckpt_path_dict[key] = path
+
+    # -- publishing -------------------------------------------------------------------------------
+
+    def _publish(self, runner: Runner, path: str) -> None:
+        """Write a copy with the published keys alone, the head of its content's SHA-256 in its name."""
+        import io
+
+        checkpoint = read_checkpoint(io.BytesIO(self._backend.get(path)), 'cpu')
+        assert self.published_keys is not None
+        missing = [key for key in self.published_keys if key not in checkpoint]
+        if missing:
+            runner.logger.warning(
+                f'{os.path.basename(path)} has no {", ".join(missing)} to publish; it has {", ".join(checkpoint)}.'
+            )
+        kept = {key: value for key, value in checkpoint.items() if key in self.published_keys}
+        stem, suffix = os.path.splitext(path)
+        draft = f'{stem}-publish{suffix}'
+        save_checkpoint(kept, draft, backend_args=self.backend_args)
+        content = self._backend.get(draft)
+        final = f'{stem}-{hashlib.sha256(content).hexdigest()[:8]}{suffix}'
+        self._backend.put(content, final)
+        self._backend.remove(draft)
+        runner.logger.info(f'{final} holds {", ".join(kept)} for publishing.')
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]

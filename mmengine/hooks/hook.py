@@ -1,0 +1,202 @@
+"""The points of a run at which a hook may act."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+DataBatch = Mapping[str, Any] | Sequence[Any] | None
+
+_MODES = ('train', 'val', 'test')
+_SHARED = ('before_epoch', 'after_epoch', 'before_iter', 'after_iter')
+
+
+class Hook:
+    """Base of all hooks: override the methods of the points at which the hook acts.
+
+    A runner calls only what a hook overrides, hooks of smaller priority number first. The order of the points in a run is
+    that of :attr:`stages`. To act alike in training, validation and test, override ``_before_epoch``, ``_after_epoch``,
+    ``_before_iter`` or ``_after_iter``, which get the ``mode``.
+
+    A hook that remembers something over iterations has ``state_dict()`` and ``load_state_dict(state)``; checkpoints hold it.
+    """
+
+    priority = 'NORMAL'
+    stages = (
+        'before_run', 'after_load_checkpoint', 'before_train', 'before_train_epoch', 'before_train_iter', 'after_train_iter',
+        'after_train_epoch', 'before_val', 'before_val_epoch', 'before_val_iter', 'after_val_iter', 'after_val_epoch',
+        'after_val', 'before_save_checkpoint', 'after_train', 'before_test', 'before_test_epoch', 'before_test_iter',
+        'after_test_iter', 'after_test_epoch', 'after_test', 'after_run',
+    )  # fmt: skip
+
+    def before_run(self, runner: Runner) -> None:
+        """When everything is built, before a checkpoint is loaded."""
+
+    def after_run(self, runner: Runner) -> None:
+        """At the very end of train, val or test."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Before the first epoch."""
+
+    def after_train(self, runner: Runner) -> None:
+        """After the last epoch and its validation."""
+
+    def before_val(self, runner: Runner) -> None:
+        """Before a validation."""
+
+    def after_val(self, runner: Runner) -> None:
+        """After a validation."""
+
+    def before_test(self, runner: Runner) -> None:
+        """Before the test."""
+
+    def after_test(self, runner: Runner) -> None:
+        """After the test."""
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Before ``checkpoint`` is written; may change it in place."""
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """After ``checkpoint`` was read and before it is used; may change it in place."""
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Before each training epoch."""
+        self._before_epoch(runner, mode='train')
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Before each validation's pass over the data."""
+        self._before_epoch(runner, mode='val')
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Before the test's pass over the data."""
+        self._before_epoch(runner, mode='test')
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """After each training epoch, before it is counted as finished."""
+        self._after_epoch(runner, mode='train')
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """After each validation's pass over the data, with its metrics."""
+        self._after_epoch(runner, mode='val')
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """After the test's pass over the data, with its metrics."""
+        self._after_epoch(runner, mode='test')
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
+    ) -> None:
+        """Before each training step."""
+        self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode='train')
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: DataBatch = None) -> None:
+        """Before each batch of a validation."""
+        self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode='val')
+
+    def before_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
+    ) -> None:
+        """Before each batch of the test."""
+        self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode='test')
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """After each training step, with the log variables it returned, before it is counted as finished."""
+        self._after_iter(
+            runner, batch_idx=batch_idx, data_batch=data_batch, outputs=outputs, mode='train'
+        )
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Sequence[Any] | None = None,
+    ) -> None:
+        """After each batch of a validation, with the predictions."""
+        self._after_iter(
+            runner, batch_idx=batch_idx, data_batch=data_batch, outputs=outputs, mode='val'
+        )
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Sequence[Any] | None = None,
+    ) -> None:
+        """After each batch of the test, with the predictions."""
+        self._after_iter(
+            runner, batch_idx=batch_idx, data_batch=data_batch, outputs=outputs, mode='test'
+        )
+
+    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        """Before a pass over the data in any mode."""
+
+    def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        """After a pass over the data in any mode."""
+
+    def _before_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None, mode: str = 'train'
+    ) -> None:
+        """Before a batch in any mode."""
+
+    def _after_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Sequence[Any] | dict[str, Any] | None = None,
+        mode: str = 'train',
+    ) -> None:
+        """After a batch in any mode."""
+
+    def every_n_epochs(self, runner: Runner, n: int, start: int = 0) -> bool:
+        """Whether the epoch that ends now is a multiple of ``n``, counted from after epoch ``start``."""
+        return _is_turn(runner.epoch + 1, n, start)
+
+    def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
+        """Whether the batch that ends now is a multiple of ``n`` within its epoch."""
+        return _is_turn(batch_idx + 1, n, 0)
+
+    def every_n_train_iters(self, runner: Runner, n: int, start: int = 0) -> bool:
+        """Whether the iteration that ends now is a multiple of ``n``, counted from after iteration ``start``."""
+        return _is_turn(runner.iter + 1, n, start)
+
+    def end_of_epoch(self, dataloader: Any, batch_idx: int) -> bool:
+        """Whether ``batch_idx`` is the last of ``dataloader``."""
+        return batch_idx + 1 == len(dataloader)
+
+    def is_last_train_epoch(self, runner: Runner) -> bool:
+        """Whether the training epoch that ends now is the last."""
+        return bool(runner.epoch + 1 == runner.max_epochs)
+
+    def is_last_train_iter(self, runner: Runner) -> bool:
+        """Whether the training iteration that ends now is the last."""
+        return bool(runner.iter + 1 == runner.max_iters)
+
+    def get_triggered_stages(self) -> list[str]:
+        """The points of :attr:`stages` at which this hook acts, in their order."""
+        acting = {stage for stage in self.stages if self._overrides(stage)}
+        for shared in _SHARED:
+            if self._overrides(f'_{shared}'):
+                moment, unit = shared.split('_')
+                acting.update(f'{moment}_{mode}_{unit}' for mode in _MODES)
+        return [stage for stage in self.stages if stage in acting]
+
+    def _overrides(self, name: str) -> bool:
+        """Whether the class, or this object alone, has its own ``name``."""
+        method = getattr(self, name)
+        return getattr(method, '__func__', method) is not getattr(Hook, name)
+
+
+def _is_turn(count: int, n: int, start: int) -> bool:
+    return n > 0 and count > start and (count - start) % n == 0

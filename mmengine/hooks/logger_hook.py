@@ -1,0 +1,175 @@
+"""Writes log lines, and the same scalars to the visualizer's backends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine.dist import master_only
+from mmengine.fileio import dump, get_file_backend
+from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.registry import HOOKS
+from mmengine.utils.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class LoggerHook(Hook):
+    """Logs losses every ``interval`` iterations and metrics after each validation.
+
+    Args:
+        interval: Iterations between two lines.
+        ignore_last: Leave out the line for the rest of an epoch that is shorter than ``interval``.
+        interval_exp_name: Iterations between two lines with the experiment's name; the end of an epoch has one too.
+        out_dir: Copy the log files there after the run: a folder or a URL.
+        out_suffix: Endings of the files to copy.
+        keep_local: Keep the local files after copying.
+        file_client_args: The old name of ``backend_args``.
+        log_metric_by_epoch: Count metrics by epoch; iteration runs count them by iteration in any case.
+        backend_args: Which file backend serves ``out_dir``.
+
+    Raises:
+        ArgumentError: If ``interval`` or ``interval_exp_name`` is not a whole number above 0, or ``out_dir`` no string.
+    """
+
+    priority = 'BELOW_NORMAL'
+
+    def __init__(
+        self,
+        interval: int = 10,
+        ignore_last: bool = True,
+        interval_exp_name: int = 1000,
+        out_dir: str | Path | None = None,
+        out_suffix: str | Sequence[str] = ('.json', '.log', '.py', 'yaml'),
+        keep_local: bool = True,
+        file_client_args: dict[str, Any] | None = None,
+        log_metric_by_epoch: bool = True,
+        backend_args: dict[str, Any] | None = None,
+    ) -> None:
+        for name, number in (('interval', interval), ('interval_exp_name', interval_exp_name)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise ArgumentError(
+                    f'LoggerHook takes {name} as a whole number above 0, got {number!r}.'
+                )
+        if file_client_args is not None and backend_args is not None:
+            raise ValueError('Give backend_args alone: file_client_args is its old name.')
+        if out_dir is not None and not isinstance(out_dir, (str, Path)):
+            raise TypeError(f'out_dir is a path or a URL, got {type(out_dir).__name__}.')
+        self.interval = interval
+        self.ignore_last = ignore_last
+        self.interval_exp_name = interval_exp_name
+        self.out_dir = out_dir
+        self.out_suffix = (out_suffix,) if isinstance(out_suffix, str) else tuple(out_suffix)
+        self.keep_local = keep_local
+        self.backend_args = backend_args or file_client_args
+        self.log_metric_by_epoch = log_metric_by_epoch
+
+    def before_run(self, runner: Runner) -> None:
+        """Learn the names of this start's files."""
+        self.json_log_path = f'{runner.timestamp}.json'
+        if self.out_dir is not None:
+            self._backend = get_file_backend(self.out_dir, backend_args=self.backend_args)
+            self._target = self._backend.join_path(self.out_dir, os.path.basename(runner.work_dir))
+            runner.logger.info(f'Log files will be copied to {self._target} after the run.')
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Every ``interval`` iterations: a line and a record."""
+        done = batch_idx + 1
+        if done % self.interval and done != _epoch_length(runner):
+            if (runner.iter + 1) % self.interval_exp_name == 0:
+                runner.logger.info(f'Exp name: {runner.experiment_name}')
+            return
+        ends_epoch = done == _epoch_length(runner)
+        if ends_epoch or (runner.iter + 1) % self.interval_exp_name == 0:
+            runner.logger.info(f'Exp name: {runner.experiment_name}')
+        if done % self.interval and self.ignore_last and _epoch_length(runner) > self.interval:
+            return
+        tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
+        runner.logger.info(line)
+        runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Sequence[Any] | None = None,
+    ) -> None:
+        """Every ``interval`` batches: a line."""
+        if (batch_idx + 1) % self.interval == 0:
+            _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'val')
+            runner.logger.info(line)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Sequence[Any] | None = None,
+    ) -> None:
+        """Every ``interval`` batches: a line."""
+        if (batch_idx + 1) % self.interval == 0:
+            _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'test')
+            runner.logger.info(line)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """The metrics: a line and a record, at this epoch or iteration."""
+        tag, line = runner.log_processor.get_log_after_epoch(
+            runner, _length(runner.val_dataloader), 'val'
+        )
+        runner.logger.info(line)
+        by_epoch = self.log_metric_by_epoch and runner.log_processor.by_epoch
+        step = runner.epoch if by_epoch else runner.iter
+        runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """The metrics: a line, and a JSON file of them all beside the log."""
+        tag, line = runner.log_processor.get_log_after_epoch(
+            runner, _length(runner.test_dataloader), 'test', with_non_scalar=True
+        )
+        runner.logger.info(line)
+        self._dump_metrics(runner, tag)
+
+    @master_only
+    def after_run(self, runner: Runner) -> None:
+        """Copy the files where they are wanted, and close the visualizer's backends."""
+        if self.out_dir is not None:
+            self._copy_files(runner)
+        runner.visualizer.close()
+
+    @master_only
+    def _dump_metrics(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        dump(metrics, os.path.join(runner.log_dir, self.json_log_path))
+
+    def _copy_files(self, runner: Runner) -> None:
+        for path in sorted(Path(runner.work_dir).rglob('*')):
+            if not path.is_file() or not path.name.endswith(self.out_suffix):
+                continue
+            target = self._backend.join_path(
+                self._target, path.relative_to(runner.work_dir).as_posix()
+            )
+            self._backend.put(path.read_bytes(), target)
+            runner.logger.info(f'{path} is copied to {target}.')
+            if not self.keep_local:
+                path.unlink()
+
+
+def _epoch_length(runner: Runner) -> int:
+    return _length(runner.train_loop.dataloader)
+
+
+def _length(dataloader: Any) -> int:
+    try:
+        return len(dataloader)
+    except TypeError:
+        return -1

@@ -1,0 +1,80 @@
+"""Steps the parameter schedulers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class ParamSchedulerHook(Hook):
+    """Steps the schedulers that count iterations after each of them, those that count epochs after each epoch.
+
+    A scheduler that needs metrics (it has ``need_val_args``) steps after validation instead, with them.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self) -> None:
+        self._source: Any = None
+        self._by_iter: list[Any] = []
+        self._by_epoch: list[Any] = []
+        self._by_metric: list[Any] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Sort the schedulers by what they count."""
+        self._sort(runner)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """An iteration is done."""
+        if runner.param_schedulers is not self._source:
+            self._sort(runner)
+        for scheduler in self._by_iter:
+            scheduler.step()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """An epoch is done."""
+        if runner.param_schedulers is not self._source:
+            self._sort(runner)
+        for scheduler in self._by_epoch:
+            scheduler.step()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Metrics are known."""
+        if runner.param_schedulers is not self._source:
+            self._sort(runner)
+        for scheduler in self._by_metric:
+            scheduler.step(metrics)
+
+    def _sort(self, runner: Runner) -> None:
+        self._source = runner.param_schedulers
+        self._by_iter, self._by_epoch, self._by_metric = [], [], []
+        for scheduler in _flattened(self._source):
+            if getattr(scheduler, 'need_val_args', False):
+                self._by_metric.append(scheduler)
+            elif scheduler.by_epoch:
+                self._by_epoch.append(scheduler)
+            else:
+                self._by_iter.append(scheduler)
+
+
+def _flattened(schedulers: Any) -> Iterator[Any]:
+    if schedulers is None:
+        return
+    if isinstance(schedulers, dict):
+        for of_one_optimizer in schedulers.values():
+            yield from of_one_optimizer
+    else:
+        yield from schedulers

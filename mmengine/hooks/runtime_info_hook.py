@@ -1,0 +1,131 @@
+"""Keeps the message hub's account of the run: position, rates, losses, metrics."""
+
+from __future__ import annotations
+
+from numbers import Number
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.registry import HOOKS
+from mmengine.version import __version__
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class RuntimeInfoHook(Hook):
+    """Writes what happens into ``runner.message_hub``; loggers, other hooks and checkpoints read it there."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        # Names are made once for each loss, not in every step.
+        self._scalar_names: dict[str, str] = {}
+        self._stage_before_val: str | None = None
+
+    def before_run(self, runner: Runner) -> None:
+        """Record who runs: these belong to this start, not to a run that it resumes."""
+        for key, value in (
+            ('cfg', runner.config_text),
+            ('seed', runner.seed),
+            ('experiment_name', runner.experiment_name),
+            ('mmengine_version', __version__),
+        ):
+            runner.message_hub.update_info(key, value)
+
+    def before_train(self, runner: Runner) -> None:
+        """Record where training begins and how far it goes."""
+        hub = runner.message_hub
+        hub.update_info('loop_stage', 'train')
+        hub.update_info('epoch', runner.epoch)
+        hub.update_info('iter', runner.iter)
+        hub.update_info('max_epochs', runner.max_epochs)
+        hub.update_info('max_iters', runner.max_iters)
+        metainfo = getattr(getattr(runner.train_dataloader, 'dataset', None), 'metainfo', None)
+        if metainfo is not None:
+            hub.update_info('dataset_meta', metainfo)
+
+    def after_train(self, runner: Runner) -> None:
+        """Training is over."""
+        runner.message_hub.pop_info('loop_stage')
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Record the epoch."""
+        runner.message_hub.update_info('epoch', runner.epoch)
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
+    ) -> None:
+        """Record the iteration and the first rate of each optimizer."""
+        hub = runner.message_hub
+        hub.update_info('iter', runner.iter)
+        names = self._scalar_names
+        for name, rates in runner.optim_wrapper.get_lr().items():
+            hub.update_scalar(names.get(name) or self._scalar_name(name), rates[0])
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Record the losses, which stay on their device."""
+        if outputs is None:
+            return
+        update = runner.message_hub.update_scalar
+        names = self._scalar_names
+        for key, value in outputs.items():
+            update(names.get(key) or self._scalar_name(key), value)
+
+    def before_val(self, runner: Runner) -> None:
+        """Validation, within training or alone."""
+        self._stage_before_val = runner.message_hub.get_info('loop_stage')
+        runner.message_hub.update_info('loop_stage', 'val')
+
+    def after_val(self, runner: Runner) -> None:
+        """Back to what was before."""
+        if self._stage_before_val is None:
+            runner.message_hub.pop_info('loop_stage')
+        else:
+            runner.message_hub.update_info('loop_stage', self._stage_before_val)
+
+    def before_test(self, runner: Runner) -> None:
+        """The test begins."""
+        runner.message_hub.update_info('loop_stage', 'test')
+
+    def after_test(self, runner: Runner) -> None:
+        """The test is over."""
+        runner.message_hub.pop_info('loop_stage')
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Record the metrics."""
+        _record_metrics(runner, 'val', metrics)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Record the metrics."""
+        _record_metrics(runner, 'test', metrics)
+
+    def _scalar_name(self, key: str) -> str:
+        return self._scalar_names.setdefault(key, f'train/{key}')
+
+
+def _record_metrics(runner: Runner, stage: str, metrics: dict[str, Any] | None) -> None:
+    for key, value in (metrics or {}).items():
+        if _is_scalar(value):
+            runner.message_hub.update_scalar(f'{stage}/{key}', value)
+        else:
+            runner.message_hub.update_info(f'{stage}/{key}', value)
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether ``value`` is one number, as Python, NumPy or torch have it."""
+    if isinstance(value, np.ndarray):
+        return value.size == 1
+    if isinstance(value, torch.Tensor):
+        return value.numel() == 1
+    return isinstance(value, (Number, np.number))
