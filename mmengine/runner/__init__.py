@@ -1,0 +1,51 @@
+"""Runner, loops and what belongs to a run."""
+
+from mmengine.runner._flexible_runner import FlexibleRunner
+from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
+from mmengine.runner.amp import autocast
+from mmengine.runner.base_loop import BaseLoop
+from mmengine.runner.checkpoint import (
+    CheckpointLoader,
+    find_latest_checkpoint,
+    get_deprecated_model_names,
+    get_external_models,
+    get_mmcls_models,
+    get_state_dict,
+    get_torchvision_models,
+    load_checkpoint,
+    load_state_dict,
+    save_checkpoint,
+    weights_to_cpu,
+)
+from mmengine.runner.log_processor import LogProcessor
+from mmengine.runner.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
+from mmengine.runner.priority import Priority, get_priority
+from mmengine.runner.runner import Runner
+from mmengine.runner.utils import set_random_seed
+
+__all__ = [
+    'BaseLoop',
+    'CheckpointLoader',
+    'EpochBasedTrainLoop',
+    'FlexibleRunner',
+    'IterBasedTrainLoop',
+    'LogProcessor',
+    'Priority',
+    'Runner',
+    'TestLoop',
+    'ValLoop',
+    'autocast',
+    'find_latest_checkpoint',
+    'get_deprecated_model_names',
+    'get_external_models',
+    'get_mmcls_models',
+    'get_priority',
+    'get_state_dict',
+    'get_torchvision_models',
+    'load_checkpoint',
+    'load_state_dict',
+    'save_checkpoint',
+    'set_random_seed',
+    'turn_on_activation_checkpointing',
+    'weights_to_cpu',
+]

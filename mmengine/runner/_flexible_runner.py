@@ -1,0 +1,138 @@
+"""FlexibleRunner: a Runner that is told its strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from mmengine._strategy import BaseStrategy
+from mmengine._strategy._env import check_launcher
+from mmengine.evaluator import Evaluator
+from mmengine.optim import BaseOptimWrapper
+from mmengine.registry import RUNNERS, STRATEGIES
+from mmengine.runner._hooks import HookConfig
+from mmengine.runner.log_processor import LogProcessor
+from mmengine.runner.runner import ConfigLike, Loader, Runner
+from mmengine.visualization import Visualizer
+
+
+@RUNNERS.register_module()
+class FlexibleRunner(Runner):
+    """A :class:`Runner` whose ``strategy`` is given, by object or config; see there for the other arguments.
+
+    Args:
+        strategy: A strategy, or its config for ``STRATEGIES``; None picks one by the launcher.
+        compile: True, or arguments of ``torch.compile``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | dict[str, Any],
+        *,
+        work_dir: str = 'work_dirs',
+        experiment_name: str | None = None,
+        train_dataloader: Loader | None = None,
+        optim_wrapper: BaseOptimWrapper | dict[str, Any] | None = None,
+        param_scheduler: Any = None,
+        train_cfg: dict[str, Any] | None = None,
+        val_dataloader: Loader | None = None,
+        val_evaluator: Evaluator | dict[str, Any] | list[Any] | None = None,
+        val_cfg: dict[str, Any] | None = None,
+        test_dataloader: Loader | None = None,
+        test_evaluator: Evaluator | dict[str, Any] | list[Any] | None = None,
+        test_cfg: dict[str, Any] | None = None,
+        strategy: BaseStrategy | dict[str, Any] | None = None,
+        auto_scale_lr: dict[str, Any] | None = None,
+        default_hooks: dict[str, Any] | None = None,
+        custom_hooks: list[HookConfig] | None = None,
+        data_preprocessor: nn.Module | dict[str, Any] | None = None,
+        load_from: str | None = None,
+        resume: bool = False,
+        launcher: str | None = None,
+        env_cfg: dict[str, Any] = dict(dist_cfg=dict(backend='nccl')),  # noqa: B006  # the API's default, never changed
+        log_processor: LogProcessor | dict[str, Any] | None = None,
+        log_level: str = 'INFO',
+        visualizer: Visualizer | dict[str, Any] | None = None,
+        default_scope: str = 'mmengine',
+        randomness: dict[str, Any] = dict(seed=None),  # noqa: B006  # the API's default, never changed
+        compile: bool | dict[str, Any] = False,
+        cfg: ConfigLike | None = None,
+    ) -> None:
+        self._given_strategy = strategy
+        self._given_compile = compile
+        super().__init__(
+            model=model,
+            work_dir=work_dir,
+            train_dataloader=train_dataloader,
+            val_dataloader=val_dataloader,
+            test_dataloader=test_dataloader,
+            train_cfg=train_cfg,
+            val_cfg=val_cfg,
+            test_cfg=test_cfg,
+            auto_scale_lr=auto_scale_lr,
+            optim_wrapper=optim_wrapper,
+            param_scheduler=param_scheduler,
+            val_evaluator=val_evaluator,
+            test_evaluator=test_evaluator,
+            default_hooks=default_hooks,
+            custom_hooks=custom_hooks,
+            data_preprocessor=data_preprocessor,
+            load_from=load_from,
+            resume=resume,
+            launcher=check_launcher(launcher),
+            env_cfg=env_cfg,
+            log_processor=log_processor,
+            log_level=log_level,
+            visualizer=visualizer,
+            default_scope=default_scope,
+            randomness=randomness,
+            experiment_name=experiment_name,
+            cfg=cfg,
+        )
+
+    def build_strategy(
+        self,
+        strategy: BaseStrategy | dict[str, Any] | None = None,
+        launcher: str | None = 'none',
+        randomness: dict[str, Any] | None = None,
+        env_cfg: dict[str, Any] = dict(dist_cfg=dict(backend='nccl')),  # noqa: B006  # the API's default, never changed
+        experiment_name: str | None = None,
+        log_level: str | None = None,
+    ) -> BaseStrategy:
+        """A strategy of this run from its config; None picks one by the launcher."""
+        if isinstance(strategy, BaseStrategy):
+            return strategy
+        if strategy is not None and not isinstance(strategy, Mapping):
+            raise TypeError(
+                f'A strategy is a BaseStrategy or a dict, got {type(strategy).__name__}.'
+            )
+        arguments = self._strategy_arguments(
+            self._work_dir_given,
+            experiment_name,
+            env_cfg,
+            check_launcher(launcher),
+            randomness or {},
+            log_level or 'INFO',
+        )
+        if strategy is None:
+            return self._pick_strategy(arguments)
+        return STRATEGIES.build(strategy, default_args=arguments)  # type: ignore[no-any-return]  # the registry's word
+
+    def _build_strategy(
+        self, work_dir: str, experiment_name: str | None, env_cfg: dict[str, Any]
+    ) -> BaseStrategy:
+        self._work_dir_given = work_dir
+        return self.build_strategy(
+            self._given_strategy,
+            self._launcher,
+            self._randomness_cfg,
+            env_cfg,
+            experiment_name,
+            self._log_level,
+        )
+
+    @property
+    def _compile_settings(self) -> Any:
+        return self._given_compile or super()._compile_settings

@@ -1,0 +1,127 @@
+"""The hooks of a run in calling order, and for each point the methods that act there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner.priority import Priority, get_priority
+
+if TYPE_CHECKING:
+    from mmengine.runner.runner import Runner
+
+HookConfig = Hook | dict[str, Any]
+
+DEFAULT_HOOKS: dict[str, str] = {
+    'runtime_info': 'RuntimeInfoHook',
+    'timer': 'IterTimerHook',
+    'sampler_seed': 'DistSamplerSeedHook',
+    'logger': 'LoggerHook',
+    'non_finite_loss': 'NonFiniteLossHook',
+    'param_scheduler': 'ParamSchedulerHook',
+    'checkpoint': 'CheckpointHook',
+}
+
+
+class HookList:
+    """Hooks sorted by priority; those of equal priority in the order of their registration.
+
+    Which hooks act at a point is worked out once and kept until another hook is registered, so that calling a point costs one
+    dictionary look-up and the calls themselves.
+    """
+
+    def __init__(self) -> None:
+        self.hooks: list[Hook] = []
+        self._methods: dict[str, tuple[Callable[..., None], ...]] = {}
+
+    def __iter__(self) -> Iterator[Hook]:
+        return iter(self.hooks)
+
+    def register(self, hook: HookConfig, priority: int | str | Priority | None = None) -> None:
+        """Add ``hook``, built from its config if need be.
+
+        Args:
+            hook: A hook or its config; the config may hold ``priority``.
+            priority: Overrides the config's, which overrides the class's.
+        """
+        if isinstance(hook, Mapping):
+            config = dict(hook)
+            configured = config.pop('priority', None)
+            built = HOOKS.build(config)
+            priority = priority if priority is not None else configured
+        else:
+            built = hook
+        if not isinstance(built, Hook):
+            raise TypeError(f'A hook is a Hook or its config, got {type(built).__name__}.')
+        if priority is not None:
+            # On the object, never on its class: another run may use the class at its own priority.
+            built.priority = priority  # type: ignore[assignment]  # the API allows numbers and names alike
+        rank = get_priority(built.priority)
+        place = len(self.hooks)
+        while place and get_priority(self.hooks[place - 1].priority) > rank:
+            place -= 1
+        self.hooks.insert(place, built)
+        self._methods.clear()
+
+    def methods(self, point: str) -> tuple[Callable[..., None], ...]:
+        """The bound methods that act at ``point``, in calling order.
+
+        A point of ``Hook.stages`` counts for a hook that overrides it; any other name for a hook that has it.
+        """
+        try:
+            return self._methods[point]
+        except KeyError:
+            methods = tuple(getattr(hook, point) for hook in self.hooks if _acts_at(hook, point))
+            self._methods[point] = methods
+            return methods
+
+    def describe(self) -> str:
+        """Which hooks act at which point, as text for the log."""
+        lines = []
+        for point in Hook.stages:
+            acting = [hook for hook in self.hooks if _acts_at(hook, point)]
+            if acting:
+                lines.append(f'{point}:')
+                lines += [f'({_level_name(hook):<12}) {type(hook).__name__:<35}' for hook in acting]
+                lines.append(' -------------------- ')
+        return '\n'.join(lines)
+
+
+def default_hooks(overrides: Mapping[str, Any] | None) -> list[HookConfig]:
+    """The default hooks with the user's changes: a config or hook replaces one, None drops it, a new key adds one.
+
+    A config without ``type`` changes arguments of the default hook of that key.
+
+    Raises:
+        ValueError: If a new key comes without ``type``.
+    """
+    chosen: dict[str, Any] = {key: {'type': kind} for key, kind in DEFAULT_HOOKS.items()}
+    for key, hook in (overrides or {}).items():
+        if isinstance(hook, Mapping) and 'type' not in hook:
+            if key not in DEFAULT_HOOKS:
+                raise ValueError(
+                    f'default_hooks has {key!r}, which names no default hook ({", ".join(DEFAULT_HOOKS)}) '
+                    "and says no type. Give it a 'type', or put it in custom_hooks."
+                )
+            hook = {'type': DEFAULT_HOOKS[key], **hook}
+        chosen[key] = hook
+    return [hook for hook in chosen.values() if hook is not None]
+
+
+def call_hooks(hooks: HookList, runner: Runner, point: str, arguments: dict[str, Any]) -> None:
+    """Call every hook that acts at ``point``."""
+    for method in hooks.methods(point):
+        method(runner, **arguments)
+
+
+def _acts_at(hook: Hook, point: str) -> bool:
+    if point in Hook.stages:
+        return point in hook.get_triggered_stages()
+    return hasattr(hook, point)
+
+
+def _level_name(hook: Hook) -> str:
+    rank = get_priority(hook.priority)
+    return next((level.name for level in Priority if level.value == rank), str(rank))

@@ -1,0 +1,39 @@
+"""What every loop has: its runner and its dataloader."""
+
+from __future__ import annotations
+
+from abc import ABCMeta, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import DataLoader
+
+if TYPE_CHECKING:
+    from mmengine.runner.runner import Runner
+
+
+class BaseLoop(metaclass=ABCMeta):
+    """Base of train, val and test loops. Register a subclass in ``LOOPS`` and name it in ``train_cfg`` to use it.
+
+    Args:
+        runner: The run this loop belongs to.
+        dataloader: A dataloader or its config.
+    """
+
+    def __init__(self, runner: Runner, dataloader: DataLoader[Any] | dict[str, Any]) -> None:
+        self._runner = runner
+        if isinstance(dataloader, dict):
+            differ = runner.randomness_cfg.get('diff_rank_seed', False)
+            self.dataloader = runner.build_dataloader(
+                dataloader, seed=runner.seed, diff_rank_seed=differ
+            )
+        else:
+            self.dataloader = dataloader
+
+    @property
+    def runner(self) -> Runner:
+        """The run this loop belongs to."""
+        return self._runner
+
+    @abstractmethod
+    def run(self) -> Any:
+        """Go through the data."""

@@ -1,0 +1,298 @@
+"""From the message hub to a log line and a dict of scalars."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mmengine.device import (
+    get_max_cuda_memory,
+    get_max_musa_memory,
+    is_cuda_available,
+    is_musa_available,
+)
+from mmengine.registry import LOG_PROCESSORS
+from mmengine.utils.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from mmengine.logging import MessageHub
+    from mmengine.runner.runner import Runner
+
+_TIMES = ('time', 'data_time')
+
+
+@LOG_PROCESSORS.register_module()
+class LogProcessor:
+    """Smooths the scalars of the message hub over windows and lays them out.
+
+    Args:
+        window_size: Iterations over which scalars that match ``mean_pattern`` are averaged.
+        by_epoch: Whether positions are told in epochs.
+        custom_cfg: Other statistics: dicts with ``data_src`` (a scalar without its mode), ``method_name`` and ``window_size``
+            (a number, 'epoch' or 'global'), and ``log_name``; without ``log_name`` the scalar itself is treated so.
+        num_digits: Digits after the point.
+        log_with_hierarchy: Keep the mode in scalar names: 'train/loss'.
+        mean_pattern: Regular expression of the scalars to average; others are shown as they are.
+
+    Raises:
+        ArgumentError: If ``custom_cfg`` names no source, a wrong window, or the same ``log_name`` twice.
+    """
+
+    def __init__(
+        self,
+        window_size: int = 10,
+        by_epoch: bool = True,
+        custom_cfg: list[dict[str, Any]] | None = None,
+        num_digits: int = 4,
+        log_with_hierarchy: bool = False,
+        mean_pattern: str = r'.*(loss|time|data_time|grad_norm).*',
+    ) -> None:
+        self.window_size = window_size
+        self.by_epoch = by_epoch
+        self.custom_cfg = list(custom_cfg or [])
+        self.num_digits = num_digits
+        self.log_with_hierarchy = log_with_hierarchy
+        self.mean_pattern = re.compile(mean_pattern)
+        self._averaged: dict[str, bool] = {}
+        self._check_custom()
+
+    def get_log_after_iter(
+        self, runner: Runner, batch_idx: int, mode: str
+    ) -> tuple[dict[str, Any], str]:
+        """Scalars and line for the iteration that ends now.
+
+        Args:
+            runner: The run.
+            batch_idx: From 0, within the epoch.
+            mode: 'train', 'val' or 'test'.
+
+        Returns:
+            The scalars by name with ``epoch`` and ``iter`` (training only), and the line.
+        """
+        hub = runner.message_hub
+        hub.read_scalars()  # all that is pending on the device, in one transfer
+        tag = self._scalars(runner, batch_idx, mode)
+        line = self._position(runner, batch_idx, mode)
+        if mode == 'train':
+            rates = {name: tag[name] for name in tag if self._is_rate(name)}
+            line += '  '.join(f'{name}: {rate:.{self.num_digits}e}' for name, rate in rates.items())
+            line += '  '
+        else:
+            rates = {}
+            line += '  '
+        line += self._times(hub, tag, mode, batch_idx)
+        if mode == 'train':
+            # Within a validation only its pace is news: its metrics come at its end.
+            shown = {*rates, *(self._full_name(name, mode) for name in _TIMES)}
+            line += '  '.join(
+                f'{name}: {self._number(value)}' for name, value in tag.items() if name not in shown
+            )
+            if self.by_epoch:
+                tag['epoch'] = runner.epoch + 1
+            tag['iter'] = runner.iter + 1
+        return tag, line
+
+    def get_log_after_epoch(
+        self, runner: Runner, batch_idx: int, mode: str, with_non_scalar: bool = False
+    ) -> tuple[dict[str, Any], str]:
+        """Metrics and line for the validation or test that ends now.
+
+        Args:
+            runner: The run.
+            batch_idx: How many batches there were.
+            mode: 'val' or 'test'.
+            with_non_scalar: Also return metrics that are no single number; the line always has them.
+        """
+        if mode not in ('val', 'test'):
+            raise ArgumentError(f"A log after an epoch is for mode 'val' or 'test', got {mode!r}.")
+        hub = runner.message_hub
+        hub.read_scalars()
+        others = {
+            self._full_name(key.split('/', 1)[1], mode): value
+            for key, value in hub.runtime_info.items()
+            if key.startswith(f'{mode}/')
+        }
+        scalars = self._scalars(runner, batch_idx, mode, whole_epoch=True)
+        times = {
+            name: scalars.pop(name)
+            for name in (self._full_name('data_time', mode), self._full_name('time', mode))
+            if name in scalars
+        }
+        shown = {**scalars, **others, **times}
+        line = self._epoch_position(runner, mode)
+        line += '  '.join(f'{name}: {self._number(value)}' for name, value in shown.items())
+        tag = {**scalars, **(others if with_non_scalar else {}), **times}
+        return tag, line
+
+    # -- scalars ----------------------------------------------------------------------------------
+
+    def _scalars(
+        self, runner: Runner, batch_idx: int, mode: str, whole_epoch: bool = False
+    ) -> dict[str, Any]:
+        """Each scalar of ``mode`` over its window, then the custom ones."""
+        scalars: dict[str, Any] = {}
+        buffers = runner.message_hub.log_scalars
+        in_place, added = self._custom_of(mode, buffers)
+        window = self._window('epoch', runner, batch_idx, mode) if whole_epoch else None
+        # A validation begins afresh; what an earlier one took says nothing about it.
+        smoothing = self.window_size if mode == 'train' else min(self.window_size, batch_idx + 1)
+        for key, buffer in buffers.items():
+            if not key.startswith(f'{mode}/'):
+                continue
+            name = key.split('/', 1)[1]
+            shown = self._full_name(name, mode)
+            if name in in_place:
+                entry = in_place[name]
+                scalars[shown] = buffer.statistics(
+                    entry['method_name'], **self._window_argument(entry, runner, batch_idx, mode)
+                )
+            elif self._is_averaged(name):
+                scalars[shown] = buffer.mean(window or smoothing)
+            else:
+                scalars[shown] = buffer.current()
+        for entry in added:
+            buffer = buffers[f'{mode}/{entry["data_src"]}']
+            scalars[self._full_name(entry['log_name'], mode)] = buffer.statistics(
+                entry['method_name'], **self._window_argument(entry, runner, batch_idx, mode)
+            )
+        return scalars
+
+    def _custom_of(
+        self, mode: str, buffers: Mapping[str, Any]
+    ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+        """The custom statistics of ``mode`` that have a source: those that replace it and those added to it."""
+        in_place, added = {}, []
+        for entry in self.custom_cfg:
+            if f'{mode}/{entry["data_src"]}' not in buffers:
+                continue
+            entry = {'method_name': 'mean', **entry}
+            if 'log_name' in entry:
+                added.append(entry)
+            else:
+                in_place[entry['data_src']] = entry
+        return in_place, added
+
+    def _window_argument(
+        self, entry: Mapping[str, Any], runner: Runner, batch_idx: int, mode: str
+    ) -> dict[str, Any]:
+        extra = {
+            key: value
+            for key, value in entry.items()
+            if key not in ('data_src', 'method_name', 'log_name', 'window_size')
+        }
+        if 'window_size' in entry:
+            extra['window_size'] = self._window(entry['window_size'], runner, batch_idx, mode)
+        return extra
+
+    def _window(self, window: int | str, runner: Runner, batch_idx: int, mode: str) -> int:
+        if window == 'epoch':
+            # Within an epoch, what has passed of it; after a validation, all its batches.
+            return batch_idx + 1 if mode == 'train' or batch_idx == 0 else batch_idx
+        if window == 'global':
+            return max(runner.iter + 1, 1) if mode == 'train' else max(batch_idx, 1)
+        return int(window)
+
+    def _check_custom(self) -> None:
+        names = [entry['log_name'] for entry in self.custom_cfg if 'log_name' in entry]
+        for name in names:
+            if names.count(name) > 1:
+                raise ArgumentError(f'custom_cfg has the log_name {name!r} twice.')
+        replaced = [entry.get('data_src') for entry in self.custom_cfg if 'log_name' not in entry]
+        for entry in self.custom_cfg:
+            if 'data_src' not in entry:
+                raise ArgumentError(
+                    f'An entry of custom_cfg names its data_src; this one has {sorted(entry)}.'
+                )
+            window = entry.get('window_size', 1)
+            if window not in ('epoch', 'global') and (not isinstance(window, int) or window < 1):
+                raise ArgumentError(
+                    f"The window_size of {entry['data_src']!r} is a number above 0, 'epoch' or 'global'; got {window!r}."
+                )
+            if window == 'epoch' and not self.by_epoch:
+                raise ArgumentError(
+                    f'The window of {entry["data_src"]!r} is an epoch, but by_epoch=False counts none.'
+                )
+            if replaced.count(entry['data_src']) > 1:
+                raise ArgumentError(
+                    f'custom_cfg treats {entry["data_src"]!r} twice; give one of them a log_name.'
+                )
+
+    def _is_averaged(self, name: str) -> bool:
+        known = self._averaged.get(name)
+        if known is None:
+            known = self._averaged[name] = self.mean_pattern.match(name) is not None
+        return known
+
+    def _full_name(self, name: str, mode: str) -> str:
+        return f'{mode}/{name}' if self.log_with_hierarchy else name
+
+    @staticmethod
+    def _is_rate(name: str) -> bool:
+        return name.rsplit('/', 1)[-1].rsplit('.', 1)[-1] in ('lr', 'base_lr')
+
+    # -- text -------------------------------------------------------------------------------------
+
+    def _position(self, runner: Runner, batch_idx: int, mode: str) -> str:
+        if self.by_epoch or mode != 'train':
+            length = _length_of(getattr(runner, f'{mode}_dataloader'))
+            width = len(str(length))
+            at = f'[{batch_idx + 1:>{width}}/{length}]'
+        if not self.by_epoch:
+            if mode == 'train':
+                width = len(str(runner.max_iters))
+                at = f'[{runner.iter + 1:>{width}}/{runner.max_iters}]'
+            return f'Iter({mode}) {at}  '
+        if mode == 'test':
+            return f'Epoch({mode}) {at}  '
+        epoch = f'[{runner.epoch + 1 if mode == "train" else runner.epoch}]'
+        width = len(str(runner.max_epochs)) + 2
+        return f'Epoch({mode}) {epoch:>{width}}{at}  '
+
+    def _epoch_position(self, runner: Runner, mode: str) -> str:
+        length = _length_of(getattr(runner, f'{mode}_dataloader'))
+        at = f'[{length}/{length}]    '
+        if not self.by_epoch:
+            return f'Iter({mode}) {at}'
+        return f'Epoch({mode}) [{runner.epoch}]{at}' if mode == 'val' else f'Epoch({mode}) {at}'
+
+    def _times(self, hub: MessageHub, tag: dict[str, Any], mode: str, batch_idx: int) -> str:
+        """Eta, times and memory, when there is a timer hook to tell them."""
+        text = ''
+        time, data_time = (self._full_name(name, mode) for name in _TIMES)
+        if time in tag and data_time in tag:
+            eta = timedelta(seconds=int(hub.get_info('eta') or 0))
+            digits = self.num_digits
+            text += f'eta: {eta}  time: {tag[time]:.{digits}f}  data_time: {tag[data_time]:.{digits}f}  '
+        memory = _max_memory_mb()
+        if memory is not None:
+            tag['memory'] = memory
+            text += f'memory: {memory}  '
+        return text
+
+    def _number(self, value: Any) -> str:
+        if isinstance(value, (float, np.floating)):
+            return f'{value:.{self.num_digits}f}'
+        if isinstance(value, torch.Tensor) and value.numel() == 1:
+            return f'{value.item():.{self.num_digits}f}'
+        return str(value)
+
+
+def _length_of(dataloader: Any) -> int:
+    try:
+        return len(dataloader)
+    except TypeError:
+        return -1
+
+
+def _max_memory_mb() -> int | None:
+    """Peak memory of this rank's device in MB; None on a CPU."""
+    if is_cuda_available():
+        return get_max_cuda_memory()
+    if is_musa_available():
+        return get_max_musa_memory()
+    return None

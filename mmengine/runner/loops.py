@@ -1,0 +1,285 @@
+"""The train loops, as short as the order of their calls allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmengine.registry import LOOPS
+from mmengine.runner._cursor import batches_from, epoch_and_offset, set_epoch
+from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
+from mmengine.runner.base_loop import BaseLoop
+from mmengine.runner.utils import calc_dynamic_intervals, check_positive, interval_at
+
+if TYPE_CHECKING:
+    from mmengine.runner.runner import Runner
+
+__all__ = [
+    'EpochBasedTrainLoop',
+    'IterBasedTrainLoop',
+    'TestLoop',
+    'ValLoop',
+    '_InfiniteDataloaderIterator',
+    '_parse_losses',
+    '_update_losses',
+]
+
+
+class _TrainLoop(BaseLoop):
+    """What both train loops count: finished epochs and iterations, and when to validate."""
+
+    _epoch: int
+    _iter: int
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader[Any] | dict[str, Any],
+        val_begin: int,
+        val_interval: int,
+        dynamic_intervals: Sequence[tuple[int, int]] | None,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        check_positive(val_begin=val_begin, val_interval=val_interval)
+        self._epoch = 0
+        self._iter = 0
+        self.val_begin = val_begin
+        self.val_interval = val_interval
+        self.stop_training = False
+        self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
+            val_interval, dynamic_intervals
+        )
+        for interval in self.dynamic_intervals:
+            check_positive(dynamic_intervals=interval)
+        self._resumed_rng: dict[str, Any] | None = None
+        metainfo = getattr(getattr(self.dataloader, 'dataset', None), 'metainfo', None)
+        if metainfo is not None:
+            runner.visualizer.dataset_meta = metainfo
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return self._epoch
+
+    @property
+    def iter(self) -> int:
+        """Finished iterations."""
+        return self._iter
+
+    def resume(self, epoch: int, iteration: int, rng_state: dict[str, Any] | None = None) -> None:
+        """Go on after ``iteration`` iterations, of which ``epoch`` epochs are whole.
+
+        Args:
+            epoch: Finished epochs.
+            iteration: Finished iterations; the data goes on at the batch after them.
+            rng_state: Of this rank, as it was then; put back when the data begins.
+        """
+        self._epoch, self._iter, self._resumed_rng = epoch, iteration, rng_state
+
+    def _validate_if_due(self, finished: int, last: int) -> None:
+        """Validate when ``finished``, counted in this loop's own unit, is a turn of the interval or the end."""
+        self.val_interval = interval_at(
+            self.dynamic_milestones, self.dynamic_intervals, finished + 1
+        )
+        loop = self._runner.val_loop
+        if loop is None or finished < self.val_begin:
+            return
+        if finished % self.val_interval == 0 or finished == last:
+            loop.run()
+            self._runner.model.train()
+
+    def _take_resumed_rng(self) -> dict[str, Any] | None:
+        state, self._resumed_rng = self._resumed_rng, None
+        return state
+
+
+@LOOPS.register_module()
+class EpochBasedTrainLoop(_TrainLoop):
+    """Train for a number of epochs::
+
+        before_train
+        for epoch:   before_train_epoch
+            for batch:   before_train_iter   model.train_step(batch)   after_train_iter
+            after_train_epoch
+            validate, when due
+        after_train
+
+    Args:
+        runner: The run this loop belongs to.
+        dataloader: A dataloader or its config.
+        max_epochs: How many epochs to train.
+        val_begin: The first epoch to validate after, from 1.
+        val_interval: Validate after every so many epochs, and after the last.
+        dynamic_intervals: Pairs (epoch, interval): validate at that interval from that epoch on.
+
+    Raises:
+        ArgumentError: If a number is not a whole number above 0, or the dataloader is empty.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader[Any] | dict[str, Any],
+        max_epochs: int,
+        val_begin: int = 1,
+        val_interval: int = 1,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ) -> None:
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        if isinstance(max_epochs, float) and max_epochs.is_integer():
+            max_epochs = int(max_epochs)
+        check_positive(max_epochs=max_epochs)
+        self._max_epochs = max_epochs
+        self._max_iters = max_epochs * len(self.dataloader)
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs to train."""
+        return self._max_epochs
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations to train: epochs times batches of an epoch."""
+        return self._max_iters
+
+    def run(self) -> nn.Module:
+        """Train to the end; returns the model."""
+        self._runner.call_hook('before_train')
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate_if_due(self._epoch, self._max_epochs)
+        self._runner.call_hook('after_train')
+        return self._runner.model
+
+    def run_epoch(self) -> None:
+        """Train one epoch, or what a resumed run has left of it."""
+        self._runner.call_hook('before_train_epoch')
+        self._runner.model.train()
+        done = max(self._iter - self._epoch * len(self.dataloader), 0)
+        batches = batches_from(self.dataloader, done, self._take_resumed_rng())
+        for idx, data_batch in enumerate(batches, start=done):
+            self.run_iter(idx, data_batch)
+        self._runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """One batch: the hooks before, the training step, the hooks after."""
+        runner = self._runner
+        runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
+        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+        self._iter += 1
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(_TrainLoop):
+    """Train for a number of iterations, passing over the data as often as needed::
+
+        before_train   before_train_epoch
+        for iteration:   before_train_iter   model.train_step(batch)   after_train_iter
+            validate, when due
+        after_train_epoch   after_train
+
+    The run counts as one long epoch.
+
+    Args:
+        runner: The run this loop belongs to.
+        dataloader: A dataloader or its config.
+        max_iters: How many iterations to train.
+        val_begin: The first iteration to validate after, from 1.
+        val_interval: Validate after every so many iterations, and after the last.
+        dynamic_intervals: Pairs (iteration, interval): validate at that interval from that iteration on.
+
+    Raises:
+        ArgumentError: If a number is not a whole number above 0.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader[Any] | dict[str, Any],
+        max_iters: int,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ) -> None:
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        if isinstance(max_iters, float) and max_iters.is_integer():
+            max_iters = int(max_iters)
+        check_positive(max_iters=max_iters)
+        self._max_iters = max_iters
+        self._max_epochs = 1
+        self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
+
+    @property
+    def max_epochs(self) -> int:
+        """1: the run counts as one epoch."""
+        return self._max_epochs
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations to train."""
+        return self._max_iters
+
+    def run(self) -> nn.Module:
+        """Train to the end; returns the model."""
+        runner = self._runner
+        runner.call_hook('before_train')
+        runner.call_hook('before_train_epoch')
+        runner.model.train()
+        self.dataloader_iterator.start_at(self._iter, self._take_resumed_rng())
+        while self._iter < self._max_iters and not self.stop_training:
+            self.run_iter(next(self.dataloader_iterator))
+            self._validate_if_due(self._iter, self._max_iters)
+        runner.call_hook('after_train_epoch')
+        self._epoch += 1
+        runner.call_hook('after_train')
+        return runner.model
+
+    def run_iter(self, data_batch: Any) -> None:
+        """One batch: the hooks before, the training step, the hooks after."""
+        runner = self._runner
+        runner.call_hook('before_train_iter', batch_idx=self._iter, data_batch=data_batch)
+        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        runner.call_hook(
+            'after_train_iter', batch_idx=self._iter, data_batch=data_batch, outputs=outputs
+        )
+        self._iter += 1
+
+
+class _InfiniteDataloaderIterator:
+    """Goes over a dataloader again and again; its samplers hear of each new pass as of a new epoch."""
+
+    def __init__(self, dataloader: DataLoader[Any]) -> None:
+        self._dataloader = dataloader
+        self._epoch = 0
+        self._batches: Iterator[Any] | None = None
+
+    def __iter__(self) -> _InfiniteDataloaderIterator:
+        return self
+
+    def start_at(self, num_batches: int, rng_state: dict[str, Any] | None = None) -> None:
+        """Take the batch after the first ``num_batches`` as the next one."""
+        self._epoch, offset = epoch_and_offset(self._dataloader, num_batches)
+        set_epoch(self._dataloader, self._epoch)
+        self._batches = batches_from(self._dataloader, offset, rng_state)
+
+    def __next__(self) -> Any:
+        if self._batches is None:
+            self._batches = iter(self._dataloader)
+        try:
+            return next(self._batches)
+        except StopIteration:
+            self._epoch += 1
+            set_epoch(self._dataloader, self._epoch)
+            self._batches = iter(self._dataloader)
+        try:
+            return next(self._batches)
+        except StopIteration:
+            raise RuntimeError(
+                'The training dataloader gave no batch in a whole pass: its dataset is empty, or smaller than a '
+                'batch with drop_last=True.'
+            ) from None

@@ -1,0 +1,59 @@
+"""Small pieces that runner and loops share."""
+
+import bisect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from mmengine._strategy._seed import set_random_seed
+from mmengine.utils.errors import ArgumentError
+
+__all__ = ['calc_dynamic_intervals', 'set_random_seed']
+
+
+def calc_dynamic_intervals(
+    start_interval: int, dynamic_interval_list: Sequence[tuple[int, int]] | None = None
+) -> tuple[list[int], list[int]]:
+    """Milestones, and the interval that holds from each on.
+
+    Args:
+        start_interval: Holds from 0.
+        dynamic_interval_list: Pairs (milestone, interval), milestones ascending.
+
+    Example:
+        >>> calc_dynamic_intervals(2, [(10, 1)])
+        ([0, 10], [2, 1])
+    """
+    changes = list(dynamic_interval_list or [])
+    return [0, *(at for at, _ in changes)], [start_interval, *(interval for _, interval in changes)]
+
+
+def interval_at(milestones: Sequence[int], intervals: Sequence[int], position: int) -> int:
+    """The interval that holds at ``position``, which counts from 1."""
+    return intervals[bisect.bisect(milestones, position) - 1]
+
+
+def check_positive(**numbers: int) -> None:
+    """Raise for the first number that is not a whole number above 0.
+
+    Raises:
+        ArgumentError: With the argument's name and value.
+    """
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ArgumentError(f'{name} is a whole number above 0, got {number!r}.')
+
+
+def _get_batch_size(dataloader: DataLoader[Any] | Mapping[str, Any]) -> int | None:
+    """Samples in a batch, of a dataloader or of its config."""
+    if isinstance(dataloader, DataLoader):
+        if dataloader.batch_size is not None:
+            return dataloader.batch_size
+        return getattr(dataloader.batch_sampler, 'batch_size', None)
+    if 'batch_size' in dataloader:
+        return int(dataloader['batch_size'])
+    batch_sampler = dataloader.get('batch_sampler')
+    if isinstance(batch_sampler, Mapping):
+        return batch_sampler.get('batch_size')
+    return getattr(batch_sampler, 'batch_size', None)
