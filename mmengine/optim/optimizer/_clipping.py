@@ -1,0 +1,44 @@
+"""What `clip_grad` of an optimizer wrapper may say, checked once when the wrapper is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+CLIPPERS: dict[str, Callable[..., Any]] = {'norm': clip_grad_norm_, 'value': clip_grad_value_}
+_REQUIRED = {'norm': 'max_norm', 'value': 'clip_value'}
+
+
+def parse_clip_grad(clip_grad: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Split ``clip_grad`` into ``norm`` or ``value`` and the arguments of torch's function.
+
+    Raises:
+        ArgumentError: If it is no dict, is empty, has an unknown type, or lacks the bound.
+
+    Example:
+        >>> parse_clip_grad(dict(max_norm=1.0))
+        ('norm', {'max_norm': 1.0})
+    """
+    if not isinstance(clip_grad, Mapping) or not clip_grad:
+        raise ArgumentError(
+            'clip_grad should be a dict such as dict(max_norm=1.0) or dict(type="value", '
+            'clip_value=0.5), '
+            f'got {clip_grad!r}. Leave it out, or pass None, for no clipping.'
+        )
+    kwargs = dict(clip_grad)
+    clip_type = kwargs.pop('type', 'norm')
+    if clip_type not in CLIPPERS:
+        raise ArgumentError(
+            f'clip_grad["type"] is {clip_type!r}; it can be "norm" or "value".'
+            + did_you_mean(str(clip_type), CLIPPERS)
+        )
+    bound = _REQUIRED[clip_type]
+    if bound not in kwargs:
+        raise ArgumentError(
+            f'clip_grad of type {clip_type!r} needs {bound!r}, got only {sorted(kwargs)}.'
+        )
+    return clip_type, kwargs

@@ -1,0 +1,172 @@
+"""Mixed precision: the forward pass in a lower precision, and for float16 a scaled loss."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler
+
+from mmengine.device.autocast import autocast
+from mmengine.optim.optimizer.optimizer_wrapper import _NO_CONTEXT, OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+
+@OPTIM_WRAPPERS.register_module()
+class AmpOptimWrapper(OptimWrapper):
+    """An :class:`OptimWrapper` that trains in mixed precision with ``torch.amp``, on any device.
+
+    The forward pass runs under autocast (:meth:`optim_context`). In float16 small gradients vanish,
+    so the loss is scaled up before the backward pass and the gradients down before clipping and
+    step; a step whose gradients overflow is left out. bfloat16 has the range of float32 and is not
+    scaled: its ``loss_scaler`` is a disabled one.
+
+    Scaling reads one value back from the device in each step. An optimizer built with
+    ``fused=True`` checks for overflow on the device instead.
+
+    Args:
+        loss_scale: ``'dynamic'`` for torch's growing scale, a float for a fixed one, or a dict of
+            arguments of ``torch.amp.GradScaler``.
+        dtype: ``'float16'``, ``'bfloat16'`` or the ``torch.dtype``; ``None`` for what autocast
+            takes on the device of the parameters: float16 on CUDA, bfloat16 on the CPU.
+            ``'float32'`` and ``'float64'`` switch autocast off.
+        use_fsdp: Whether the parameters are sharded over ranks, which must then agree on an
+            overflow.
+        kwargs: Arguments of :class:`OptimWrapper`.
+
+    Raises:
+        ArgumentError: If ``dtype`` names no floating point type of ``valid_dtypes``.
+        TypeError: If ``loss_scale`` is none of the above.
+    """
+
+    valid_dtypes = ('float16', 'bfloat16', 'float32', 'float64')
+
+    def __init__(
+        self,
+        loss_scale: str | float | dict[str, Any] = 'dynamic',
+        dtype: str | torch.dtype | None = None,
+        use_fsdp: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.cast_dtype = _parse_dtype(dtype, self.valid_dtypes)
+        self._device_type = _device_type_of(self.optimizer)
+        self._is_reduced = self.cast_dtype not in (torch.float32, torch.float64)
+
+        scaler_kwargs, self._scale_update_param = _parse_loss_scale(loss_scale)
+        effective_dtype = self.cast_dtype or torch.get_autocast_dtype(self._device_type)
+        scaler_class = _sharded_scaler_class() if use_fsdp else GradScaler
+        self.loss_scaler: GradScaler = scaler_class(
+            self._device_type, enabled=effective_dtype is torch.float16, **scaler_kwargs
+        )
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Autocast, and the ``no_sync`` of a distributed model while a window fills."""
+        sync = super().optim_context(model)
+        if not self._is_reduced:
+            return sync
+        cast = autocast(device_type=self._device_type, dtype=self.cast_dtype)
+        return cast if sync is _NO_CONTEXT else _Nested(sync, cast)
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """:meth:`OptimWrapper.backward` of the loss times the loss scale."""
+        super().backward(self.loss_scaler.scale(loss), **kwargs)
+
+    def step(self, **kwargs: Any) -> None:
+        """Unscale and clip the gradients, move the parameters, adapt the scale.
+
+        Args:
+            kwargs: Passed on to the optimizer's ``step``.
+        """
+        if self.clip_grad_kwargs:
+            self.loss_scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        self.loss_scaler.step(self.optimizer, **kwargs)
+        self.loss_scaler.update(self._scale_update_param)
+
+    def state_dict(self) -> dict[str, Any]:
+        """:meth:`OptimWrapper.state_dict` with the scaler's state under ``loss_scaler``."""
+        state = super().state_dict()
+        state['loss_scaler'] = self.loss_scaler.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave; without a saved scale the present one stays.
+
+        Args:
+            state_dict: The state; left unchanged.
+        """
+        state = dict(state_dict)
+        scaler_state = state.pop('loss_scaler', None)
+        if scaler_state:
+            self.loss_scaler.load_state_dict(scaler_state)
+        super().load_state_dict(state)
+
+
+class _Nested(AbstractContextManager[None]):
+    """Two contexts as one. Cheaper to enter than a generator or an exit stack."""
+
+    def __init__(
+        self, outer: AbstractContextManager[Any], inner: AbstractContextManager[Any]
+    ) -> None:
+        self._outer = outer
+        self._inner = inner
+
+    def __enter__(self) -> None:
+        self._outer.__enter__()
+        self._inner.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._inner.__exit__(exc_type, exc_value, traceback)
+        finally:
+            self._outer.__exit__(exc_type, exc_value, traceback)
+
+
+def _parse_dtype(dtype: object, valid_names: tuple[str, ...]) -> torch.dtype | None:
+    if dtype is None:
+        return None
+    name = str(dtype).removeprefix('torch.') if isinstance(dtype, str | torch.dtype) else None
+    if name not in valid_names:
+        raise ArgumentError(
+            f'dtype should be one of {", ".join(valid_names)}, a torch.dtype of these names, or '
+            f'None; got {dtype!r}.' + did_you_mean(str(dtype), valid_names)
+        )
+    parsed: torch.dtype = getattr(torch, name)
+    return parsed
+
+
+def _parse_loss_scale(loss_scale: object) -> tuple[dict[str, Any], float | None]:
+    """The arguments of the scaler, and the scale to keep to if it is a fixed one."""
+    if loss_scale == 'dynamic':
+        return {}, None
+    if isinstance(loss_scale, float):
+        return {'init_scale': loss_scale}, loss_scale
+    if isinstance(loss_scale, dict):
+        return dict(loss_scale), None
+    raise TypeError(
+        "loss_scale should be 'dynamic', a float such as 512.0, or a dict of GradScaler arguments; "
+        f'got {loss_scale!r}.'
+    )
+
+
+def _device_type_of(optimizer: Any) -> str:
+    for group in optimizer.param_groups:
+        for param in group['params']:
+            return str(param.device.type)
+    return 'cpu'
+
+
+def _sharded_scaler_class() -> type[GradScaler]:
+    from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+
+    return ShardedGradScaler

@@ -1,0 +1,130 @@
+"""Mixed precision by NVIDIA Apex, for projects that still train with it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+
+
+@OPTIM_WRAPPERS.register_module()
+class ApexOptimWrapper(OptimWrapper):
+    """An :class:`OptimWrapper` over ``apex.amp``. New projects take ``AmpOptimWrapper``.
+
+    Model and optimizer are handed to ``apex.amp.initialize`` when :meth:`optim_context` is first
+    entered. A scaler state that was loaded before that moment waits for it.
+
+    Args:
+        opt_level: Apex's level of mixed precision, ``O0`` to ``O3``.
+        loss_scale: ``'dynamic'`` or a fixed scale.
+        enabled: Whether Apex does anything at all.
+        cast_model_type: See ``apex.amp.initialize``, as for all further arguments.
+        patch_torch_functions: As Apex's.
+        keep_batchnorm_fp32: As Apex's.
+        master_weights: As Apex's.
+        cast_model_outputs: As Apex's.
+        num_losses: As Apex's.
+        verbosity: As Apex's.
+        min_loss_scale: As Apex's.
+        max_loss_scale: As Apex's.
+        kwargs: Arguments of :class:`OptimWrapper`.
+
+    Raises:
+        ImportError: If Apex is not installed.
+    """
+
+    def __init__(
+        self,
+        opt_level: str = 'O1',
+        loss_scale: float | str | None = 'dynamic',
+        enabled: bool | None = True,
+        cast_model_type: Any = None,
+        patch_torch_functions: bool | None = None,
+        keep_batchnorm_fp32: bool | str | None = None,
+        master_weights: bool | None = None,
+        cast_model_outputs: Any = None,
+        num_losses: int = 1,
+        verbosity: int = 1,
+        min_loss_scale: float | None = None,
+        max_loss_scale: float | None = 2.0**24,
+        **kwargs: Any,
+    ) -> None:
+        self._amp = _import_apex_amp()
+        super().__init__(**kwargs)
+        self._apex_amp_kwargs = dict(
+            opt_level=opt_level,
+            loss_scale=loss_scale,
+            enabled=enabled,
+            cast_model_type=cast_model_type,
+            patch_torch_functions=patch_torch_functions,
+            keep_batchnorm_fp32=keep_batchnorm_fp32,
+            master_weights=master_weights,
+            cast_model_outputs=cast_model_outputs,
+            num_losses=num_losses,
+            verbosity=verbosity,
+            min_loss_scale=min_loss_scale,
+            max_loss_scale=max_loss_scale,
+        )
+        self._waiting_state: dict[str, Any] | None = None
+
+    @property
+    def _is_initialized(self) -> bool:
+        return hasattr(self.optimizer, '_amp_stash')
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """:meth:`OptimWrapper.optim_context`, after handing ``model`` to Apex the first time."""
+        if not self._is_initialized:
+            bare_model = (
+                model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+            )
+            _, self.optimizer = self._amp.initialize(
+                bare_model, self.optimizer, **self._apex_amp_kwargs
+            )
+            if self._waiting_state is not None:
+                self._amp.load_state_dict(self._waiting_state)
+                self._waiting_state = None
+        return super().optim_context(model)
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """:meth:`OptimWrapper.backward` of the loss as scaled by Apex."""
+        with self._amp.scale_loss(loss, self.optimizer) as scaled_loss:
+            super().backward(scaled_loss, **kwargs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """:meth:`OptimWrapper.state_dict` with Apex's scalers under ``apex_amp``."""
+        state = super().state_dict()
+        if self._is_initialized:
+            state['apex_amp'] = self._amp.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave.
+
+        Args:
+            state_dict: The state; left unchanged.
+        """
+        state = dict(state_dict)
+        apex_state = state.pop('apex_amp', None)
+        super().load_state_dict(state)
+        if apex_state is None:
+            return
+        if self._is_initialized:
+            self._amp.load_state_dict(apex_state)
+        else:
+            self._waiting_state = apex_state
+
+
+def _import_apex_amp() -> Any:
+    try:
+        from apex import amp
+    except ImportError as error:
+        raise ImportError(
+            'ApexOptimWrapper needs NVIDIA Apex, which is built from source: '
+            "pip install 'git+https://github.com/NVIDIA/apex'. "
+            "Without it, AmpOptimWrapper trains in mixed precision with torch's own."
+        ) from error
+    return amp

@@ -1,0 +1,275 @@
+"""From a model and the configuration of an optimizer wrapper to the wrapper."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmengine.logging import print_log
+from mmengine.optim.optimizer._param_rules import (
+    KNOWN_KEYS,
+    BaseRates,
+    Site,
+    by_length,
+    custom_options,
+    is_deformable_conv,
+    rule_options,
+)
+from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class DefaultOptimWrapperConstructor:
+    """Builds the optimizer over a model's parameters, and the wrapper around it.
+
+    Without ``paramwise_cfg`` there is one parameter group. With it each parameter that needs a
+    gradient has a group of its own, in the order of the modules, and these keys set its options:
+
+    - ``custom_keys``: a dict whose keys are looked for in the parameter's full name, the longest
+      first. Its values are dicts with ``lr_mult``, ``decay_mult`` and any further group option.
+      Nothing below applies to a parameter that one of them names.
+    - ``bias_lr_mult``: multiplies the learning rate of biases, those of normalization layers and of
+      the parts of deformable convolutions aside.
+    - ``dcn_offset_lr_mult``: multiplies the learning rate of the offset layers of deformable
+      convolutions.
+    - ``norm_decay_mult``: multiplies the weight decay of normalization layers;
+      ``bias_decay_mult`` that of biases, ``dwconv_decay_mult`` that of depthwise convolutions,
+      ``flat_decay_mult`` that of all one-dimensional parameters. Where several fit, the first of
+      this order that is given holds.
+    - ``bypass_duplicate``: a parameter that occurs again under another name keeps the options of
+      its first name. Otherwise it may occur again, and is optimized once, as long as both names
+      give it the same options.
+
+    To make other rules, register a subclass with another :meth:`add_params` in
+    ``OPTIM_WRAPPER_CONSTRUCTORS`` and name it as ``constructor`` of the wrapper's configuration.
+
+    Args:
+        optim_wrapper_cfg: Configuration of the wrapper, with ``optimizer``, the configuration of
+            the optimizer. ``type`` is by default ``OptimWrapper``.
+        paramwise_cfg: Options by parameter, as above.
+
+    Attributes:
+        base_lr: The optimizer's learning rate: as configured, or the optimizer's own default, or
+            None.
+        base_wd: Its weight decay, likewise.
+
+    Raises:
+        TypeError: If a configuration is no dict.
+        ArgumentError: If ``optimizer`` is missing.
+
+    Example:
+        >>> cfg = dict(optimizer=dict(type='SGD', lr=0.1))
+        >>> DefaultOptimWrapperConstructor(cfg)(nn.Linear(2, 1)).get_lr()
+        {'lr': [0.1]}
+    """
+
+    def __init__(
+        self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
+    ) -> None:
+        if not isinstance(optim_wrapper_cfg, Mapping):
+            raise TypeError(
+                f'optim_wrapper_cfg should be a dict, got {type(optim_wrapper_cfg).__name__}.'
+            )
+        # Plain dicts, because a ConfigDict would turn the parameter groups into its own kind.
+        self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
+        self.optim_wrapper_cfg.setdefault('type', 'OptimWrapper')
+        if 'optimizer' not in self.optim_wrapper_cfg:
+            raise ArgumentError(
+                'The configuration of an optimizer wrapper needs an "optimizer", as in '
+                "dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)); "
+                f'got only {sorted(map(str, optim_wrapper_cfg))}.'
+                + did_you_mean('optimizer', map(str, optim_wrapper_cfg))
+            )
+        optimizer_cfg = self.optim_wrapper_cfg.pop('optimizer')
+        if not isinstance(optimizer_cfg, Mapping):
+            raise TypeError(
+                "optimizer should be a dict such as dict(type='SGD', lr=0.1), "
+                f'got {type(optimizer_cfg).__name__}.'
+            )
+        self.optimizer_cfg = dict(optimizer_cfg)
+        self.paramwise_cfg = {} if paramwise_cfg is None else paramwise_cfg
+        self.base_lr = self._optimizer_option('lr')
+        self.base_wd = self._optimizer_option('weight_decay')
+        self._positions: tuple[list[dict[str, Any]], dict[Tensor, int]] = ([], {})
+        self._keys_used: set[str] = set()
+        self._validate_cfg()
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the wrapper for the parameters of ``model``, or of its ``module``.
+
+        Raises:
+            ArgumentError: If a parameter occurs under two names that give it different options, or
+                a multiplier has nothing to multiply.
+        """
+        inner = model.module if hasattr(model, 'module') else model
+        if not isinstance(inner, nn.Module):
+            inner = model
+        params: Any
+        if self.paramwise_cfg:
+            params = []
+            self._keys_used = set()
+            self.add_params(params, inner)
+            self._warn_of_unused_keys()
+        else:
+            params = list(inner.parameters())
+        if not params:
+            raise ArgumentError(
+                f'{type(inner).__name__} has no parameter to optimize'
+                + (' that needs a gradient.' if self.paramwise_cfg else '.')
+            )
+        optimizer = OPTIMIZERS.build(self.optimizer_cfg, default_args={'params': params})
+        wrapper: OptimWrapper = OPTIM_WRAPPERS.build(
+            self.optim_wrapper_cfg, default_args={'optimizer': optimizer}
+        )
+        return wrapper
+
+    def add_params(
+        self,
+        params: list[dict[str, Any]],
+        module: nn.Module,
+        prefix: str = '',
+        is_dcn_module: int | float | None = None,
+    ) -> None:
+        """Append a group to ``params`` for each parameter of ``module`` and its children.
+
+        Args:
+            params: Groups so far; extended in place.
+            module: Whose parameters to add.
+            prefix: Name of ``module`` in the model.
+            is_dcn_module: Whether ``module`` is a part of a deformable convolution.
+        """
+        for name, param in module.named_parameters(recurse=False):
+            site = Site(name, prefix, module, param, bool(is_dcn_module))
+            if param.requires_grad:
+                self._add_param(params, site)
+            else:
+                print_log(
+                    f'{site.full_name} needs no gradient (requires_grad=False) and is not '
+                    'optimized.',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+        is_deformable = is_deformable_conv(module)
+        for child_name, child in module.named_children():
+            self.add_params(
+                params,
+                child,
+                prefix=f'{prefix}.{child_name}' if prefix else child_name,
+                is_dcn_module=is_deformable,
+            )
+
+    def _add_param(self, params: list[dict[str, Any]], site: Site) -> None:
+        options = self._options_of(site)
+        position = self._position_of(params, site.param)
+        if position is None:
+            for option, value in options.items():
+                print_log(
+                    f'paramwise_options -- {site.full_name}:{option}={value}', logger='current'
+                )
+            self._positions[1][site.param] = len(params)
+            params.append({'params': [site.param], **options})
+            return
+        first_options = {key: value for key, value in params[position].items() if key != 'params'}
+        if self.paramwise_cfg.get('bypass_duplicate', False):
+            print_log(
+                f'{site.full_name} is a parameter that was already added under another name, '
+                f'and keeps the options given there: {first_options or "the defaults"}.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        elif first_options != options:
+            raise ArgumentError(
+                f'{site.full_name} is a parameter that also has another name, and paramwise_cfg '
+                'gives it '
+                f'{first_options or "the defaults"} there but {options or "the defaults"} here. '
+                'Write the same for both names, or set paramwise_cfg=dict(bypass_duplicate=True, '
+                '...) '
+                'to keep the first.'
+            )
+
+    def _options_of(self, site: Site) -> dict[str, Any]:
+        base = BaseRates(self.base_lr, self.base_wd)
+        custom_keys = self.paramwise_cfg.get('custom_keys') or {}
+        for key in by_length(custom_keys):
+            if site.is_named_by(key):
+                self._keys_used.add(key)
+                return custom_options(key, custom_keys[key], base)
+        return rule_options(site, self.paramwise_cfg, base)
+
+    def _position_of(self, params: list[dict[str, Any]], param: Tensor) -> int | None:
+        """Number of the group in ``params`` that holds ``param``.
+
+        The index behind it goes with one list, which may have been given in with groups of somebody
+        else's.
+        """
+        if self._positions[0] is not params:
+            positions = {
+                held: number for number, group in enumerate(params) for held in group['params']
+            }
+            self._positions = (params, positions)
+        return self._positions[1].get(param)
+
+    def _is_in(self, param_group: dict[str, Any], param_group_list: list[dict[str, Any]]) -> bool:
+        """Whether a group of the list holds a parameter of ``param_group``; subclasses ask it."""
+        held = {param for group in param_group_list for param in group['params']}
+        return not held.isdisjoint(param_group['params'])
+
+    def _validate_cfg(self) -> None:
+        """Check ``paramwise_cfg``; a subclass with keys of its own extends it."""
+        if not isinstance(self.paramwise_cfg, Mapping):
+            raise TypeError(
+                f'paramwise_cfg should be None or a dict, got {type(self.paramwise_cfg).__name__}.'
+            )
+        custom_keys = self.paramwise_cfg.get('custom_keys')
+        if custom_keys is not None and not isinstance(custom_keys, Mapping):
+            raise TypeError(
+                'custom_keys of paramwise_cfg should be a dict from parts of parameter names to '
+                'dicts of options, '
+                f'got {type(custom_keys).__name__}.'
+            )
+        for key, options in (custom_keys or {}).items():
+            if not isinstance(options, Mapping):
+                raise TypeError(
+                    f'custom_keys[{key!r}] should be a dict such as dict(lr_mult=0.1), '
+                    f'got {options!r} of type {type(options).__name__}.'
+                )
+        if type(self) is DefaultOptimWrapperConstructor:
+            for key in self.paramwise_cfg:
+                if key not in KNOWN_KEYS:
+                    self._warn_of_key(f'paramwise_cfg[{key!r}]', did_you_mean(str(key), KNOWN_KEYS))
+
+    def _warn_of_unused_keys(self) -> None:
+        if type(self) is DefaultOptimWrapperConstructor:
+            for key in self.paramwise_cfg.get('custom_keys') or {}:
+                if key not in self._keys_used:
+                    self._warn_of_key(
+                        f'custom_keys[{key!r}]', ' No parameter is left for it to name.'
+                    )
+
+    @staticmethod
+    def _warn_of_key(setting: str, hint: str) -> None:
+        print_log(f'{setting} changes nothing.{hint}', logger='current', level=logging.WARNING)
+
+    def _optimizer_option(self, option: str) -> float | None:
+        """``option`` as configured, or else the default of the optimizer's class, or None."""
+        if option in self.optimizer_cfg:
+            value: float | None = self.optimizer_cfg[option]
+            return value
+        optimizer_type = self.optimizer_cfg.get('type')
+        optimizer_class = (
+            OPTIMIZERS.get(optimizer_type) if isinstance(optimizer_type, str) else optimizer_type
+        )
+        if not inspect.isclass(optimizer_class):
+            return None
+        parameter = inspect.signature(optimizer_class).parameters.get(option)
+        default = None if parameter is None else parameter.default
+        if isinstance(default, torch.Tensor):
+            return float(default)
+        return default if isinstance(default, int | float) else None

@@ -1,0 +1,208 @@
+"""Several optimizers of one model, such as a GAN's, under their names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn
+
+from torch import Tensor, nn
+
+from mmengine.logging import print_log
+from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+
+class OptimWrapperDict(OptimWrapper):
+    """Optimizer wrappers by name, each with its own accumulation, clipping and precision.
+
+    The model's ``train_step`` says which wrapper takes which loss, and when::
+
+        with optim_wrapper['generator'].optim_context(model):
+            loss = ...
+        optim_wrapper['generator'].update_params(loss)
+
+    What needs one certain optimizer, as ``update_params`` does, raises ``NotImplementedError``
+    here. What makes sense for all goes to all: rates, state, ``zero_grad``, where the run stands.
+
+    Args:
+        optim_wrapper_dict: The wrappers, by name.
+
+    Raises:
+        ArgumentError: If a value is no :class:`OptimWrapper`.
+    """
+
+    def __init__(self, **optim_wrapper_dict: OptimWrapper) -> None:
+        # The base is not initialized: there is no one optimizer, count or clipping here.
+        for name, wrapper in optim_wrapper_dict.items():
+            if not isinstance(wrapper, OptimWrapper):
+                raise ArgumentError(
+                    f'OptimWrapperDict holds OptimWrapper objects, got {type(wrapper).__name__} '
+                    f'for {name!r}.'
+                )
+        self.optim_wrappers = optim_wrapper_dict
+
+    # As a dict
+
+    def __getitem__(self, key: str) -> OptimWrapper:
+        if key not in self.optim_wrappers:
+            raise ArgumentError(
+                f'There is no optimizer wrapper named {key!r}; there are '
+                f'{", ".join(self.optim_wrappers)}.' + did_you_mean(str(key), self.optim_wrappers)
+            )
+        return self.optim_wrappers[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.optim_wrappers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.optim_wrappers)
+
+    def __len__(self) -> int:
+        return len(self.optim_wrappers)
+
+    def keys(self) -> KeysView[str]:
+        """Names of the wrappers."""
+        return self.optim_wrappers.keys()
+
+    def values(self) -> ValuesView[OptimWrapper]:
+        """The wrappers."""
+        return self.optim_wrappers.values()
+
+    def items(self) -> ItemsView[str, OptimWrapper]:
+        """Pairs of name and wrapper."""
+        return self.optim_wrappers.items()
+
+    # What goes to all
+
+    def zero_grad(self, **kwargs: Any) -> None:
+        """Drop the gradients of all wrapped parameters."""
+        for wrapper in self.values():
+            wrapper.zero_grad(**kwargs)
+
+    def initialize_count_status(self, model: nn.Module, cur_iter: int, max_iters: int) -> None:
+        """Say where the run begins and ends to each wrapper, as to a single one."""
+        for wrapper in self.values():
+            wrapper.initialize_count_status(model, cur_iter, max_iters)
+
+    def flush(self) -> None:
+        """Step for the windows that are still open (:meth:`OptimWrapper.flush`)."""
+        for wrapper in self.values():
+            wrapper.flush()
+
+    @property
+    def param_groups(self) -> dict[str, list[dict[str, Any]]]:  # type: ignore[override]  # by name, as the API has it
+        """Parameter groups of each wrapper, by its name."""
+        return {name: wrapper.param_groups for name, wrapper in self.items()}
+
+    @property
+    def defaults(self) -> dict[str, dict[str, Any]]:
+        """Option defaults of each wrapper's optimizer, by its name."""
+        return {name: wrapper.defaults for name, wrapper in self.items()}
+
+    @property
+    def skip_non_finite(self) -> bool:
+        """Whether all wrappers leave out losses that are not finite; setting it sets it in each."""
+        return all(wrapper.skip_non_finite for wrapper in self.values())
+
+    @skip_non_finite.setter
+    def skip_non_finite(self, value: bool) -> None:
+        for wrapper in self.values():
+            wrapper.skip_non_finite = value
+
+    def get_lr(self) -> dict[str, list[float]]:
+        """Learning rates under ``<name>.lr``, and ``<name>.base_lr`` where a wrapper has it."""
+        return {
+            f'{name}.{key}': rates
+            for name, wrapper in self.items()
+            for key, rates in wrapper.get_lr().items()
+        }
+
+    def get_momentum(self) -> dict[str, list[float]]:
+        """Momenta under ``<name>.momentum``."""
+        return {
+            f'{name}.{key}': momenta
+            for name, wrapper in self.items()
+            for key, momenta in wrapper.get_momentum().items()
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each wrapper, by its name."""
+        return {name: wrapper.state_dict() for name, wrapper in self.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave; a wrapper that is not in it stays, with a warning.
+
+        Args:
+            state_dict: The states, by name.
+
+        Raises:
+            ArgumentError: If there is a state for a wrapper that does not exist.
+        """
+        for name in state_dict:
+            if name not in self:
+                raise ArgumentError(
+                    f'The state dict has a state for {name!r}, but the optimizer wrappers are '
+                    f'{", ".join(self)}.' + did_you_mean(str(name), self)
+                )
+        for name, wrapper in self.items():
+            if name in state_dict:
+                wrapper.load_state_dict(state_dict[name])
+            else:
+                print_log(
+                    f'The state dict has no state for the optimizer wrapper {name!r}, which starts '
+                    'afresh.',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+
+    # What needs one certain wrapper
+
+    def update_params(
+        self,
+        loss: Tensor,
+        step_kwargs: dict[str, Any] | None = None,
+        zero_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        """Not for all at once: a loss belongs to one wrapper."""
+        self._refuse('update_params')
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Not for all at once: a loss belongs to one wrapper."""
+        self._refuse('backward')
+
+    def step(self, **kwargs: Any) -> None:
+        """Not for all at once: each wrapper has its own windows."""
+        self._refuse('step')
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Not for all at once: a loss belongs to one wrapper."""
+        self._refuse('scale_loss')
+
+    def should_update(self) -> bool:
+        """Not for all at once: each wrapper has its own windows."""
+        self._refuse('should_update')
+
+    def should_sync(self) -> bool:
+        """Not for all at once: each wrapper has its own windows."""
+        self._refuse('should_sync')
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Not for all at once: each wrapper has its own windows and precision."""
+        self._refuse('optim_context')
+
+    @property
+    def inner_count(self) -> int:
+        """Not for all at once: each wrapper counts its own batches."""
+        self._refuse('inner_count')
+
+    def _refuse(self, member: str) -> NoReturn:
+        name = next(iter(self), 'name')
+        raise NotImplementedError(
+            f'OptimWrapperDict has no {member} for {len(self)} optimizers at once; '
+            f'take the one you mean: optim_wrapper[{name!r}].{member}'
+        )
+
+    def __repr__(self) -> str:
+        return '\n'.join(f'name: {name}\n{wrapper!r}' for name, wrapper in self.items())

@@ -1,0 +1,52 @@
+"""Optimizer state spread over ranks. Imported on first use: torch's part takes nearly a second."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from mmengine.dist import is_main_process
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+with warnings.catch_warnings():
+    # The package scripts its other optimizers with torch.jit, which torch itself calls deprecated.
+    warnings.simplefilter('ignore', DeprecationWarning)
+    from torch.distributed.optim import ZeroRedundancyOptimizer as _TorchZeroRedundancyOptimizer
+
+
+class ZeroRedundancyOptimizer(_TorchZeroRedundancyOptimizer):
+    """torch's ``ZeroRedundancyOptimizer`` with the optimizer given by its ``torch.optim`` name.
+
+    Each rank keeps the state of its share of the parameters (Rajbhandari et al. 2020,
+    arXiv:1910.02054). Needs an initialized process group.
+
+    Args:
+        params: Parameters, or groups of them.
+        optimizer_type: Name of a ``torch.optim`` optimizer.
+        kwargs: Further arguments of torch's class and of the optimizer.
+
+    Raises:
+        ArgumentError: If ``torch.optim`` has no optimizer of that name.
+    """
+
+    def __init__(self, params: Iterable[Any], optimizer_type: str, **kwargs: Any) -> None:
+        optimizer_class = getattr(torch.optim, optimizer_type, None)
+        if not (
+            isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)
+        ):
+            raise ArgumentError(
+                f'optimizer_type should name a torch.optim optimizer, got {optimizer_type!r}.'
+                + did_you_mean(str(optimizer_type), dir(torch.optim))
+            )
+        super().__init__(params, optimizer_class, **kwargs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state on rank 0, an empty dict on the others. Every rank must call it."""
+        self.consolidate_state_dict()
+        if not is_main_process():
+            return {}
+        state: dict[str, Any] = super().state_dict()
+        return state
