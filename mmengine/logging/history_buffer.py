@@ -1,0 +1,398 @@
+"""One logged quantity over time, with smoothing over its latest values."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+_FloatArray = npt.NDArray[np.float64]
+_Statistic = TypeVar('_Statistic', bound=Callable[..., Any])
+
+_MAX_PENDING = 1024
+_PLAIN_NUMBERS = frozenset({float, int, bool})
+_device_of = attrgetter('device')
+_dtype_of = attrgetter('dtype')
+# A pending 0-d view keeps its whole storage alive; beyond this size a copy is the cheaper thing to
+# hold.
+_MAX_PINNED_BYTES = 4096
+
+
+class HistoryBuffer:
+    """The latest ``max_length`` values of one quantity, each with the count it stands for.
+
+    Appending is one list append: a tensor is detached and kept on its device, unread. Whoever reads
+    (``mean``, ``data`` ...) pays for all that is pending at once, with one device transfer. Memory
+    is bounded by ``max_length`` values and 1,024 pending ones.
+
+    A value is not checked for being finite: ``nan`` and ``inf`` are kept and show in the statistics
+    they touch.
+
+    Args:
+        log_history: Values to begin with, oldest first.
+        count_history: How many samples each of those values stands for.
+        max_length: Upper bound of the values kept; older ones are dropped.
+
+    Raises:
+        ArgumentError: If the two histories differ in length, or ``max_length`` is below 1.
+
+    Example:
+        >>> buffer = HistoryBuffer()
+        >>> for loss, batch_size in [(4.0, 2), (1.0, 2), (2.0, 1)]:
+        ...     buffer.update(loss, batch_size)
+        >>> float(buffer.mean()), float(buffer.mean(1)), float(buffer.min())
+        (2.4, 2.0, 1.0)
+    """
+
+    _statistics: dict[str, Callable[..., Any]] = {}
+
+    def __init__(
+        self,
+        log_history: npt.ArrayLike = [],  # noqa: B006  # a known default that nothing changes
+        count_history: npt.ArrayLike = [],  # noqa: B006
+        max_length: int = 1000000,
+    ) -> None:
+        values = np.asarray(log_history, dtype=np.float64).reshape(-1)
+        counts = np.asarray(count_history).reshape(-1)
+        if len(values) != len(counts):
+            raise ArgumentError(
+                f'Each value needs its count: log_history has {len(values)} entries, '
+                f'count_history has {len(counts)}.'
+            )
+        if max_length < 1:
+            raise ArgumentError(f'max_length must be at least 1, got {max_length}.')
+        self.max_length = max_length
+        self._values = np.empty(0, dtype=np.float64)
+        # None while every count is 1, which is the usual case and needs no memory.
+        self._counts: npt.NDArray[Any] | None = None
+        self._begin = self._end = 0
+        self._pending_values: list[float | Tensor] = []
+        self._pending_counts: list[float] = []
+        # (position among the pending, version when logged) of each tensor; -1 for a private copy.
+        self._pending_tensors: list[tuple[int, int]] = []
+        self._extend(values, counts)
+
+    def update(self, log_val: float | Tensor, count: float = 1) -> None:
+        """Append a value that stands for ``count`` samples.
+
+        Args:
+            log_val: A number, a numpy scalar, or a tensor or array of one element. A tensor is not
+                read here, so it must not be changed in place before the next read.
+            count: Weight of the value in :meth:`mean`.
+
+        Raises:
+            TypeError: If the value or its count is no real number.
+            ArgumentError: If a tensor or array holds other than one element.
+        """
+        if type(log_val) not in _PLAIN_NUMBERS:
+            if isinstance(log_val, Tensor):
+                log_val = self._admit(log_val)
+            else:
+                log_val = _as_number(log_val)
+        if type(count) is not int:
+            count = _as_count(count)
+        pending = self._pending_values
+        pending.append(log_val)
+        self._pending_counts.append(count)
+        if len(pending) >= _MAX_PENDING:
+            read_pending((self,))
+
+    @property
+    def data(self) -> tuple[_FloatArray, npt.NDArray[Any]]:
+        """Copies of the kept values and of their counts, oldest first."""
+        values, counts = self._window(None)
+        if counts is None:
+            return values.copy(), np.ones(len(values), dtype=np.int64)
+        return values.copy(), counts.copy()
+
+    @classmethod
+    def register_statistics(cls, method: _Statistic) -> _Statistic:
+        """Make ``method(buffer, ...)`` available to :meth:`statistics` under its own name.
+
+        Raises:
+            ArgumentError: If that name is taken.
+        """
+        name = method.__name__
+        if name in cls._statistics:
+            raise ArgumentError(
+                f'A statistic named {name!r} exists already: rename the new function. '
+                f'Taken: {", ".join(cls._statistics)}.'
+            )
+        cls._statistics[name] = method
+        return method
+
+    def statistics(self, method_name: str, *arg: Any, **kwargs: Any) -> Any:
+        """The registered statistic ``method_name``, called with the arguments that follow.
+
+        Raises:
+            KeyError: If no statistic has that name.
+        """
+        method = self._statistics.get(method_name)
+        if method is None:
+            raise KeyError(
+                f'No statistic is named {method_name!r}.'
+                f'{did_you_mean(str(method_name), self._statistics)} '
+                f'Known: {", ".join(self._statistics)}; HistoryBuffer.register_statistics adds one.'
+            )
+        return method(self, *arg, **kwargs)
+
+    def mean(self, window_size: int | None = None) -> np.float64:
+        """Mean of the latest ``window_size`` values, weighted by their counts; of all by default.
+
+        It is ``nan`` where the weights sum to zero, an empty buffer included.
+        """
+        values, counts = self._window(window_size)
+        total = float(len(values) if counts is None else counts.sum())
+        if total == 0:
+            return _float64(np.nan)
+        with np.errstate(invalid='ignore', over='ignore'):
+            weighted = values if counts is None else values * counts
+            return _float64(weighted.sum() / total)
+
+    def max(self, window_size: int | None = None) -> np.float64:
+        """Largest of the latest ``window_size`` values; of all without a window."""
+        return _float64(self._filled_window(window_size).max())
+
+    def min(self, window_size: int | None = None) -> np.float64:
+        """Smallest of the latest ``window_size`` values; of all without a window."""
+        return _float64(self._filled_window(window_size).min())
+
+    def current(self) -> np.float64:
+        """The latest value."""
+        return _float64(self._filled_window(1)[-1])
+
+    def _admit(self, value: Tensor) -> Tensor:
+        """``value`` as a detached 0-d tensor, with a note in ``_pending_tensors``."""
+        # On the path of every training step: each call here costs a twentieth of a microsecond.
+        if value.dim() or value.is_complex():
+            _check_holds_one_number(value)
+        try:
+            version = value._version
+        except RuntimeError:  # a tensor of inference mode does not count its changes
+            version = -1
+        # What was changed in place before (a parameter, a running total) will be changed again.
+        if version or (value.requires_grad and value.is_leaf) or _pins_much_memory(value):
+            value, version = value.detach().clone(), -1
+        elif value.requires_grad:
+            value = value.detach()
+        self._pending_tensors.append((len(self._pending_values), version))
+        return value.reshape(()) if value.dim() else value
+
+    def _extend(self, values: _FloatArray, counts: npt.NDArray[Any]) -> None:
+        """Append to the stored columns, dropping what exceeds ``max_length``.
+
+        Columns have spare room at their end. A full column moves its live part to the front of one
+        that is larger by half (a quarter over ``max_length`` at most), so each value is moved O(1)
+        times on average.
+        """
+        values, counts = values[-self.max_length :], counts[-self.max_length :]
+        self._begin = max(self._begin, self._end + len(values) - self.max_length)
+        if self._end + len(values) > len(self._values):
+            self._make_room(len(values))
+        stop = self._end + len(values)
+        self._values[self._end : stop] = values
+        if self._counts is None and (counts != 1).any():
+            self._counts = np.ones(len(self._values), dtype=counts.dtype)
+        if self._counts is not None:
+            if self._counts.dtype != counts.dtype:
+                self._counts = self._counts.astype(np.result_type(self._counts, counts))
+            self._counts[self._end : stop] = counts
+        self._end = stop
+
+    def _make_room(self, incoming: int) -> None:
+        kept = slice(self._begin, self._end)
+        length = self._end - self._begin
+        needed = length + incoming
+        capacity = max(
+            needed, min(needed + needed // 2, self.max_length + self.max_length // 4), 64
+        )
+        self._values = _moved_to_front(self._values[kept], capacity)
+        if self._counts is not None:
+            self._counts = _moved_to_front(self._counts[kept], capacity)
+        self._begin, self._end = 0, length
+
+    def _window(self, size: int | None) -> tuple[_FloatArray, npt.NDArray[Any] | None]:
+        """Views of the latest ``size`` values and counts, pending ones folded in."""
+        if self._pending_values:
+            read_pending((self,))
+        begin = self._begin
+        if size is not None:
+            if not isinstance(size, (int, np.integer)) or size < 0:
+                raise ArgumentError(f'window_size must be an int above 0 or None, got {size!r}.')
+            if size:
+                begin = max(begin, self._end - int(size))
+        live = slice(begin, self._end)
+        return self._values[live], None if self._counts is None else self._counts[live]
+
+    def _filled_window(self, size: int | None) -> _FloatArray:
+        values, _ = self._window(size)
+        if not len(values):
+            raise ValueError('The history is empty: call update() before reading it.')
+        return values
+
+    def _take_tensors(self) -> tuple[list[int], list[Tensor]]:
+        """Positions of the pending tensors, and these."""
+        positions: list[int] = []
+        tensors: list[Any] = []
+        is_changed = False
+        for position, version in self._pending_tensors:
+            tensor: Any = self._pending_values[position]
+            positions.append(position)
+            tensors.append(tensor)
+            is_changed |= version == 0 and tensor._version != 0
+        if is_changed:
+            warnings.warn(
+                'A logged tensor was changed in place before its value was read, '
+                'so the log holds the changed value. Log tensor.clone() instead.',
+                stacklevel=4,
+            )
+        return positions, tensors
+
+    def _fold_pending(self) -> None:
+        """Move the pending values, all numbers by now, into the stored columns."""
+        values = np.array(self._pending_values, dtype=np.float64)
+        counts = np.array(self._pending_counts)
+        self._pending_values, self._pending_counts, self._pending_tensors = [], [], []
+        self._extend(values, counts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        values, counts = self.data
+        return {
+            'max_length': self.max_length,
+            '_log_history': values,
+            '_count_history': counts,
+        }
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Restore a pickled buffer, those inside checkpoints written by MMEngine 0.x included."""
+        HistoryBuffer.__init__(
+            self, state['_log_history'], state['_count_history'], state['max_length']
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history as tensors and plain values; no ``count_history`` when every count is 1."""
+        values, counts = self._window(None)
+        return {
+            'log_history': torch.from_numpy(values.copy()),
+            'count_history': None if counts is None else torch.from_numpy(counts.copy()),
+            'max_length': self.max_length,
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> HistoryBuffer:
+        """A buffer with the history that :meth:`state_dict` gave."""
+        values = np.asarray(state['log_history'], dtype=np.float64)
+        counts = state.get('count_history')
+        return cls(
+            values,
+            np.ones(len(values), dtype=np.int64) if counts is None else np.asarray(counts),
+            int(state.get('max_length', 1000000)),
+        )
+
+
+for _method in (HistoryBuffer.mean, HistoryBuffer.max, HistoryBuffer.min, HistoryBuffer.current):
+    HistoryBuffer.register_statistics(_method)
+
+
+def read_pending(buffers: Iterable[HistoryBuffer]) -> None:
+    """Read the pending tensors of all ``buffers``, with one transfer for each device and dtype."""
+    buffers = [buffer for buffer in buffers if buffer._pending_values]
+    batches: dict[tuple[torch.device, torch.dtype], _Batch] = {}
+    for buffer in buffers:
+        if buffer._pending_tensors:
+            for kind, positions, tensors in _by_kind(*buffer._take_tensors()):
+                batch = batches.setdefault(kind, _Batch())
+                batch.tensors += tensors
+                batch.owners.append((buffer, positions))
+    for batch in batches.values():
+        numbers = iter(torch.stack(batch.tensors).tolist())
+        for buffer, positions in batch.owners:
+            for position in positions:
+                buffer._pending_values[position] = next(numbers)
+    for buffer in buffers:
+        buffer._fold_pending()
+
+
+@dataclass
+class _Batch:
+    """Tensors of one device and dtype, and where their values belong: buffers, with positions."""
+
+    tensors: list[Tensor] = field(default_factory=list)
+    owners: list[tuple[HistoryBuffer, list[int]]] = field(default_factory=list)
+
+
+def _by_kind(
+    positions: list[int], tensors: list[Tensor]
+) -> Iterator[tuple[tuple[torch.device, torch.dtype], list[int], list[Tensor]]]:
+    devices = set(map(_device_of, tensors))
+    dtypes = set(map(_dtype_of, tensors))
+    for kind in itertools.product(devices, dtypes):
+        if len(devices) == len(dtypes) == 1:
+            yield kind, positions, tensors
+            return
+        chosen = [
+            (position, tensor)
+            for position, tensor in zip(positions, tensors, strict=True)
+            if (tensor.device, tensor.dtype) == kind
+        ]
+        if chosen:
+            yield kind, [position for position, _ in chosen], [tensor for _, tensor in chosen]
+
+
+def _check_holds_one_number(value: Tensor) -> None:
+    if value.numel() != 1 or value.is_complex():
+        raise ArgumentError(
+            'A logged tensor must hold one real number, '
+            f'got shape {tuple(value.shape)} of {value.dtype}. '
+            'Reduce it first, for example with .mean().'
+        )
+
+
+def _pins_much_memory(value: Tensor) -> bool:
+    return value._is_view() and value.untyped_storage().nbytes() > _MAX_PINNED_BYTES
+
+
+def _as_number(value: Any) -> float:
+    if isinstance(value, np.ndarray):
+        if value.size != 1:
+            raise ArgumentError(
+                f'A logged array must hold one number, got shape {value.shape}. '
+                'Reduce it first, for example with .mean().'
+            )
+        value = value.reshape(-1)[0]
+    if isinstance(value, (int, float, np.floating, np.integer, np.bool_)):
+        return float(value)
+    raise TypeError(
+        f'A logged value must be a number or a tensor of one element, got a {type(value).__name__}.'
+    )
+
+
+def _float64(value: Any) -> np.float64:
+    number: np.float64 = np.float64(value)
+    return number
+
+
+def _as_count(count: Any) -> float:
+    if isinstance(count, (int, np.integer, np.bool_)):
+        return int(count)
+    if isinstance(count, (float, np.floating)):
+        return float(count)
+    if isinstance(count, Tensor) and count.numel() == 1:
+        return _as_count(count.item())
+    raise TypeError(f'count must be a number, got {type(count).__name__}.')
+
+
+def _moved_to_front(live: npt.NDArray[Any], capacity: int) -> npt.NDArray[Any]:
+    column = np.empty(capacity, dtype=live.dtype)
+    column[: len(live)] = live
+    return column

@@ -1,0 +1,311 @@
+"""What a run knows about itself: scalar histories and pieces of information, by name."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmengine.logging.history_buffer import HistoryBuffer, read_pending
+from mmengine.logging.logger import print_log
+from mmengine.utils.errors import ArgumentError, did_you_mean
+from mmengine.utils.manager import ManagerMixin
+
+_STATE_KEYS = ('log_scalars', 'runtime_info', 'resumed_keys')
+# An array in the state dict is a tensor under this key, so that it comes back as an array.
+_ARRAY_TAG = '__ndarray__'
+
+
+class MessageHub(ManagerMixin):
+    """Where the parts of a run leave scalars and information for each other and for the logs.
+
+    A *scalar* is a number over time (``train/loss``) and gets a :class:`HistoryBuffer`; an *info*
+    is one current value (``iter``). Whether a key is saved in checkpoints (``resumed``) is settled
+    by its first update.
+
+    Args:
+        name: Name of the instance; see ``get_instance``.
+        log_scalars: Histories to begin with.
+        runtime_info: Information to begin with.
+        resumed_keys: For keys of those two, whether a checkpoint saves them.
+
+    Raises:
+        ArgumentError: If a value of ``log_scalars`` is no ``HistoryBuffer``, or ``resumed_keys``
+            names a key that neither of the other two has.
+
+    Example:
+        >>> hub = MessageHub.get_instance('doc')
+        >>> hub.update_scalar('train/loss', 0.5)
+        >>> hub.update_info('iter', 1)
+        >>> float(hub.get_scalar('train/loss').current()), hub.get_info('iter')
+        (0.5, 1)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        log_scalars: Mapping[str, HistoryBuffer] | None = None,
+        runtime_info: Mapping[str, Any] | None = None,
+        resumed_keys: Mapping[str, bool] | None = None,
+    ) -> None:
+        super().__init__(name)
+        self._log_scalars: OrderedDict[str, HistoryBuffer] = OrderedDict(log_scalars or {})
+        self._runtime_info: OrderedDict[str, Any] = OrderedDict(runtime_info or {})
+        self._resumed_keys: OrderedDict[str, bool] = OrderedDict(resumed_keys or {})
+        for key, buffer in self._log_scalars.items():
+            if not isinstance(buffer, HistoryBuffer):
+                raise ArgumentError(
+                    f'log_scalars[{key!r}] must be a HistoryBuffer, got {type(buffer).__name__}.'
+                )
+        for key in self._resumed_keys:
+            if key not in self._log_scalars and key not in self._runtime_info:
+                raise ArgumentError(
+                    f'resumed_keys names {key!r}, '
+                    'which is neither in log_scalars nor in runtime_info.'
+                )
+
+    @classmethod
+    def get_current_instance(cls) -> MessageHub:
+        """The hub created last; one named ``mmengine`` where there is none yet."""
+        if not cls._instance_dict:
+            cls.get_instance('mmengine')
+        return super().get_current_instance()
+
+    def update_scalar(
+        self, key: str, value: float | Tensor, count: int = 1, resumed: bool = True
+    ) -> None:
+        """Append a value to the history of ``key``.
+
+        Args:
+            key: Name of the scalar, as in ``train/loss``.
+            value: A number, or a tensor or array of one element. A tensor is detached and left
+                unread on its device.
+            count: How many samples the value stands for.
+            resumed: Whether checkpoints save this scalar; the same in every update of the key.
+
+        Raises:
+            TypeError: If the value is no number.
+            ArgumentError: If a tensor holds other than one element, or ``resumed`` differs from
+                before.
+        """
+        buffer = self._log_scalars.get(key)
+        if buffer is None or self._resumed_keys.get(key) is not resumed:
+            self._settle_resumed(key, resumed)
+            if buffer is None:
+                # The key appears only when its first value is accepted.
+                buffer = HistoryBuffer()
+                buffer.update(value, count)
+                self._log_scalars[key] = buffer
+                return
+        buffer.update(value, count)
+
+    def update_scalars(self, log_dict: Mapping[str, Any], resumed: bool = True) -> None:
+        """Append to several histories: ``{key: value}``, or ``{key: dict(value=..., count=...)}``.
+
+        Raises:
+            ArgumentError: If ``log_dict`` is no dict, or an entry that is a dict has no ``value``.
+        """
+        _check_mapping(log_dict, 'log_dict')
+        for key, entry in log_dict.items():
+            if isinstance(entry, Mapping):
+                if 'value' not in entry:
+                    raise ArgumentError(
+                        f"The entry of {key!r} needs a 'value', "
+                        f'got only the keys {sorted(map(str, entry))}.'
+                    )
+                self.update_scalar(key, entry['value'], entry.get('count', 1), resumed)
+            else:
+                self.update_scalar(key, entry, 1, resumed)
+
+    def update_info(self, key: str, value: Any, resumed: bool = True) -> None:
+        """Set the information ``key``, replacing what it was.
+
+        Raises:
+            ArgumentError: If ``resumed`` differs from earlier updates of the key.
+        """
+        if self._resumed_keys.get(key) is not resumed:
+            self._settle_resumed(key, resumed)
+        self._runtime_info[key] = value
+
+    def pop_info(self, key: str, default: Any = None) -> Any:
+        """Remove the information ``key`` and return it; ``default`` when there is none."""
+        return self._runtime_info.pop(key, default)
+
+    def update_info_dict(self, info_dict: Mapping[str, Any], resumed: bool = True) -> None:
+        """Set several pieces of information.
+
+        Raises:
+            ArgumentError: If ``info_dict`` is no dict.
+        """
+        _check_mapping(info_dict, 'info_dict')
+        for key, value in info_dict.items():
+            self.update_info(key, value, resumed)
+
+    @property
+    def log_scalars(self) -> OrderedDict[str, HistoryBuffer]:
+        """All histories by name."""
+        return self._log_scalars
+
+    @property
+    def runtime_info(self) -> OrderedDict[str, Any]:
+        """All information by name."""
+        return self._runtime_info
+
+    def get_scalar(self, key: str) -> HistoryBuffer:
+        """The history of ``key``.
+
+        Raises:
+            KeyError: If nothing was logged under that name.
+        """
+        try:
+            return self._log_scalars[key]
+        except KeyError:
+            raise KeyError(
+                f'MessageHub {self.instance_name!r} has no scalar {key!r}.'
+                f'{did_you_mean(str(key), map(str, self._log_scalars))}'
+            ) from None
+
+    def get_info(self, key: str, default: Any = None) -> Any:
+        """The information ``key`` itself, not a copy; ``default`` when there is none."""
+        return self._runtime_info.get(key, default)
+
+    def read_scalars(self, keys: Iterable[str] | None = None) -> None:
+        """Read the pending tensors of all scalars, or of ``keys``, in one transfer.
+
+        Statistics asked for afterwards cost no further transfer.
+        """
+        read_pending(
+            self._log_scalars.values() if keys is None else [self.get_scalar(key) for key in keys]
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What checkpoints save: keys with ``resumed=True``, as tensors and plain python values.
+
+        Information that has no such form is left out, with a warning.
+        """
+        kept = [key for key, resumed in self._resumed_keys.items() if resumed]
+        buffers = {key: self._log_scalars[key] for key in kept if key in self._log_scalars}
+        read_pending(buffers.values())
+        infos: OrderedDict[str, Any] = OrderedDict()
+        for key in kept:
+            if key in self._runtime_info:
+                try:
+                    infos[key] = _to_plain(self._runtime_info[key])
+                except TypeError as error:
+                    print_log(
+                        f'The information {key!r} is not saved in the checkpoint: {error} '
+                        'Pass resumed=False to update_info to keep it out silently.',
+                        logger='current',
+                        level=30,
+                    )
+        return {
+            'log_scalars': OrderedDict(
+                (key, buffer.state_dict()) for key, buffer in buffers.items()
+            ),
+            'runtime_info': infos,
+            'resumed_keys': OrderedDict(
+                (key, True) for key in kept if key in buffers or key in infos
+            ),
+        }
+
+    def load_state_dict(self, state_dict: MessageHub | Mapping[str, Any]) -> None:
+        """Take over the histories and information of a state dict, or of another hub.
+
+        Keys that the state dict does not have are left as they are. Histories may be
+        ``HistoryBuffer`` objects, as in checkpoints written by MMEngine 0.x.
+
+        Raises:
+            TypeError: If ``state_dict`` is neither a dict nor a hub.
+            ArgumentError: If one of its three parts is missing.
+        """
+        if isinstance(state_dict, MessageHub):
+            state_dict = {
+                'log_scalars': state_dict._log_scalars,
+                'runtime_info': state_dict._runtime_info,
+                'resumed_keys': state_dict._resumed_keys,
+            }
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f'state_dict must be a dict or a MessageHub, got {type(state_dict).__name__}.'
+            )
+        missing = [key for key in _STATE_KEYS if key not in state_dict]
+        if missing:
+            raise ArgumentError(
+                f'The state of a MessageHub needs {", ".join(_STATE_KEYS)}; '
+                f'missing: {", ".join(missing)}.'
+            )
+        loaded = set()
+        for key, saved in state_dict['log_scalars'].items():
+            if isinstance(saved, HistoryBuffer):
+                self._log_scalars[key] = copy.deepcopy(saved)
+            elif isinstance(saved, Mapping) and 'log_history' in saved:
+                self._log_scalars[key] = HistoryBuffer.from_state_dict(saved)
+            else:
+                _warn(
+                    f'The saved scalar {key!r} is skipped: '
+                    f'it is a {type(saved).__name__}, not a history.'
+                )
+                continue
+            loaded.add(key)
+        for key, value in state_dict['runtime_info'].items():
+            self._runtime_info[key] = _from_plain(value)
+            loaded.add(key)
+        for key, resumed in state_dict['resumed_keys'].items():
+            if key in loaded:
+                self._resumed_keys[key] = bool(resumed)
+
+    def _settle_resumed(self, key: str, resumed: bool) -> None:
+        settled = self._resumed_keys.setdefault(key, bool(resumed))
+        if settled != resumed:
+            raise ArgumentError(
+                f'{key!r} was first updated with resumed={settled}, now with resumed={resumed}. '
+                'Whether checkpoints save a key cannot change during a run.'
+            )
+
+
+def _check_mapping(value: Any, name: str) -> None:
+    if not isinstance(value, Mapping):
+        raise ArgumentError(f'{name} must be a dict, got {type(value).__name__}.')
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger='current', level=30)
+
+
+def _to_plain(value: Any) -> Any:
+    """A copy of ``value`` that ``torch.load(weights_only=True)`` can read, or a TypeError."""
+    if value is None or type(value) in (bool, int, float, complex, str, bytes):
+        return value
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, np.ndarray) and value.dtype.kind in 'biufc':
+        return {_ARRAY_TAG: torch.from_numpy(value.copy())}
+    if isinstance(value, np.generic):
+        return _to_plain(value.item())
+    if isinstance(value, OrderedDict):
+        return OrderedDict((_to_plain(key), _to_plain(item)) for key, item in value.items())
+    if isinstance(value, Mapping):
+        return {_to_plain(key): _to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        plain_type = next(kind for kind in (list, tuple, set) if isinstance(value, kind))
+        return plain_type(_to_plain(item) for item in value)
+    for plain in (bool, int, float, str):
+        if isinstance(value, plain):
+            return plain(value)
+    raise TypeError(f'a {type(value).__name__} is no tensor or plain python value.')
+
+
+def _from_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if value.keys() == {_ARRAY_TAG}:
+            return value[_ARRAY_TAG].numpy().copy()
+        kind: Any = type(value)
+        return kind((key, _from_plain(item)) for key, item in value.items())
+    if type(value) in (list, tuple, set):
+        return type(value)(_from_plain(item) for item in value)
+    return value
