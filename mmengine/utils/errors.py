@@ -17,7 +17,7 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
 
     Example:
         >>> did_you_mean('AdamV', ['SGD', 'Adam', 'AdamW'])
-        " Did you mean 'AdamW' or 'Adam'?"
+        " Did you mean 'Adam' or 'AdamW'?"
     """
     by_folded_name: dict[str, str] = {}
     for candidate in known:

@@ -1,6 +1,7 @@
 """A loop over tasks, in one process or several, with a progress bar drawn by rich."""
 
 from collections.abc import Callable, Iterable, Iterator, Sized
+from itertools import count
 from multiprocessing import Pool
 from typing import Any
 
@@ -30,11 +31,14 @@ class _Worker:
 
     def __call__(self, inputs: tuple[Any, int]) -> tuple[Any, int]:
         task, index = inputs
-        if isinstance(task, tuple):
-            return self.func(*task), index
-        if isinstance(task, dict):
-            return self.func(**task), index
-        return self.func(task), index
+        match task:
+            case tuple():
+                result = self.func(*task)
+            case dict():
+                result = self.func(**task)
+            case _:
+                result = self.func(task)
+        return result, index
 
 
 class _SkipFirstTimeRemainingColumn(TimeRemainingColumn):
@@ -52,15 +56,13 @@ class _SkipFirstTimeRemainingColumn(TimeRemainingColumn):
 
     def render(self, task: Task) -> Text:
         """The text shown for a task."""
-        if task.completed < self.skip_times:
-            return Text('-:--:--', style='progress.remaining')
-        return super().render(task)
+        warmed_up = task.completed >= self.skip_times
+        return super().render(task) if warmed_up else Text('warming up')
 
 
 def _tasks_with_index(tasks: Iterable[Any]) -> Iterator[tuple[Any, int]]:
     """Each task with its place in the order."""
-    for index, task in enumerate(tasks):
-        yield task, index
+    return zip(tasks, count(), strict=False)
 
 
 def track_progress_rich(

@@ -76,11 +76,11 @@ class Timer:
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
-        print(self.print_tmpl.format(self.since_last_check()))
+        print(self.print_tmpl.format(self.since_start()))
         self._started_at = None
 
 
-_named_timers: dict[str, Timer] = {}
+_last_calls: dict[str, float] = {}
 
 
 def check_time(timer_id: str) -> float:
@@ -88,9 +88,9 @@ def check_time(timer_id: str) -> float:
 
     Example:
         >>> check_time('load')
-        0
+        0.0
     """
-    if timer_id not in _named_timers:
-        _named_timers[timer_id] = Timer()
-        return 0
-    return _named_timers[timer_id].since_last_check()
+    now = perf_counter()
+    before = _last_calls.get(timer_id, now)
+    _last_calls[timer_id] = now
+    return now - before

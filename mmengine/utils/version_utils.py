@@ -45,13 +45,10 @@ def digit_version(version_str: str, length: int = 4) -> tuple[int, ...]:
 
 
 def _minimal_ext_cmd(cmd: Sequence[str]) -> bytes:
-    """The output of a program run with little more than the PATH, in English."""
-    kept = ('SYSTEMROOT', 'PATH', 'HOME')
-    env = {name: os.environ[name] for name in kept if name in os.environ}
-    env.update(LANGUAGE='C', LANG='C', LC_ALL='C')
-    return subprocess.run(
-        cmd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, check=True
-    ).stdout
+    """What a program prints, in English, with its complaints dropped."""
+    return subprocess.check_output(
+        cmd, stderr=subprocess.DEVNULL, env={**os.environ, 'LC_ALL': 'C', 'LANGUAGE': 'C'}
+    )
 
 
 def get_git_hash(fallback: str = 'unknown', digits: int | None = None) -> str:

@@ -177,7 +177,7 @@ def test_remaining_time_stays_hidden_until_the_first_tasks_are_done() -> None:
     column = _SkipFirstTimeRemainingColumn(skip_times=2)
     progress = Progress(column)
     task = progress.add_task('x', total=4)
-    assert column.render(progress.tasks[0]).plain == '-:--:--'
+    assert column.render(progress.tasks[0]).plain == 'warming up'
     progress.update(task, completed=4)
     assert column.render(progress.tasks[0]).plain == '0:00:00'
 

@@ -20,7 +20,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
     monkeypatch.setattr(timer, 'perf_counter', clock)
     yield clock
-    timer._named_timers.clear()
+    timer._last_calls.clear()
 
 
 def test_seconds_since_start_and_since_the_last_check(clock: Clock) -> None:

@@ -30,8 +30,9 @@ class TimeCounter:
         logger: Where to log, as in ``print_log``; prints when None.
 
     Example:
-        >>> with TimeCounter(tag='matmul', log_interval=100):
-        ...     torch.mm(a, b)
+        >>> for image in range(3):
+        ...     with TimeCounter(tag='resize', log_interval=100):
+        ...         pass  # the work
     """
 
     instance_dict: ClassVar[dict[str, 'TimeCounter']] = {}
@@ -112,8 +113,8 @@ class TimeCounter:
 
         measured = self._runs - self.warmup_interval + 1
         print_log(
-            f'[{self.tag}]-time per run averaged in the past {measured} runs: '
-            f'{1000 * self._measured_s / measured:.1f} ms',
+            f'{self.tag}: {1000 * self._measured_s / measured:.1f} ms a run, '
+            f'the mean of {measured} run(s).',
             self.logger,
         )
 

@@ -33,8 +33,8 @@ def test_a_function_logs_its_mean_under_its_name(
     assert work(0.010) == 'done'
     work(0.030)
     assert capsys.readouterr().out.splitlines() == [
-        '[work]-time per run averaged in the past 1 runs: 10.0 ms',
-        '[work]-time per run averaged in the past 2 runs: 20.0 ms',
+        'work: 10.0 ms a run, the mean of 1 run(s).',
+        'work: 20.0 ms a run, the mean of 2 run(s).',
     ]
 
 
@@ -44,9 +44,7 @@ def test_runs_before_the_warm_up_are_not_measured(
     for seconds in (9.0, 9.0, 0.002, 0.004):
         with TimeCounter(tag='loop', warmup_interval=3, log_interval=2):
             clock.now += seconds
-    assert capsys.readouterr().out.splitlines() == [
-        '[loop]-time per run averaged in the past 2 runs: 3.0 ms'
-    ]
+    assert capsys.readouterr().out.splitlines() == ['loop: 3.0 ms a run, the mean of 2 run(s).']
 
 
 def test_one_tag_is_one_counter(clock: Clock) -> None:
