@@ -1,5 +1,6 @@
 """Local files that appear whole or not at all."""
 
+import errno
 import os
 import stat
 import uuid
@@ -33,6 +34,7 @@ def atomic_write(
         The open file.
 
     Raises:
+        PermissionError: If the file is there and may not be written.
         ValueError: If ``mode`` is neither ``'wb'`` nor ``'w'``.
     """
     if mode not in ('wb', 'w'):
@@ -45,6 +47,9 @@ def atomic_write(
         with open(target, mode, encoding=encoding, newline=newline) as file:
             yield file
         return
+    if old_mode is not None and not os.access(target, os.W_OK):
+        # Renaming over a file asks the folder only; whoever protected the file meant this too.
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     temporary = os.path.join(os.path.dirname(target), f'.{uuid.uuid4().hex}.tmp')
     # os.open applies the umask, which a process can otherwise read only by changing it.

@@ -130,8 +130,10 @@ def get_local_path(filepath: Location, backend_args: BackendArgs | None = None) 
     """A local path of a file, for the length of a ``with`` block; remote files are downloaded.
 
     Example:
-        >>> with get_local_path('s3://bucket/image.jpg') as path:
-        ...     image = cv2.imread(path)
+        >>> put(b'pixels', '/tmp/example/image.jpg')
+        >>> with get_local_path('/tmp/example/image.jpg') as path:
+        ...     Path(path).read_bytes()
+        b'pixels'
     """
     with _shared(filepath, backend_args).get_local_path(filepath) as path:
         yield str(path)

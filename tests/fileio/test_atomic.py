@@ -69,6 +69,27 @@ def test_an_old_file_keeps_its_permissions(tmp_path: Path) -> None:
 
 
 @posix
+@pytest.mark.skipif(hasattr(os, 'geteuid') and os.geteuid() == 0, reason='root may write anything')
+def test_a_protected_file_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / 'a'
+    path.touch(mode=0o444)
+    with pytest.raises(PermissionError, match='a'), atomic_write(path) as file:
+        file.write(b'x')
+    assert path.read_bytes() == b''
+
+
+def test_a_refused_replacement_comes_before_any_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / 'a'
+    path.write_bytes(b'old')
+    monkeypatch.setattr(os, 'access', lambda path, mode: mode != os.W_OK)
+    with pytest.raises(PermissionError), atomic_write(path):
+        pass
+    assert os.listdir(tmp_path) == ['a']
+
+
+@posix
 def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path: Path) -> None:
     (tmp_path / 'far').mkdir()
     target = tmp_path / 'far' / 'target'

@@ -37,14 +37,15 @@ def _tables_as_before() -> Iterator[None]:
 
 
 def test_the_backends_that_are_known_from_the_start() -> None:
-    assert sorted(registry.backends) == ['http', 'lmdb', 'local', 'memcached', 'petrel']
-    assert registry.prefix_to_backends == {
+    assert registry.backends.keys() >= {'http', 'lmdb', 'local', 'memcached', 'petrel'}
+    prefixes = {
         '': LocalBackend,
         'http': HTTPBackend,
         'https': HTTPBackend,
         'petrel': PetrelBackend,
         's3': PetrelBackend,
     }
+    assert prefixes.items() <= registry.prefix_to_backends.items()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Files in object stores, through the petrel client (``s3://`` and ``petrel://``)."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,7 +46,7 @@ class PetrelBackend(BaseStorageBackend):
             if address.startswith(start):
                 address = replacement + address[len(start) :]
                 break
-        return re.sub(r'\\+', '/', address)
+        return address.replace('\\', '/')
 
     def _folder(self, path: Location) -> str:
         address = self._address(path)
