@@ -1,0 +1,85 @@
+"""Many annotation records in one block of bytes.
+
+Python objects carry reference counts, so a forked worker that merely reads a list of dicts copies
+its memory page by page. One numpy array of bytes has no counts inside: all workers of a machine
+share it, whatever the number of records.
+"""
+
+from __future__ import annotations
+
+import io
+import operator
+import pickle
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from mmengine.utils.errors import ArgumentError
+
+# uint8: the pickled records, one after the other; int64: where each of them ends.
+Packed = tuple['np.ndarray[Any, Any]', 'np.ndarray[Any, Any]']
+
+
+def pack(records: Iterable[Any]) -> Packed:
+    """The records as one array of bytes, and the array of their ends in it."""
+    stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, protocol=pickle.HIGHEST_PROTOCOL)
+    ends = []
+    for record in records:
+        pickler.dump(record)
+        # Each record must be readable without the ones before it.
+        pickler.clear_memo()
+        ends.append(stream.tell())
+    return np.frombuffer(stream.getbuffer(), dtype=np.uint8), np.asarray(ends, dtype=np.int64)
+
+
+def unpack(packed: Packed, position: int) -> Any:
+    """A fresh copy of the record at ``position``, which is not negative."""
+    data, ends = packed
+    start = ends[position - 1] if position else 0
+    return pickle.loads(data[start : ends[position]].data)
+
+
+def take(packed: Packed, positions: Sequence[int] | np.ndarray[Any, Any]) -> Packed:
+    """The records at ``positions``, in that order, without unpickling any."""
+    data, ends = packed
+    starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
+    chunks = [data[starts[position] : ends[position]] for position in positions]
+    joined = np.concatenate(chunks) if chunks else np.empty(0, dtype=np.uint8)
+    return joined, np.cumsum([len(chunk) for chunk in chunks], dtype=np.int64)
+
+
+def positions_of(indices: int | Sequence[int], length: int, *, clip: bool) -> list[int]:
+    """The positions, from 0, that a user's choice of records means.
+
+    Args:
+        indices: A number ``n`` for the first ``n`` records, ``-n`` for the last ``n``; or a
+            sequence of positions, which may count from the end.
+        length: Number of records.
+        clip: Whether a number beyond ``length`` means all of them; otherwise it is an error.
+
+    Raises:
+        ArgumentError: If a record is asked for that is not there.
+        TypeError: If ``indices`` is neither a whole number nor a sequence of them.
+    """
+    if isinstance(indices, Integral):
+        count = int(indices)
+        if abs(count) > length and not clip:
+            raise ArgumentError(
+                f'indices={count} asks for more than the {length} samples there are.'
+            )
+        everything = range(length)
+        return list(everything[:count] if count >= 0 else everything[count:])
+    if isinstance(indices, str) or not isinstance(indices, (Sequence, np.ndarray)):
+        raise TypeError(
+            'indices must be a whole number (the first n samples, or the last n when negative) '
+            f'or a sequence of positions, got {type(indices).__name__}.'
+        )
+    positions = []
+    for index in map(operator.index, indices):
+        if not -length <= index < length:
+            raise ArgumentError(f'indices holds {index}, but there are only {length} samples.')
+        positions.append(index % length)
+    return positions
