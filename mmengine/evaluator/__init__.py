@@ -1,0 +1,7 @@
+"""Metrics over a whole dataset, on any number of ranks."""
+
+from mmengine.evaluator.evaluator import Evaluator
+from mmengine.evaluator.metric import BaseMetric, DumpResults
+from mmengine.evaluator.utils import get_metric_value
+
+__all__ = ['BaseMetric', 'DumpResults', 'Evaluator', 'get_metric_value']

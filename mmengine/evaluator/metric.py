@@ -1,0 +1,214 @@
+"""The base of metrics, and the one that writes predictions to a file."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from abc import ABCMeta, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from mmengine.dist import broadcast_object_list, collect_results
+from mmengine.dist.warn import warn_once
+from mmengine.evaluator._transfer import to_cpu
+from mmengine.fileio import dump
+from mmengine.logging import print_log
+from mmengine.registry import METRICS
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+_COLLECT_DEVICES = ('cpu', 'gpu')
+
+# Projects import it under this name.
+_to_cpu = to_cpu
+
+
+class BaseMetric(metaclass=ABCMeta):
+    """Measures predictions over a whole dataset, on any number of ranks.
+
+    Each rank's :meth:`process` appends to ``self.results``, one entry a sample, in the order it
+    sees the samples. :meth:`evaluate` brings the entries of all ranks to rank 0 in dataset order,
+    without what the sampler repeated, lets :meth:`compute_metrics` work there, and hands its
+    numbers to every rank.
+
+    Args:
+        collect_device: What the results travel over, ``'cpu'`` or ``'gpu'``. They arrive in host
+            memory.
+        prefix: Put before the names of the numbers, as in ``prefix/accuracy``; ``default_prefix``
+            unless given.
+        collect_dir: Not used, with a warning: results travel through the process group.
+
+    Raises:
+        ArgumentError: If ``collect_device`` is neither, or ``collect_dir`` is given with ``'gpu'``.
+
+    Example:
+        >>> class Accuracy(BaseMetric):
+        ...     default_prefix = 'toy'
+        ...
+        ...     def process(self, data_batch, data_samples):
+        ...         self.results += [s['pred'] == s['label'] for s in data_samples]
+        ...
+        ...     def compute_metrics(self, results):
+        ...         return {'accuracy': sum(results) / len(results)}
+        >>> metric = Accuracy()
+        >>> metric.process(None, [{'pred': 1, 'label': 1}, {'pred': 0, 'label': 1}])
+        >>> metric.evaluate(size=2)
+        {'toy/accuracy': 0.5}
+    """
+
+    default_prefix: str | None = None
+
+    def __init__(
+        self,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+    ) -> None:
+        if collect_device not in _COLLECT_DEVICES:
+            raise ArgumentError(
+                f"collect_device must be 'cpu' or 'gpu', got {collect_device!r}."
+                + did_you_mean(str(collect_device), _COLLECT_DEVICES)
+            )
+        if collect_dir is not None and collect_device != 'cpu':
+            raise ArgumentError(
+                f"collect_dir goes with collect_device='cpu', not {collect_device!r}."
+            )
+        if collect_dir is not None:
+            warn_once(
+                f'collect_dir of {type(self).__name__} is not used: results travel through the '
+                'process group. Leave it out.'
+            )
+        self.collect_device = collect_device
+        self.collect_dir = collect_dir
+        self.prefix = prefix or self.default_prefix
+        self.results: list[Any] = []
+        self._dataset_meta: dict[str, Any] | None = None
+
+    @property
+    def dataset_meta(self) -> dict[str, Any] | None:
+        """Facts about the dataset, such as its class names; set before the first batch."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict[str, Any] | None) -> None:
+        self._dataset_meta = dataset_meta
+
+    @abstractmethod
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Append what is needed of a batch to ``self.results``, one entry a sample.
+
+        Called on every rank after each batch. Tensors may stay on their device: they are fetched
+        together, later.
+
+        Args:
+            data_batch: The batch as the dataloader gave it.
+            data_samples: The model's outputs, one a sample; data elements come as dicts.
+        """
+
+    @abstractmethod
+    def compute_metrics(self, results: list[Any]) -> dict[str, Any]:
+        """The numbers, by name, for the results of the whole dataset; called on rank 0 only.
+
+        Args:
+            results: Entries of all ranks in dataset order, tensors in host memory.
+        """
+
+    def evaluate(self, size: int) -> dict[str, Any]:
+        """Compute the metric over what all ranks have processed, and start afresh.
+
+        All ranks must call it.
+
+        Args:
+            size: Number of samples of the dataset; entries beyond it are the sampler's repetitions.
+
+        Returns:
+            The numbers, by name with prefix, on every rank.
+
+        Raises:
+            Exception: Whatever ``compute_metrics`` raises, on rank 0.
+            TypeError: On rank 0, if ``compute_metrics`` gives no mapping.
+            RuntimeError: On the other ranks, if rank 0 fails. The message holds its traceback.
+        """
+        if not self.results:
+            print_log(
+                f'{type(self).__name__} has no results to evaluate on this rank. Its process '
+                'method should append them to self.results.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        try:
+            results = collect_results(to_cpu(self.results), size, self.collect_device)
+            return self._share_from_rank_0(results)
+        finally:
+            self.results = []
+
+    def _share_from_rank_0(self, results: list[Any] | None) -> dict[str, Any]:
+        """Compute the numbers where ``results`` are, and tell every rank the outcome.
+
+        A failure is an outcome too: nobody is left waiting.
+        """
+        outcome: list[Any] = [None, None]
+        failure: Exception | None = None
+        if results is not None:
+            try:
+                outcome[0] = self._named_metrics(results)
+            except Exception as error:
+                failure = error
+                outcome[1] = traceback.format_exc()
+        broadcast_object_list(outcome)
+        if failure is not None:
+            raise failure
+        metrics, text = outcome
+        if text is not None:
+            raise RuntimeError(f'{type(self).__name__} failed on rank 0.\n\n{text}')
+        return cast('dict[str, Any]', metrics)
+
+    def _named_metrics(self, results: list[Any]) -> dict[str, Any]:
+        metrics = self.compute_metrics(results)
+        if not isinstance(metrics, Mapping):
+            raise TypeError(
+                f'{type(self).__name__}.compute_metrics must return a dict of values by name '
+                f'(empty if there are none), got {type(metrics).__name__}.'
+            )
+        if not self.prefix:
+            return dict(metrics)
+        return {f'{self.prefix}/{name}': value for name, value in metrics.items()}
+
+
+@METRICS.register_module()
+class DumpResults(BaseMetric):
+    """Write the predictions of the whole dataset, in its order, into one pickle file.
+
+    Rank 0 writes it when the evaluation ends, whole or not at all.
+
+    Args:
+        out_file_path: The file, ending in ``.pkl`` or ``.pickle``; its folders are made.
+        collect_device: As in :class:`BaseMetric`.
+        collect_dir: As in :class:`BaseMetric`.
+
+    Raises:
+        ArgumentError: If the file has another ending.
+    """
+
+    def __init__(
+        self, out_file_path: str, collect_device: str = 'cpu', collect_dir: str | None = None
+    ) -> None:
+        super().__init__(collect_device=collect_device, collect_dir=collect_dir)
+        if not str(out_file_path).endswith(('.pkl', '.pickle')):
+            raise ArgumentError(
+                'DumpResults writes pickle files, ending in .pkl or .pickle; got '
+                f'{out_file_path!r}.'
+            )
+        self.out_file_path = out_file_path
+
+    def process(self, data_batch: Any, predictions: Sequence[dict[str, Any]]) -> None:
+        """Keep the predictions, in host memory: those of a whole dataset would fill the device."""
+        self.results.extend(to_cpu(predictions, compact=True))
+
+    def compute_metrics(self, results: list[Any]) -> dict[str, Any]:
+        """Write the file; there are no numbers."""
+        dump(results, self.out_file_path)
+        print_log(
+            f'The predictions of {len(results)} samples are in {self.out_file_path}',
+            logger='current',
+        )
+        return {}
