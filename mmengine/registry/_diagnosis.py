@@ -1,53 +1,324 @@
-"""What to say when something cannot be registered, found or built. Nothing here runs before a failure."""
+"""What to say when something cannot be registered, found or built.
 
+Nothing here runs before a failure, so it may take its time and look at signatures and files.
+"""
+
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mmengine.config import source_location
+from mmengine.utils.errors import did_you_mean
 
 if TYPE_CHECKING:
     from mmengine.registry.registry import Registry
 
 
 class RegistryKeyError(KeyError):
-    """A KeyError whose message reads as it was written, without quotes around it."""
+    """A KeyError that prints its message, where KeyError would print the repr of it."""
 
     def __str__(self) -> str:
-        return ''.join(map(str, self.args))
+        return str(self.args[0]) if self.args else ''
+
+
+class ComponentArgumentError(TypeError):
+    """A component was built with arguments that it does not take, or without some that it needs."""
 
 
 def written_at(cfg: Any, key: str | None = None) -> str:
-    """`` (configs/a.py:12)``, the place where ``cfg`` or its key was written; empty if unknown."""
-    try:
-        place = source_location(cfg, key)
-    except Exception:  # a message must never hide the error that it explains
-        place = None
+    """`` (configs/a.py:12)``, where ``cfg`` or its key was written; empty if that is not known."""
+    place = source_location(cfg, key)
     return f' ({place})' if place else ''
 
 
 def name_of(component: Any) -> str:
     """Import path of a class or function."""
-    name = getattr(component, '__qualname__', None)
+    name: str | None = getattr(component, '__qualname__', None)
     if name is None:
         return repr(component)
     module = getattr(component, '__module__', None)
     return name if module in (None, 'builtins', '__main__') else f'{module}.{name}'
 
 
-def unknown_type(kind: str, registry: 'Registry', cfg: Any, key: str) -> KeyError:
-    return RegistryKeyError(
-        f'{kind!r} is not in the {registry.name!r} registry{written_at(cfg, key)}.'
-    )
-
-
-def no_type(cfg: Any, registry: 'Registry') -> KeyError:
-    return RegistryKeyError(f'no "type" in {cfg!r}{written_at(cfg)}')
+# Registering
 
 
 def name_taken(registry: 'Registry', name: str, component: Any) -> KeyError:
-    return RegistryKeyError(f'{name!r} is already registered in {registry.name!r}')
+    """The error for a second component of one name."""
+    old, new = (f'{name_of(c)}{_defined_at(c)}' for c in (registry.module_dict[name], component))
+    return RegistryKeyError(
+        f'{name!r} is already registered in the {_title(registry)}: it is {old}, and now {new} '
+        'wants the same name. Give it another name=..., or replace the first with force=True.'
+    )
+
+
+def _title(registry: 'Registry') -> str:
+    return f'{registry.name!r} registry of scope {registry.scope!r}'
+
+
+def _defined_at(component: Any) -> str:
+    code = getattr(component, '__code__', None)
+    if code is not None:
+        return f' ({code.co_filename}:{code.co_firstlineno})'
+    try:
+        file = inspect.getsourcefile(component)
+        line = inspect.getsourcelines(component)[1]
+    except (OSError, TypeError):  # made at run time, in a notebook, or in C
+        return ''
+    return f' ({file}:{line})'
+
+
+# Looking up
+
+
+def no_type(cfg: Any, registry: 'Registry') -> KeyError:
+    """The error for a config that does not say what to build."""
+    keys = [str(key) for key in cfg]
+    return RegistryKeyError(
+        f'A config for the {registry.name!r} registry says what to build by the key "type", but '
+        f'this one{written_at(cfg)} has the keys {keys}.{did_you_mean("type", keys)}'
+    )
+
+
+def unknown_type(kind: str, registry: 'Registry', cfg: Any, key: str) -> KeyError:
+    """The error for a name that no registry knows.
+
+    Args:
+        kind: The name.
+        registry: Where the search began.
+        cfg: The config with the name, under ``key``.
+        key: 'type' or what stands for it.
+    """
+    lines = [f'{key} {kind!r}{written_at(cfg, key)} is not known to the {_title(registry)}']
+    parents = [repr(node.scope) for node in _chain(registry)[1:]]
+    if parents:
+        lines[0] += f', nor to its parents ({", ".join(parents)})'
+    same_tree, other_trees = _found_elsewhere(kind, registry)
+    near = '' if same_tree else did_you_mean(kind, _spellings(registry))
+    lines[0] += f'.{near}'
+    lines += same_tree + other_trees
+    lines += _about_path(kind, registry) if '.' in kind else []
+    if not near and len(lines) == 1:
+        names = {name for node in _chain(registry) for name in node.module_dict}
+        searched = [place for node in _chain(registry) for place in node._locations]
+        after = f' (after importing {", ".join(searched)})' if searched else ''
+        lines.append(f'It holds {_some(names)}{after}.')
+    lines.append(
+        'A class of your own is known once its module is imported: write its import path as type, '
+        "'package.module.Class', or custom_imports=dict(imports=['package.module']) in the config."
+    )
+    return RegistryKeyError('\n  '.join(lines))
+
+
+def _chain(registry: 'Registry') -> 'list[Registry]':
+    """The registry and its parents."""
+    chain = [registry]
+    while chain[-1].parent is not None:
+        chain.append(chain[-1].parent)
+    return chain
+
+
+def _spellings(registry: 'Registry') -> list[str]:
+    """What could be written as type: bare names, and all names of the tree with their scope."""
+    chain = _chain(registry)
+    names = [name for node in chain for name in node.module_dict]
+    level = [chain[-1]]
+    while level:
+        names += [f'{node.scope}.{name}' for node in level for name in node.module_dict]
+        level = [child for node in level for child in node.children.values()]
+    return names
+
+
+def _found_elsewhere(kind: str, registry: 'Registry') -> tuple[list[str], list[str]]:
+    """Hints at registries with this very name: in other scopes of the tree, and of other kinds."""
+    from mmengine.registry.registry import ALL_REGISTRIES
+
+    name = kind.rpartition('.')[2]
+    chain = _chain(registry)
+    owners = [node for node in ALL_REGISTRIES if node not in chain and name in node.module_dict]
+    scoped = sorted(f'{node.scope}.{name}' for node in owners if node.root is chain[-1])
+    titles = sorted(_title(node) for node in owners if node.root is not chain[-1])
+    return (
+        [f'Scope {path.partition(".")[0]!r} has it: write {path!r}.' for path in scoped],
+        [f'It is in the {title}; is it built by the right one?' for title in titles],
+    )
+
+
+def _about_path(kind: str, registry: 'Registry') -> list[str]:
+    """How far a name with dots leads, as a scope and as an import path."""
+    scope, name = kind.split('.', 1)
+    owner = registry._registry_of(scope)
+    if owner is not None and '.' not in name:
+        return [f'The {_title(owner)} holds {_some(owner.module_dict)}.']
+    module_name, _, attribute = kind.rpartition('.')
+    module = sys.modules.get(module_name)
+    if module is not None:
+        found = getattr(module, attribute, None)
+        if found is not None:
+            return [f'{kind} is a {type(found).__name__}, not a class or function.']
+        return [f'Module {module_name} has no {attribute!r}.{did_you_mean(attribute, dir(module))}']
+    if importlib.util.find_spec(scope) is None:
+        return [
+            f'There is no scope {scope!r}, and no package of this name can be imported: '
+            'install it, or put its folder on PYTHONPATH.'
+        ]
+    if owner is None and '.' not in name:
+        return [f'Package {scope} has no registry of this kind in {scope}.registry.']
+    return [f'There is no module {module_name}.']
+
+
+def _some(names: Iterable[str], limit: int = 10) -> str:
+    """The first names, and how many more there are."""
+    ordered = sorted(names)
+    if not ordered:
+        return 'nothing'
+    rest = len(ordered) - limit
+    return ', '.join(ordered[:limit]) + (f' and {rest} more' if rest > 0 else '')
+
+
+# Constructing
+
+_UNEXPECTED = re.compile(
+    r"^(?P<callee>[\w.<>]+)\(\) got an unexpected keyword argument '(?P<key>\w+)'"
+)
+_NONE_TAKEN = re.compile(
+    r'^(?P<callee>[\w.<>]+)\(\) (?:takes no (?:keyword )?arguments|takes exactly one argument)'
+)
+_MISSING = re.compile(r'^(?P<callee>[\w.<>]+)\(\) missing \d+ required (?P<names>.+)$')
 
 
 def explain(
     error: Exception, component: Any, args: dict[str, Any], cfg: Any, registry: 'Registry'
 ) -> Exception:
+    """Make an error of a constructor say which part of the config it comes from.
+
+    Args:
+        error: What calling ``component`` raised.
+        component: The class or function.
+        args: The arguments, which ``component`` may have changed.
+        cfg: The config from which they come.
+        registry: The registry that built it.
+
+    Returns:
+        A new error, to be raised from ``error``, if the arguments do not fit the signature; else
+        ``error`` itself, with a note added.
+    """
+    if isinstance(error, TypeError) and not isinstance(error, ComponentArgumentError):
+        misfit = _misfit(str(error), component, args, cfg)
+        if misfit:
+            return ComponentArgumentError('\n  '.join(misfit))
+    add_note(
+        error,
+        f'Raised while building {name_of(component)} for the {registry.name!r} registry'
+        f'{written_at(cfg)}.',
+    )
     return error
+
+
+def add_note(error: Exception, note: str) -> None:
+    """Add a line to what is printed for ``error``."""
+    if hasattr(error, 'add_note'):
+        error.add_note(note)
+    elif (  # Python 3.10: only where the message is known to be the one argument
+        type(error).__str__ is BaseException.__str__
+        and len(error.args) == 1
+        and isinstance(error.args[0], str)
+    ):
+        error.args = (f'{error.args[0]}\n{note}',)
+
+
+def _misfit(message: str, component: Any, args: dict[str, Any], cfg: Any) -> list[str]:
+    """Lines on each argument that does not fit; none if ``message`` is not about this call."""
+    unexpected = _UNEXPECTED.match(message)
+    missing = _MISSING.match(message)
+    match = unexpected or missing or _NONE_TAKEN.match(message)
+    if match is None or not _is_call_of(match['callee'], component):
+        return []
+    parameters, takes_any = _parameters(component)
+    wrong = [] if takes_any else [key for key in args if key not in parameters]
+    absent = re.findall(r"'(\w+)'", missing['names']) if missing else []
+    if unexpected:
+        key = unexpected['key']
+        if key not in args:
+            return []
+        if key not in wrong:
+            wrong.append(key)
+            parameters.pop(key, None)
+        absent = [
+            name
+            for name, parameter in parameters.items()
+            if parameter.default is parameter.empty and name not in args
+        ]
+    free = [name for name in parameters if name not in args]
+    title = name_of(component)
+    lines = [_wrong_key(title, key, cfg, free) for key in wrong]
+    lines += [_absent_key(title, key, args, wrong, cfg) for key in absent]
+    if lines:
+        lines.append(f'{title} takes {_signature(parameters, takes_any)}')
+    return lines
+
+
+def _wrong_key(title: str, key: str, cfg: Any, free: list[str]) -> str:
+    place = written_at(cfg, key) if key in cfg else ' (from default_args, not from the config)'
+    return f'{title} got an unexpected keyword argument {key!r}{place}.{did_you_mean(key, free)}'
+
+
+def _absent_key(title: str, key: str, args: dict[str, Any], wrong: list[str], cfg: Any) -> str:
+    near = '' if wrong else did_you_mean(key, args).replace('Did you mean', 'Is that meant by')
+    return f'{title} needs the argument {key!r}, but its config{written_at(cfg)} has none.{near}'
+
+
+def _is_call_of(callee: str, component: Any) -> bool:
+    """Whether a callee named in an error message is ``component``, or a constructor it inherits."""
+    classes = inspect.getmro(component) if inspect.isclass(component) else (component,)
+    names = {getattr(c, name, '') for c in classes for name in ('__qualname__', '__name__')}
+    return callee in names or callee.rpartition('.')[0] in names
+
+
+def _parameters(component: Any) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Parameters by name, and whether others are taken too.
+
+    A constructor that passes ``**kwargs`` on to the next class takes the parameters of that one as
+    well.
+    """
+    if not inspect.isclass(component):
+        return _signature_of(component)
+    found: dict[str, inspect.Parameter] = {}
+    takes_any = False
+    for cls in inspect.getmro(component)[:-1]:
+        if '__init__' not in vars(cls):
+            continue
+        own, takes_any = _signature_of(vars(cls)['__init__'], skip=1)
+        for name, parameter in own.items():
+            found.setdefault(name, parameter)
+        if not takes_any:
+            break
+    return found, takes_any
+
+
+def _signature_of(function: Any, skip: int = 0) -> tuple[dict[str, inspect.Parameter], bool]:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[skip:]
+    except (TypeError, ValueError):  # written in C, without a signature
+        return {}, True
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = {p.name: p for p in parameters if p.kind not in variadic}
+    return named, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+
+
+def _signature(parameters: dict[str, inspect.Parameter], takes_any: bool) -> str:
+    written = [
+        name if p.default is p.empty else f'{name}={_short(p.default)}'
+        for name, p in parameters.items()
+    ]
+    if takes_any:
+        written.append('**kwargs')
+    return f'({", ".join(written)}).'
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 30 else '...'

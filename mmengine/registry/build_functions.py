@@ -25,8 +25,9 @@ def build_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None
     """Build the object that a config describes.
 
     Args:
-        cfg: ``type`` names the class or function (a registered name, an import path) or is it; ``_scope_``, if
-            given, is the default scope while building; all other keys are arguments. Not changed.
+        cfg: ``type`` names the class or function (a registered name, an import path) or is it;
+            ``_scope_``, if given, is the default scope while building; all other keys are
+            arguments. Not changed.
         registry: Where names are looked up, beginning at its relative of the current default scope.
         default_args: Arguments used where ``cfg`` has no such key; may hold ``type`` too.
 
@@ -38,16 +39,18 @@ def build_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None
         TypeError: If an argument is of a wrong kind, or the class does not take these arguments.
         KeyError: If there is no ``type``, or no registry knows it.
 
-    An error raised by the class itself stays what it is, with a note that says which part of the config was built.
+    An error raised by the class itself stays what it is, with a note that says which part of the
+    config was built.
     """
     return _build(cfg, _arguments(cfg, default_args), registry, _constructor)
 
 
 def build_runner_from_cfg(cfg: Cfg, registry: Registry) -> Any:
-    """Build a runner by the ``from_cfg`` of the class that ``cfg['runner_type']`` names, by default 'Runner'.
+    """Build a runner, by the ``from_cfg`` of the class that ``cfg['runner_type']`` names.
 
     Args:
-        cfg: The config of the whole run; the runner gets a shallow copy.
+        cfg: The config of the run; the runner gets a shallow copy. ``runner_type`` is 'Runner'
+            if there is none.
         registry: Where the name is looked up.
 
     Raises:
@@ -80,7 +83,7 @@ def build_model_from_cfg(
         default_args: See :func:`build_from_cfg`; used for each config of a list.
     """
     if not isinstance(cfg, list):
-        return build_from_cfg(cfg, registry, default_args)  # type: ignore[no-any-return] # the config decides
+        return build_from_cfg(cfg, registry, default_args)  # type: ignore[no-any-return] # as told
     # By its name, because the model package is above this one and registers here.
     sequential = importlib.import_module('mmengine.model.base_module').Sequential
     modules = [build_from_cfg(part, registry, default_args) for part in cfg]
@@ -88,12 +91,7 @@ def build_model_from_cfg(
 
 
 def build_optimizer_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None) -> Any:
-    """Build an optimizer; 'Adafactor' is the one of the transformers package, when that is installed.
-
-    PyTorch's own is called ``TorchAdafactor``. Arguments are those of :func:`build_from_cfg`.
-    """
-    if isinstance(cfg, (dict, Config)) and cfg.get('type') == 'Adafactor':
-        _register_transformers_adafactor(registry)
+    """Build an optimizer, as :func:`build_from_cfg` does."""
     return build_from_cfg(cfg, registry, default_args)
 
 
@@ -101,8 +99,9 @@ def build_scheduler_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | N
     """Build a parameter scheduler, with ``convert_to_iter_based=True`` from epochs to iterations.
 
     Args:
-        cfg: As in :func:`build_from_cfg`. ``convert_to_iter_based`` needs ``by_epoch`` (the default) and an
-            ``epoch_length``, here or in ``default_args``, and builds by the class's ``build_iter_from_epoch``.
+        cfg: As in :func:`build_from_cfg`. ``convert_to_iter_based`` needs ``by_epoch`` (the
+            default) and an ``epoch_length``, here or in ``default_args``, and builds by the class's
+            ``build_iter_from_epoch``.
         registry: Where names are looked up.
         default_args: See :func:`build_from_cfg`.
 
@@ -117,10 +116,11 @@ def build_scheduler_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | N
         args.pop('epoch_length', None)
         return _build(cfg, args, registry, _constructor)
     by_epoch, epoch_length = args.get('by_epoch', True), args.get('epoch_length')
-    if not by_epoch or epoch_length is None:
+    if not by_epoch or not epoch_length:
         raise ArgumentError(
-            'convert_to_iter_based=True turns epochs into iterations, so it needs by_epoch=True and epoch_length '
-            f'(batches in an epoch), got by_epoch={by_epoch!r} and epoch_length={epoch_length!r} for type '
+            'convert_to_iter_based=True turns epochs into iterations, so it needs by_epoch=True '
+            f'and epoch_length (batches in an epoch), got by_epoch={by_epoch!r} and '
+            f'epoch_length={epoch_length!r} for type '
             f'{args.get("type")!r}{_diagnosis.written_at(cfg, "convert_to_iter_based")}.'
         )
     return _build(cfg, args, registry, _converter_to_iterations)
@@ -131,13 +131,14 @@ def _arguments(cfg: Any, default_args: Any) -> dict[str, Any]:
     source = cfg._cfg_dict if isinstance(cfg, Config) else cfg
     if not isinstance(source, dict):
         raise TypeError(f'cfg must be a dict, ConfigDict or Config, got {type(cfg).__name__}.')
-    # Not dict(source): that would read a ConfigDict item by item.
-    args = dict.copy(source)
+    # Not dict(source): that would read a ConfigDict key by key.
+    args = dict(dict.items(source))
     if default_args is not None:
         defaults = default_args._cfg_dict if isinstance(default_args, Config) else default_args
         if not isinstance(defaults, dict):
             raise TypeError(
-                f'default_args must be a dict, ConfigDict, Config or None, got {type(default_args).__name__}.'
+                'default_args must be a dict, ConfigDict, Config or None, '
+                f'got {type(default_args).__name__}.'
             )
         for key, value in dict.items(defaults):
             args.setdefault(key, value)
@@ -150,7 +151,7 @@ def _arguments(cfg: Any, default_args: Any) -> dict[str, Any]:
 def _build(
     cfg: Any, args: dict[str, Any], registry: Registry, maker: Callable[[Any], Callable[..., Any]]
 ) -> Any:
-    """Build with ``args`` what their ``type`` says; ``cfg``, as the user wrote it, is for messages only."""
+    """Build with ``args`` what their ``type`` says; ``cfg``, as written, serves messages only."""
     if not isinstance(registry, Registry):
         raise TypeError(f'registry must be a Registry, got {type(registry).__name__}.')
     if 'type' not in args:
@@ -183,8 +184,8 @@ def _resolve(kind: Any, registry: Registry, cfg: Any, key: str = 'type') -> Any:
         return component
     if not callable(kind):
         raise TypeError(
-            f'{key} must be a name, a class or a function, got {kind!r} of type {type(kind).__name__}'
-            f'{_diagnosis.written_at(cfg, key)}.'
+            f'{key} must be a name, a class or a function, '
+            f'got {kind!r} of type {type(kind).__name__}{_diagnosis.written_at(cfg, key)}.'
         )
     return kind.build() if isinstance(kind, _LAZY) else kind
 
@@ -198,17 +199,7 @@ def _constructor(component: Any) -> Callable[..., Any]:
 def _converter_to_iterations(scheduler: Any) -> Callable[..., Any]:
     if not hasattr(scheduler, 'build_iter_from_epoch'):
         raise TypeError(
-            f'{_diagnosis.name_of(scheduler)} has no build_iter_from_epoch, so convert_to_iter_based=True '
-            'cannot be used with it.'
+            f'{_diagnosis.name_of(scheduler)} has no build_iter_from_epoch, '
+            'so convert_to_iter_based=True cannot be used with it.'
         )
     return scheduler.build_iter_from_epoch  # type: ignore[no-any-return] # found just above
-
-
-def _register_transformers_adafactor(registry: Registry) -> None:
-    if 'Adafactor' in registry:
-        return
-    try:
-        from transformers.optimization import Adafactor
-    except ImportError:
-        return  # the look-up that follows says what is missing
-    registry.register_module('Adafactor', module=Adafactor)

@@ -12,8 +12,9 @@ from mmengine.utils.manager import ManagerMixin
 class DefaultScope(ManagerMixin):
     """A named scope; the instance created last is the current one.
 
-    A config that says ``default_scope = 'mmdet'`` finds ``ResNet`` in mmdet's registries before those of
-    mmengine. Scopes nest: :meth:`overwrite_default_scope` makes another one current for a ``with`` block.
+    A config that says ``default_scope = 'mmdet'`` finds ``ResNet`` in mmdet's registries before
+    those of mmengine. Scopes nest: :meth:`overwrite_default_scope` makes another one current for a
+    ``with`` block.
 
     Args:
         name: Name of the instance.
@@ -35,16 +36,17 @@ class DefaultScope(ManagerMixin):
         return self._scope_name
 
     @classmethod
-    def get_current_instance(cls) -> 'DefaultScope | None':  # type: ignore[override] # None: no scope yet
+    def get_current_instance(cls) -> 'DefaultScope | None':  # type: ignore[override] # none yet
         """The scope created last, or None before the first."""
         scopes = cls._instance_dict
-        if not scopes:
-            return None
         try:
-            return scopes[next(reversed(scopes))]
+            newest: DefaultScope = scopes[next(reversed(scopes))]
+        except StopIteration:
+            return None
         except (KeyError, RuntimeError):
             # Another thread left its scope between the two look-ups.
-            return list(scopes.values())[-1] if scopes else None
+            return cls.get_current_instance()
+        return newest
 
     @classmethod
     @contextmanager

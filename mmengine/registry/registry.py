@@ -6,7 +6,7 @@ import sys
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 from mmengine.registry.default_scope import DefaultScope, current_scope_name
 from mmengine.utils import get_object_from_string
@@ -21,21 +21,24 @@ ALL_REGISTRIES: 'weakref.WeakSet[Registry]' = weakref.WeakSet()
 class Registry:
     """Maps names to classes and functions, and builds objects from configs that give such a name.
 
-    Registries of one kind form a tree: mmengine's ``MODELS`` is the root, a project's own is a child of it
-    under the project's name, its *scope*. A name is looked up in the registry itself and then in its parents;
-    ``'mmdet.ResNet'`` looks in the registry of scope ``mmdet``, wherever that is in the tree, importing
-    ``mmdet.registry`` if need be; ``'torch.nn.Linear'`` is imported when no registry has it.
+    Registries of one kind form a tree: mmengine's ``MODELS`` is the root, a project's own is a
+    child of it under the project's name, its *scope*. A name is looked up in the registry itself
+    and then in its parents; ``'mmdet.ResNet'`` looks in the registry of scope ``mmdet``, wherever
+    that is in the tree, importing ``mmdet.registry`` if need be; ``'torch.nn.Linear'`` is imported
+    when no registry has it.
 
     Args:
         name: What is registered here, such as 'model'; for messages.
-        build_func: Called as ``build_func(cfg, *args, **kwargs, registry=self)`` by :meth:`build`. The default is
-            the parent's, or :func:`~mmengine.registry.build_from_cfg`.
+        build_func: Called as ``build_func(cfg, *args, **kwargs, registry=self)`` by :meth:`build`.
+            The default is the parent's, or :func:`~mmengine.registry.build_from_cfg`.
         parent: The registry asked when a name is unknown here.
         scope: Name of the scope; by default the top package of the code that makes the registry.
-        locations: Modules that register something here. They are imported when a name is missed first.
+        locations: Modules that register something here. They are imported when a name is missed
+            first.
 
     Raises:
-        ArgumentError: If the parent is no registry or already has a child of this scope, or the scope is no string.
+        ArgumentError: If the parent is no registry or already has a child of this scope, or the
+            scope is no string.
 
     Example:
         >>> from mmengine.registry import Registry
@@ -49,6 +52,7 @@ class Registry:
     """
 
     parent: 'Registry | None'
+    _num_made: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -72,13 +76,14 @@ class Registry:
         self._children: dict[str, Registry] = {}
         self._locations = (locations,) if isinstance(locations, str) else tuple(locations)
         self._locations_pending = bool(self._locations)
-        # scope -> number of registries when it was found to be in no registry of this tree
+        # Scopes that no registry of this tree has, with the number of registries made until then.
         self._absent_scopes: dict[str, int] = {}
         self.parent = parent
         self.build_func = build_func or _default_build_func(parent)
         if parent is not None:
             parent._adopt(self)
         ALL_REGISTRIES.add(self)
+        Registry._num_made += 1
 
     # What it is
 
@@ -152,7 +157,8 @@ class Registry:
     def register_module(self, name: Any = None, force: bool = False, module: Any = None) -> Any:
         """Give a class or function a name that configs can use.
 
-        A decorator, ``@MODELS.register_module()``, or a call, ``MODELS.register_module(module=ResNet)``.
+        A decorator, ``@MODELS.register_module()``, or a call,
+        ``MODELS.register_module(module=ResNet)``.
 
         Args:
             name: The name, or several; by default the object's own ``__name__``.
@@ -163,7 +169,7 @@ class Registry:
             TypeError: If an argument is of a wrong kind.
             KeyError: If the name is taken and ``force`` is not set.
         """
-        if (module is None and inspect.isroutine(name)) or inspect.isclass(name):
+        if module is None and (inspect.isclass(name) or inspect.isroutine(name)):
             # Written as `@MODELS.register_module`, without parentheses.
             name, module = None, name
         if not isinstance(force, bool):
@@ -213,8 +219,8 @@ class Registry:
     def _adopt(self, child: 'Registry') -> None:
         if child.scope in self._children:
             raise ArgumentError(
-                f'The {self._name!r} registry of scope {self._scope!r} already has a child of scope '
-                f'{child.scope!r}. Pass another scope=... to the new registry.'
+                f'The {self._name!r} registry of scope {self._scope!r} has a child of scope '
+                f'{child.scope!r} already. Pass another scope=... to the new registry.'
             )
         self._children[child.scope] = child
 
@@ -233,11 +239,12 @@ class Registry:
                 importlib.import_module(location)
         except BaseException as error:
             self._locations_pending = True
-            if isinstance(error, ModuleNotFoundError) and error.name == location:
+            absent = error.name if isinstance(error, ModuleNotFoundError) else None
+            if absent is not None and f'{location}.'.startswith(f'{absent}.'):
                 raise ModuleNotFoundError(
-                    f'The {self._name!r} registry of scope {self._scope!r} names {location!r} among its '
-                    f'locations={list(self._locations)}, but there is no such module.',
-                    name=error.name,
+                    f'The {self._name!r} registry of scope {self._scope!r} has {location!r} among '
+                    f'its locations, but there is no module {absent!r}.',
+                    name=absent,
                 ) from error
             raise
 
@@ -247,12 +254,13 @@ class Registry:
         """The class or function that ``key`` names, or None.
 
         Args:
-            key: A registered name (here or in a parent), one with its scope (``'mmdet.ResNet'``), or the
-                import path of a class or function (``'torch.nn.Linear'``).
+            key: A registered name (here or in a parent), one with its scope (``'mmdet.ResNet'``),
+                or the import path of a class or function (``'torch.nn.Linear'``).
 
         Raises:
             TypeError: If ``key`` is no string.
-            ImportError: If a module that must be imported for the look-up exists but fails to import.
+            ImportError: If a module that must be imported for the look-up exists but fails to
+                import.
         """
         try:
             found = self._module_dict.get(key)
@@ -269,34 +277,34 @@ class Registry:
 
     def _get_registered(self, key: str) -> Any:
         """Look in the registries of the tree only."""
+        scope, name = self.split_scope_key(key)
+        if scope is not None:
+            owner = self._registry_of(scope)
+            if owner is None and not _is_loaded(key) and import_scope(scope):
+                owner = self._registry_of(scope)
+            found = None if owner is None else owner._get_below(name)
+            if found is not None:
+                return found
+        return self._get_upwards(key)
+
+    def _get_below(self, name: str) -> Any:
+        """``name`` here or in a parent; ``'scope.name'`` in a child."""
+        scope, rest = self.split_scope_key(name)
+        child = None if scope is None else self._children.get(scope)
+        return self._get_upwards(name) if child is None else child._get_below(rest)
+
+    def _get_upwards(self, name: str) -> Any:
+        """``name`` here or else in the nearest parent that has it."""
         node: Registry | None = self
         while node is not None:
-            found = node._module_dict.get(key)
+            found = node._module_dict.get(name)
             if found is None and node._locations_pending:
                 node.import_from_location()
-                found = node._module_dict.get(key)
+                found = node._module_dict.get(name)
             if found is not None:
                 return found
             node = node.parent
-        scope, name = self.split_scope_key(key)
-        if scope is None:
-            return None
-        owner = self._registry_of(scope)
-        if owner is None and _is_loaded(key):
-            return None
-        if owner is None and import_scope(scope):
-            owner = self._registry_of(scope)
-        if owner is None or (owner is self and '.' not in name):
-            return None if owner is None else owner._get_registered(name)
-        return owner._get_registered_below(name)
-
-    def _get_registered_below(self, name: str) -> Any:
-        """``name`` here or in a parent, or in the child that its first part names."""
-        scope, rest = self.split_scope_key(name)
-        child = self._children.get(scope) if scope is not None else None
-        if child is not None:
-            return child._get_registered_below(rest)
-        return self._get_registered(name) if scope is None else self._module_dict.get(name)
+        return None
 
     def _registry_of(self, scope: str) -> 'Registry | None':
         """The registry of a scope that is nearest in the tree, importing nothing."""
@@ -321,7 +329,7 @@ class Registry:
 
     @contextmanager
     def switch_scope_and_registry(self, scope: str | None) -> 'Generator[Registry, None, None]':
-        """Make ``scope`` the default inside a ``with`` block, which gets that scope's registry of this tree.
+        """Make ``scope`` the default inside a ``with`` block, which gets its registry of this tree.
 
         Args:
             scope: The scope; None keeps the current default scope.
@@ -341,7 +349,7 @@ class Registry:
             found = self._registry_of(scope)
         if found is not None:
             return found
-        if self._absent_scopes.get(scope) == len(ALL_REGISTRIES):
+        if self._absent_scopes.get(scope) == Registry._num_made:
             return self
         return self._home_of_new_scope(scope)
 
@@ -358,12 +366,12 @@ class Registry:
             from mmengine.logging import print_log
 
             print_log(
-                f'The default scope is {scope!r}, but there is no {self._name!r} registry of that scope'
-                f'{reason}; the one of {self._scope!r} is used.',
+                f'The default scope is {scope!r}, but it has no {self._name!r} registry{reason}; '
+                f'the one of {self._scope!r} is used.',
                 logger='current',
                 level=30,  # logging.WARNING
             )
-        self._absent_scopes[scope] = len(ALL_REGISTRIES)
+        self._absent_scopes[scope] = Registry._num_made
         return self
 
     # Building
@@ -372,7 +380,8 @@ class Registry:
         """Build the object that ``cfg`` describes, with this registry's ``build_func``.
 
         Args:
-            cfg: ``dict(type=..., ...)``: the class, by name or itself, and its arguments. Never changed.
+            cfg: ``dict(type=..., ...)``: the class, by name or itself, and its arguments. Never
+                changed.
             args: Further positional arguments of the build function.
             kwargs: Further named arguments of the build function, such as ``default_args``.
         """

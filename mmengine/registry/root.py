@@ -1,7 +1,8 @@
 """The root registries: one for each kind of thing that a config can name.
 
-A project's registry of the same kind is a child: ``MODELS = Registry('model', parent=mmengine.registry.MODELS)``.
-The packages that register something here are named as strings, and imported when a name is first missed.
+A project's registry of the same kind is a child: ``MODELS = Registry('model',
+parent=mmengine.registry.MODELS)``. The packages that register something here are named as strings,
+and imported when a name is first missed.
 """
 
 from mmengine.registry.build_functions import (
@@ -51,4 +52,4 @@ METRICS = Registry('metric', scope=_ROOT, locations=['mmengine.evaluator'])
 EVALUATOR = Registry('evaluator', scope=_ROOT, locations=['mmengine.evaluator'])
 VISUALIZERS = Registry('visualizer', scope=_ROOT, locations=['mmengine.visualization'])
 VISBACKENDS = Registry('vis_backend', scope=_ROOT, locations=['mmengine.visualization'])
-INFERENCERS = Registry('inferencer', scope=_ROOT, locations=['mmengine.infer'])
+INFERENCERS = Registry('inferencer', scope=_ROOT)

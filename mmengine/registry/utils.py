@@ -17,8 +17,8 @@ def init_default_scope(scope: str) -> None:
     """Make ``scope`` the current default scope for the rest of the process.
 
     Args:
-        scope: Name of the scope, in general that of a package such as 'mmdet', whose registries are imported
-            when something is looked up.
+        scope: Name of the scope, in general that of a package such as 'mmdet', whose registries are
+            imported when something is looked up.
     """
     current = DefaultScope.get_current_instance()
     if current is not None and current.scope_name != scope:
@@ -31,21 +31,22 @@ def init_default_scope(scope: str) -> None:
         return
     name = scope
     if DefaultScope.check_instance_created(name):
-        # An older instance keeps its place in the order, so only a new name becomes the current one.
+        # An older instance keeps its place in the order, so only a new name becomes the current
+        # one.
         name = f'{scope}-{datetime.datetime.now()}'
     DefaultScope.get_instance(name, scope_name=scope)
 
 
 def traverse_registry_tree(registry: Registry, verbose: bool = True) -> list[dict[str, Any]]:
-    """List what the whole tree of a registry holds, the root first, each child right after its parent.
+    """List what the whole tree of a registry holds: the root first, children after their parent.
 
     Args:
         registry: Any registry of the tree.
         verbose: Log the number of each registry.
 
     Returns:
-        For each registry its ``scope``, ``num_modules``, and for every package (as a path) the names
-        registered from there.
+        For each registry its ``scope``, ``num_modules``, and for every package (as a path) the
+        names registered from there.
     """
     found: list[dict[str, Any]] = []
     pending = [registry.root]

@@ -18,8 +18,8 @@ class BaseDataElement:
     """Named data of one sample (boxes, masks, scores), with metainfo about it (image size, path).
 
     Both are read and deleted as attributes. What is set as an attribute is data; metainfo is set by
-    ``metainfo=`` and :meth:`set_metainfo`, is copied on the way in, and is not touched by :meth:`to`,
-    :meth:`numpy` and their like. A name is either data or metainfo, never both.
+    ``metainfo=`` and :meth:`set_metainfo`, is copied on the way in, and is not touched by
+    :meth:`to`, :meth:`numpy` and their like. A name is either data or metainfo, never both.
 
     A subclass may give a field a checked face: a property ``boxes`` whose setter calls
     ``self.set_field(value, '_boxes', dtype=Tensor)`` is listed as ``boxes``.
@@ -37,8 +37,8 @@ class BaseDataElement:
         (True, tensor([3, 5]))
     """
 
-    # The fields themselves are ordinary attributes, and their order is that of __dict__. These two only
-    # say which attribute is what.
+    # The fields themselves are ordinary attributes, and their order is that of __dict__. These two
+    # only say which attribute is what.
     _metainfo_fields: set[str]
     _data_fields: set[str]
 
@@ -80,7 +80,8 @@ class BaseDataElement:
         if not isinstance(data, dict):
             raise ArgumentError(f'data must be a dict, got {type(data).__name__}.')
         for name, value in data.items():
-            # Not set_field: a subclass may check or convert in its __setattr__, or have a property of this name.
+            # Not set_field: a subclass may check or convert in its __setattr__, or have a property
+            # of this name.
             setattr(self, name, value)
 
     def set_field(
@@ -100,7 +101,8 @@ class BaseDataElement:
 
         Raises:
             ArgumentError: If the value is of another type, or ``field_type`` is neither of the two.
-            AttributeError: If ``name`` is a field of the other kind, or one of the two attributes that keep the names.
+            AttributeError: If ``name`` is a field of the other kind, or one of the two attributes
+                that keep the names.
         """
         if field_type == 'data':
             mine, others = self._data_fields, self._metainfo_fields
@@ -113,13 +115,14 @@ class BaseDataElement:
                 kind.__name__ for kind in (dtype if isinstance(dtype, tuple) else (dtype,))
             )
             raise ArgumentError(
-                f'{type(self).__name__}.{name} must be of type {wanted}, got {type(value).__name__}.'
+                f'{type(self).__name__}.{name} must be of type {wanted}, got '
+                f'{type(value).__name__}.'
             )
         if name in others:
             other_type = 'metainfo' if field_type == 'data' else 'data'
             raise AttributeError(
-                f'{name!r} is already a {other_type} field of this {type(self).__name__}, so it cannot be '
-                f'{field_type}. Delete it first, or use another name.'
+                f'{name!r} is already a {other_type} field of this {type(self).__name__}, so it '
+                f'cannot be {field_type}. Delete it first, or use another name.'
             )
         if name in _FIELD_SETS:
             raise _reserved(self, name)
@@ -176,7 +179,8 @@ class BaseDataElement:
         if len(args) == 2:
             return args[1]
         raise KeyError(
-            f'{type(self).__name__} has no field {name!r}.{did_you_mean(str(name), self.all_keys())}'
+            f'{type(self).__name__} has no field '
+            f'{name!r}.{did_you_mean(str(name), self.all_keys())}'
         )
 
     # Reading
@@ -363,7 +367,8 @@ class BaseDataElement:
 
 def _reserved(element: BaseDataElement, name: str) -> AttributeError:
     return AttributeError(
-        f'{name!r} keeps the names of the fields of a {type(element).__name__}; it cannot be set or deleted.'
+        f'{name!r} keeps the names of the fields of a {type(element).__name__}; it cannot be set '
+        'or deleted.'
     )
 
 

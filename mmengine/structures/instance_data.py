@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class InstanceData(BaseDataElement):
-    """Data of the instances in one sample: every field has one entry an instance, so all have one length.
+    """Data of the instances in one sample: every field has one entry for each of them.
 
-    A field can be a tensor, an array, a list, tuple or string, or an object of any class with ``__len__`` and
-    ``__getitem__`` (and a static ``cat`` of a list, to be concatenated).
+    A field can be a tensor, an array, a list, tuple or string, or an object of any class with
+    ``__len__`` and ``__getitem__`` (and a static ``cat`` of a list, to be concatenated).
 
     Example:
         >>> found = InstanceData(scores=torch.tensor([0.9, 0.2, 0.7]), names=['cat', 'dog', 'cow'])
@@ -47,12 +47,13 @@ class InstanceData(BaseDataElement):
                 f'{type(self).__name__}.{name} must have a length, one entry an instance, '
                 f'got {value!r} of type {type(value).__name__}.'
             )
-        # Fields without entries do not count: a result that found nothing is often filled field by field.
+        # Fields without entries do not count: a result that found nothing is often filled field by
+        # field.
         expected = len(self)
         if expected and len(value) != expected:
             raise ArgumentError(
-                f'{type(self).__name__}.{name} must have one entry for each of the {expected} instances, '
-                f'got {len(value)}.'
+                f'{type(self).__name__}.{name} must have one entry for each of the {expected} '
+                f'instances, got {len(value)}.'
             )
 
     def __len__(self) -> int:
@@ -66,7 +67,8 @@ class InstanceData(BaseDataElement):
         """Some of the instances, in the order asked for.
 
         Args:
-            item: A position, a slice, positions or a mask as list, tensor or array. A field's name gives the field.
+            item: A position, a slice, positions or a mask as list, tensor or array. A field's name
+                gives the field.
 
         Returns:
             An element of the same class; also for a single position, with length 1.
@@ -87,18 +89,20 @@ class InstanceData(BaseDataElement):
             instances_list: At least one element; all with the same metainfo names and data fields.
 
         Returns:
-            An element of the class and with the metainfo of the first; the only one itself when there is one.
+            An element of the class and with the metainfo of the first; the only one itself when
+            there is one.
 
         Raises:
-            ArgumentError: If the list is empty, holds something else or elements of different fields, or a
-                field's class has no ``cat``.
+            ArgumentError: If the list is empty, holds something else or elements of different
+                fields, or a field's class has no ``cat``.
         """
         if not instances_list:
             raise ArgumentError('InstanceData.cat needs at least one element, got an empty list.')
         for index, element in enumerate(instances_list):
             if not isinstance(element, InstanceData):
                 raise ArgumentError(
-                    f'InstanceData.cat joins InstanceData, but element {index} is of type {type(element).__name__}.'
+                    f'InstanceData.cat joins InstanceData, but element {index} is of type '
+                    f'{type(element).__name__}.'
                 )
         first, *others = instances_list
         if not others:
@@ -113,13 +117,14 @@ class InstanceData(BaseDataElement):
                 )
         joined = first._empty_twin()
         first._copy_metainfo_to(joined)
-        for name in first.keys():
-            setattr(joined, name, _joined(name, [getattr(e, name) for e in instances_list]))
+        for name, value in first.items():
+            values = [value, *(getattr(element, name) for element in others)]
+            setattr(joined, name, _joined(name, values))
         return joined
 
 
 def _selector(item: Any, length: int) -> Callable[[Any], Any]:
-    """A function that takes the entries ``item`` asks for out of a field with ``length`` entries."""
+    """A function that takes the entries ``item`` asks for out of a field of this length."""
     if isinstance(item, (int, np.integer)):
         position = int(item)
         if not -length <= position < length:
@@ -127,12 +132,15 @@ def _selector(item: Any, length: int) -> Callable[[Any], Any]:
         position %= length
         item = slice(position, position + 1)
     if isinstance(item, slice):
-        return lambda field: field[item]
+        if item.step is None or item.step > 0:
+            return lambda field: field[item]
+        # Tensors cannot be sliced backwards.
+        item = torch.tensor(range(*item.indices(length)), dtype=torch.int64)
     return _Selection(_positions(item, length))
 
 
 def _positions(item: Any, length: int) -> torch.Tensor:
-    """The positions, an int64 vector, that a list, array or tensor of positions or a mask stands for."""
+    """The int64 vector of positions that a list, array or tensor (maybe a mask) stands for."""
     if isinstance(item, list):
         item = np.asarray(item) if item else np.zeros(0, dtype=np.int64)
     if isinstance(item, np.ndarray):
@@ -143,7 +151,8 @@ def _positions(item: Any, length: int) -> torch.Tensor:
         raise _not_an_index(f'type {type(item).__name__}')
     if item.ndim != 1:
         raise ArgumentError(
-            f'InstanceData has one axis, so its index must be a vector, got shape {tuple(item.shape)}.'
+            'InstanceData has one axis, so its index must be a vector, got shape '
+            f'{tuple(item.shape)}.'
         )
     if item.dtype == torch.bool:
         if len(item) != length:
@@ -159,8 +168,8 @@ def _positions(item: Any, length: int) -> torch.Tensor:
 
 def _not_an_index(what: str) -> ArgumentError:
     return ArgumentError(
-        'InstanceData is indexed by an integer, a slice, a field name, or integer positions or a bool mask as '
-        f'list, tensor or array; got {what}.'
+        'InstanceData is indexed by an integer, a slice, a field name, or integer positions or a '
+        f'bool mask as list, tensor or array; got {what}.'
     )
 
 
@@ -172,11 +181,11 @@ class _Selection:
 
     @cached_property
     def _as_list(self) -> list[int]:
-        return self._positions.tolist()  # type: ignore[no-any-return] # a vector of integers
+        return self._positions.tolist()
 
     @cached_property
     def _as_array(self) -> NDArray[Any]:
-        return self._positions.cpu().numpy()  # type: ignore[no-any-return] # as above
+        return self._positions.cpu().numpy()
 
     def __call__(self, field: Any) -> Any:
         if isinstance(field, torch.Tensor):
@@ -195,8 +204,8 @@ class _Selection:
         """For other classes: slicing and ``cat`` are all that is asked of them."""
         if not hasattr(field, 'cat'):
             raise ArgumentError(
-                f'A field of type {type(field).__name__} has no static method cat(list), so InstanceData can '
-                'take only slices of it, not single positions or a mask.'
+                f'A field of type {type(field).__name__} has no static method cat(list), so '
+                'InstanceData can take only slices of it, not single positions or a mask.'
             )
         length = len(field)
         runs: list[list[int]] = []  # [first, last + 1] of positions that follow each other
@@ -226,7 +235,7 @@ def _joined(name: str, values: list[Any]) -> Any:
         return type(kind)(itertools.chain.from_iterable(values))
     if not hasattr(kind, 'cat'):
         raise ArgumentError(
-            f'The field {name!r} is of type {type(kind).__name__}, which has no static method cat(list) to '
-            'join several of them.'
+            f'The field {name!r} is of type {type(kind).__name__}, which has no static method '
+            'cat(list) to join several of them.'
         )
     return type(kind).cat(values)

@@ -11,7 +11,7 @@ from mmengine.utils.errors import ArgumentError
 
 
 class PixelData(BaseDataElement):
-    """Maps over the pixels of one image: tensors or arrays of shape (C, H, W), all of one height and width.
+    """Maps over the pixels of one image: tensors or arrays (C, H, W) of one height and width.
 
     A map of shape (H, W) is kept as (1, H, W).
 
@@ -31,7 +31,8 @@ class PixelData(BaseDataElement):
     def _checked(self, name: str, value: Any) -> Any:
         if not isinstance(value, (torch.Tensor, np.ndarray)):
             raise ArgumentError(
-                f'{type(self).__name__}.{name} must be a tensor or an array, got {type(value).__name__}.'
+                f'{type(self).__name__}.{name} must be a tensor or an array, got '
+                f'{type(value).__name__}.'
             )
         if value.ndim not in (2, 3):
             raise ArgumentError(
@@ -41,8 +42,8 @@ class PixelData(BaseDataElement):
         size = self.shape
         if size is not None and tuple(value.shape[-2:]) != size:
             raise ArgumentError(
-                f'{type(self).__name__}.{name} must be {size[0]} high and {size[1]} wide like the other maps, '
-                f'got shape {tuple(value.shape)}.'
+                f'{type(self).__name__}.{name} must be {size[0]} high and {size[1]} wide like the '
+                f'other maps, got shape {tuple(value.shape)}.'
             )
         return value[None] if value.ndim == 2 else value
 
