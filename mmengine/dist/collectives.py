@@ -126,7 +126,7 @@ def all_reduce_dict(
         return
     # Ranks may have filled their dicts in different orders.
     keys = sorted(data, key=str)
-    tensors = [torch.as_tensor(data[key]).clone() for key in keys]
+    tensors = [torch.as_tensor(data[key]).detach().clone() for key in keys]
     if op.lower() == 'mean':
         tensors = [
             tensor if tensor.is_floating_point() or tensor.is_complex() else tensor.double()

@@ -46,7 +46,8 @@ Group: TypeAlias = ProcessGroup | None
 _P = ParamSpec('_P')
 _R = TypeVar('_R')
 
-_local_group: Group = None
+# The default group it was made in, which may be gone by now, and the local group.
+_local_group: tuple[ProcessGroup, ProcessGroup] | None = None
 
 
 def is_distributed() -> bool:
@@ -118,8 +119,8 @@ def init_local_group(node_rank: int, num_gpus_per_node: int) -> None:
     first = node_rank * num_gpus_per_node
     ranks = list(range(first, first + num_gpus_per_node))
     # Each machine names another group, so only the members of one wait for each other.
-    get_default_group()
-    _local_group = torch_dist.new_group(ranks, use_local_synchronization=True)
+    default = get_default_group()
+    _local_group = default, torch_dist.new_group(ranks, use_local_synchronization=True)
 
 
 def get_local_group() -> Group:
@@ -130,12 +131,12 @@ def get_local_group() -> Group:
     """
     if not is_distributed():
         return None
-    if _local_group is None:
+    if _local_group is None or _local_group[0] is not get_default_group():
         raise RuntimeError(
             'There is no group of the ranks on this machine yet: '
             'call init_local_group on every rank first.'
         )
-    return _local_group
+    return _local_group[1]
 
 
 def get_local_size() -> int:

@@ -134,9 +134,9 @@ class MMLogger(logging.Logger, ManagerMixin):
     ) -> None:
         logging.Logger.__init__(self, logger_name)
         ManagerMixin.__init__(self, name)
-        # Nobody has to close the file: it is closed when the logger goes, at the end of the program
-        # at the latest.
-        weakref.finalize(self, _close_all, self.handlers)
+        # Nobody has to close the file: it is closed when the logger goes. At the end of the program
+        # the logging module does it, late enough for the last messages.
+        weakref.finalize(self, _close_all, self.handlers).atexit = False
         rank = _get_rank()
         level = _level_number(log_level)
         self.addFilter(FilterDuplicateWarning(logger_name))

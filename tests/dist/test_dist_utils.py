@@ -76,6 +76,21 @@ def _local_group(rank, world_size, per_node):
     return dist.get_local_rank(), dist.get_local_size(), int(total)
 
 
+def _rejoin(rank, world_size, folder):
+    dist.init_local_group(0, 2)
+    torch_dist.destroy_process_group()
+    torch_dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/again', rank=rank, world_size=world_size
+    )
+    with pytest.raises(RuntimeError, match='init_local_group'):
+        dist.get_local_group()
+
+
+@pytest.mark.distributed
+def test_a_local_group_ends_with_the_default_group(tmp_path):
+    run_distributed(_rejoin, 2, str(tmp_path))
+
+
 @pytest.mark.distributed
 def test_local_groups_are_those_of_each_machine():
     # Two machines of two ranks: 0 + 1 and 2 + 3.
