@@ -50,8 +50,8 @@ class DictAction(argparse.Action):
 def parse_value(text: str) -> Any:
     """The value that ``text`` from a command line stands for.
 
-    Numbers, ``true`` and ``false`` in any case, ``None``; ``[1,2]``, ``(1,2)`` and ``1,2`` (a list), nested at
-    will, their strings with or without quotes; anything else is a string.
+    Numbers, ``true`` and ``false`` in any case, ``None``; ``[1,2]``, ``(1,2)`` and ``1,2`` (a
+    list), nested at will, their strings with or without quotes; anything else is a string.
 
     Raises:
         ArgumentError: If a list or tuple is not closed.
@@ -70,7 +70,9 @@ def parse_value(text: str) -> Any:
     return [parse_value(part) for part in parts] if len(parts) > 1 else _atom(text)
 
 
-def add_args(parser: argparse.ArgumentParser, cfg: dict[str, Any], prefix: str = '') -> argparse.ArgumentParser:
+def add_args(
+    parser: argparse.ArgumentParser, cfg: dict[str, Any], prefix: str = ''
+) -> argparse.ArgumentParser:
     """Give ``parser`` one option for each entry of ``cfg``, ``--a.b`` for nested ones."""
     for key, value in cfg.items():
         option = f'--{prefix}{key}'
@@ -83,15 +85,19 @@ def add_args(parser: argparse.ArgumentParser, cfg: dict[str, Any], prefix: str =
         elif isinstance(value, (int, float)):
             parser.add_argument(option, type=type(value))
         elif isinstance(value, (list, tuple)):
-            same_kind = type(value[0]) if value and type(value[0]) in (int, float, str) else parse_value
+            same_kind = (
+                type(value[0]) if value and type(value[0]) in (int, float, str) else parse_value
+            )
             parser.add_argument(option, type=same_kind, nargs='+')
         else:
             parser.add_argument(option, type=parse_value)
     return parser
 
 
-def auto_argparser(config: type[Config], description: str | None = None) -> tuple[argparse.ArgumentParser, Config]:
-    """A parser for a config file and all its entries, and the config that the command line names."""
+def auto_argparser(
+    config: type[Config], description: str | None = None
+) -> tuple[argparse.ArgumentParser, Config]:
+    """A parser for the config on the command line and all its entries, and that config."""
     first = argparse.ArgumentParser(add_help=False)
     first.add_argument('config')
     words = [word for word in sys.argv[1:] if word not in ('-h', '--help')]
@@ -120,7 +126,7 @@ def _unquoted(text: str) -> str:
 
 
 def _split(text: str) -> list[str]:
-    """Parts between commas that stand outside brackets and quotes; a comma at the end adds no part."""
+    """Parts between commas outside brackets and quotes; a comma at the end adds no part."""
     parts: list[str] = []
     depth, start, quote = 0, 0, ''
     for index, letter in enumerate(text):
@@ -153,7 +159,9 @@ def _closing_index(text: str) -> int:
             open_brackets.append(letter)
         elif letter in '])':
             if _CLOSING[open_brackets.pop()] != letter:
-                raise ArgumentError(f'the brackets of {text!r} do not match at {text[: index + 1]!r}')
+                raise ArgumentError(
+                    f'the brackets of {text!r} do not match at {text[: index + 1]!r}'
+                )
             if not open_brackets:
                 return index
     raise ArgumentError(f'{text!r} opens {"".join(open_brackets)!r} and does not close it')

@@ -40,7 +40,8 @@ class Config:
         cfg_text: The text it was read from; read from ``filename`` when None.
         filename: Where it was read from.
         env_variables: The environment variables that the files used, with their values.
-        format_python_code: Kept for compatibility: formatting is always on, and costs next to nothing.
+        format_python_code: Kept for compatibility: formatting is always on, and costs next to
+            nothing.
 
     Raises:
         TypeError: If ``cfg_dict`` is no dict.
@@ -68,7 +69,8 @@ class Config:
             if key in content:
                 place = source_location(content, key)
                 raise ConfigKeyError(
-                    f'{f"{place}: " if place else ""}{key!r} is an attribute of every config, so a config cannot '
+                    f'{f"{place}: " if place else ""}{key!r} is an attribute of every config, so '
+                    'a config cannot '
                     'have a key of that name. Rename it.'
                 )
         name = str(filename) if isinstance(filename, Path) else filename
@@ -94,13 +96,13 @@ class Config:
             use_predefined_variables: Fill in ``{{ fileDirname }}`` and its like.
             import_custom_modules: Import what ``custom_imports`` names.
             use_environment_variables: Fill in ``{{ $NAME:default }}``.
-            lazy_import: True for lazy style (``read_base()``), False for text style (``_base_``, imports done at
-                once); None tells them apart by what the file says.
+            lazy_import: True for lazy style (``read_base()``), False for text style (``_base_``,
+                imports done at once); None tells them apart by what the file says.
             format_python_code: Kept for compatibility.
 
         Raises:
-            ConfigError: Whatever is wrong with the files, in one line; also the builtin error of its kind
-                (``FileNotFoundError``, ``SyntaxError``, ``KeyError`` ...).
+            ConfigError: Whatever is wrong with the files, in one line; also the builtin error of
+                its kind (``FileNotFoundError``, ``SyntaxError``, ``KeyError`` ...).
         """
         path = checked_path(filename)
         source = read_source(path, label=str(filename))
@@ -122,7 +124,9 @@ class Config:
             ConfigError: As :meth:`fromfile`.
         """
         if file_format not in PYTHON_SUFFIXES + DATA_SUFFIXES:
-            raise ConfigFormatError(f"file_format is '.py', '.json', '.yaml' or '.yml', got {file_format!r}")
+            raise ConfigFormatError(
+                f"file_format is '.py', '.json', '.yaml' or '.yml', got {file_format!r}"
+            )
         # Base files are looked up beside the text, which lies in the working directory as it were.
         source = Source(Path.cwd() / f'<string>{file_format}', cfg_str, label='<string>')
         cfg = _load(source, TextLoader(), None, True)
@@ -131,7 +135,7 @@ class Config:
 
     @staticmethod
     def auto_argparser(description: str | None = None) -> tuple[argparse.ArgumentParser, Config]:
-        """A parser with an option for each entry of the config that the command line names, and that config."""
+        """A parser for the config on the command line and all its entries, and that config."""
         return _auto_argparser(Config, description)
 
     # Reading and changing
@@ -160,8 +164,8 @@ class Config:
         """Merge options into the config.
 
         Args:
-            options: Values by dotted keys: ``{'model.backbone.depth': 50}``. A dict is merged into the one that
-                is there, unless it holds ``_delete_=True``.
+            options: Values by dotted keys: ``{'model.backbone.depth': 50}``. A dict is merged into
+                the one that is there, unless it holds ``_delete_=True``.
             allow_list_keys: Let digits go into lists: ``{'pipeline.0.type': 'LoadImage'}``.
 
         Raises:
@@ -178,7 +182,11 @@ class Config:
         Args:
             keep_imported: Also list the names that a lazy-style file imported.
         """
-        imported = {name: dotted_name(value) for name, value in self._imported.items()} if keep_imported else {}
+        imported = (
+            {name: dotted_name(value) for name, value in self._imported.items()}
+            if keep_imported
+            else {}
+        )
         return {**imported, **as_plain(self._cfg_dict)}
 
     def __getattr__(self, name: str) -> Any:
@@ -246,8 +254,8 @@ class Config:
         """Write the config in the format that the suffix of ``file`` names.
 
         Args:
-            file: A .py, .json, .yaml or .yml file, which appears whole or not at all. None returns the text, in
-                the format of the file that the config came from.
+            file: A .py, .json, .yaml or .yml file, which appears whole or not at all. None returns
+                the text, in the format of the file that the config came from.
 
         Raises:
             ConfigTypeError: If the suffix is another, or a value has no form in JSON or YAML.
@@ -277,11 +285,11 @@ class Config:
 
     @staticmethod
     def diff(cfg1: str | Path | Config, cfg2: str | Path | Config) -> str:
-        """What differs between two configs, given as files or configs: a unified diff; empty when nothing does."""
+        """A unified diff of two configs, given as files or configs; empty when they are equal."""
         pair = [cfg if isinstance(cfg, Config) else Config.fromfile(cfg) for cfg in (cfg1, cfg2)]
         old, new = (cfg.pretty_text.splitlines() for cfg in pair)
         names = [cfg.filename or '' for cfg in pair]
-        return '\n'.join(difflib.unified_diff(old, new, *names, lineterm=''))
+        return '\n'.join(difflib.unified_diff(old, new, names[0], names[1], lineterm=''))
 
 
 _STATE = ('_cfg_dict', '_filename', '_text', '_env_variables', '_format_python_code', '_imported')
@@ -293,7 +301,9 @@ def _from_state(state: tuple[Any, ...]) -> Config:
     return cfg
 
 
-def _load(source: Source, loader: TextLoader, filename: str | None, format_python_code: bool) -> Config:
+def _load(
+    source: Source, loader: TextLoader, filename: str | None, format_python_code: bool
+) -> Config:
     tree = _lazy_tree(source, loader.lazy_import) if source.path.suffix == '.py' else None
     if tree is None:
         loaded = loader.load(source)
@@ -330,19 +340,22 @@ def _import_custom_modules(cfg: Config) -> None:
     place = source_location(cfg, 'custom_imports')
     where = f'{place}: ' if place else ''
     if not isinstance(wanted, dict) or 'imports' not in wanted:
-        raise ConfigTypeError(f"{where}custom_imports is dict(imports=['package.module', ...]), got {wanted!r}")
+        raise ConfigTypeError(
+            f"{where}custom_imports is dict(imports=['package.module', ...]), got {wanted!r}"
+        )
     try:
         import_modules_from_strings(**wanted)
     except TypeError as error:
         raise ConfigTypeError(f'{where}custom_imports: {error}') from error
     except ImportError as error:
         raise ConfigImportError(
-            f'{where}custom_imports: {error}. The folder that holds the package must be on PYTHONPATH.'
+            f'{where}custom_imports: {error}. The folder that holds the package must be on '
+            'PYTHONPATH.'
         ) from error
 
 
 def _lazy2string(cfg_dict: Any, dict_type: type[dict[Any, Any]] | None = None) -> Any:
-    """``cfg_dict`` with lazy names as import paths, its dicts of ``dict_type`` (their own type when None)."""
+    """``cfg_dict`` with lazy names as import paths, its dicts of ``dict_type`` unless None."""
     if isinstance(cfg_dict, dict):
         kind = type(cfg_dict) if dict_type is None else dict_type
         return kind({key: _lazy2string(value, dict_type) for key, value in dict.items(cfg_dict)})

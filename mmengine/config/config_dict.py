@@ -1,4 +1,4 @@
-"""ConfigDict: a dict whose keys are attributes and whose dicts are ConfigDicts, all the way down."""
+"""ConfigDict: a dict whose keys are attributes, and whose dicts are so too, all the way down."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ DELETE_KEY = '_delete_'
 
 
 class ConfigDict(dict[Any, Any]):
-    """A dict read by key or by attribute; dicts written into it, also inside lists and tuples, become ConfigDicts.
+    """A dict read by key or by attribute, and so is every dict inside it, in lists and tuples too.
 
-    Reading a value that a config imported lazily imports it. It remembers, out of sight of equality,
-    iteration and printing, where it and its keys were written: see
-    :func:`mmengine.config.source_location`.
+    Dicts written into it become ConfigDicts. Reading a value that a config imported lazily imports
+    it. Where it and its keys were written is kept out of sight of equality, iteration and printing:
+    see :func:`mmengine.config.source_location`.
 
     Example:
         >>> cfg = ConfigDict(model=dict(type='ResNet', stages=[dict(depth=3)]))
@@ -73,17 +73,19 @@ class ConfigDict(dict[Any, Any]):
             raise MissingAttributeError(name, tuple(self))
         return built(value)
 
-    # Written in Python so that dict(cfg) and **cfg read through __getitem__ and get imported values.
+    # Written in Python so that dict(cfg) and **cfg read through __getitem__ and get imported
+    # values.
     def __iter__(self) -> Any:
         return dict.__iter__(self)
 
     def get(self, key: Any, default: Any = None) -> Any:
         return built(dict.get(self, key, default))
 
-    def items(self) -> list[tuple[Any, Any]]:  # type: ignore[override]  # a list, so loops may change the dict
+    # Lists, not views: loops over them may change the dict.
+    def items(self) -> list[tuple[Any, Any]]:  # type: ignore[override]  # see above
         return [(key, built(value)) for key, value in dict.items(self)]
 
-    def values(self) -> list[Any]:  # type: ignore[override]  # a list, so loops may change the dict
+    def values(self) -> list[Any]:  # type: ignore[override]  # see above
         return [built(value) for value in dict.values(self)]
 
     def build_lazy(self, value: Any) -> Any:
@@ -100,7 +102,9 @@ class ConfigDict(dict[Any, Any]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if hasattr(type(self), name):
-            raise AttributeError(f'{name!r} is a method of dict; write it as an item: cfg[{name!r}] = ...')
+            raise AttributeError(
+                f'{name!r} is a method of dict; write it as an item: cfg[{name!r}] = ...'
+            )
         dict.__setitem__(self, name, as_config(value))
 
     def __delattr__(self, name: str) -> None:
@@ -122,27 +126,30 @@ class ConfigDict(dict[Any, Any]):
         return key, built(value)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """Set entries; a dict given for a key that holds a dict is merged into it, level by level."""
+        """Set entries; a dict is merged into the dict that is there, level by level."""
         if len(args) > 1:
             raise TypeError(f'update takes one positional argument, got {len(args)}')
         for entries in (*args, kwargs):
             merge_into(self, entries, honour_delete=False)
 
     def merge(self, other: Mapping[Any, Any]) -> None:
-        """Like :meth:`update`, and a dict holding ``_delete_=True`` replaces the one that is there."""
-        merge_into(self, other, honour_delete=True)
+        """Like :meth:`update`, but a dict with ``_delete_=True`` replaces the one that is there."""
+        entries = ConfigDict(other)
+        if dict.pop(entries, DELETE_KEY, False):
+            self.clear()
+        merge_into(self, entries, honour_delete=True)
 
-    def __or__(self, other: Any) -> ConfigDict:  # type: ignore[override]  # stays a ConfigDict
+    def __or__(self, other: Any) -> ConfigDict:
         if not isinstance(other, dict):
             return NotImplemented
         return ConfigDict(self, other)
 
-    def __ror__(self, other: Any) -> ConfigDict:  # type: ignore[override]  # becomes a ConfigDict
+    def __ror__(self, other: Any) -> ConfigDict:
         if not isinstance(other, dict):
             return NotImplemented
         return ConfigDict(other, self)
 
-    def __ior__(self, other: Any) -> ConfigDict:  # type: ignore[override,misc]  # converts what it takes
+    def __ior__(self, other: Any) -> ConfigDict:
         self._assign(other)
         return self
 
@@ -171,11 +178,12 @@ class ConfigDict(dict[Any, Any]):
         return self.__deepcopy__({})
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        # Entries travel as dict items: a dict that holds itself, or a lazy name, needs no special care.
+        # Entries travel as dict items: a dict that holds itself, or a lazy name, needs no special
+        # care.
         return _restore, (type(self), self._origin), None, None, iter(list(dict.items(self)))
 
     def to_dict(self) -> dict[Any, Any]:
-        """Plain dicts, lists and tuples; lazy names become their import paths, ``'torch.optim.SGD'``."""
+        """Plain dicts, lists and tuples; lazy names as import paths: ``'torch.optim.SGD'``."""
         plain: dict[Any, Any] = as_plain(self)
         return plain
 
@@ -214,7 +222,7 @@ def merge_into(target: ConfigDict, entries: Any, *, honour_delete: bool) -> None
     """Merge ``entries`` into ``target``: dicts level by level, anything else replaces."""
     pairs = list(_raw_items(entries))
     for key, value in pairs:
-        mine = dict.get(target, key)
+        mine: Any = dict.get(target, key)
         replaces = not isinstance(value, dict) or not isinstance(mine, ConfigDict)
         if honour_delete and isinstance(value, dict) and DELETE_KEY in value:
             value = ConfigDict(value)
@@ -227,7 +235,7 @@ def merge_into(target: ConfigDict, entries: Any, *, honour_delete: bool) -> None
         copy_places(target, entries, [key for key, _ in pairs])
 
 
-def _raw_items(entries: Any) -> Iterable[tuple[Any, Any]]:
+def _raw_items(entries: Any) -> Any:
     if isinstance(entries, dict):
         return dict.items(entries)
     return entries.items() if hasattr(entries, 'keys') else entries
@@ -240,5 +248,5 @@ def _restore(kind: type[ConfigDict], origin: Origin | None) -> ConfigDict:
 
 
 _ABSENT: Any = object()
-_LAZY_TYPES = frozenset((LazyObject, LazyAttr))
+_LAZY_TYPES: frozenset[Any] = frozenset((LazyObject, LazyAttr))
 _ATOMS = frozenset((str, int, float, bool, type(None), LazyObject, LazyAttr))

@@ -42,7 +42,8 @@ def _plain(value: Any) -> Any:
     if type(value).__module__ == 'numpy' and hasattr(value, 'tolist'):
         return value.tolist()
     raise ConfigTypeError(
-        f'{value!r} of type {type(value).__name__} has no form in JSON or YAML. Write the config to a .py file.'
+        f'{value!r} of type {type(value).__name__} has no form in JSON or YAML. Write the config '
+        'to a .py file.'
     )
 
 

@@ -21,7 +21,7 @@ class ConfigParsingError(ConfigError, RuntimeError):
 
 
 class ConfigKeyError(ConfigError, KeyError):
-    """A key, base variable, environment variable or list index is unknown, reserved or given twice."""
+    """A key, variable or list index is unknown, reserved or given twice."""
 
 
 class ConfigTypeError(ConfigError, TypeError):
@@ -41,7 +41,7 @@ class ConfigImportError(ConfigError, ImportError):
 
 
 class ConfigSyntaxError(ConfigError, SyntaxError):
-    """A config file is no valid Python, JSON or YAML; ``filename``, ``lineno`` and ``text`` say where."""
+    """A config file is no Python, JSON or YAML; ``filename``, ``lineno``, ``text`` say where."""
 
     def __init__(
         self, reason: str, filename: str = '', lineno: int | None = None, text: str | None = None
@@ -49,7 +49,7 @@ class ConfigSyntaxError(ConfigError, SyntaxError):
         place = f'{filename}:{lineno}' if lineno else filename
         shown = f': {text.strip()}' if text and text.strip() else ''
         super().__init__(f'{place}: {reason}{shown}')
-        self.filename, self.lineno, self.text = filename, lineno, text
+        self.msg, self.filename, self.lineno, self.text = reason, filename, lineno, text
         self._given = (reason, filename, lineno, text)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -57,7 +57,7 @@ class ConfigSyntaxError(ConfigError, SyntaxError):
 
 
 class _Missing:
-    """Writes its message only when read: ``hasattr`` and ``getattr(cfg, name, default)`` miss all the time."""
+    """Writes its message only when read: ``hasattr(cfg, name)`` misses all the time."""
 
     args: tuple[Any, ...]
 
@@ -101,7 +101,7 @@ _RAISED_BY_CODE = (
 
 
 def execution_error(error: Exception) -> type[ConfigError]:
-    """The class to report an error with that a config file's own code has raised: of its kind and a ConfigError."""
+    """The class that reports an error raised by a config file's code: of its kind, and ours."""
     for kind in _RAISED_BY_CODE:
         if isinstance(error, kind):
             return _EXECUTION_ERRORS[kind]

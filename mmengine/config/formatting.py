@@ -1,7 +1,7 @@
 """Write a config as Python: valid, loadable, one glance to read.
 
-What fits on a line stays on it; what does not gets one entry a line, with a comma after the last. Keys keep
-the order they were written in.
+What fits on a line stays on it; what does not gets one entry a line, with a comma after the last.
+Keys keep the order they were written in.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ _FILL_FROM = 8
 def python_text(entries: dict[Any, Any]) -> str:
     """``entries`` as the text of a Python config file that loads to an equal config.
 
-    Lazy names, classes and functions are written as imports. Values that no Python text can stand for (a
-    function defined in the config itself, an open file) are written as a string that names them.
+    Lazy names, classes and functions are written as imports. Values that no Python text can stand
+    for (a function defined in the config itself, an open file) are written as a string that names
+    them.
     """
     writer = _Writer(taken={key for key in entries if isinstance(key, str)})
     lines = [writer.assignment(key, value) for key, value in dict.items(entries)]
@@ -41,12 +42,18 @@ class _Block:
 
     __slots__ = ('close', 'entries', 'flat', 'open')
 
-    def __init__(self, opening: str, entries: list[tuple[str, Any]], closing: str, tail: str = '') -> None:
+    def __init__(
+        self, opening: str, entries: list[tuple[str, Any]], closing: str, tail: str = ''
+    ) -> None:
         self.open = opening
         self.entries = entries
         self.close = closing
-        inside = ', '.join([prefix + (e if e.__class__ is str else e.flat) for prefix, e in entries])
+        inside = ', '.join([prefix + _flat(entry) for prefix, entry in entries])
         self.flat = f'{opening}{inside}{tail}{closing}'
+
+
+def _flat(node: str | _Block) -> str:
+    return node if isinstance(node, str) else node.flat
 
 
 class _Writer:
@@ -59,12 +66,12 @@ class _Writer:
 
     def assignment(self, key: Any, value: Any) -> str:
         if isinstance(key, str) and key.isidentifier() and not keyword.iskeyword(key):
-            prefix, suffix = f'{key} = ', ''
+            prefix = f'{key} = '
         else:
-            prefix, suffix = f'globals()[{_text(str(key))}] = ', ''
+            prefix = f'globals()[{_text(key) if isinstance(key, str) else repr(key)}] = '
         out: list[str] = [prefix]
         _lay_out(self.render(value), 0, len(prefix), out)
-        return ''.join(out) + suffix
+        return ''.join(out)
 
     def imports(self) -> list[str]:
         lines = [f'import {module}' for module in self._plain_imports]
@@ -72,7 +79,9 @@ class _Writer:
             if name is None:
                 lines.append(f'import {module} as {bound}')
             else:
-                lines.append(f'from {module} import {name}' + (f' as {bound}' if bound != name else ''))
+                lines.append(
+                    f'from {module} import {name}' + (f' as {bound}' if bound != name else '')
+                )
         return sorted(lines)
 
     def render(self, value: Any) -> str | _Block:
@@ -100,10 +109,7 @@ class _Writer:
         pairs = dict.items(value)
         if self._dict_is_builtin and all(_is_argument_name(key) for key in value):
             return _Block('dict(', [(f'{key}=', self.render(item)) for key, item in pairs], ')')
-        entries = []
-        for key, item in pairs:
-            rendered = self.render(key)
-            entries.append((f'{rendered if rendered.__class__ is str else rendered.flat}: ', self.render(item)))  # type: ignore[union-attr]  # a str or a block
+        entries = [(f'{_flat(self.render(key))}: ', self.render(item)) for key, item in pairs]
         return _Block('{', entries, '}')
 
     def _float(self, value: float) -> str:
@@ -124,14 +130,22 @@ class _Writer:
         if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
             return self._named(value)
         if isinstance(value, ModuleType):
-            return self._module(value.__name__) if sys.modules.get(value.__name__) is value else _text(str(value))
+            return (
+                self._module(value.__name__)
+                if sys.modules.get(value.__name__) is value
+                else _text(str(value))
+            )
         if isinstance(value, enum.Enum):
             owner = self._named(type(value))
-            return f'{owner}.{value.name}' if not owner.startswith(("'", '"')) else _text(str(value))
+            return (
+                f'{owner}.{value.name}' if not owner.startswith(("'", '"')) else _text(str(value))
+            )
         if isinstance(value, (set, frozenset)) and value:
             ordered = sorted(value, key=repr)
             is_set = isinstance(value, set)
-            return _Block('{' if is_set else 'frozenset({', self._items(ordered), '}' if is_set else '})')
+            return _Block(
+                '{' if is_set else 'frozenset({', self._items(ordered), '}' if is_set else '})'
+            )
         if isinstance(value, _SELF_DESCRIBING):
             return repr(value)
         if isinstance(value, (list, tuple)):
@@ -140,7 +154,11 @@ class _Writer:
             return _text(str(value))
         if isinstance(value, (int, float)):
             return self.render(int(value) if isinstance(value, int) else float(value))
-        if type(value).__module__ == 'numpy' and hasattr(value, 'item') and not getattr(value, 'shape', ()):
+        if (
+            type(value).__module__ == 'numpy'
+            and hasattr(value, 'item')
+            and not getattr(value, 'shape', ())
+        ):
             return self.render(value.item())
         return self._by_own_name(value) or _text(repr(value))
 
@@ -151,7 +169,7 @@ class _Writer:
         found = getattr(sys.modules.get(module or ''), first, None)
         for part in rest:
             found = getattr(found, part, None)
-        if found is not value or module == '__main__':
+        if not module or found is not value or module == '__main__':
             return _text(path)
         if module == 'builtins':
             return path if first not in self._taken else f'{self._module("builtins")}.{path}'
@@ -193,25 +211,26 @@ class _Writer:
 
 
 def _lay_out(node: str | _Block, indent: int, used: int, out: list[str]) -> None:
-    """Append ``node`` to ``out``, where ``used`` columns of its line are taken and a comma may follow."""
-    if node.__class__ is str:
-        out.append(node)  # type: ignore[arg-type]  # its class was just checked
+    """Append ``node`` to ``out``; ``used`` columns of its line are taken, a comma may follow."""
+    if isinstance(node, str):
+        out.append(node)
         return
-    block: _Block = node  # type: ignore[assignment]  # the only other class
-    if used + len(block.flat) < LINE_LENGTH or not block.entries:
-        out.append(block.flat)
+    if used + len(node.flat) < LINE_LENGTH or not node.entries:
+        out.append(node.flat)
         return
     inner = indent + INDENT
     margin = ' ' * inner
-    out.append(f'{block.open}\n')
-    if len(block.entries) >= _FILL_FROM and all(not p and e.__class__ is str for p, e in block.entries):
-        _fill([entry for _, entry in block.entries], margin, out)
+    out.append(f'{node.open}\n')
+    if len(node.entries) >= _FILL_FROM and all(
+        not p and e.__class__ is str for p, e in node.entries
+    ):
+        _fill([entry for _, entry in node.entries], margin, out)
     else:
-        for prefix, entry in block.entries:
+        for prefix, entry in node.entries:
             out.append(f'{margin}{prefix}')
             _lay_out(entry, inner, inner + len(prefix), out)
             out.append(',\n')
-    out.append(f'{" " * indent}{block.close}')
+    out.append(f'{" " * indent}{node.close}')
 
 
 def _fill(words: list[str], margin: str, out: list[str]) -> None:
@@ -228,7 +247,8 @@ def _text(value: str) -> str:
     written = repr(value)
     if '{{' not in written:
         return written
-    # Two literals side by side are one string: a variable in braces must not be filled in when this is loaded.
+    # Two literals side by side are one string: a variable in braces must not be filled in when this
+    # is loaded.
     quote = written[0]
     while '{{' in written:
         written = written.replace('{{', f'{{{quote} {quote}{{')

@@ -11,15 +11,15 @@ from mmengine.config.styles import is_standard_module
 
 
 class ImportTransformer(ast.NodeTransformer):
-    """Replaces ``from torch.optim import SGD`` by ``SGD = LazyObject('torch.optim', 'SGD', 'a.py:1')``.
+    """Replaces ``from torch.optim import SGD`` by ``SGD = LazyObject('torch.optim', 'SGD')``.
 
-    Standard modules stay imported for real, and so does whatever is imported inside functions, classes and
-    ``try`` (which is there to see the import fail).
+    Standard modules stay imported for real, and so does whatever is imported inside functions,
+    classes and ``try`` (which is there to see the import fail).
 
     Args:
         global_dict: The globals that the config will run with; gets ``LazyObject``.
-        base_dict: Namespaces of base files already read, by the module they are imported from: names
-            imported from them are taken from there.
+        base_dict: Namespaces of base files already read, by the module they are imported from:
+            names imported from them are taken from there.
         filename: The config, for the location that errors quote.
     """
 
@@ -61,8 +61,9 @@ class ImportTransformer(ast.NodeTransformer):
         for alias in node.names:
             if alias.name == '*':
                 raise ConfigParsingError(
-                    f'{self._location(node)}: `from {module} import *` says not which names it brings. Name '
-                    'them; a star is only for base files, inside `with read_base():`.'
+                    f'{self._location(node)}: `from {module} import *` says not which names it '
+                    'brings. Name them; a star is only for base files, inside `with '
+                    'read_base():`.'
                 )
             if base is not None and alias.name in base:
                 self.global_dict[alias.asname or alias.name] = base[alias.name]
@@ -85,7 +86,9 @@ class ImportTransformer(ast.NodeTransformer):
         return node
 
     # No import that is to become lazy can be below these; most of a config is below `visit_Assign`.
-    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = visit_Try = visit_TryStar = _as_it_is
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = visit_Try = visit_TryStar = (
+        _as_it_is
+    )
     visit_Assign = visit_AugAssign = visit_AnnAssign = visit_Expr = _as_it_is
 
 
@@ -101,7 +104,9 @@ class RemoveAssignFromAST(ast.NodeTransformer):
         return None if is_key and len(node.targets) == 1 else node
 
 
-def gather_plain_imports(tree: ast.Module, filename: str | None = None) -> tuple[ast.Module, set[str]]:
+def gather_plain_imports(
+    tree: ast.Module, filename: str | None = None
+) -> tuple[ast.Module, set[str]]:
     """Make the ``import a.b`` statements of a module lazy; ``from a import b`` stays.
 
     Returns:

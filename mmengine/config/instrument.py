@@ -1,7 +1,8 @@
 """Rewrite a parsed config file so that executing it records where every dict was written.
 
-``dict(a=1)`` becomes ``__dict_at__(7, a=1)`` and ``{'a': 1}`` becomes ``__noted__(7, {'a': 1})``, where 7 is an
-index into the file's list of origins. What the names mean, and what the file computes, stays the same.
+``dict(a=1)`` becomes ``__dict_at__(7, a=1)`` and ``{'a': 1}`` becomes ``__noted__(7, {'a': 1})``,
+where 7 is an index into the file's list of origins. What the names mean, and what the file
+computes, stays the same.
 """
 
 from __future__ import annotations
@@ -69,7 +70,11 @@ class Recorder:
         for name in node._fields:
             value = getattr(node, name, None)
             if value.__class__ is list:
-                if name in ('body', 'orelse', 'finalbody') and value and isinstance(value[0], ast.stmt):
+                if (
+                    name in ('body', 'orelse', 'finalbody')
+                    and value
+                    and isinstance(value[0], ast.stmt)
+                ):
                     setattr(node, name, self._statements(value))
                     continue
                 for position, item in enumerate(value):
@@ -101,22 +106,25 @@ class Recorder:
             if keyword.value.__class__ not in _LEAVES:
                 keyword.value = self._node(keyword.value)
         func = node.func
-        if func.__class__ is not ast.Name:
+        if not isinstance(func, ast.Name):
             self._children(func)
-        elif func.id == 'dict':  # type: ignore[attr-defined]  # its class was just checked
+        elif func.id == 'dict':
             line = node.lineno
-            keys = {k.arg: self.place(k.lineno) for k in node.keywords if k.arg and k.lineno != line}
-            func.id = DICT_CALL  # type: ignore[attr-defined]  # its class was just checked
+            keys = {
+                k.arg: self.place(k.lineno) for k in node.keywords if k.arg and k.lineno != line
+            }
+            func.id = DICT_CALL
             node.args.insert(0, self._index(node, keys))
         return node
 
     def _display(self, node: ast.Dict) -> ast.Call:
-        line, keys = node.lineno, {}
+        line = node.lineno
+        keys: dict[Any, Place] = {}
         for position, (key, item) in enumerate(zip(node.keys, node.values, strict=True)):
             if item.__class__ not in _LEAVES:
                 node.values[position] = self._node(item)
-            if key.__class__ is ast.Constant and key.lineno != line:  # type: ignore[union-attr]  # just checked
-                keys[key.value] = self.place(key.lineno)  # type: ignore[union-attr]  # just checked
+            if isinstance(key, ast.Constant) and key.lineno != line:
+                keys[key.value] = self.place(key.lineno)
         name = ast.copy_location(ast.Name(DICT_DISPLAY, ast.Load()), node)
         call = ast.Call(func=name, args=[self._index(node, keys), node], keywords=[])
         return ast.copy_location(call, node)
@@ -139,7 +147,11 @@ class Recorder:
                 key = target.slice.value
             else:
                 continue
-            arguments = [_for_reading(target.value), ast.Constant(key), ast.Constant(statement.lineno)]
+            arguments = [
+                _for_reading(target.value),
+                ast.Constant(key),
+                ast.Constant(statement.lineno),
+            ]
             call = ast.Call(func=ast.Name(KEY_SET, ast.Load()), args=arguments, keywords=[])
             note = ast.copy_location(ast.Expr(call), statement)
             notes.append(ast.fix_missing_locations(note))
@@ -150,20 +162,16 @@ def assigned_lines(body: list[ast.stmt]) -> dict[str, int]:
     """The line that last wrote each module-level name."""
     lines: dict[str, int] = {}
     for statement in body:
-        if isinstance(statement, ast.Assign):
-            for target in statement.targets:
-                _note_names(target, lines)
-        elif isinstance(statement, (ast.AnnAssign, ast.AugAssign)):
-            _note_names(statement.target, lines)
-        elif isinstance(statement, (ast.For, ast.AsyncFor)):
-            _note_names(statement.target, lines)
+        targets = getattr(statement, 'targets', [])
+        for target in (*targets, getattr(statement, 'target', None)):
+            _note_names(target, lines)
         for name in ('body', 'orelse', 'finalbody', 'handlers'):
             if not isinstance(statement, _SCOPES) and hasattr(statement, name):
                 lines.update(assigned_lines(getattr(statement, name)))
     return lines
 
 
-def _note_names(target: ast.expr, lines: dict[str, int]) -> None:
+def _note_names(target: ast.expr | None, lines: dict[str, int]) -> None:
     if isinstance(target, ast.Name):
         lines[target.id] = target.lineno
     elif isinstance(target, (ast.Tuple, ast.List)):
@@ -172,7 +180,7 @@ def _note_names(target: ast.expr, lines: dict[str, int]) -> None:
 
 
 def _is_plain_path(node: ast.expr) -> bool:
-    """Whether reading ``node`` a second time runs no code of the user's: names, attributes, constant items."""
+    """Whether reading ``node`` twice runs nothing twice: names, attributes, constant items."""
     while not isinstance(node, ast.Name):
         if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Constant):
             return False

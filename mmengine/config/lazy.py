@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import Any
 
 from mmengine.config.errors import ConfigImportError
@@ -21,10 +22,17 @@ class LazyObject:
     """
 
     def __init__(
-        self, module: str | list[str] | tuple[str, ...], imported: str | None = None, location: str | None = None
+        self,
+        module: str | list[str] | tuple[str, ...],
+        imported: str | None = None,
+        location: str | None = None,
     ) -> None:
         names = (module,) if isinstance(module, str) else module
-        if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names) or not names:
+        if (
+            not isinstance(names, (list, tuple))
+            or not all(isinstance(n, str) for n in names)
+            or not names
+        ):
             raise TypeError(f'module must be a module name (or several), got {module!r}')
         if imported is not None and not isinstance(imported, str):
             raise TypeError(f'imported must be a name, got {imported!r}')
@@ -42,7 +50,8 @@ class LazyObject:
         """Import, and return the module or the name taken from it.
 
         Raises:
-            ImportError: If the module or the name in it does not exist; says where the config imports it.
+            ImportError: If the module or the name in it does not exist; says where the config
+                imports it.
         """
         for name in self._modules:
             _import(name, self.location)
@@ -51,12 +60,12 @@ class LazyObject:
             return loaded
         if hasattr(loaded, self._imported):
             return getattr(loaded, self._imported)
-        if hasattr(loaded, '__path__'):
+        if _is_module(loaded, self._imported):
             return _import(dotted_name(self), self.location)
         raise _no_such_name(loaded, self._imported, self.location)
 
     def __getattr__(self, name: str) -> LazyAttr:
-        if name.startswith('__') and name.endswith('__'):
+        if _is_protocol(name):
             raise AttributeError(name)
         return LazyAttr(name, self, self.location)
 
@@ -85,9 +94,13 @@ class LazyObject:
 class LazyAttr:
     """An attribute of a lazy name, itself lazy: ``nn.Conv2d`` after ``import torch.nn as nn``."""
 
-    def __init__(self, name: str, source: LazyObject | LazyAttr, location: str | None = None) -> None:
+    def __init__(
+        self, name: str, source: LazyObject | LazyAttr, location: str | None = None
+    ) -> None:
         if not isinstance(name, str) or not isinstance(source, (LazyObject, LazyAttr)):
-            raise TypeError(f'a lazy attribute has a name and a lazy source, got {name!r} of {source!r}')
+            raise TypeError(
+                f'a lazy attribute has a name and a lazy source, got {name!r} of {source!r}'
+            )
         self._name = name
         self.source = source
         self.location = location
@@ -105,7 +118,8 @@ class LazyAttr:
         """Import what is needed, and return the attribute.
 
         Raises:
-            ImportError: If the module or the attribute does not exist; says where the config uses it.
+            ImportError: If the module or the attribute does not exist; says where the config uses
+                it.
         """
         owner = self.source.build()
         try:
@@ -114,7 +128,7 @@ class LazyAttr:
             raise _no_such_name(owner, self._name, self.location) from None
 
     def __getattr__(self, name: str) -> LazyAttr:
-        if name.startswith('__') and name.endswith('__'):
+        if _is_protocol(name):
             raise AttributeError(name)
         return LazyAttr(name, self, self.location)
 
@@ -154,8 +168,19 @@ def _stands_for_same(lazy: LazyObject | LazyAttr, other: object) -> bool:
         return dotted_name(lazy) == dotted_name(other)
     # Importing to compare is worth it only when the names already agree.
     name = getattr(other, '__name__', '')
-    is_candidate = isinstance(name, str) and name.rpartition('.')[2] == repr(lazy).rpartition('.')[2]
+    is_candidate = (
+        isinstance(name, str) and name.rpartition('.')[2] == repr(lazy).rpartition('.')[2]
+    )
     return is_candidate and lazy.build() is other
+
+
+def _is_protocol(name: str) -> bool:
+    """Names by which Python (``__len__``) and notebooks (``_repr_html_``) ask for abilities."""
+    return name.startswith('_') and name.endswith('_')
+
+
+def _is_module(parent: Any, name: str) -> bool:
+    return hasattr(parent, '__path__') and find_spec(f'{parent.__name__}.{name}') is not None
 
 
 def _import(name: str, location: str | None) -> Any:
@@ -174,8 +199,8 @@ def _no_such_name(owner: Any, name: str, location: str | None) -> ConfigImportEr
 
 def _called(lazy: LazyObject | LazyAttr, location: str | None) -> RuntimeError:
     return RuntimeError(
-        f'{dotted_name(lazy)} is imported only when the config is used, so the config file cannot call '
-        f'it{_at(location)}. Write dict(type={lazy}, ...), or load with lazy_import=False.'
+        f'{dotted_name(lazy)} is imported only when the config is used, so the config file cannot '
+        f'call it{_at(location)}. Write dict(type={lazy}, ...), or load with lazy_import=False.'
     )
 
 

@@ -1,4 +1,4 @@
-"""Lazy-style configs: plain Python that inherits with ``read_base()`` and imports nothing until it is used."""
+"""Lazy-style configs: plain Python, inheriting with ``read_base()``, importing only on use."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from mmengine.config.errors import ConfigFileNotFoundError, ConfigKeyError, Conf
 from mmengine.config.import_pass import ImportTransformer
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.config.merge import unshare
-from mmengine.config.origin import copy_places
+from mmengine.config.origin import Place
 from mmengine.config.packages import package_folder
 from mmengine.config.paths import checked_path
-from mmengine.config.python_file import Source, bound_by_statements, entries_of, execute, read_source
+from mmengine.config.python_file import (
+    Source,
+    bound_by_statements,
+    entries_of,
+    execute,
+    read_source,
+    warn_if_deprecated,
+)
 from mmengine.config.styles import assigns_base, lazy_sign, mixed_styles, reads_base
 from mmengine.utils.errors import did_you_mean
 
@@ -28,8 +35,8 @@ _TAKE_BASE = '__take_base__'
 def read_base() -> Iterator[None]:
     """Marks the base files that a lazy-style config inherits from.
 
-    Inside the block only ``from .base import *`` or ``from .base import name`` may stand. Python sees real
-    imports there, so an editor can follow them.
+    Inside the block only ``from .base import *`` or ``from .base import name`` may stand. Python
+    sees real imports there, so an editor can follow them.
 
     Example::
 
@@ -46,7 +53,7 @@ class Module:
     entries: ConfigDict
     """What the config holds."""
     hidden: dict[str, Any] = field(default_factory=dict)
-    """Imported names, functions and classes: a file that inherits may use them, the config has them not."""
+    """Imported names, functions, classes: for files that inherit, not in the config."""
     imported: dict[str, Any] = field(default_factory=dict)
     """Of the hidden names, the lazily imported ones."""
 
@@ -81,17 +88,22 @@ def _load(source: Source, tree: ast.Module) -> Module:
     taken_hidden = {name for take in takes for name in take.hidden}
     helpers = defined | taken_hidden | transformer.imported_obj | {'read_base'}
     try:
-        # Statements made by the import pass assign too; only what the file itself assigns is content.
+        # Statements made by the import pass assign too; only what the file itself assigns is
+        # content.
         entries = entries_of(source, tree, namespace, helpers, ignore=transformer.imported_obj)
     finally:
         recorder.forget()
-    own = entries._origin.keys if entries._origin else {}
-    for take in takes:
-        copy_places(entries, take.places, [n for n in dict.keys(take.places) if n in entries and n not in own])
+    warn_if_deprecated(entries, source)
+    _add_places(entries, takes)
     hidden = {
-        name: value for name, value in namespace.items() if name not in entries and not name.startswith('__')
+        name: value
+        for name, value in namespace.items()
+        if name not in entries and not name.startswith('__')
     }
-    imported = {name: value for name, value in hidden.items() if isinstance(value, (LazyObject, LazyAttr))}
+    hidden.pop('read_base', None)
+    imported = {
+        name: value for name, value in hidden.items() if isinstance(value, (LazyObject, LazyAttr))
+    }
     return Module(entries, hidden, imported)
 
 
@@ -101,7 +113,7 @@ class _Take:
 
     names: dict[str, Any]
     hidden: set[str]
-    places: ConfigDict
+    places: dict[str, Place]
 
 
 def _refuse_text_style(source: Source, tree: ast.Module) -> None:
@@ -111,25 +123,30 @@ def _refuse_text_style(source: Source, tree: ast.Module) -> None:
     lazy = lazy_sign(tree)
     if lazy is not None:
         raise mixed_styles(source, lazy, text)
-    child = f'{source.chain[-1]} reads it with read_base()' if source.chain else 'lazy_import is True'
+    child = (
+        f'{source.chain[-1]} reads it with read_base()' if source.chain else 'lazy_import is True'
+    )
     raise ConfigParsingError(
-        f'{source.label}:{text.line}: {text.what!r} makes this a text-style config, but {child}. All files of a '
-        'config have one style: inherit with `with read_base(): from .base import *`.'
+        f'{source.label}:{text.line}: {text.what!r} makes this a text-style config, but {child}. '
+        'All files of a config have one style: inherit with `with read_base(): from .base import '
+        '*`.'
     )
 
 
 def _with_bases(statement: ast.stmt, source: Source, takes: list[_Take]) -> Iterator[ast.stmt]:
-    """The statement itself, or for ``with read_base()`` calls that bring in the names of the base files."""
+    """The statement itself; for ``with read_base()``, calls that bring in the base files' names."""
     if not isinstance(statement, ast.With) or not reads_base(statement):
         yield statement
         return
     for inner in statement.body:
-        if isinstance(inner, ast.Pass) or (isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant)):
+        if isinstance(inner, ast.Pass) or (
+            isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant)
+        ):
             continue
         if not isinstance(inner, ast.ImportFrom):
             raise ConfigParsingError(
-                f'{source.label}:{inner.lineno}: only `from ... import ...` of base files may stand in '
-                f'`with read_base():`, got {ast.unparse(inner).partition(chr(10))[0]!r}'
+                f'{source.label}:{inner.lineno}: only `from ... import ...` of base files may '
+                f'stand in `with read_base():`, got {ast.unparse(inner).partition(chr(10))[0]!r}'
             )
         takes.append(_take(inner, source))
         call = ast.Call(
@@ -140,36 +157,41 @@ def _with_bases(statement: ast.stmt, source: Source, takes: list[_Take]) -> Iter
 
 def _take(node: ast.ImportFrom, source: Source) -> _Take:
     path = _base_file(node, source)
-    base_source = read_source(path, (*source.chain, source.path))
+    base_source = read_source(path, child=source)
     base = _load(base_source, base_source.parse())
     available = base.names()
-    names: dict[str, Any] = {}
-    hidden: set[str] = set()
-    places = ConfigDict()
+    taken: dict[str, str] = {}
     for alias in node.names:
         if alias.name == '*':
-            names.update(available)
-            hidden.update(base.hidden)
-            dict.update(places, dict.items(base.entries))
-            copy_places(places, base.entries, dict.keys(base.entries))
-            continue
-        if alias.name not in available:
+            taken.update((name, name) for name in available)
+        elif alias.name in available:
+            taken[alias.asname or alias.name] = alias.name
+        else:
             raise ConfigKeyError(
-                f'{source.label}:{node.lineno}: {path} defines no {alias.name!r}.'
-                f'{did_you_mean(alias.name, available)}'
+                f'{source.label}:{node.lineno}: {path} defines no '
+                f'{alias.name!r}.{did_you_mean(alias.name, available)}'
             )
-        bound = alias.asname or alias.name
-        names[bound] = available[alias.name]
-        if alias.name in base.hidden:
-            hidden.add(bound)
-        elif base.entries._origin is not None:
-            renamed = ConfigDict({bound: None})
-            object.__setattr__(
-                renamed, '_origin', type(base.entries._origin)(base.entries._origin.of(alias.name))
-            )
-            dict.__setitem__(places, bound, None)
-            copy_places(places, renamed, [bound])
-    return _Take(names, hidden, places)
+    origin = base.entries._origin
+    return _Take(
+        names={bound: available[name] for bound, name in taken.items()},
+        hidden={bound for bound, name in taken.items() if name in base.hidden},
+        places={
+            bound: origin.of(name)
+            for bound, name in taken.items()
+            if origin is not None and name in base.entries
+        },
+    )
+
+
+def _add_places(entries: ConfigDict, takes: list[_Take]) -> None:
+    """Note for the keys that the file did not write itself where its base files did."""
+    origin = entries._origin
+    assert origin is not None
+    written_here = set(origin.keys)
+    for take in takes:
+        for name, place in take.places.items():
+            if name in entries and name not in written_here:
+                origin.keys[name] = place
 
 
 def _base_file(node: ast.ImportFrom, source: Source) -> Path:
@@ -185,7 +207,10 @@ def _base_file(node: ast.ImportFrom, source: Source) -> Path:
     package, *inside = parts
     root = package_folder(package)
     # A wheel keeps its configs in `.mim`; a source checkout has them inside the package.
-    tried = [root.joinpath(*inside).with_suffix('.py'), (root / '.mim').joinpath(*inside).with_suffix('.py')]
+    tried = [
+        root.joinpath(*inside).with_suffix('.py'),
+        (root / '.mim').joinpath(*inside).with_suffix('.py'),
+    ]
     for path in tried:
         if path.is_file():
             return path

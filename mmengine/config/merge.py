@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config.config_dict import DELETE_KEY, ConfigDict, as_config
@@ -22,8 +22,8 @@ def join_bases(bases: list[ConfigDict]) -> ConfigDict:
             if key in joined:
                 places = f'{source_location(joined, key)} and {source_location(base, key)}'
                 raise ConfigKeyError(
-                    f'two _base_ files define the key {key!r}: {places}. Define it in one of them, or set it in '
-                    'the config that inherits from only one.'
+                    f'two _base_ files define the key {key!r}: {places}. Define it in one of '
+                    'them, or set it in the config that inherits from only one.'
                 )
         dict.update(joined, dict.items(base))
         copy_places(joined, base, dict.keys(base))
@@ -31,7 +31,7 @@ def join_bases(bases: list[ConfigDict]) -> ConfigDict:
 
 
 def overlay(base: ConfigDict, child: Mapping[Any, Any], path: str = '') -> ConfigDict:
-    """A new ConfigDict: ``base`` with the entries of ``child`` merged in. Neither argument is changed.
+    """A new ConfigDict: ``base`` with ``child`` merged in. Neither argument is changed.
 
     Raises:
         ConfigTypeError: If a dict is laid over something else without ``_delete_=True``.
@@ -56,17 +56,25 @@ def _overlay_dict(old: Any, exists: bool, value: dict[Any, Any], path: str) -> C
         new = new.copy()
         dict.pop(new, DELETE_KEY)
     if replaces:
+        _drop_delete_keys(new)
         return new
     if not isinstance(old, ConfigDict):
         raise ConfigTypeError(
-            f'{_at(new)}{path!r} is a dict here but {type(old).__name__} {_short(old)} in the config below. To '
+            f'{_at(new)}{path!r} is a dict here but {type(old).__name__} {_short(old)} in the '
+            'base config. To '
             f'replace it, write {path.rpartition(".")[2]}=dict(_delete_=True, ...).'
         )
     return overlay(old, new, path)
 
 
+def _drop_delete_keys(cfg: ConfigDict) -> None:
+    """What replaces a dict as a whole may say so again further inside."""
+    for _, node in _dicts(cfg, ''):
+        dict.pop(node, DELETE_KEY, None)
+
+
 def check_no_delete_left(cfg: ConfigDict) -> None:
-    """Refuse ``_delete_`` where there is nothing to delete: it would reach a constructor as an argument.
+    """Refuse ``_delete_`` with nothing to delete: a constructor would get it as an argument.
 
     Raises:
         ConfigKeyError: Naming the dict and the place it was written.
@@ -74,8 +82,8 @@ def check_no_delete_left(cfg: ConfigDict) -> None:
     for path, node in _dicts(cfg, ''):
         if DELETE_KEY in node:
             raise ConfigKeyError(
-                f'{_at(node)}_delete_ in {path!r} has nothing to delete: no base file defines that dict. Remove '
-                f'_delete_, or check the name.'
+                f'{_at(node)}_delete_ in {path!r} has nothing to delete: no base file defines '
+                'that dict. Remove _delete_, or check the name.'
             )
 
 
@@ -111,7 +119,8 @@ def overlay_options(base: Any, options: Any, *, allow_list_keys: bool, path: str
     if not isinstance(base, ConfigDict):
         raise ConfigTypeError(
             f'cannot set {", ".join(f"{path}.{key}" for key in dict.keys(options))}: {path!r} is '
-            f'{type(base).__name__} {_short(base)}, not a dict. To replace it, set {path}._delete_=True too.'
+            f'{type(base).__name__} {_short(base)}, not a dict. To replace it, set '
+            f'{path}._delete_=True too.'
         )
     result = base.copy()
     for key, value in dict.items(options):
@@ -127,7 +136,9 @@ def _overlay_items(base: Any, options: dict[Any, Any], path: str) -> Any:
     items = list(base)
     for key, value in dict.items(options):
         index = _index(key, items, path)
-        items[index] = overlay_options(items[index], value, allow_list_keys=True, path=f'{path}.{key}')
+        items[index] = overlay_options(
+            items[index], value, allow_list_keys=True, path=f'{path}.{key}'
+        )
     return items if isinstance(base, list) else type(base)(items)
 
 
@@ -135,11 +146,14 @@ def _index(key: Any, items: list[Any], path: str) -> int:
     text = str(key)
     if not text.isdigit():
         raise ConfigTypeError(
-            f'{path!r} is a list of {len(items)}, so what follows it is an index from 0, got {text!r}'
+            f'{path!r} is a list of {len(items)}, so what follows it is an index from 0, got '
+            f'{text!r}'
         )
     if int(text) >= len(items):
         last = f'the last index is {len(items) - 1}' if items else 'it is empty'
-        raise ConfigKeyError(f'{path!r} has {len(items)} items, so there is no {path}.{text}: {last}')
+        raise ConfigKeyError(
+            f'{path!r} has {len(items)} items, so there is no {path}.{text}: {last}'
+        )
     return int(text)
 
 
@@ -162,15 +176,20 @@ def unshare(cfg: ConfigDict) -> None:
     own(cfg)
 
 
-def _dicts(value: Any, path: str) -> Iterator[tuple[str, ConfigDict]]:
+def _dicts(value: Any, path: str) -> list[tuple[str, ConfigDict]]:
+    """Every dict below ``value``, with its dotted path."""
+    found: list[tuple[str, ConfigDict]] = []
     if isinstance(value, ConfigDict):
-        if path:
-            yield path, value
-        for key, item in dict.items(value):
-            yield from _dicts(item, f'{path}.{key}' if path else str(key))
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _dicts(item, f'{path}.{index}')
+        children = list(dict.items(value))
+    else:
+        children = list(enumerate(value))
+    for key, item in children:
+        if isinstance(item, (ConfigDict, list, tuple)):
+            here = f'{path}.{key}' if path else str(key)
+            if isinstance(item, ConfigDict):
+                found.append((here, item))
+            found.extend(_dicts(item, here))
+    return found
 
 
 def _raw(entries: Mapping[Any, Any]) -> Any:

@@ -34,8 +34,8 @@ class Origin:
 class Literals:
     """Origins of the plain dicts that the config files now being executed have made.
 
-    A plain dict can hold no attribute, so it is known by its identity, and kept alive meanwhile for the
-    identity to stay its own. Becoming a ConfigDict, it takes its origin from here.
+    A plain dict can hold no attribute, so it is known by its identity, and kept alive meanwhile for
+    the identity to stay its own. Becoming a ConfigDict, it takes its origin from here.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ LITERALS = Literals()
 
 
 def origin_of(value: object) -> Origin | None:
-    """What is known of where a dict was written; None for a dict made by code, and for anything else."""
+    """What is known of where a dict was written; None for anything else."""
     if not isinstance(value, dict):
         return None
     own = getattr(value, '_origin', None) if type(value) is not dict else LITERALS.find(value)
@@ -80,14 +80,32 @@ def source_location(cfg: Any, key: str | None = None) -> str | None:
         entry does not exist or was not written in a file.
     """
     node = getattr(cfg, '_cfg_dict', cfg)
-    while key is not None and not _holds(node, key) and '.' in key:
+    if key is None:
+        origin = origin_of(node)
+        return None if origin is None else _written(origin.place)
+    place: Place | None = None
+    while not _holds(node, key) and '.' in key:
         head, _, key = key.partition('.')
-        node = _child(node, head)
-    origin = origin_of(node)
-    if origin is None or (key is not None and not _holds(node, key)):
-        return None
-    file, line = origin.place if key is None else origin.of(key)
+        node, place = _step(node, head, place)
+    _, place = _step(node, key, place)
+    return None if place is None else _written(place)
+
+
+def _written(place: Place) -> str:
+    file, line = place
     return f'{file}:{line}' if line else file
+
+
+def _step(node: Any, key: str, place: Place | None) -> tuple[Any, Place | None]:
+    """What ``node`` has at ``key``, and where that was written: for an item, where its list was."""
+    if _holds(node, key):
+        origin = origin_of(node)
+        return dict.get(node, key), None if origin is None else origin.of(key)
+    if isinstance(node, (list, tuple)) and key.isdigit() and int(key) < len(node):
+        item = node[int(key)]
+        origin = origin_of(item)
+        return item, place if origin is None else origin.place
+    return None, None
 
 
 def copy_places(target: ConfigDict, source: dict[Any, Any], keys: Iterable[Any]) -> None:
@@ -109,11 +127,3 @@ def copy_places(target: ConfigDict, source: dict[Any, Any], keys: Iterable[Any])
 
 def _holds(node: Any, key: str) -> bool:
     return isinstance(node, dict) and key in node
-
-
-def _child(node: Any, head: str) -> Any:
-    if isinstance(node, dict):
-        return dict.get(node, head)
-    if isinstance(node, (list, tuple)) and head.isdigit() and int(head) < len(node):
-        return node[int(head)]
-    return None

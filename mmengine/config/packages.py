@@ -48,13 +48,18 @@ def package_and_path(name: str, known: Collection[str] | None = None) -> tuple[s
         known: The packages to choose from; any when None.
 
     Raises:
-        ConfigParsingError: If there is not exactly one ``::`` with something on both sides, or the package is unknown.
+        ConfigParsingError: If there is not exactly one ``::`` with something on both sides, or the
+            package is unknown.
     """
     parts = name.split('::')
     if len(parts) != 2 or not parts[0].isidentifier() or not parts[1]:
-        raise ConfigParsingError(f"a config of another package is written 'package::path/to/file.py', got {name!r}")
+        raise ConfigParsingError(
+            f"a config of another package is written 'package::path/to/file.py', got {name!r}"
+        )
     if known is not None and parts[0] not in known:
-        raise ConfigParsingError(f'{parts[0]!r} is no package with configs.{did_you_mean(parts[0], known)}')
+        raise ConfigParsingError(
+            f'{parts[0]!r} is no package with configs.{did_you_mean(parts[0], known)}'
+        )
     return parts[0], parts[1]
 
 
@@ -71,9 +76,10 @@ def package_folder(package: str) -> Path:
         spec = None
     if spec is None or not spec.submodule_search_locations:
         pip_name = MODULE2PACKAGE.get(package, package)
+        others = [name for name in MODULE2PACKAGE if name != package]
         raise ConfigImportError(
-            f'the config needs files of the package {package!r}, which is not installed: pip install {pip_name}'
-            f'{did_you_mean(package, [name for name in MODULE2PACKAGE if name != package])}'
+            f'the config needs files of the package {package!r}, which is not installed: pip '
+            f'install {pip_name}{did_you_mean(package, others)}'
         )
     return Path(next(iter(spec.submodule_search_locations)))
 
@@ -86,11 +92,17 @@ def external_base_path(folder: Path, inside: str) -> Path:
     Raises:
         ConfigFileNotFoundError: If no such file is there.
     """
-    tried = [folder / '.mim' / 'configs' / inside, folder / 'configs' / inside, folder.parent / 'configs' / inside]
+    tried = [
+        folder / '.mim' / 'configs' / inside,
+        folder / 'configs' / inside,
+        folder.parent / 'configs' / inside,
+    ]
     for path in tried:
         if path.is_file():
             return path
-    raise ConfigFileNotFoundError(f'no config file {inside!r} of the package {folder.name!r}: looked at {tried[0]}')
+    raise ConfigFileNotFoundError(
+        f'no config file {inside!r} of the package {folder.name!r}: looked at {tried[0]}'
+    )
 
 
 def config_metainfo(package_folder_path: str, cfg_path: str) -> dict[str, Any]:
@@ -107,7 +119,9 @@ def config_metainfo(package_folder_path: str, cfg_path: str) -> dict[str, Any]:
     root = Path(package_folder_path) / '.mim'
     index_file = root / 'model-index.yml'
     if not index_file.is_file():
-        raise ConfigFileNotFoundError(f'the package has no model index: {index_file} does not exist')
+        raise ConfigFileNotFoundError(
+            f'the package has no model index: {index_file} does not exist'
+        )
     known: dict[str, dict[str, Any]] = {}
     for entry in yaml.safe_load(index_file.read_text(encoding='utf-8')).get('Import') or ():
         metafile = root / entry
@@ -130,5 +144,7 @@ def external_config_path(package_folder_path: str, cfg_file: str) -> str:
     model = config_metainfo(package_folder_path, cfg_file)
     path = Path(package_folder_path) / '.mim' / model['Config']
     if not path.is_file():
-        raise ConfigFileNotFoundError(f'the model index names {model["Config"]!r}, but {path} does not exist')
+        raise ConfigFileNotFoundError(
+            f'the model index names {model["Config"]!r}, but {path} does not exist'
+        )
     return str(path)

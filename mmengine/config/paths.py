@@ -29,7 +29,9 @@ def checked_path(filename: str | Path, wanted_by: str = '') -> Path:
         )
     if path.is_file():
         return path
-    raise ConfigFileNotFoundError(f'{wanted_by}no config file {str(filename)!r}.{_nearest_files(path)}')
+    raise ConfigFileNotFoundError(
+        f'{wanted_by}no config file {str(filename)!r}.{_nearest_files(path)}'
+    )
 
 
 def base_path(name: object, child: Path) -> tuple[Path, str | None]:
@@ -40,7 +42,9 @@ def base_path(name: object, child: Path) -> tuple[Path, str | None]:
         ConfigFileNotFoundError: If there is no such file.
     """
     if not isinstance(name, str):
-        raise ConfigParsingError(f'{child}: _base_ holds file names, got {type(name).__name__} {name!r}')
+        raise ConfigParsingError(
+            f'{child}: _base_ holds file names, got {type(name).__name__} {name!r}'
+        )
     if '::' in name:
         package, inside = package_and_path(name)
         return external_base_path(package_folder(package), inside), package
@@ -58,7 +62,9 @@ def _nearest_files(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f' The folder {str(folder)!r} does not exist.'
-    names = sorted(item.name for item in folder.iterdir() if item.suffix in PYTHON_SUFFIXES + DATA_SUFFIXES)
+    names = sorted(
+        item.name for item in folder.iterdir() if item.suffix in PYTHON_SUFFIXES + DATA_SUFFIXES
+    )
     near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
     if near:
         return f' Did you mean {" or ".join(map(repr, near))} in {str(folder)!r}?'

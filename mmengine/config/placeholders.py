@@ -1,4 +1,4 @@
-"""``{{ fileBasename }}``, ``{{ $ENV:default }}`` and ``{{ _base_.x.y }}`` in text-style config files."""
+"""``{{ fileBasename }}``, ``{{ $ENV:default }}`` and ``{{ _base_.x.y }}`` in text-style configs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from typing import Any
 from mmengine.config.errors import ConfigKeyError, MissingAttributeError, MissingKeyError
 
 _FILE_VARIABLE = re.compile(r'\{\{\s*(file\w+)\s*\}\}')
-_ENV_VARIABLE = re.compile(r'\{\{\s*(?P<q>["\']?)\$\s*(?P<name>\w+)\s*(?P<colon>:)?(?P<default>[^{}\n]*?)(?P=q)\s*\}\}')
+_ENV_VARIABLE = re.compile(
+    r'\{\{\s*(?P<q>["\']?)\$\s*(?P<name>\w+)\s*(?P<colon>:)?(?P<default>[^{}\n]*?)(?P=q)\s*\}\}'
+)
 _BASE_VARIABLE = re.compile(r'\{\{\s*_base_\.([\w.]+)\s*\}\}')
+_STRING_OR_INDEXED_BASE_VARIABLE = re.compile(
+    r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|(?P<bare>\{\{\s*_base_\.[\w.]*\.\d[\w.]*\s*\}\})'
+)
 _STRING_OR_BASE_VARIABLE = re.compile(
     r'"(?:\\.|[^"\\\n])*"|\'(?:\'\'|[^\'\n])*\'|(?P<bare>\{\{\s*_base_\.[\w.]+\s*\}\})'
 )
@@ -33,10 +38,11 @@ def fill_file_variables(text: str, path: Path) -> str:
     return _FILE_VARIABLE.sub(lambda found: values.get(found[1], found[0]), text)
 
 
-def fill_env_variables(text: str, path: Path, used: dict[str, str]) -> str:
+def fill_env_variables(text: str, label: str, used: dict[str, str]) -> str:
     """Replace environment variables by their values or defaults.
 
     Args:
+        label: What errors call the file.
         used: Gets the variables that were set, with their values.
 
     Raises:
@@ -52,33 +58,37 @@ def fill_env_variables(text: str, path: Path, used: dict[str, str]) -> str:
             return default
         line = text.count('\n', 0, found.start()) + 1
         raise ConfigKeyError(
-            f'{path}:{line}: the environment variable {name!r} is not set and {found[0]} has no default. '
-            f'Set it, or write {{{{${name}:some default}}}}.'
+            f'{label}:{line}: the environment variable {name!r} is not set and {found[0]} has no '
+            f'default. Set it, or write {{{{${name}:some default}}}}.'
         )
 
     return _ENV_VARIABLE.sub(value, text) if '{{' in text else text
 
 
-def quote_bare_base_variables(text: str) -> str:
-    """Put base variables that stand outside strings into quotes, so that JSON and YAML can be parsed."""
+def quote_bare_base_variables(text: str, suffix: str) -> str:
+    """Put base variables outside strings into quotes where the file could not be parsed otherwise.
+
+    Python can read ``{{ _base_.x }}`` as it stands, a set in a set, but not ``{{ _base_.x.0 }}``.
+    """
 
     def quoted(found: re.Match[str]) -> str:
         return f'"{found[0]}"' if found['bare'] else found[0]
 
-    return _STRING_OR_BASE_VARIABLE.sub(quoted, text) if '_base_.' in text else text
+    pattern = _STRING_OR_INDEXED_BASE_VARIABLE if suffix == '.py' else _STRING_OR_BASE_VARIABLE
+    return pattern.sub(quoted, text) if has_base_variables(text) else text
 
 
-def resolve_base_variables(value: Any, base: Any, path: Path) -> Any:
-    """``value`` with every base variable in its strings replaced: a whole string by a copy of the value itself."""
+def resolve_base_variables(value: Any, base: Any, label: str) -> Any:
+    """``value`` with the base variables in its strings filled in."""
     if isinstance(value, dict):
-        return {key: resolve_base_variables(item, base, path) for key, item in value.items()}
+        return {key: resolve_base_variables(item, base, label) for key, item in value.items()}
     if isinstance(value, list):
-        return [resolve_base_variables(item, base, path) for item in value]
-    return fill_base_variables(value, base, str(path)) if isinstance(value, str) else value
+        return [resolve_base_variables(item, base, label) for item in value]
+    return fill_base_variables(value, base, label) if isinstance(value, str) else value
 
 
 def fill_base_variables(text: str, base: Any, place: str) -> Any:
-    """``text`` with base variables filled in; the value itself when the text is nothing but one variable.
+    """``text`` with base variables filled in; a copy of the value when it is nothing but one.
 
     Raises:
         ConfigKeyError: If the base files define no such variable.
@@ -99,7 +109,8 @@ def base_value(base: Any, dotted: str, place: str) -> Any:
             raise ConfigKeyError(f'{place}: the base files define no {dotted!r}: {error}') from None
         except (IndexError, ValueError, TypeError, KeyError):
             raise ConfigKeyError(
-                f'{place}: the base files define no {dotted!r}: {part!r} was looked up in {_short(value)}.'
+                f'{place}: the base files define no {dotted!r}: {part!r} was looked up in '
+                f'{_short(value)}.'
             ) from None
     return deepcopy(value)
 

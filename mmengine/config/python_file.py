@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +12,13 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from mmengine.config.config_dict import ConfigDict, as_config
-from mmengine.config.errors import ConfigError, ConfigParsingError, ConfigSyntaxError, execution_error
+from mmengine.config.defined import module_name, publish
+from mmengine.config.errors import (
+    ConfigError,
+    ConfigParsingError,
+    ConfigSyntaxError,
+    execution_error,
+)
 from mmengine.config.instrument import Recorder, assigned_lines
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.config.origin import Origin
@@ -49,17 +57,40 @@ class Source:
             lines = code.splitlines()
             number = error.lineno or 0
             shown = lines[number - 1] if 0 < number <= len(lines) else error.text
-            raise ConfigSyntaxError(f'syntax error, {error.msg}', self.label, number, shown) from None
+            raise ConfigSyntaxError(
+                f'syntax error, {error.msg}', self.label, number, shown
+            ) from None
 
 
-def read_source(path: Path, chain: tuple[Path, ...] = (), label: str = '') -> Source:
-    source = Source(path, '', chain, label)
+def read_source(path: Path, label: str = '', child: Source | None = None) -> Source:
+    """Read a config file.
+
+    Args:
+        label: How to call it.
+        child: The file that inherits from it, beside whose label its own is put.
+
+    Raises:
+        ConfigParsingError: If the file inherits from itself, or is not text.
+    """
+    if child is None:
+        source = Source(path, '', label=label)
+    else:
+        source = Source(path, '', (*child.chain, child.path), _label_beside(child, path))
     source.refuse_circle()
     try:
         source.text = path.read_text(encoding='utf-8')
     except UnicodeDecodeError as error:
         raise ConfigParsingError(f'{source.label}: not a text file in UTF-8: {error}') from error
     return source
+
+
+def _label_beside(child: Source, path: Path) -> str:
+    """``path`` written as ``child``'s label is: relative to the working directory or not."""
+    if os.path.isabs(child.label) or '::' in child.label:
+        return str(path)
+    steps = os.path.relpath(path, child.path.parent)
+    label = os.path.normpath(os.path.join(os.path.dirname(child.label), steps))
+    return str(path) if label.startswith('..') else label
 
 
 def execute(source: Source, tree: ast.Module, namespace: dict[str, Any]) -> Recorder:
@@ -72,7 +103,10 @@ def execute(source: Source, tree: ast.Module, namespace: dict[str, Any]) -> Reco
     """
     recorder = Recorder(source.label)
     recorder.rewrite(tree)
-    namespace |= recorder.helpers() | {'__file__': str(source.path), '__name__': '__mmengine_config__'}
+    namespace |= recorder.helpers() | {
+        '__file__': str(source.path),
+        '__name__': module_name(source.path),
+    }
     code = compile(tree, source.label, 'exec')
     try:
         exec(code, namespace)
@@ -85,14 +119,18 @@ def execute(source: Source, tree: ast.Module, namespace: dict[str, Any]) -> Reco
         raise execution_error(error)(
             f'{source.label}:{line}: {type(error).__name__}: {error}{_line_text(source.text, line)}'
         ) from error
+    publish(source.path, tree, namespace)
     return recorder
 
 
 def entries_of(
-    source: Source, tree: ast.Module, namespace: dict[str, Any], helpers: Collection[str],
+    source: Source,
+    tree: ast.Module,
+    namespace: dict[str, Any],
+    helpers: Collection[str],
     ignore: Collection[str] = (),
 ) -> ConfigDict:
-    """What an executed file defines: no modules, functions, or names that it only imported for its own use.
+    """What an executed file defines, without modules, functions and names that it only imported.
 
     Args:
         helpers: Names to leave out, unless the file assigns them itself.
@@ -102,7 +140,11 @@ def entries_of(
     entries = ConfigDict()
     places = {}
     for name, value in namespace.items():
-        if name.startswith('__') or isinstance(value, _MACHINERY) or (name in helpers and name not in lines):
+        if (
+            isinstance(value, _MACHINERY)
+            or _is_dunder(name)
+            or (name in helpers and name not in lines)
+        ):
             continue
         if name in ignore and isinstance(value, (LazyObject, LazyAttr)):
             continue
@@ -111,6 +153,20 @@ def entries_of(
             places[name] = (source.label, lines[name])
     object.__setattr__(entries, '_origin', Origin((source.label, 0), places))
     return entries
+
+
+def warn_if_deprecated(entries: ConfigDict, source: Source) -> None:
+    """Drop ``_deprecation_`` from a file's entries, and warn with what it says."""
+    notice = dict.pop(entries, '_deprecation_', None)
+    if not isinstance(notice, dict):
+        return
+    instead = f' Use {notice["expected"]} instead.' if 'expected' in notice else ''
+    reference = f' See {notice["reference"]}.' if 'reference' in notice else ''
+    warnings.warn(
+        f'The config file {source.path} is deprecated.{instead}{reference}',
+        DeprecationWarning,
+        stacklevel=2,
+    )
 
 
 def bound_by_statements(tree: ast.Module) -> set[str]:
@@ -128,6 +184,10 @@ def bound_by_statements(tree: ast.Module) -> set[str]:
         elif isinstance(node, (ast.If, ast.Try, ast.With, ast.For, ast.While, ast.ExceptHandler)):
             waiting.extend(ast.iter_child_nodes(node))
     return names
+
+
+def _is_dunder(name: object) -> bool:
+    return isinstance(name, str) and name.startswith('__')
 
 
 def _line_of(error: BaseException, filename: str) -> int:

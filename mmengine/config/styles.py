@@ -1,4 +1,4 @@
-"""Tell the two styles of Python configs apart: ``_base_ = ...`` (text) and imports with ``read_base()`` (lazy)."""
+"""Tell the styles of Python configs apart: ``_base_ = ...`` (text), ``read_base()`` (lazy)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Sign(NamedTuple):
 
 
 def is_standard_module(name: str) -> bool:
-    """Whether a module comes with Python: importing it right away is cheap, and needs no laziness."""
+    """Whether a module comes with Python, so that it can be imported right away."""
     return name.partition('.')[0] in sys.stdlib_module_names
 
 
 def lazy_sign(tree: ast.Module) -> Sign | None:
-    """A statement that makes a file lazy: ``with read_base()`` or an import from outside Python itself."""
+    """A statement that makes a file lazy: ``with read_base()``, or an import of a package."""
     for statement in tree.body:
         if isinstance(statement, ast.Import):
             for alias in statement.names:
@@ -58,7 +58,7 @@ def assigns_base(tree: ast.Module) -> Sign | None:
 
 
 def reads_base(statement: ast.With) -> bool:
-    """Whether a with statement is ``with read_base():``, under whatever name it was imported from."""
+    """Whether a with statement is ``with read_base():`` or ``with config.read_base():``."""
     for item in statement.items:
         call = item.context_expr
         if isinstance(call, ast.Call):
@@ -70,15 +70,21 @@ def reads_base(statement: ast.With) -> bool:
 
 
 def mixed_styles(source: Source, lazy: Sign, text: Sign | None) -> ConfigParsingError:
-    """The error for a file of both styles, or of another style than the file that inherits from it."""
+    """The error for a file of both styles, or of another style than its child."""
     if text is not None:
         return ConfigParsingError(
-            f'{source.label}:{text.line}: {text.what!r} (text style) and {lazy.what!r} on line {lazy.line} (lazy '
-            'style) are in one config. Inherit with `with read_base(): from .base import *`, or import nothing '
-            'and name types as strings, or load it with lazy_import=False.'
+            f'{source.label}:{text.line}: {text.what!r} (text style) and {lazy.what!r} on line '
+            f'{lazy.line} (lazy style) are in one config. Inherit with `with read_base(): from '
+            '.base import *`, or import nothing and name types as strings, or load it with '
+            'lazy_import=False.'
         )
-    child = f'{source.chain[-1]} inherits from it with _base_' if source.chain else 'lazy_import is False'
+    child = (
+        f'{source.chain[-1]} inherits from it with _base_'
+        if source.chain
+        else 'lazy_import is False'
+    )
     return ConfigParsingError(
-        f'{source.label}:{lazy.line}: {lazy.what!r} makes this a lazy-style config, but {child}. All files of a '
-        'config have one style: inherit with `with read_base(): from .base import *`.'
+        f'{source.label}:{lazy.line}: {lazy.what!r} makes this a lazy-style config, but {child}. '
+        'All files of a config have one style: inherit with `with read_base(): from .base import '
+        '*`.'
     )

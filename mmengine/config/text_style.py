@@ -23,7 +23,14 @@ from mmengine.config.placeholders import (
     quote_bare_base_variables,
     resolve_base_variables,
 )
-from mmengine.config.python_file import Source, bound_by_statements, entries_of, execute, read_source
+from mmengine.config.python_file import (
+    Source,
+    bound_by_statements,
+    entries_of,
+    execute,
+    read_source,
+    warn_if_deprecated,
+)
 from mmengine.config.styles import assigns_base, lazy_sign, mixed_styles, read_base_sign
 
 BASE_KEY = '_base_'
@@ -42,7 +49,8 @@ class Loaded:
 class TextLoader:
     """Loads text-style files.
 
-    Per file: fill in variables, load the base files, execute or parse, lay the result over the bases.
+    Per file: fill in variables, load the base files, execute or parse, lay the result over the
+    bases.
     """
 
     use_file_variables: bool = True
@@ -67,7 +75,7 @@ class TextLoader:
         read = self._python if source.path.suffix == '.py' else self._data
         read(source, text, loaded)
         loaded.texts.append(f'{source.path}\n{source.text}')
-        _warn_deprecated(loaded.entries, source)
+        warn_if_deprecated(loaded.entries, source)
         return loaded
 
     def _filled(self, source: Source, env_variables: dict[str, str]) -> str:
@@ -75,12 +83,13 @@ class TextLoader:
         if self.use_file_variables:
             text = fill_file_variables(text, source.path)
         if self.use_env_variables:
-            text = fill_env_variables(text, source.path, env_variables)
-        return text
+            text = fill_env_variables(text, source.label, env_variables)
+        return quote_bare_base_variables(text, source.path.suffix)
 
     def _python(self, source: Source, text: str, loaded: Loaded) -> None:
         tree = source.parse(text)
-        # lazy_import=False asks for imports to be done at once; read_base() has no meaning without laziness.
+        # lazy_import=False asks for imports to be done at once; read_base() has no meaning without
+        # laziness.
         sign = lazy_sign(tree) if self.lazy_import is not False else read_base_sign(tree)
         if sign is not None:
             raise mixed_styles(source, sign, assigns_base(tree))
@@ -91,7 +100,9 @@ class TextLoader:
             namespace[BASE_KEY] = base
             if has_base_variables(text):
                 tree = BaseVariableRewriter().visit(tree)
-                namespace['__base_value__'] = lambda path, line: base_value(base, path, f'{source.label}:{line}')
+                namespace['__base_value__'] = lambda path, line: base_value(
+                    base, path, f'{source.label}:{line}'
+                )
                 namespace['__base_text__'] = lambda raw, line: fill_base_variables(
                     raw, base, f'{source.label}:{line}'
                 )
@@ -106,10 +117,10 @@ class TextLoader:
             unshare(loaded.entries)
 
     def _data(self, source: Source, text: str, loaded: Loaded) -> None:
-        content = _parse_data(source, quote_bare_base_variables(text))
+        content = _parse_data(source, text)
         base = self._bases(_as_list(content.pop(BASE_KEY, [])), source, loaded)
         if has_base_variables(text):
-            content = resolve_base_variables(content, base or {}, source.path)
+            content = resolve_base_variables(content, base or {}, source.label)
         entries = ConfigDict(content)
         mark_file(entries, source.label)
         loaded.entries = entries if base is None else overlay(base, entries)
@@ -118,7 +129,7 @@ class TextLoader:
         parts = []
         for name in names:
             path, scope = base_path(name, source.path)
-            base = self._load(read_source(path, (*source.chain, source.path)))
+            base = self._load(read_source(path, child=source))
             if scope is not None:
                 add_scope(base.entries, scope)
             parts.append(base.entries)
@@ -166,8 +177,8 @@ def _base_names_in_code(source: Source, tree: ast.Module) -> list[Any]:
                 names = _as_list(eval(compile(expression, source.label, 'eval'), scope))
             except Exception as error:
                 raise execution_error(error)(
-                    f'{source.label}:{statement.lineno}: _base_ is read before the file runs, so it can use no '
-                    f'name that the file defines: {error}'
+                    f'{source.label}:{statement.lineno}: _base_ is read before the file runs, so '
+                    f'it can use no name that the file defines: {error}'
                 ) from error
     return names
 
@@ -192,7 +203,8 @@ def _parse_data(source: Source, text: str) -> dict[str, Any]:
         content = {}
     if not isinstance(content, dict):
         raise ConfigParsingError(
-            f'{source.label}: a config is a mapping of keys to values, got a {type(content).__name__}'
+            f'{source.label}: a config is a mapping of keys to values, got a '
+            f'{type(content).__name__}'
         )
     return content
 
@@ -219,18 +231,3 @@ def _data_error(source: Source, text: str, reason: str, line: int | None) -> Con
     lines = text.splitlines()
     shown = lines[line - 1] if line and line <= len(lines) else None
     return ConfigSyntaxError(f'syntax error, {reason}', source.label, line, shown)
-
-
-def _warn_deprecated(entries: ConfigDict, source: Source) -> None:
-    notice = dict.pop(entries, '_deprecation_', None)
-    if not isinstance(notice, dict):
-        return
-    import warnings
-
-    instead = f' Use {notice["expected"]} instead.' if 'expected' in notice else ''
-    reference = f' See {notice["reference"]}.' if 'reference' in notice else ''
-    warnings.warn(
-        f'The config file {source.path} is deprecated.{instead}{reference}', DeprecationWarning, stacklevel=2
-    )
-
-

@@ -7,7 +7,12 @@ from pathlib import Path
 from mmengine.config.errors import ConfigParsingError
 from mmengine.config.import_pass import ImportTransformer, RemoveAssignFromAST
 from mmengine.config.import_pass import gather_plain_imports as _gather_abs_import_lazyobj
-from mmengine.config.packages import MODULE2PACKAGE, config_metainfo, external_base_path, external_config_path
+from mmengine.config.packages import (
+    MODULE2PACKAGE,
+    config_metainfo,
+    external_base_path,
+    external_config_path,
+)
 from mmengine.config.packages import package_and_path as _split_package
 from mmengine.config.styles import is_standard_module
 
@@ -28,7 +33,7 @@ def _get_external_cfg_base_path(package_path: str, cfg_name: str) -> str:
 
 
 def _get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
-    """See :func:`mmengine.config.packages.package_and_path`; only packages of :data:`MODULE2PACKAGE`."""
+    """See :func:`mmengine.config.packages.package_and_path`; of known packages only."""
     return _split_package(cfg_path, known=MODULE2PACKAGE)
 
 

@@ -1,0 +1,120 @@
+import copy
+import pickle
+
+import pytest
+
+from mmengine.config import Config, ConfigDict, source_location
+from mmengine.config.origin import LITERALS
+
+
+@pytest.fixture
+def cfg(write):
+    write(
+        'base/model.py',
+        'model = dict(\n    type="A",\n    neck=dict(\n        depth=1),\n'
+        '    items_=[dict(q=1)])\nx = 1\n',
+    )
+    write(
+        'child.py',
+        "_base_ = 'base/model.py'\n"
+        'model = dict(\n'
+        '    neck={"depth": 2,\n'
+        '          "width": 3})\n'
+        'y = 1\n',
+    )
+    return Config.fromfile('child.py')
+
+
+@pytest.mark.parametrize(
+    ('key', 'place'),
+    [
+        ('model', 'child.py:2'),
+        ('model.type', 'base/model.py:2'),
+        ('model.neck', 'child.py:3'),
+        ('model.neck.depth', 'child.py:3'),
+        ('model.neck.width', 'child.py:4'),
+        ('model.items_', 'base/model.py:5'),
+        ('model.items_.0', 'base/model.py:5'),
+        ('model.items_.0.q', 'base/model.py:5'),
+        ('x', 'base/model.py:6'),
+        ('y', 'child.py:5'),
+        ('nope', None),
+        ('model.nope', None),
+        ('model.items_.7', None),
+    ],
+)
+def test_the_last_writer_of_a_key_is_its_place(cfg, key, place):
+    assert source_location(cfg, key) == place
+
+
+def test_a_dict_is_where_it_began(cfg):
+    assert source_location(cfg.model.neck) == 'base/model.py:3'
+    assert source_location(cfg.model.items_[0]) == 'base/model.py:5'
+
+
+@pytest.mark.parametrize(
+    'twin', [copy.copy, copy.deepcopy, ConfigDict, lambda c: pickle.loads(pickle.dumps(c))]
+)
+def test_copies_remember_places(cfg, twin):
+    assert source_location(twin(cfg.model), 'type') == 'base/model.py:2'
+    assert source_location(twin(cfg.model), 'neck') == 'child.py:3'
+
+
+def test_a_copy_has_places_of_its_own(cfg):
+    twin = cfg.model.copy()
+    twin.merge(dict(neck=1))
+    assert source_location(twin, 'neck') is None or source_location(twin, 'neck') != 'child.py:3'
+    assert source_location(cfg.model, 'neck') == 'child.py:3'
+
+
+def test_places_are_no_content(cfg):
+    plain = ConfigDict(cfg.model.to_dict())
+    assert plain == cfg.model
+    assert list(plain) == list(cfg.model)
+    assert repr(plain) == repr(cfg.model)
+    assert '_origin' not in cfg.model
+
+
+def test_places_add_less_to_a_pickle_than_the_content(cfg):
+    plain = len(pickle.dumps(ConfigDict(cfg.to_dict())))
+    assert len(pickle.dumps(cfg._cfg_dict)) < 2 * plain + 200
+
+
+def test_json_and_yaml_know_the_file(write):
+    assert source_location(Config.fromfile(write('a.json', '{"a": {"b": 1}}')), 'a.b') == 'a.json'
+    assert source_location(Config.fromfile(write('a.yaml', 'a: {b: 1}')).a) == 'a.yaml'
+
+
+def test_dicts_made_by_code_have_no_place():
+    cfg = Config(dict(a=dict(b=1)))
+    assert source_location(cfg, 'a') is None
+    assert source_location(cfg.a) is None
+    assert source_location({'a': 1}, 'a') is None
+
+
+def test_assignments_in_code_write_their_key(write):
+    write('base.py', 'model = dict(\n    a=1,\n    b=dict(c=1))\n')
+    text = (
+        'from mmengine.config import read_base\n'
+        'with read_base():\n'
+        '    from .base import *\n'
+        'model.b.c = 2\n'
+        'model.update(dict(\n'
+        '    a=3))\n'
+        "model['d'] = 4\n"
+    )
+    cfg = Config.fromfile(write('child.py', text))
+    places = {key: source_location(cfg, f'model.{key}') for key in ('a', 'b', 'b.c', 'd')}
+    assert places == {'a': 'child.py:6', 'b': 'base.py:3', 'b.c': 'child.py:4', 'd': 'child.py:7'}
+
+
+def test_nothing_is_remembered_after_loading(cfg, write):
+    with pytest.raises(NameError):
+        Config.fromfile(write('bad.py', 'a = dict(b=1)\nc = nope\n'))
+    assert not LITERALS
+
+
+def test_a_key_that_options_set_is_in_no_file(cfg):
+    cfg.merge_from_dict({'model.type': 'B'})
+    assert source_location(cfg, 'model.type') != 'base/model.py:2'
+    assert source_location(cfg, 'x') == 'base/model.py:6'
