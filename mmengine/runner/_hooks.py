@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner.priority import Priority, get_priority
-
-if TYPE_CHECKING:
-    from mmengine.runner.runner import Runner
 
 HookConfig = Hook | dict[str, Any]
 
@@ -79,13 +76,16 @@ class HookList:
 
     def describe(self) -> str:
         """Which hooks act at which point, as text for the log."""
+        acting = [(hook, set(hook.get_triggered_stages())) for hook in self.hooks]
         lines = []
         for point in Hook.stages:
-            acting = [hook for hook in self.hooks if _acts_at(hook, point)]
-            if acting:
-                lines.append(f'{point}:')
-                lines += [f'({_level_name(hook):<12}) {type(hook).__name__:<35}' for hook in acting]
-                lines.append(' -------------------- ')
+            rows = [
+                f'({_level_name(hook):<12}) {type(hook).__name__:<35}'
+                for hook, points in acting
+                if point in points
+            ]
+            if rows:
+                lines += [f'{point}:', *rows, ' -------------------- ']
         return '\n'.join(lines)
 
 
@@ -108,12 +108,6 @@ def default_hooks(overrides: Mapping[str, Any] | None) -> list[HookConfig]:
             hook = {'type': DEFAULT_HOOKS[key], **hook}
         chosen[key] = hook
     return [hook for hook in chosen.values() if hook is not None]
-
-
-def call_hooks(hooks: HookList, runner: Runner, point: str, arguments: dict[str, Any]) -> None:
-    """Call every hook that acts at ``point``."""
-    for method in hooks.methods(point):
-        method(runner, **arguments)
 
 
 def _acts_at(hook: Hook, point: str) -> bool:

@@ -91,6 +91,12 @@ class _TrainLoop(BaseLoop):
             loop.run()
             self._runner.model.train()
 
+    def _flush_open_windows(self) -> None:
+        """Let gradients that are still being accumulated when the run ends make their step."""
+        flush = getattr(self._runner.optim_wrapper, 'flush', None)
+        if flush is not None:
+            flush()
+
     def _take_resumed_rng(self) -> dict[str, Any] | None:
         state, self._resumed_rng = self._resumed_rng, None
         return state
@@ -162,6 +168,8 @@ class EpochBasedTrainLoop(_TrainLoop):
         batches = batches_from(self.dataloader, done, self._take_resumed_rng())
         for idx, data_batch in enumerate(batches, start=done):
             self.run_iter(idx, data_batch)
+        if self._iter >= self._max_iters:
+            self._flush_open_windows()
         self._runner.call_hook('after_train_epoch')
         self._epoch += 1
 
@@ -234,6 +242,7 @@ class IterBasedTrainLoop(_TrainLoop):
         while self._iter < self._max_iters and not self.stop_training:
             self.run_iter(next(self.dataloader_iterator))
             self._validate_if_due(self._iter, self._max_iters)
+        self._flush_open_windows()
         runner.call_hook('after_train_epoch')
         self._epoch += 1
         runner.call_hook('after_train')
