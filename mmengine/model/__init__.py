@@ -1,4 +1,4 @@
-"""Models: the base of what is trained, its data preprocessor, initial weights, averages and wrappers."""
+"""Models: the base of what is trained, its preprocessor, initial weights, averages, wrappers."""
 
 from mmengine.model.averaged_model import (
     BaseAveragedModel,

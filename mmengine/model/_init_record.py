@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from mmengine.logging import MMLogger
 
@@ -33,7 +34,7 @@ class InitRecord(dict[nn.Parameter, dict[str, Any]]):
             module.__dict__[ATTRIBUTE] = self
 
     def note(self, module: nn.Module, init_info: str) -> None:
-        """Put ``init_info`` down for those parameters of ``module`` whose values changed since the last note."""
+        """Put ``init_info`` down for what changed in ``module`` since the last note."""
         for parameter in module.parameters():
             fingerprint = _fingerprint(parameter)
             entry = self.setdefault(parameter, {'init_info': '', 'fingerprint': None})
@@ -46,16 +47,22 @@ class InitRecord(dict[nn.Parameter, dict[str, Any]]):
             module.__dict__.pop(ATTRIBUTE, None)
 
     def log(self) -> None:
-        """Write a line a parameter to the log files; without one, a line an initialiser to the console."""
+        """Write a line a parameter to the log files; without any, a line an initialiser."""
         logger = MMLogger.get_current_instance()
-        named = [(name, p, self[p]['init_info']) for name, p in self._model.named_parameters() if p in self]
+        named = [
+            (name, p, self[p]['init_info'])
+            for name, p in self._model.named_parameters()
+            if p in self
+        ]
         title = f'Initial weights of {type(self._model).__name__}'
         files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
         if not files:
             counts: dict[str, int] = {}
             for _, _, info in named:
                 counts[info] = counts.get(info, 0) + 1
-            logger.info('\n'.join([f'{title}:', *(f'  {count} x {info}' for info, count in counts.items())]))
+            logger.info(
+                '\n'.join([f'{title}:', *(f'  {count} x {info}' for info, count in counts.items())])
+            )
             return
         lines = [f'  {name} {tuple(parameter.shape)}: {info}' for name, parameter, info in named]
         record = logger.makeRecord(
@@ -67,11 +74,14 @@ class InitRecord(dict[nn.Parameter, dict[str, Any]]):
 
 
 def _fingerprint(parameter: Tensor) -> tuple[Any, ...]:
-    """Changes when the values do: their mean and norm. A parameter without values of its own has none to compare."""
-    if parameter.is_meta or isinstance(parameter, nn.parameter.UninitializedTensorMixin):
+    """Changes when the values do: their mean and mean size, where there are values to read."""
+    if parameter.is_meta or is_lazy(parameter):
         return (parameter._version,)
     with torch.no_grad():
         values = parameter.detach()
         if not (values.is_floating_point() or values.is_complex()) or not values.numel():
             return (parameter._version, values.numel())
-        return (float(values.abs().mean()), float(values.real.mean() if values.is_complex() else values.mean()))
+        return (
+            float(values.abs().mean()),
+            float(values.real.mean() if values.is_complex() else values.mean()),
+        )

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 Pair = tuple[list[Tensor], list[Tensor]]
@@ -13,8 +12,9 @@ Pair = tuple[list[Tensor], list[Tensor]]
 class ModelPairing:
     """Matches the tensors of ``target`` with those of ``source``.
 
-    Finding the tensors of a model walks all of its modules, which costs more than averaging them. The walk is done
-    once; later :meth:`holds` tells, in one pass without Python code, whether both models still consist of the same objects.
+    Finding the tensors of a model walks all of its modules, which costs more than averaging them.
+    The walk is done once; later :meth:`holds` tells, in one pass without Python code, whether both
+    models still consist of the same objects.
 
     Args:
         target: The model to write to.
@@ -22,15 +22,19 @@ class ModelPairing:
         with_buffers: Average floating buffers like parameters, instead of copying them.
 
     Attributes:
-        averaged: Groups of (target tensors, source tensors) that are averaged, each of one dtype and one device.
-        copied: Groups of those that are copied: integer tensors, and buffers unless ``with_buffers``.
+        averaged: Groups of (target tensors, source tensors) that are averaged, each of one dtype
+            and one device.
+        copied: Groups of those that are copied: integer tensors, and buffers unless
+            ``with_buffers``.
     """
 
     def __init__(self, target: nn.Module, source: nn.Module, *, with_buffers: bool) -> None:
         self._source = source
         self._namespaces = [*_namespaces(target), *_namespaces(source)]
         # Holding the objects keeps their ids from being given to others.
-        self._objects = list(chain.from_iterable(namespace.values() for namespace in self._namespaces))
+        self._objects = list(
+            chain.from_iterable(namespace.values() for namespace in self._namespaces)
+        )
         self._ids = [id(obj) for obj in self._objects]
         parameters = _matched(target.parameters(), source.parameters(), target, 'parameters')
         buffers = _matched(target.buffers(), source.buffers(), target, 'buffers')
@@ -43,7 +47,7 @@ class ModelPairing:
         self._kinds = _kinds_of(self._tensors)
 
     def holds(self, source: nn.Module) -> bool:
-        """Whether ``source`` and the target are made of the same tensors, on the same devices, as at the start."""
+        """Whether both models still are the same tensors, of the same kinds, as at the start."""
         return (
             source is self._source
             and list(map(id, chain.from_iterable(map(dict.values, self._namespaces)))) == self._ids
@@ -68,12 +72,17 @@ def _namespaces(model: nn.Module) -> Iterator[dict[str, Any]]:
         yield module._buffers
 
 
-def _matched(targets: Iterator[Tensor], sources: Iterator[Tensor], target: nn.Module, what: str) -> list[tuple[Tensor, Tensor]]:
+def _matched(
+    targets: Iterator[Tensor], sources: Iterator[Tensor], target: nn.Module, what: str
+) -> list[tuple[Tensor, Tensor]]:
     ours, theirs = list(targets), list(sources)
-    if len(ours) != len(theirs) or any(a.shape != b.shape for a, b in zip(ours, theirs, strict=True)):
+    if len(ours) != len(theirs) or any(
+        a.shape != b.shape for a, b in zip(ours, theirs, strict=True)
+    ):
         raise ValueError(
-            f'The averaged {type(target).__name__} and the model it follows no longer have the same {what}: '
-            f'{len(ours)} here, {len(theirs)} there, or other shapes. Make the averaged model after the last change of structure.'
+            f'The averaged {type(target).__name__} and the model it follows no longer have the '
+            f'same {what}: {len(ours)} here, {len(theirs)} there, or other shapes. Make the '
+            'averaged model after the last change of structure.'
         )
     return list(zip(ours, theirs, strict=True))
 

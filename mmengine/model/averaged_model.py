@@ -18,17 +18,19 @@ from mmengine.utils.errors import ArgumentError
 class BaseAveragedModel(nn.Module):
     """Base of averaged models: keeps a copy of a model and updates it from the original.
 
-    Call :meth:`update_parameters` after each optimizer step. The first call copies; after it every ``interval``-th call
-    averages. Integer tensors (counters) are copied, never averaged.
+    Call :meth:`update_parameters` after each optimizer step. The first call copies; after it every
+    ``interval``-th call averages. Integer tensors (counters) are copied, never averaged.
 
-    A subclass says how two tensors are averaged in :meth:`avg_func`; one whose average is a mix of old and new at one
-    ratio for all tensors gives the ratio in :meth:`_mixing_ratio` instead, and is then updated by a few kernel calls altogether.
+    A subclass says how two tensors are averaged in :meth:`avg_func`; one whose average is a mix of
+    old and new at one ratio for all tensors gives the ratio in :meth:`_mixing_ratio` instead, and
+    is then updated by a few kernel calls altogether.
 
     Args:
         model: The model to follow. Copied; the copy needs no gradient.
         interval: Average at every how many calls.
         device: Where the average lives; None leaves it where ``model`` is.
-        update_buffers: Average floating buffers (running statistics) too. Otherwise they are copied at every call.
+        update_buffers: Average floating buffers (running statistics) too. Otherwise they are copied
+            at every call.
 
     Raises:
         ArgumentError: If ``interval`` is below 1.
@@ -45,7 +47,9 @@ class BaseAveragedModel(nn.Module):
     ) -> None:
         super().__init__()
         if interval < 1:
-            raise ArgumentError(f'interval counts updates, so it has to be at least 1, got {interval}.')
+            raise ArgumentError(
+                f'interval counts updates, so it has to be at least 1, got {interval}.'
+            )
         self.module = copy.deepcopy(model).requires_grad_(False)
         self.interval = interval
         if device is not None:
@@ -84,7 +88,9 @@ class BaseAveragedModel(nn.Module):
         """
         pairing = self._pairing
         if pairing is None or not pairing.holds(model):
-            pairing = self._pairing = ModelPairing(self.module, model, with_buffers=self.update_buffers)
+            pairing = self._pairing = ModelPairing(
+                self.module, model, with_buffers=self.update_buffers
+            )
         steps = int(self.steps)
         if steps == 0:
             _copy(pairing.averaged)
@@ -105,13 +111,15 @@ class BaseAveragedModel(nn.Module):
         ratio = self._mixing_ratio(steps)
         for targets, sources in pairing.averaged:
             if not same_device_and_dtype((targets, sources)):
-                sources = [source.to(target) for target, source in zip(targets, sources, strict=True)]
+                sources = [
+                    source.to(target) for target, source in zip(targets, sources, strict=True)
+                ]
             torch._foreach_lerp_(targets, sources, ratio)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
         # The counter decides on the host what to do, so reading it must not wait for a device.
         steps = self.steps
-        super()._apply(fn, *args, **kwargs)
+        super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # untyped in torch
         self.steps = steps
         self._pairing = None
         return self
@@ -120,7 +128,9 @@ class BaseAveragedModel(nn.Module):
         return {**self.__dict__, '_pairing': None}
 
 
-def _mix(self: BaseAveragedModel, averaged_param: Tensor, source_param: Tensor, steps: Tensor) -> None:
+def _mix(
+    self: BaseAveragedModel, averaged_param: Tensor, source_param: Tensor, steps: Tensor
+) -> None:
     """``averaged_param`` becomes its mix with ``source_param``, in place."""
     averaged_param.lerp_(source_param.to(averaged_param.dtype), self._mixing_ratio(int(steps)))
 
@@ -132,7 +142,10 @@ def _copy(groups: list[tuple[list[Tensor], list[Tensor]]]) -> None:
 
 @MODELS.register_module()
 class StochasticWeightAverage(BaseAveragedModel):
-    """The plain mean of the weights (Izmailov et al. 2018, arXiv:1803.05407); arguments as in :class:`BaseAveragedModel`."""
+    """The plain mean of the weights (Izmailov et al. 2018, arXiv:1803.05407).
+
+    Arguments are those of :class:`BaseAveragedModel`.
+    """
 
     avg_func = _mix
 
@@ -165,11 +178,13 @@ class ExponentialMovingAverage(BaseAveragedModel):
     ) -> None:
         super().__init__(model, interval, device, update_buffers)
         if not 0.0 < momentum < 1.0:
-            raise ArgumentError(f'momentum has to lie between 0 and 1 (both excluded), got {momentum}.')
+            raise ArgumentError(
+                f'momentum has to lie between 0 and 1 (both excluded), got {momentum}.'
+            )
         if momentum > 0.5:
             print_log(
-                f'momentum={momentum} is the share of the new weights, usually far below 0.5. '
-                f'For a decay of {momentum} set momentum={1 - momentum:g}.',
+                f'momentum={momentum} is the share of the new weights, usually far below 0.5. For '
+                f'a decay of {momentum} set momentum={1 - momentum:g}.',
                 logger='current',
                 level='WARNING',
             )

@@ -17,10 +17,12 @@ InitCfg = dict[str, Any] | list[dict[str, Any]] | None
 class BaseModule(nn.Module, metaclass=ABCMeta):
     """A module that knows how to initialise its weights.
 
-    ``init_weights()`` of the outermost module, called once before training, goes through three stages in each module:
+    ``init_weights()`` of the outermost module, called once before training, goes through three
+    stages in each module:
 
     1. its own ``init_cfg`` is applied, but for pretrained weights;
-    2. ``init_weights()`` of each direct child that has one is called: a child's config wins over its parent's;
+    2. ``init_weights()`` of each direct child that has one is called: a child's config wins over
+       its parent's;
     3. pretrained weights of its own ``init_cfg`` are loaded: they win over everything below.
 
     Args:
@@ -45,7 +47,7 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
         self._is_init = value
 
     def init_weights(self) -> None:
-        """Initialise the weights of this module and its children, once; a second call warns and changes nothing.
+        """Initialise the weights of this module and its children; a second call only warns.
 
         The outermost call logs how each parameter got its values.
         """
@@ -62,7 +64,8 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
     def _init_in_order(self) -> None:
         if self._is_init:
             print_log(
-                f'init_weights of {type(self).__name__} was called again; the weights stay as they are.',
+                f'init_weights of {type(self).__name__} was called again; the weights stay as '
+                'they are.',
                 logger='current',
                 level='WARNING',
             )
@@ -102,7 +105,9 @@ class Sequential(BaseModule, nn.Sequential):
 class ModuleList(BaseModule, nn.ModuleList):
     """:class:`torch.nn.ModuleList` with an ``init_cfg``."""
 
-    def __init__(self, modules: Iterable[nn.Module] | None = None, init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self, modules: Iterable[nn.Module] | None = None, init_cfg: InitCfg = None
+    ) -> None:
         nn.ModuleList.__init__(self, modules)
         self._carry(init_cfg)
 

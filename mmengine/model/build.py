@@ -24,12 +24,15 @@ def build_model(cfg_or_module: Mapping[str, Any] | nn.Module) -> nn.Module:
     """
     model = MODELS.build(cfg_or_module) if isinstance(cfg_or_module, Mapping) else cfg_or_module
     if not isinstance(model, nn.Module):
-        raise TypeError(f'model has to be a torch.nn.Module or a config (dict with `type`) of one, got {type(model).__name__}.')
+        raise TypeError(
+            'model has to be a torch.nn.Module or a config (dict with `type`) of one, got '
+            f'{type(model).__name__}.'
+        )
     return model
 
 
 def init_model_weights(model: nn.Module) -> None:
-    """Call ``init_weights`` of the model inside any wrapper, then give every rank the weights of rank 0.
+    """Call the model's ``init_weights``, then give every rank the weights of rank 0.
 
     All ranks must call it: each may have drawn other numbers.
     """
@@ -48,8 +51,9 @@ def convert_model_sync_bn(model: nn.Module, sync_bn: str | None) -> nn.Module:
 
     Args:
         model: Changed in place.
-        sync_bn: ``'torch'`` or ``'mmcv'`` shares statistics among the ranks; None leaves the layers alone. Without
-            other ranks every synchronised layer becomes a plain one, which also runs on a CPU.
+        sync_bn: ``'torch'`` or ``'mmcv'`` shares statistics among the ranks; None leaves the layers
+            alone. Without other ranks every synchronised layer becomes a plain one, which also runs
+            on a CPU.
     """
     if not is_distributed():
         return revert_sync_batchnorm(model)
@@ -64,9 +68,10 @@ def wrap_model(
     broadcast_buffers: bool = False,
     device: str | torch.device | None = None,
 ) -> nn.Module:
-    """Put the distributed wrapper around ``model``, when there is more than one rank or one is asked for.
+    """Put a wrapper around ``model``, when there are several ranks or one is asked for.
 
-    All ranks must call it. A wrapper of torch's DDP family needs a process group: without one it is left out, with a warning.
+    All ranks must call it. A wrapper of torch's DDP family needs a process group: without one it is
+    left out, with a warning.
 
     Args:
         model: The model; one that is wrapped already is returned as it is.
@@ -112,8 +117,9 @@ def _as_settings(model_wrapper_cfg: Mapping[str, Any] | str | type | None) -> di
     if isinstance(model_wrapper_cfg, (str, type)):
         return {'type': model_wrapper_cfg}
     raise TypeError(
-        "model_wrapper_cfg has to be the name of a wrapper, such as 'MMSeparateDistributedDataParallel', its config or its class, "
-        f'got {type(model_wrapper_cfg).__name__}.'
+        'model_wrapper_cfg has to be the name of a wrapper, such as '
+        "'MMSeparateDistributedDataParallel', its config or its class, got "
+        f'{type(model_wrapper_cfg).__name__}.'
     )
 
 
@@ -126,7 +132,10 @@ def _wrapper_class(kind: str | type) -> type:
         # The registry itself knows best how to say what is missing.
         MODEL_WRAPPERS.build({'type': kind})
     if not isinstance(found, type):
-        raise ArgumentError(f'{kind!r} names a {type(found).__name__} in MODEL_WRAPPERS, but a wrapper has to be a class.')
+        raise ArgumentError(
+            f'{kind!r} names a {type(found).__name__} in MODEL_WRAPPERS, but a wrapper has to be '
+            'a class.'
+        )
     return found
 
 

@@ -1,8 +1,9 @@
 """Convolution and batch norm in one kernel, for layers whose batch norm is in evaluation mode.
 
-A batch norm with fixed statistics scales and shifts each channel, and so can be folded into the weights of the
-convolution before it. Folding anew at every call keeps both differentiable, so frozen-norm training profits too:
-the output of the convolution is neither computed twice nor kept for backward (You et al. 2024, arXiv:2305.11624).
+A batch norm with fixed statistics scales and shifts each channel, and so can be folded into the
+weights of the convolution before it. Folding anew at every call keeps both differentiable, so
+frozen-norm training profits too: the output of the convolution is neither computed twice nor kept
+for backward (You et al. 2024, arXiv:2305.11624).
 """
 
 from collections.abc import Callable
@@ -35,7 +36,10 @@ def efficient_conv_bn_eval_forward(bn: _BatchNorm, conv: _ConvNd, x: Tensor) -> 
         x: Input of ``conv``.
     """
     if bn.running_mean is None or bn.running_var is None:
-        raise ArgumentError('Folding a batch norm needs its running statistics; build it with track_running_stats=True.')
+        raise ArgumentError(
+            'Folding a batch norm needs its running statistics; build it with '
+            'track_running_stats=True.'
+        )
     scale = torch.rsqrt(bn.running_var + bn.eps)
     if bn.weight is not None:
         scale = scale * bn.weight
@@ -45,25 +49,33 @@ def efficient_conv_bn_eval_forward(bn: _BatchNorm, conv: _ConvNd, x: Tensor) -> 
         bias = bias + bn.bias
     if not isinstance(conv, _ConvTransposeNd):
         weight = conv.weight * scale.reshape(-1, *[1] * (conv.weight.dim() - 1))
-        return conv._conv_forward(x, weight, bias)  # type: ignore[operator, no-any-return]  # of Conv1d, Conv2d, Conv3d
+        return conv._conv_forward(x, weight, bias)
     # The output channels of group g are dim 1 of the rows of group g.
     by_group = conv.weight.reshape(conv.groups, -1, *conv.weight.shape[1:])
     per_channel = scale.reshape(conv.groups, 1, -1, *[1] * (conv.weight.dim() - 2))
     weight = (by_group * per_channel).reshape(conv.weight.shape)
-    convolve = _TRANSPOSED[type(conv).forward]  # type: ignore[index]  # one of the keys, by efficient_conv_bn_eval_control
-    return convolve(x, weight, bias, conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation)
+    convolve: Any = _TRANSPOSED[type(conv).forward]
+    output: Tensor = convolve(
+        x, weight, bias, conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation
+    )
+    return output
 
 
 def efficient_conv_bn_eval_control(bn: _BatchNorm, conv: _ConvNd, x: Tensor) -> Tensor:
-    """``bn(conv(x))``, in one convolution when that gives the same: with fixed statistics, and nobody watching in between."""
-    watched = conv._forward_hooks or conv._forward_pre_hooks or bn._forward_hooks or bn._forward_pre_hooks
+    """``bn(conv(x))``, in one convolution when that gives the same.
+
+    That needs fixed statistics, a convolution of torch, and no hook that watches in between.
+    """
+    watched = (
+        conv._forward_hooks or conv._forward_pre_hooks or bn._forward_hooks or bn._forward_pre_hooks
+    )
     if bn.training or bn.running_mean is None or watched or not _is_of_torch(conv):
         return bn(conv(x))  # type: ignore[no-any-return]  # a layer returns a tensor
     return efficient_conv_bn_eval_forward(bn, conv, x)
 
 
 def efficient_conv_bn_eval_graph_transform(fx_model: 'GraphModule') -> None:
-    """Let every batch norm that directly follows a convolution decide at run time whether to be folded into it.
+    """Let each batch norm right after a convolution decide at run time whether to be folded.
 
     Args:
         fx_model: Changed in place.
@@ -75,7 +87,7 @@ def efficient_conv_bn_eval_graph_transform(fx_model: 'GraphModule') -> None:
         if conv_node is None:
             continue
         with graph.inserting_before(node):
-            layers = tuple(graph.get_attr(layer.target) for layer in (node, conv_node))
+            layers = tuple(graph.get_attr(str(layer.target)) for layer in (node, conv_node))
             folded = graph.call_function(efficient_conv_bn_eval_control, (*layers, *conv_node.args))
         node.replace_all_uses_with(folded)
         graph.erase_node(node)
@@ -85,18 +97,18 @@ def efficient_conv_bn_eval_graph_transform(fx_model: 'GraphModule') -> None:
 
 
 def turn_on_efficient_conv_bn_eval_for_single_model(model: nn.Module) -> None:
-    """Replace the ``forward`` of ``model`` by one that folds batch norms into convolutions where it can.
+    """Make the ``forward`` of ``model`` fold batch norms into convolutions where it can.
 
     Args:
-        model: Changed in place. Its control flow may not depend on values; it is traced once for training and once
-            for evaluation.
+        model: Changed in place. Its control flow may not depend on values; it is traced once for
+            training and once for evaluation.
 
     Raises:
         RuntimeError: If ``model`` cannot be traced.
     """
     folding = _FoldingForward(model)
     folding.trace()
-    model.forward = folding  # type: ignore[method-assign, assignment]  # on the instance only
+    model.forward = folding  # on the instance only
 
 
 def turn_on_efficient_conv_bn_eval(model: nn.Module, modules: list[str] | str) -> None:
@@ -104,7 +116,8 @@ def turn_on_efficient_conv_bn_eval(model: nn.Module, modules: list[str] | str) -
 
     Args:
         model: Changed in place.
-        modules: Dotted names of its sub-modules, such as ``'backbone'``; the empty name is the model itself.
+        modules: Dotted names of its sub-modules, such as ``'backbone'``; the empty name is the
+            model itself.
 
     Raises:
         ArgumentError: If ``model`` has no such sub-module.
@@ -113,15 +126,18 @@ def turn_on_efficient_conv_bn_eval(model: nn.Module, modules: list[str] | str) -
     known = dict(model.named_modules())
     for name in [modules] if isinstance(modules, str) else modules:
         if name not in known:
-            raise ArgumentError(f'{type(model).__name__} has no module {name!r} to fold.{did_you_mean(name, known)}')
+            raise ArgumentError(
+                f'{type(model).__name__} has no module {name!r} to fold.{did_you_mean(name, known)}'
+            )
         turn_on_efficient_conv_bn_eval_for_single_model(known[name])
 
 
 class _FoldingForward:
     """Stands in for ``model.forward``.
 
-    Code traced in one mode has `self.training` of that mode frozen in it, so there is one trace a mode. It runs on the
-    model itself, looked up through this object, so that a deep copy of the model (an EMA) computes with its own weights.
+    Code traced in one mode has `self.training` of that mode frozen in it, so there is one trace a
+    mode. It runs on the model itself, looked up through this object, so that a deep copy of the
+    model (an EMA) computes with its own weights.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -138,15 +154,18 @@ class _FoldingForward:
 
         class LayerTracer(Tracer):
             def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-                return isinstance(m, (_ConvNd, _BatchNorm)) or super().is_leaf_module(m, module_qualified_name)
+                return isinstance(m, (_ConvNd, _BatchNorm)) or super().is_leaf_module(
+                    m, module_qualified_name
+                )
 
         model = self._model
         try:
             traced = GraphModule(model, LayerTracer().trace(model))
         except Exception as error:  # whatever the user's forward does with a symbolic value
             raise RuntimeError(
-                f'{type(model).__name__} cannot be traced, so its batch norms cannot be folded: {error}. '
-                'Name a part of it whose control flow depends on no value, such as the backbone.'
+                f'{type(model).__name__} cannot be traced, so its batch norms cannot be folded: '
+                f'{error}. Name a part of it whose control flow depends on no value, such as the '
+                'backbone.'
             ) from error
         efficient_conv_bn_eval_graph_transform(traced)
         code: Callable[..., Any] = type(traced).forward
@@ -158,12 +177,22 @@ def _convolution_before(node: 'Node', modules: dict[str, nn.Module]) -> 'Node | 
     """The node of the convolution whose only use is the batch norm at ``node``."""
     from torch.fx import Node
 
-    if node.op != 'call_module' or not isinstance(modules[str(node.target)], _BatchNorm) or len(node.args) != 1:
+    if (
+        node.op != 'call_module'
+        or not isinstance(modules[str(node.target)], _BatchNorm)
+        or len(node.args) != 1
+    ):
         return None
     source = node.args[0]
-    if not isinstance(source, Node) or source.op != 'call_module' or not isinstance(modules[str(source.target)], _ConvNd):
+    if (
+        not isinstance(source, Node)
+        or source.op != 'call_module'
+        or not isinstance(modules[str(source.target)], _ConvNd)
+    ):
         return None
-    return source if len(source.users) == 1 and len(source.args) == 1 and not source.kwargs else None
+    return (
+        source if len(source.users) == 1 and len(source.args) == 1 and not source.kwargs else None
+    )
 
 
 def _is_of_torch(conv: _ConvNd) -> bool:

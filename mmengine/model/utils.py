@@ -24,7 +24,8 @@ def stack_batch(
     """Stack tensors of different sizes, padded at the far end of every dim but the first.
 
     Args:
-        tensor_list: Tensors with as many dims as each other and the same first dim, such as CHW images.
+        tensor_list: Tensors with as many dims as each other and the same first dim, such as CHW
+            images.
         pad_size_divisor: The padded sizes become multiples of this number.
         pad_value: Fills the padding.
 
@@ -32,7 +33,8 @@ def stack_batch(
         A tensor with one more dim in front, ``len(tensor_list)`` long.
 
     Raises:
-        ArgumentError: If ``tensor_list`` is no list of tensors, is empty, or its tensors cannot be stacked.
+        ArgumentError: If ``tensor_list`` is no list of tensors, is empty, or its tensors cannot be
+            stacked.
 
     Example:
         >>> stack_batch([torch.ones(3, 4, 5), torch.ones(3, 6, 2)], pad_size_divisor=4).shape
@@ -47,23 +49,32 @@ def stack_batch(
     dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensor_list))
     batch = torch.full((len(tensor_list), *shape), pad_value, dtype=dtype, device=first.device)
     for row, tensor in enumerate(tensor_list):
-        batch[(row, *map(slice, tensor.shape))] = tensor
+        corner: tuple[int | slice, ...] = (row, *(slice(size) for size in tensor.shape))
+        batch[corner] = tensor
     return batch
 
 
 def _check_stackable(tensor_list: object) -> None:
     if not isinstance(tensor_list, list):
-        raise ArgumentError(f'stack_batch wants a list of tensors, got {type(tensor_list).__name__}.')
+        raise ArgumentError(
+            f'stack_batch wants a list of tensors, got {type(tensor_list).__name__}.'
+        )
     if not tensor_list:
         raise ArgumentError('stack_batch got an empty list; a batch needs at least one tensor.')
     for index, tensor in enumerate(tensor_list):
         if not isinstance(tensor, Tensor):
-            raise ArgumentError(f'stack_batch wants tensors, but element {index} is a {type(tensor).__name__}.')
+            raise ArgumentError(
+                f'stack_batch wants tensors, but element {index} is a {type(tensor).__name__}.'
+            )
     shapes = [tuple(tensor.shape) for tensor in tensor_list]
     if len({len(shape) for shape in shapes}) > 1:
-        raise ArgumentError(f'Tensors to stack need the same number of dims, got the shapes {shapes}.')
+        raise ArgumentError(
+            f'Tensors to stack need the same number of dims, got the shapes {shapes}.'
+        )
     if not shapes[0] or len({shape[0] for shape in shapes}) > 1:
-        raise ArgumentError(f'Tensors to stack need the same first dim (it is not padded), got the shapes {shapes}.')
+        raise ArgumentError(
+            f'Tensors to stack need the same first dim (it is not padded), got the shapes {shapes}.'
+        )
 
 
 def merge_dict(*args: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -75,7 +86,9 @@ def merge_dict(*args: Mapping[Any, Any]) -> dict[Any, Any]:
     merged: dict[Any, Any] = {}
     for position, arg in enumerate(args, start=1):
         if not isinstance(arg, Mapping):
-            raise ArgumentError(f'merge_dict wants dicts, but argument {position} is a {type(arg).__name__}.')
+            raise ArgumentError(
+                f'merge_dict wants dicts, but argument {position} is a {type(arg).__name__}.'
+            )
         merged.update(arg)
     return merged
 
@@ -83,7 +96,8 @@ def merge_dict(*args: Mapping[Any, Any]) -> dict[Any, Any]:
 def detect_anomalous_params(loss: Tensor, model: nn.Module) -> None:
     """Log every trainable parameter of ``model`` that ``loss`` does not depend on.
 
-    Such a parameter gets no gradient, and makes distributed training wait for it forever. The names are logged as an error.
+    Such a parameter gets no gradient, and makes distributed training wait for it forever. The names
+    are logged as an error.
 
     Args:
         loss: What ``backward`` would be called on.
@@ -93,14 +107,15 @@ def detect_anomalous_params(loss: Tensor, model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in reached:
             print_log(
-                f'The loss does not depend on the parameter {name} of shape {tuple(parameter.shape)}: it gets no gradient.',
+                f'The loss does not depend on the parameter {name} of shape '
+                f'{tuple(parameter.shape)}: it gets no gradient.',
                 logger='current',
                 level='ERROR',
             )
 
 
 def _leaves(loss: Tensor) -> Iterator[Tensor]:
-    """The leaf tensors of the graph behind ``loss``, found without recursion: graphs are deeper than the stack."""
+    """The leaf tensors behind ``loss``, without recursion: graphs are deeper than the stack."""
     if loss.grad_fn is None:
         if loss.requires_grad:
             yield loss
@@ -126,10 +141,10 @@ class _BatchNormXd(_BatchNorm):
 
 
 def revert_sync_batchnorm(module: nn.Module) -> nn.Module:
-    """Replace every synchronised batch norm in ``module`` by a plain one, to run on one device or on the CPU.
+    """Make every synchronised batch norm a plain one, to run on one device or on the CPU.
 
-    The new layers hold the very parameters, buffers, hooks and flags of the old ones, so an optimizer that knows the
-    parameters stays right. Layers of mmcv are found too.
+    The new layers hold the very parameters, buffers, hooks and flags of the old ones, so an
+    optimizer that knows the parameters stays right. Layers of mmcv are found too.
 
     Args:
         module: Changed in place, unless it is such a layer itself.
@@ -138,7 +153,9 @@ def revert_sync_batchnorm(module: nn.Module) -> nn.Module:
         ``module``, or the layer that replaces it.
     """
     sync_classes: tuple[type[nn.Module], ...] = (nn.SyncBatchNorm,)
-    mmcv_ops = sys.modules.get('mmcv.ops')  # A model can hold one of its layers only if somebody imported it.
+    mmcv_ops = sys.modules.get(
+        'mmcv.ops'
+    )  # A model can hold one of its layers only if somebody imported it.
     if hasattr(mmcv_ops, 'SyncBatchNorm'):
         sync_classes += (mmcv_ops.SyncBatchNorm,)  # type: ignore[union-attr]  # has the attribute
     return _replace_layers(module, sync_classes, _as_plain_batchnorm)
@@ -159,20 +176,25 @@ def convert_sync_batchnorm(module: nn.Module, implementation: str = 'torch') -> 
         ImportError: If mmcv is asked for and not installed.
     """
     if implementation == 'torch':
-        return nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-any-return]  # untyped in torch
+        return nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-any-return, no-untyped-call]  # untyped in torch
     if implementation != 'mmcv':
         raise ArgumentError(f"implementation has to be 'torch' or 'mmcv', got {implementation!r}.")
     try:
         from mmcv.ops import SyncBatchNorm  # type: ignore[import-not-found]  # optional
     except ImportError as error:
         raise ImportError(
-            "implementation='mmcv' needs the full mmcv: pip install mmcv. implementation='torch' needs nothing."
+            "implementation='mmcv' needs the full mmcv: pip install mmcv. implementation='torch' "
+            'needs nothing.'
         ) from error
-    return _replace_layers(module, (_BatchNorm,), lambda layer: _as_mmcv_sync_batchnorm(layer, SyncBatchNorm))
+    return _replace_layers(
+        module, (_BatchNorm,), lambda layer: _as_mmcv_sync_batchnorm(layer, SyncBatchNorm)
+    )
 
 
-def _replace_layers(module: nn.Module, kinds: tuple[type[nn.Module], ...], replace: Any) -> nn.Module:
-    """Put ``replace(layer)`` in the place of each layer of ``kinds``; a layer used twice gets one replacement."""
+def _replace_layers(
+    module: nn.Module, kinds: tuple[type[nn.Module], ...], replace: Any
+) -> nn.Module:
+    """Put ``replace(layer)`` in the place of each layer of ``kinds``, once a layer."""
     if isinstance(module, kinds):
         return replace(module)  # type: ignore[no-any-return]  # a layer
     replacements: dict[nn.Module, nn.Module] = {}
@@ -187,14 +209,22 @@ def _replace_layers(module: nn.Module, kinds: tuple[type[nn.Module], ...], repla
 
 def _as_plain_batchnorm(layer: nn.Module) -> nn.Module:
     plain = _BatchNormXd.__new__(_BatchNormXd)
-    # The whole state moves over: parameters and buffers by reference, the training flag, hooks, attributes set by users.
+    # The whole state moves over: parameters and buffers by reference, the training flag, hooks,
+    # attributes set by users.
     plain.__dict__.update(layer.__dict__)
     plain.__dict__.pop('process_group', None)
     return plain
 
 
 def _as_mmcv_sync_batchnorm(layer: _BatchNorm, sync_class: type[nn.Module]) -> nn.Module:
-    synced = sync_class(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
-    own_state = {'_parameters', '_buffers', 'training', *(name for name in layer.__dict__ if name.endswith('_hooks'))}
+    synced = sync_class(
+        layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats
+    )
+    own_state = {
+        '_parameters',
+        '_buffers',
+        'training',
+        *(name for name in layer.__dict__ if name.endswith('_hooks')),
+    }
     synced.__dict__.update({name: layer.__dict__[name] for name in own_state})
     return synced

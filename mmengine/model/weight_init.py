@@ -1,4 +1,4 @@
-"""Initial values of weights: functions for one layer, initialisers for the layers of a model, ``init_cfg``."""
+"""Initial weights: functions for a layer, initialisers for the layers of a model, ``init_cfg``."""
 
 import copy
 import math
@@ -31,8 +31,9 @@ def update_init_info(module: nn.Module, init_info: str) -> None:
     record = getattr(module, '_params_init_info', None)
     if record is None:
         raise ArgumentError(
-            f'update_init_info works while BaseModule.init_weights runs over the module, and none does over this '
-            f'{type(module).__name__}. Call it inside init_weights, after super().init_weights().'
+            'update_init_info works while BaseModule.init_weights runs over the module, and none '
+            f'does over this {type(module).__name__}. Call it inside init_weights, after '
+            'super().init_weights().'
         )
     record.note(module, init_info)
 
@@ -42,7 +43,9 @@ def constant_init(module: nn.Module, val: float, bias: float = 0) -> None:
     _fill(module, partial(nn.init.constant_, val=val), bias)
 
 
-def xavier_init(module: nn.Module, gain: float = 1, bias: float = 0, distribution: str = 'normal') -> None:
+def xavier_init(
+    module: nn.Module, gain: float = 1, bias: float = 0, distribution: str = 'normal'
+) -> None:
     """Fill a layer's weight by Glorot and Bengio 2010 and its bias with ``bias``.
 
     Args:
@@ -84,9 +87,11 @@ def kaiming_init(
 
     Args:
         module: A layer whose weight has at least two dims.
-        a: Negative slope of the leaky ReLU after this layer; used with ``nonlinearity='leaky_relu'`` only.
+        a: Negative slope of the leaky ReLU after this layer; used with
+            ``nonlinearity='leaky_relu'`` only.
         mode: ``'fan_out'`` keeps the size of gradients, ``'fan_in'`` that of activations.
-        nonlinearity: Name of the function after this layer, as in :func:`torch.nn.init.calculate_gain`.
+        nonlinearity: Name of the function after this layer, as in
+            :func:`torch.nn.init.calculate_gain`.
         bias: Value of the bias.
         distribution: ``'normal'`` or ``'uniform'``.
     """
@@ -96,12 +101,14 @@ def kaiming_init(
 
 
 def caffe2_xavier_init(module: nn.Module, bias: float = 0) -> None:
-    """Fill a layer's weight as the XavierFill of Caffe2 does (uniform, by fan-in) and its bias with ``bias``."""
-    kaiming_init(module, a=1, mode='fan_in', nonlinearity='leaky_relu', bias=bias, distribution='uniform')
+    """Fill a layer's weight like the XavierFill of Caffe2 (uniform, by fan-in), and its bias."""
+    kaiming_init(
+        module, a=1, mode='fan_in', nonlinearity='leaky_relu', bias=bias, distribution='uniform'
+    )
 
 
 def bias_init_with_prob(prior_prob: float) -> float:
-    """The bias that makes a sigmoid output start at ``prior_prob``: its logit (Lin et al. 2017, arXiv:1708.02002).
+    """The bias that makes a sigmoid output start at ``prior_prob``: its logit (arXiv:1708.02002).
 
     Example:
         >>> bias_init_with_prob(0.5)
@@ -112,10 +119,13 @@ def bias_init_with_prob(prior_prob: float) -> float:
     return math.log(prior_prob) - math.log1p(-prior_prob)
 
 
-def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
-    r"""Fill ``tensor`` in place from the normal distribution cut to ``[a, b]``, by the inverse of its distribution function.
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> Tensor:
+    r"""Fill ``tensor`` in place from the normal distribution cut to ``[a, b]``.
 
-    One uniform number makes one value, :math:`\mu + \sigma \Phi^{-1}(u)`, so the same seed gives the same values on every version of torch.
+    One uniform number makes one value, :math:`\mu + \sigma \Phi^{-1}(u)`, so the same seed gives
+    the same values on every version of torch.
 
     Args:
         tensor: Any shape and floating dtype.
@@ -134,7 +144,8 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
 def _no_grad_trunc_normal_(tensor: Tensor, mean: float, std: float, a: float, b: float) -> Tensor:
     if not a - 2 * std <= mean <= b + 2 * std:
         print_log(
-            f'trunc_normal_: the mean {mean} is more than 2 std away from [{a}, {b}], so the values pile up at one end.',
+            f'trunc_normal_: the mean {mean} is more than 2 std away from [{a}, {b}], so the '
+            'values pile up at one end.',
             logger='current',
             level='WARNING',
         )
@@ -170,7 +181,8 @@ class BaseInit:
     Args:
         bias: Value of the bias.
         bias_prob: Sets the bias to :func:`bias_init_with_prob` of this instead.
-        layer: Name of a class or a list of names. Without any, only an ``override`` in the config initialises something.
+        layer: Name of a class or a list of names. Without any, only an ``override`` in the config
+            initialises something.
 
     Raises:
         TypeError: If a value is of another type.
@@ -187,12 +199,17 @@ class BaseInit:
         if not isinstance(bias, (int, float)):
             raise TypeError(f'bias has to be a number, got {type(bias).__name__}.')
         if bias_prob is not None and not isinstance(bias_prob, float):
-            raise TypeError(f'bias_prob has to be a float between 0 and 1, got {type(bias_prob).__name__}.')
+            raise TypeError(
+                f'bias_prob has to be a float between 0 and 1, got {type(bias_prob).__name__}.'
+            )
         self.bias = bias if bias_prob is None else bias_init_with_prob(bias_prob)
         self.layer = _as_names(layer)
 
     def __call__(self, module: nn.Module) -> None:
-        """Initialise the layers of ``module`` that are meant, innermost first; all of them when ``wholemodule`` is set."""
+        """Initialise those layers of ``module`` that are meant, innermost first.
+
+        All of them are when ``wholemodule`` is set.
+        """
         module.apply(self._init_if_meant)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, self._get_init_info())
@@ -209,8 +226,14 @@ class BaseInit:
         raise NotImplementedError(f'{type(self).__name__} has to define __call__(module).')
 
     def _get_init_info(self) -> str:
-        settings = {name: value for name, value in vars(self).items() if name not in ('wholemodule', 'layer', 'bias')}
-        shown = ', '.join(f'{name}={value}' for name, value in [*settings.items(), ('bias', self.bias)])
+        settings = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ('wholemodule', 'layer', 'bias')
+        }
+        shown = ', '.join(
+            f'{name}={value}' for name, value in [*settings.items(), ('bias', self.bias)]
+        )
         return f'{type(self).__name__}: {shown}'
 
 
@@ -223,7 +246,7 @@ def _as_names(layer: Any) -> list[str]:
 
 @WEIGHT_INITIALIZERS.register_module(name='Constant')
 class ConstantInit(BaseInit):
-    """:func:`constant_init` for the layers of a model; other arguments as in :class:`BaseInit`."""
+    """:func:`constant_init` for the layers of a model; see :class:`BaseInit` too."""
 
     def __init__(self, val: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -235,7 +258,7 @@ class ConstantInit(BaseInit):
 
 @WEIGHT_INITIALIZERS.register_module(name='Xavier')
 class XavierInit(BaseInit):
-    """:func:`xavier_init` for the layers of a model; other arguments as in :class:`BaseInit`."""
+    """:func:`xavier_init` for the layers of a model; see :class:`BaseInit` too."""
 
     def __init__(self, gain: float = 1, distribution: str = 'normal', **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -248,7 +271,7 @@ class XavierInit(BaseInit):
 
 @WEIGHT_INITIALIZERS.register_module(name='Normal')
 class NormalInit(BaseInit):
-    """:func:`normal_init` for the layers of a model; other arguments as in :class:`BaseInit`."""
+    """:func:`normal_init` for the layers of a model; see :class:`BaseInit` too."""
 
     def __init__(self, mean: float = 0, std: float = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -261,9 +284,11 @@ class NormalInit(BaseInit):
 
 @WEIGHT_INITIALIZERS.register_module(name='TruncNormal')
 class TruncNormalInit(BaseInit):
-    """:func:`trunc_normal_init` for the layers of a model; other arguments as in :class:`BaseInit`."""
+    """:func:`trunc_normal_init` for the layers of a model; see :class:`BaseInit` too."""
 
-    def __init__(self, mean: float = 0, std: float = 1, a: float = -2, b: float = 2, **kwargs: Any) -> None:
+    def __init__(
+        self, mean: float = 0, std: float = 1, a: float = -2, b: float = 2, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.mean = mean
         self.std = std
@@ -276,7 +301,7 @@ class TruncNormalInit(BaseInit):
 
 @WEIGHT_INITIALIZERS.register_module(name='Uniform')
 class UniformInit(BaseInit):
-    """:func:`uniform_init` for the layers of a model; other arguments as in :class:`BaseInit`."""
+    """:func:`uniform_init` for the layers of a model; see :class:`BaseInit` too."""
 
     def __init__(self, a: float = 0, b: float = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -289,7 +314,7 @@ class UniformInit(BaseInit):
 
 @WEIGHT_INITIALIZERS.register_module(name='Kaiming')
 class KaimingInit(BaseInit):
-    """:func:`kaiming_init` for the layers of a model; other arguments as in :class:`BaseInit`."""
+    """:func:`kaiming_init` for the layers of a model; see :class:`BaseInit` too."""
 
     def __init__(
         self,
@@ -314,7 +339,9 @@ class Caffe2XavierInit(KaimingInit):
     """:func:`caffe2_xavier_init` for the layers of a model; arguments as in :class:`BaseInit`."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(a=1, mode='fan_in', nonlinearity='leaky_relu', distribution='uniform', **kwargs)
+        super().__init__(
+            a=1, mode='fan_in', nonlinearity='leaky_relu', distribution='uniform', **kwargs
+        )
 
 
 @WEIGHT_INITIALIZERS.register_module(name='Pretrained')
@@ -327,7 +354,9 @@ class PretrainedInit:
         map_location: Where the checkpoint's tensors go first, as in :func:`torch.load`.
     """
 
-    def __init__(self, checkpoint: str, prefix: str | None = None, map_location: Any = 'cpu') -> None:
+    def __init__(
+        self, checkpoint: str, prefix: str | None = None, map_location: Any = 'cpu'
+    ) -> None:
         self.checkpoint = checkpoint
         self.prefix = prefix
         self.map_location = map_location
@@ -339,9 +368,17 @@ class PretrainedInit:
         part = '' if self.prefix is None else f'{self.prefix} of '
         print_log(f'Loading {part}{self.checkpoint} into {type(module).__name__}', logger='current')
         if self.prefix is None:
-            load_checkpoint(module, self.checkpoint, map_location=self.map_location, strict=False, logger='current')
+            load_checkpoint(
+                module,
+                self.checkpoint,
+                map_location=self.map_location,
+                strict=False,
+                logger='current',
+            )
         else:
-            weights = _load_checkpoint_with_prefix(self.prefix, self.checkpoint, map_location=self.map_location)
+            weights = _load_checkpoint_with_prefix(
+                self.prefix, self.checkpoint, map_location=self.map_location
+            )
             load_state_dict(module, weights, strict=False, logger='current')
         if hasattr(module, '_params_init_info'):
             update_init_info(module, self._get_init_info())
@@ -359,12 +396,14 @@ def is_pretrained(cfg: Any) -> bool:
 def initialize(module: nn.Module, init_cfg: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Initialise ``module`` as ``init_cfg`` says.
 
-    ``layer`` names classes of layers; ``override`` (a config or a list of them, each with the ``name`` of an attribute
-    of ``module``) then initialises whole sub-modules, by an initialiser of its own or, with ``name`` alone, by the one around it.
+    ``layer`` names classes of layers; ``override`` (a config or a list of them, each with the
+    ``name`` of an attribute of ``module``) then initialises whole sub-modules, by an initialiser of
+    its own or, with ``name`` alone, by the one around it.
 
     Args:
         module: Changed in place.
-        init_cfg: A config in ``WEIGHT_INITIALIZERS``, or a list of them, applied in order. Not changed.
+        init_cfg: A config in ``WEIGHT_INITIALIZERS``, or a list of them, applied in order. Not
+            changed.
 
     Raises:
         TypeError: If a config is no dict.
@@ -373,13 +412,17 @@ def initialize(module: nn.Module, init_cfg: dict[str, Any] | list[dict[str, Any]
 
     Example:
         >>> head = nn.ModuleDict({'conv': nn.Conv2d(3, 3, 1), 'cls': nn.Linear(3, 1)})
-        >>> initialize(head, dict(type='Constant', val=1, layer='Conv2d', override=dict(type='Constant', name='cls', val=2)))
+        >>> initialize(head, dict(type='Constant', val=1, layer='Conv2d',
+        override=dict(type='Constant', name='cls', val=2)))
         >>> head['conv'].weight.mean().item(), head['cls'].weight.mean().item()
         (1.0, 2.0)
     """
     for cfg in init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]:
         if not isinstance(cfg, Mapping):
-            raise TypeError(f'init_cfg has to be a dict with `type`, or a list of such dicts, got {type(cfg).__name__}.')
+            raise TypeError(
+                'init_cfg has to be a dict with `type`, or a list of such dicts, got '
+                f'{type(cfg).__name__}.'
+            )
         own_cfg = dict(cfg)
         override = own_cfg.pop('override', None)
         _initialize(module, own_cfg)
@@ -397,18 +440,26 @@ def _initialize(module: nn.Module, cfg: Mapping[str, Any], wholemodule: bool = F
 
 def _initialize_override(module: nn.Module, override: Any, cfg: Mapping[str, Any]) -> None:
     if not isinstance(override, (Mapping, list, tuple)):
-        raise TypeError(f'override has to be a dict with `name`, or a list of such dicts, got {type(override).__name__}.')
+        raise TypeError(
+            'override has to be a dict with `name`, or a list of such dicts, got '
+            f'{type(override).__name__}.'
+        )
     for entry in [override] if isinstance(override, Mapping) else override:
         settings = dict(entry)
         name = settings.pop('name', None)
         if name is None:
-            raise ValueError(f'An override needs the `name` of the sub-module it initialises, got {settings}.')
+            raise ValueError(
+                f'An override needs the `name` of the sub-module it initialises, got {settings}.'
+            )
         if not hasattr(module, name):
             near = did_you_mean(name, (child for child, _ in module.named_children()))
-            raise RuntimeError(f'override names {name!r}, which {type(module).__name__} does not have.{near}')
+            raise RuntimeError(
+                f'override names {name!r}, which {type(module).__name__} does not have.{near}'
+            )
         if settings and 'type' not in settings:
             raise ValueError(
-                f'The override of {name!r} has settings of its own ({settings}), so it needs a `type` too; '
-                f'give it its initialiser, or only its name to take over {cfg.get("type")!r}.'
+                f'The override of {name!r} has settings of its own ({settings}), so it needs a '
+                '`type` too; give it its initialiser, or only its name to take over '
+                f'{cfg.get("type")!r}.'
             )
         _initialize(getattr(module, name), settings or cfg, wholemodule=True)

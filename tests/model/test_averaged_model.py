@@ -61,17 +61,23 @@ def small_net():
 
 def test_the_plain_mean_is_the_mean_of_what_was_seen():
     # 1, (1+2)/2, (1+2+3)/3, ...
-    assert follow(StochasticWeightAverage(valued(0.0)), [1, 2, 3, 4]) == pytest.approx([1, 1.5, 2, 2.5])
+    assert follow(StochasticWeightAverage(valued(0.0)), [1, 2, 3, 4]) == pytest.approx(
+        [1, 1.5, 2, 2.5]
+    )
 
 
 def test_the_plain_mean_with_an_interval_skips_between():
     # Updates 1, 3 and 5 count: 1, (1+3)/2, (1+3+5)/3.
-    assert follow(StochasticWeightAverage(valued(0.0), interval=2), [1, 2, 3, 4, 5]) == pytest.approx([1, 1, 2, 2, 3])
+    assert follow(
+        StochasticWeightAverage(valued(0.0), interval=2), [1, 2, 3, 4, 5]
+    ) == pytest.approx([1, 1, 2, 2, 3])
 
 
 def test_the_moving_average_follows_its_recurrence():
     # 1, .9*1+.1*2, .9*1.1+.1*3, .9*1.29+.1*4
-    assert follow(ExponentialMovingAverage(valued(0.0), momentum=0.1), [1, 2, 3, 4]) == pytest.approx([1, 1.1, 1.29, 1.561])
+    assert follow(
+        ExponentialMovingAverage(valued(0.0), momentum=0.1), [1, 2, 3, 4]
+    ) == pytest.approx([1, 1.1, 1.29, 1.561])
 
 
 def test_the_moving_average_with_an_interval_takes_every_third_update():
@@ -96,11 +102,15 @@ def test_the_annealed_average_does_not_fall_below_its_momentum():
 # -- torch ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('update_buffers', [False, True], ids=['copied-buffers', 'averaged-buffers'])
+@pytest.mark.parametrize(
+    'update_buffers', [False, True], ids=['copied-buffers', 'averaged-buffers']
+)
 def test_the_moving_average_equals_that_of_torch_bit_for_bit(update_buffers):
     model = small_net()
     ours = ExponentialMovingAverage(model, momentum=1 - 0.99, update_buffers=update_buffers)
-    theirs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=update_buffers)
+    theirs = AveragedModel(
+        model, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=update_buffers
+    )
     for current in random_walk(model, 6):
         ours.update_parameters(current)
         theirs.update_parameters(current)
@@ -112,7 +122,10 @@ def test_the_moving_average_equals_that_of_torch_bit_for_bit(update_buffers):
 
 def test_the_plain_mean_equals_that_of_torch():
     model = small_net()
-    ours, theirs = StochasticWeightAverage(model), AveragedModel(model, multi_avg_fn=get_swa_multi_avg_fn())
+    ours, theirs = (
+        StochasticWeightAverage(model),
+        AveragedModel(model, multi_avg_fn=get_swa_multi_avg_fn()),
+    )
     for current in random_walk(model, 6):
         ours.update_parameters(current)
         theirs.update_parameters(current)
@@ -212,7 +225,11 @@ def test_a_model_that_changed_its_precision_is_followed():
 def test_the_walk_over_the_modules_is_done_once(monkeypatch):
     walks = []
     original = ModelPairing.__init__
-    monkeypatch.setattr(ModelPairing, '__init__', lambda self, *a, **k: (walks.append(1), original(self, *a, **k))[1])
+    monkeypatch.setattr(
+        ModelPairing,
+        '__init__',
+        lambda self, *a, **k: (walks.append(1), original(self, *a, **k))[1],
+    )
     model, average = valued(1.0), ExponentialMovingAverage(valued(0.0))
     for current in random_walk(model, 4):
         average.update_parameters(current)
@@ -272,7 +289,9 @@ def test_calling_it_calls_the_averaged_model():
     assert torch.equal(average(torch.ones(1, 1)), average.module(torch.ones(1, 1)))
 
 
-@pytest.mark.parametrize('name', ['StochasticWeightAverage', 'ExponentialMovingAverage', 'MomentumAnnealingEMA'])
+@pytest.mark.parametrize(
+    'name', ['StochasticWeightAverage', 'ExponentialMovingAverage', 'MomentumAnnealingEMA']
+)
 def test_it_is_built_by_name(name):
     assert type(MODELS.build(dict(type=name, model=valued(1.0)))).__name__ == name
 

@@ -34,7 +34,10 @@ class Regression(BaseModel):
 def batches(count=5):
     generator = torch.Generator().manual_seed(1)
     return [
-        dict(inputs=torch.randn(4, 3, generator=generator), target=torch.randn(4, 1, generator=generator))
+        dict(
+            inputs=torch.randn(4, 3, generator=generator),
+            target=torch.randn(4, 1, generator=generator),
+        )
         for _ in range(count)
     ]
 
@@ -67,7 +70,9 @@ def test_a_batch_given_as_a_tuple_is_passed_by_position():
 
 def test_a_batch_given_as_a_list_is_passed_by_position():
     model = Regression()
-    assert torch.equal(model._run_forward([torch.ones(2, 3)], mode='tensor'), model.net(torch.ones(2, 3)))
+    assert torch.equal(
+        model._run_forward([torch.ones(2, 3)], mode='tensor'), model.net(torch.ones(2, 3))
+    )
 
 
 @pytest.mark.parametrize('step', ['val_step', 'test_step'])
@@ -126,12 +131,21 @@ def test_forward_runs_inside_the_context_of_the_optim_wrapper_and_the_update_aft
 
 def test_entries_with_loss_in_their_key_add_up_and_the_total_is_logged_first():
     total, log_vars = Regression().parse_losses(
-        dict(a_loss=torch.tensor([1.0, 3.0]), acc=torch.tensor([1.0, 2.0]), loss_b=[torch.ones(3), torch.tensor(2.0)])
+        dict(
+            a_loss=torch.tensor([1.0, 3.0]),
+            acc=torch.tensor([1.0, 2.0]),
+            loss_b=[torch.ones(3), torch.tensor(2.0)],
+        )
     )
     # mean(1, 3) + (mean(1, 1, 1) + 2) = 2 + 3
     assert total.item() == 5.0
     assert list(log_vars) == ['loss', 'a_loss', 'acc', 'loss_b']
-    assert {name: value.item() for name, value in log_vars.items()} == {'loss': 5.0, 'a_loss': 2.0, 'acc': 1.5, 'loss_b': 3.0}
+    assert {name: value.item() for name, value in log_vars.items()} == {
+        'loss': 5.0,
+        'a_loss': 2.0,
+        'acc': 1.5,
+        'loss_b': 3.0,
+    }
 
 
 def test_a_single_scalar_loss_is_handed_on_as_the_very_same_tensor():
@@ -142,7 +156,9 @@ def test_a_single_scalar_loss_is_handed_on_as_the_very_same_tensor():
 
 
 def test_an_entry_named_loss_keeps_its_own_value_in_the_log():
-    total, log_vars = Regression().parse_losses(dict(loss=torch.tensor(3.0), loss_aux=torch.tensor(5.0)))
+    total, log_vars = Regression().parse_losses(
+        dict(loss=torch.tensor(3.0), loss_aux=torch.tensor(5.0))
+    )
     assert total.item() == 8.0
     assert log_vars['loss'].item() == 3.0
 
@@ -190,12 +206,16 @@ def test_a_forward_without_mode_is_told_what_mode_is_for():
         def forward(self, inputs):
             return inputs
 
-    with pytest.raises(TypeError, match=r"Net\.forward\(inputs\) lacks the parameter `mode`.*'loss'.*'predict'"):
+    with pytest.raises(
+        TypeError, match=r"Net\.forward\(inputs\) lacks the parameter `mode`.*'loss'.*'predict'"
+    ):
         Net().val_step(dict(inputs=torch.ones(1)))
 
 
 def test_a_batch_with_a_key_that_forward_does_not_know_is_told_apart():
-    with pytest.raises(TypeError, match=r"keys \['img', 'target'\].*missing a required argument: 'inputs'"):
+    with pytest.raises(
+        TypeError, match=r"keys \['img', 'target'\].*missing a required argument: 'inputs'"
+    ):
         Regression().val_step(dict(img=torch.ones(1), target=torch.ones(1)))
 
 
@@ -214,7 +234,7 @@ def test_a_type_error_from_inside_forward_is_left_as_it_is():
 
 
 def test_a_preprocessor_that_returns_a_bare_tensor_is_refused():
-    with pytest.raises(TypeError, match='BaseDataPreprocessor has to return a dict.*got Tensor'):
+    with pytest.raises(TypeError, match=r'BaseDataPreprocessor has to return a dict.*got Tensor'):
         Regression().val_step(torch.ones(2, 3))
 
 
@@ -225,12 +245,14 @@ def test_the_preprocessor_may_be_a_module_a_config_or_left_out():
     module = nn.Identity()
     assert Regression(data_preprocessor=module).data_preprocessor is module
     assert type(Regression().data_preprocessor) is BaseDataPreprocessor
-    built = Regression(data_preprocessor=dict(type='ImgDataPreprocessor', mean=[1], std=[2])).data_preprocessor
+    built = Regression(
+        data_preprocessor=dict(type='ImgDataPreprocessor', mean=[1], std=[2])
+    ).data_preprocessor
     assert built.mean.flatten().tolist() == [1.0]
 
 
 def test_a_preprocessor_of_another_kind_is_refused():
-    with pytest.raises(TypeError, match='data_preprocessor.*got str'):
+    with pytest.raises(TypeError, match=r'data_preprocessor.*got str'):
         Regression(data_preprocessor='ImgDataPreprocessor')
 
 
@@ -248,7 +270,9 @@ def test_the_preprocessor_follows_every_move_of_the_model():
 def test_init_cfg_initialises_the_model():
     model = Regression(init_cfg=dict(type='Constant', val=2, bias=3, layer='Linear'))
     model.init_weights()
-    assert all(set(p.flatten().tolist()) == {2.0 if p.dim() == 2 else 3.0} for p in model.parameters())
+    assert all(
+        set(p.flatten().tolist()) == {2.0 if p.dim() == 2 else 3.0} for p in model.parameters()
+    )
 
 
 def test_a_model_is_built_from_its_config():

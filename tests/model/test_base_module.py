@@ -56,7 +56,9 @@ class Whole(BaseModule):
 
     def weights(self):
         named = {'first': self.first.linear, 'second': self.second.linear, 'raw': self.raw}
-        return {name: linear.weight.item() for name, linear in named.items()} | {'by_hand': self.by_hand.scale.item()}
+        return {name: linear.weight.item() for name, linear in named.items()} | {
+            'by_hand': self.by_hand.scale.item()
+        }
 
 
 def initialised(**kwargs):
@@ -83,7 +85,12 @@ def test_the_config_of_the_parent_reaches_into_its_children():
 
 
 def test_the_config_of_a_child_wins_over_its_parents():
-    assert initialised(init_cfg=constant(1), first=constant(2)) == {'first': 2, 'second': 1, 'raw': 1, 'by_hand': 77}
+    assert initialised(init_cfg=constant(1), first=constant(2)) == {
+        'first': 2,
+        'second': 1,
+        'raw': 1,
+        'by_hand': 77,
+    }
 
 
 def test_an_override_of_the_parent_loses_against_the_childs_own_config():
@@ -101,7 +108,12 @@ def test_pretrained_weights_of_the_parent_win_over_everything(checkpoint):
 
 def test_pretrained_weights_of_a_child_stay_with_it(checkpoint):
     pretrained = dict(type='Pretrained', checkpoint=checkpoint, prefix='first')
-    assert initialised(init_cfg=constant(1), first=pretrained) == {'first': 33, 'second': 1, 'raw': 1, 'by_hand': 77}
+    assert initialised(init_cfg=constant(1), first=pretrained) == {
+        'first': 33,
+        'second': 1,
+        'raw': 1,
+        'by_hand': 77,
+    }
 
 
 def test_children_are_initialised_in_the_order_of_their_definition():
@@ -176,7 +188,9 @@ def test_a_failing_initialiser_leaves_no_record_behind():
 
 
 def test_repr_shows_the_config():
-    assert repr(Part(constant(1))).endswith("init_cfg={'type': 'Constant', 'val': 1, 'bias': 1, 'layer': 'Linear'}")
+    assert repr(Part(constant(1))).endswith(
+        "init_cfg={'type': 'Constant', 'val': 1, 'bias': 1, 'layer': 'Linear'}"
+    )
     assert 'init_cfg' not in repr(Part())
 
 

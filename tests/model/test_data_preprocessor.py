@@ -62,7 +62,9 @@ def test_a_mapping_keeps_its_type(mapping):
     assert cast['a'].is_meta
 
 
-@pytest.mark.parametrize('value', ['text', b'raw', None, 3, 2.5, True, np.ones(2), {1, 2}, range(3)], ids=repr)
+@pytest.mark.parametrize(
+    'value', ['text', b'raw', None, 3, 2.5, True, np.ones(2), {1, 2}, range(3)], ids=repr
+)
 def test_what_holds_no_tensor_is_passed_on(value):
     assert on_meta().cast_data(value) is value
 
@@ -89,7 +91,9 @@ def test_an_accelerator_is_named_by_kind_and_index():
 
 
 def image(height, width, seed=0):
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (3, height, width), dtype=np.uint8))
+    return torch.from_numpy(
+        np.random.default_rng(seed).integers(0, 256, (3, height, width), dtype=np.uint8)
+    )
 
 
 def by_hand(images, mean, std, divisor, pad_value, reverse):
@@ -105,19 +109,25 @@ def by_hand(images, mean, std, divisor, pad_value, reverse):
     return batch
 
 
-@pytest.mark.parametrize('sizes', [[(5, 7), (6, 4)], [(5, 7), (5, 7)], [(8, 8)]], ids=['different', 'same', 'no-padding'])
+@pytest.mark.parametrize(
+    'sizes', [[(5, 7), (6, 4)], [(5, 7), (5, 7)], [(8, 8)]], ids=['different', 'same', 'no-padding']
+)
 @pytest.mark.parametrize('reverse', [True, False], ids=['reversed', 'as-is'])
 def test_a_list_of_images_equals_numpy(sizes, reverse):
     images = [image(*size, seed=i) for i, size in enumerate(sizes)]
     mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
-    preprocessor = ImgDataPreprocessor(mean, std, pad_size_divisor=4, pad_value=7, bgr_to_rgb=reverse)
+    preprocessor = ImgDataPreprocessor(
+        mean, std, pad_size_divisor=4, pad_value=7, bgr_to_rgb=reverse
+    )
     batch = preprocessor(dict(inputs=images))['inputs']
     np.testing.assert_array_equal(batch.numpy(), by_hand(images, mean, std, 4, 7, reverse))
 
 
 def test_a_batched_tensor_equals_numpy():
     images = [image(5, 7, seed=i) for i in range(2)]
-    preprocessor = ImgDataPreprocessor([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], pad_size_divisor=8, pad_value=-1, rgb_to_bgr=True)
+    preprocessor = ImgDataPreprocessor(
+        [1.0, 2.0, 3.0], [4.0, 5.0, 6.0], pad_size_divisor=8, pad_value=-1, rgb_to_bgr=True
+    )
     batch = preprocessor(dict(inputs=torch.stack(images)))['inputs']
     np.testing.assert_array_equal(batch.numpy(), by_hand(images, [1, 2, 3], [4, 5, 6], 8, -1, True))
 
@@ -129,13 +139,19 @@ def test_without_mean_images_only_become_float():
 
 
 def test_one_mean_serves_any_number_of_channels():
-    batch = ImgDataPreprocessor(mean=[1], std=[2])(dict(inputs=[torch.full((5, 2, 2), 3.0)]))['inputs']
+    batch = ImgDataPreprocessor(mean=[1], std=[2])(dict(inputs=[torch.full((5, 2, 2), 3.0)]))[
+        'inputs'
+    ]
     assert torch.equal(batch, torch.ones(1, 5, 2, 2))
 
 
 def test_other_entries_are_kept_and_data_samples_default_to_none():
     preprocessor = ImgDataPreprocessor()
-    assert preprocessor(dict(inputs=[image(2, 2)], extra=1)).keys() == {'inputs', 'extra', 'data_samples'}
+    assert preprocessor(dict(inputs=[image(2, 2)], extra=1)).keys() == {
+        'inputs',
+        'extra',
+        'data_samples',
+    }
     assert preprocessor(dict(inputs=[image(2, 2)], data_samples=['x']))['data_samples'] == ['x']
 
 
@@ -192,12 +208,12 @@ def test_images_that_do_not_fit_are_refused(inputs, error, message):
 
 
 def test_grey_images_have_no_channels_to_reverse():
-    with pytest.raises(ArgumentError, match='3 channels.*got 1'):
+    with pytest.raises(ArgumentError, match=r'3 channels.*got 1'):
         ImgDataPreprocessor(bgr_to_rgb=True)(dict(inputs=[torch.ones(1, 2, 2)]))
 
 
 def test_a_batch_without_inputs_is_told_its_keys():
-    with pytest.raises(KeyError, match="'inputs'.*'img'"):
+    with pytest.raises(KeyError, match=r"'inputs'.*'img'"):
         ImgDataPreprocessor()(dict(img=[torch.ones(3, 2, 2)]))
 
 

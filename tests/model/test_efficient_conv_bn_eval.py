@@ -28,9 +28,17 @@ def randomised(module):
 LAYERS = {
     'conv1d': (nn.Conv1d(4, 6, 3, stride=2, padding=1), nn.BatchNorm1d(6), (2, 4, 9)),
     'conv2d': (nn.Conv2d(4, 6, 3, bias=False, dilation=2), nn.BatchNorm2d(6), (2, 4, 9, 9)),
-    'grouped': (nn.Conv2d(4, 6, 3, groups=2, padding_mode='circular', padding=1), nn.BatchNorm2d(6), (2, 4, 5, 5)),
+    'grouped': (
+        nn.Conv2d(4, 6, 3, groups=2, padding_mode='circular', padding=1),
+        nn.BatchNorm2d(6),
+        (2, 4, 5, 5),
+    ),
     'conv3d': (nn.Conv3d(4, 6, 2), nn.BatchNorm3d(6), (2, 4, 3, 3, 3)),
-    'transposed': (nn.ConvTranspose2d(4, 6, 3, stride=2, output_padding=1), nn.BatchNorm2d(6), (2, 4, 5, 5)),
+    'transposed': (
+        nn.ConvTranspose2d(4, 6, 3, stride=2, output_padding=1),
+        nn.BatchNorm2d(6),
+        (2, 4, 5, 5),
+    ),
     'transposed-grouped': (nn.ConvTranspose1d(4, 6, 3, groups=2), nn.BatchNorm1d(6), (2, 4, 5)),
     'not-affine': (nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6, affine=False), (2, 4, 5, 5)),
 }
@@ -45,7 +53,11 @@ def test_folding_equals_batch_norm_after_convolution(name):
     torch.testing.assert_close(folded, plain)
     weights = [x, conv.weight, *bn.parameters()]
     weighting = torch.randn_like(plain)
-    for ours, theirs in zip(torch.autograd.grad((folded * weighting).sum(), weights), torch.autograd.grad((plain * weighting).sum(), weights), strict=True):
+    for ours, theirs in zip(
+        torch.autograd.grad((folded * weighting).sum(), weights),
+        torch.autograd.grad((plain * weighting).sum(), weights),
+        strict=True,
+    ):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -67,7 +79,9 @@ def test_a_hooked_convolution_is_not_folded():
 
 def test_a_batch_norm_without_statistics_cannot_be_folded():
     with pytest.raises(ArgumentError, match='track_running_stats'):
-        efficient_conv_bn_eval_forward(nn.BatchNorm2d(1, track_running_stats=False), nn.Conv2d(1, 1, 1), torch.ones(1, 1, 2, 2))
+        efficient_conv_bn_eval_forward(
+            nn.BatchNorm2d(1, track_running_stats=False), nn.Conv2d(1, 1, 1), torch.ones(1, 1, 2, 2)
+        )
 
 
 class Backbone(nn.Module):
@@ -156,7 +170,7 @@ def test_the_state_dict_stays_the_same():
 
 
 def test_an_unknown_part_is_refused_with_the_nearest_name():
-    with pytest.raises(ArgumentError, match="'backbon'.*Did you mean 'backbone'"):
+    with pytest.raises(ArgumentError, match=r"'backbon'.*Did you mean 'backbone'"):
         turn_on_efficient_conv_bn_eval(Detector(), 'backbon')
 
 

@@ -56,7 +56,11 @@ def test_a_distributed_wrapper_is_left_out_in_one_process_with_a_warning(monkeyp
     records = []
     monkeypatch.setattr(MMLogger.get_current_instance(), 'handle', records.append)
     model = Net()
-    for cfg in ('MMSeparateDistributedDataParallel', dict(type='MMSeparateDistributedDataParallel'), MMDistributedDataParallel):
+    for cfg in (
+        'MMSeparateDistributedDataParallel',
+        dict(type='MMSeparateDistributedDataParallel'),
+        MMDistributedDataParallel,
+    ):
         assert wrap_model(model, cfg) is model
     assert 'one process only' in records[0].getMessage()
 

@@ -84,10 +84,19 @@ def test_only_dicts_merge():
 
 
 def test_parameters_that_the_loss_does_not_reach_are_named(messages):
-    model = nn.ModuleDict({'used': nn.Linear(2, 1), 'idle': nn.Linear(2, 1), 'frozen': nn.Linear(2, 1).requires_grad_(False)})
+    model = nn.ModuleDict(
+        {
+            'used': nn.Linear(2, 1),
+            'idle': nn.Linear(2, 1),
+            'frozen': nn.Linear(2, 1).requires_grad_(False),
+        }
+    )
     detect_anomalous_params(model['used'](torch.ones(1, 2)).sum(), model)
     named = [record.getMessage() for record in messages]
-    assert [text.split('parameter ')[1].split(' of')[0] for text in named] == ['idle.weight', 'idle.bias']
+    assert [text.split('parameter ')[1].split(' of')[0] for text in named] == [
+        'idle.weight',
+        'idle.bias',
+    ]
     assert {record.levelno for record in messages} == {logging.ERROR}
 
 
@@ -160,7 +169,9 @@ def test_batch_norm_becomes_synchronised_and_back():
 
 def test_the_layers_of_mmcv_are_made_and_found(monkeypatch):
     class SyncBatchNorm(nn.Module):
-        def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True):
+        def __init__(
+            self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True
+        ):
             super().__init__()
             self.num_features, self.eps, self.momentum = num_features, eps, momentum
             self.affine, self.track_running_stats = affine, track_running_stats

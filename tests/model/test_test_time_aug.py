@@ -12,7 +12,9 @@ class Describe(BaseModel):
     """Predicts what it was given."""
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
-        return [f'{image}{sample}' for image, sample in zip(inputs, data_samples or '..', strict=False)]
+        return [
+            f'{image}{sample}' for image, sample in zip(inputs, data_samples or '..', strict=False)
+        ]
 
 
 class Join(BaseTTAModel):
@@ -29,12 +31,18 @@ def test_each_sample_gets_its_views_merged():
 
 
 def test_views_may_come_as_a_list_of_batches():
-    views = [dict(inputs=['a1', 'b1'], data_samples=['x', 'y']), dict(inputs=['a2', 'b2'], data_samples=['x', 'y'])]
+    views = [
+        dict(inputs=['a1', 'b1'], data_samples=['x', 'y']),
+        dict(inputs=['a2', 'b2'], data_samples=['x', 'y']),
+    ]
     assert Join(Describe()).test_step(views) == ['a1x+a2x', 'b1y+b2y']
 
 
 def test_views_may_come_as_a_tuple_of_lists():
-    assert Join(Describe()).test_step((VIEWS['inputs'], VIEWS['data_samples'])) == ['a1x+a2x', 'b1y+b2y']
+    assert Join(Describe()).test_step((VIEWS['inputs'], VIEWS['data_samples'])) == [
+        'a1x+a2x',
+        'b1y+b2y',
+    ]
 
 
 def test_the_model_is_built_from_its_config():
@@ -58,7 +66,7 @@ def test_views_that_are_missing_for_a_key_are_told():
 
 
 def test_a_model_that_cannot_predict_is_refused():
-    with pytest.raises(ArgumentError, match='test_step.*Linear'):
+    with pytest.raises(ArgumentError, match=r'test_step.*Linear'):
         Join(nn.Linear(1, 1))
 
 

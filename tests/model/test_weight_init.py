@@ -60,7 +60,9 @@ FUNCTIONS = {
         lambda w: init.kaiming_normal_(w, mode='fan_out', nonlinearity='relu'),
     ),
     'kaiming-uniform': (
-        lambda m: kaiming_init(m, a=0.1, mode='fan_in', nonlinearity='leaky_relu', bias=3, distribution='uniform'),
+        lambda m: kaiming_init(
+            m, a=0.1, mode='fan_in', nonlinearity='leaky_relu', bias=3, distribution='uniform'
+        ),
         lambda w: init.kaiming_uniform_(w, a=0.1, mode='fan_in', nonlinearity='leaky_relu'),
     ),
     # XavierFill: uniform in +-sqrt(3 / fan_in), fan_in = 3 * 3 * 3
@@ -95,7 +97,9 @@ def test_an_initialiser_fills_its_layers_and_no_others(name):
     before = model[1].weight.clone()
     torch.manual_seed(0)
     initialiser(model)
-    torch.testing.assert_close(model[0].weight.detach(), filled(FUNCTIONS[function][1]), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(
+        model[0].weight.detach(), filled(FUNCTIONS[function][1]), rtol=1e-6, atol=1e-8
+    )
     assert model[0].bias.tolist() == [3.0] * 4
     assert torch.equal(model[1].weight, before)
 
@@ -124,8 +128,14 @@ def test_truncated_normal_weights_come_with_a_bias():
     assert linear.bias.unique().tolist() == [2.0]
 
 
-@pytest.mark.parametrize('module', [nn.Linear(2, 2, bias=False), nn.ReLU(), nn.BatchNorm1d(2, affine=False)], ids=['no-bias', 'nothing', 'None'])
-@pytest.mark.parametrize('function', [lambda m: constant_init(m, 1), normal_init, uniform_init, trunc_normal_init])
+@pytest.mark.parametrize(
+    'module',
+    [nn.Linear(2, 2, bias=False), nn.ReLU(), nn.BatchNorm1d(2, affine=False)],
+    ids=['no-bias', 'nothing', 'None'],
+)
+@pytest.mark.parametrize(
+    'function', [lambda m: constant_init(m, 1), normal_init, uniform_init, trunc_normal_init]
+)
 def test_what_a_layer_lacks_is_left_out(function, module):
     function(module)
 
@@ -139,7 +149,12 @@ def test_a_prior_probability_becomes_its_logit():
 
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
-    [(dict(bias='x'), 'bias'), (dict(bias_prob=1), 'bias_prob'), (dict(layer=1), 'layer'), (dict(layer=[1]), 'layer')],
+    [
+        (dict(bias='x'), 'bias'),
+        (dict(bias_prob=1), 'bias_prob'),
+        (dict(layer=1), 'layer'),
+        (dict(layer=[1]), 'layer'),
+    ],
     ids=['bias', 'bias_prob', 'layer', 'layers'],
 )
 def test_a_value_of_another_type_is_refused(kwargs, message):
@@ -148,7 +163,7 @@ def test_a_value_of_another_type_is_refused(kwargs, message):
 
 
 def test_an_unknown_distribution_is_refused():
-    with pytest.raises(ArgumentError, match="'normal', 'uniform'.*'cauchy'"):
+    with pytest.raises(ArgumentError, match=r"'normal', 'uniform'.*'cauchy'"):
         kaiming_init(layer(), distribution='cauchy')
 
 
@@ -168,7 +183,11 @@ class Parts(nn.Module):
     def values(self):
         """Parts by the weight and bias they have; untouched ones left out."""
         found = {name: p.item() for name, p in self.named_parameters() if p.item() != -9}
-        return {name.removesuffix('.weight'): (value, found[name.replace('weight', 'bias')]) for name, value in found.items() if name.endswith('weight')}
+        return {
+            name.removesuffix('.weight'): (value, found[name.replace('weight', 'bias')])
+            for name, value in found.items()
+            if name.endswith('weight')
+        }
 
 
 CASES = {
@@ -178,7 +197,10 @@ CASES = {
     'not-by-farther-base': (dict(layer=['_NormBase']), {}),
     'no-layer': ({}, {}),
     'override-by-name-only': (dict(override=dict(name='reg')), {'reg': (1, 2)}),
-    'layers-and-override': (dict(layer='Conv1d', override=dict(name='reg')), {'feat': (1, 2), 'reg': (1, 2)}),
+    'layers-and-override': (
+        dict(layer='Conv1d', override=dict(name='reg')),
+        {'feat': (1, 2), 'reg': (1, 2)},
+    ),
     'override-with-its-own': (
         dict(layer='Conv2d', override=dict(type='Constant', name='reg', val=3, bias=4)),
         {'reg': (3, 4), 'seq.1': (1, 2)},
@@ -207,7 +229,13 @@ def test_a_config_initialises_what_it_names(name):
 
 def test_configs_of_a_list_apply_in_order():
     model = Parts()
-    initialize(model, [dict(type='Constant', val=1, layer='_ConvNd'), dict(type='Constant', val=5, layer='Conv1d')])
+    initialize(
+        model,
+        [
+            dict(type='Constant', val=1, layer='_ConvNd'),
+            dict(type='Constant', val=5, layer='Conv1d'),
+        ],
+    )
     assert model.values() == {'feat': (5, 0), 'reg': (1, 0), 'seq.1': (1, 0)}
 
 
@@ -217,9 +245,17 @@ def test_configs_of_a_list_apply_in_order():
         (3, TypeError, 'got int'),
         ([3], TypeError, 'got int'),
         (dict(type='Constant', val=1, override=3), TypeError, 'override.*got int'),
-        (dict(type='Constant', val=1, override=dict(name='rag')), RuntimeError, "'rag'.*Parts.*Did you mean 'reg'"),
+        (
+            dict(type='Constant', val=1, override=dict(name='rag')),
+            RuntimeError,
+            "'rag'.*Parts.*Did you mean 'reg'",
+        ),
         (dict(type='Constant', val=1, override=dict(type='Constant', val=1)), ValueError, '`name`'),
-        (dict(type='Constant', val=1, override=dict(name='reg', val=3)), ValueError, "'reg'.*`type`"),
+        (
+            dict(type='Constant', val=1, override=dict(name='reg', val=3)),
+            ValueError,
+            "'reg'.*`type`",
+        ),
         (dict(type='Constnat', val=1), KeyError, 'Constant'),
     ],
     ids=['number', 'numbers', 'override', 'unknown-name', 'no-name', 'no-type', 'typo'],
@@ -230,7 +266,16 @@ def test_a_wrong_config_is_refused(cfg, error, message):
 
 
 def test_all_initialisers_are_registered():
-    names = {'Caffe2Xavier', 'Constant', 'Kaiming', 'Normal', 'Pretrained', 'TruncNormal', 'Uniform', 'Xavier'}
+    names = {
+        'Caffe2Xavier',
+        'Constant',
+        'Kaiming',
+        'Normal',
+        'Pretrained',
+        'TruncNormal',
+        'Uniform',
+        'Xavier',
+    }
     assert names <= set(WEIGHT_INITIALIZERS.module_dict)
 
 

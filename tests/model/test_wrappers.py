@@ -52,7 +52,9 @@ class Gan(BaseModel):
         logs = {}
         wrapper = optim_wrapper['discriminator']
         with wrapper.optim_context(self.discriminator):
-            loss, log = self.parse_losses(dict(loss_d=self.discriminator(self.generator(data['inputs']).detach()).pow(2)))
+            loss, log = self.parse_losses(
+                dict(loss_d=self.discriminator(self.generator(data['inputs']).detach()).pow(2))
+            )
         wrapper.update_params(loss)
         logs.update(log)
         wrapper = optim_wrapper['generator']
@@ -99,7 +101,9 @@ def numbers(model):
 def assert_same_weights(ours, expected):
     assert ours.keys() == expected.keys()
     for name, value in ours.items():
-        torch.testing.assert_close(torch.tensor(value), torch.tensor(expected[name]), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            torch.tensor(value), torch.tensor(expected[name]), rtol=1e-12, atol=1e-12
+        )
 
 
 # -- MMDistributedDataParallel --------------------------------------------------------------------
@@ -140,7 +144,9 @@ def accumulate_ddp(rank, world_size):
 def _counted_allreduce(bucket, reduced):
     reduced.append(1)
     tensor = bucket.buffer() / dist.get_world_size()
-    return dist.all_reduce(tensor, async_op=True).get_future().then(lambda future: future.value()[0])
+    return (
+        dist.all_reduce(tensor, async_op=True).get_future().then(lambda future: future.value()[0])
+    )
 
 
 def test_gradients_are_communicated_once_a_window():
@@ -181,14 +187,21 @@ def anomalous_ddp(rank, world_size):
 
     records = []
     MMLogger.get_current_instance().handle = records.append
-    model = wrap_model(Idle(), dict(type='MMDistributedDataParallel', detect_anomalous_params=True), find_unused_parameters=True)
+    model = wrap_model(
+        Idle(),
+        dict(type='MMDistributedDataParallel', detect_anomalous_params=True),
+        find_unused_parameters=True,
+    )
     model.train_step(share(all_batches()[0], rank, world_size), sgd(model))
     return [record.getMessage() for record in records if record.levelname == 'ERROR']
 
 
 def test_idle_parameters_are_named_on_demand():
     for messages in run_distributed(anomalous_ddp, 2):
-        assert [message.split('parameter ')[1].split(' of')[0] for message in messages] == ['module.idle.weight', 'module.idle.bias']
+        assert [message.split('parameter ')[1].split(' of')[0] for message in messages] == [
+            'module.idle.weight',
+            'module.idle.bias',
+        ]
 
 
 # -- MMSeparateDistributedDataParallel ------------------------------------------------------------
@@ -212,7 +225,12 @@ def test_each_part_is_averaged_apart_and_equals_one_process():
         model.train_step(batch, wrappers)
     for weights, kinds, logs in run_distributed(train_gan, 2):
         assert_same_weights(weights, numbers(model))
-        assert kinds == {'data_preprocessor': False, 'generator': True, 'discriminator': True, 'judge': False}
+        assert kinds == {
+            'data_preprocessor': False,
+            'generator': True,
+            'discriminator': True,
+            'judge': False,
+        }
         assert logs == ['loss', 'loss_d', 'loss_g']
 
 
@@ -285,7 +303,9 @@ def test_no_sync_keeps_the_gradients_of_every_part_to_the_rank():
     assert apart_0 != apart_1
     assert joined_0 == joined_1
     # The gradient grows with the input, 1 on rank 0 and 2 on rank 1.
-    torch.testing.assert_close((torch.tensor(apart_0) + torch.tensor(apart_1)) / 2, torch.tensor(joined_0))
+    torch.testing.assert_close(
+        (torch.tensor(apart_0) + torch.tensor(apart_1)) / 2, torch.tensor(joined_0)
+    )
 
 
 def modes_and_attributes(rank, world_size):

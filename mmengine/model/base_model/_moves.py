@@ -9,19 +9,19 @@ from mmengine.model.base_model.data_preprocessor import accelerator
 
 
 class AcceleratorMoves:
-    """Adds ``npu``, ``mlu`` and ``musa`` beside the ``cuda`` and ``cpu`` of :class:`torch.nn.Module`.
+    """Adds ``npu``, ``mlu`` and ``musa`` to the ``cuda`` and ``cpu`` of every module.
 
-    All of them end in ``nn.Module._apply``, where :class:`BaseDataPreprocessor` learns its new device, so a model and its
-    preprocessor cannot come apart.
+    All of them end in ``nn.Module._apply``, where :class:`BaseDataPreprocessor` learns its new
+    device, so a model and its preprocessor cannot come apart.
     """
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Same as :meth:`torch.nn.Module.to`."""
-        return super().to(*args, **kwargs)  # type: ignore[misc]  # nn.Module comes later in the order
+        return super().to(*args, **kwargs)  # type: ignore[misc, no-any-return]  # nn.Module comes later in the order
 
     def cuda(self, device: int | str | torch.device | None = None) -> Self:
         """Move to a CUDA device, the current one by default."""
-        return super().cuda(device)  # type: ignore[misc]
+        return super().cuda(device)  # type: ignore[misc, no-any-return]
 
     def npu(self, device: int | str | torch.device | None = None) -> Self:
         """Move to an Ascend device, the current one by default (needs torch_npu)."""
@@ -37,4 +37,4 @@ class AcceleratorMoves:
 
     def cpu(self, *args: Any, **kwargs: Any) -> Self:
         """Move to host memory."""
-        return super().cpu()  # type: ignore[misc]
+        return super().cpu()  # type: ignore[misc, no-any-return]

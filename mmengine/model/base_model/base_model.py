@@ -1,4 +1,4 @@
-"""BaseModel: what a user's network needs around its ``forward`` to be trained, validated and tested."""
+"""BaseModel: what a network needs around its ``forward`` to be trained, validated and tested."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from mmengine.model.base_model._batch import forward_batch
+from mmengine._checkpoint.unwrap import unwrap_model
+from mmengine.model.base_model._misfit import describe_misfit, unusable_batch
 from mmengine.model.base_model._moves import AcceleratorMoves
 from mmengine.model.base_model.data_preprocessor import BaseDataPreprocessor
 from mmengine.model.base_module import BaseModule
@@ -31,8 +32,9 @@ class BaseModel(AcceleratorMoves, BaseModule):
     No value is read back from the device on the way: what is logged stays a tensor.
 
     Args:
-        data_preprocessor: A module called as ``data_preprocessor(data, training)`` before ``forward``, or the
-            config of one in ``MODELS``. None moves the batch to the model's device and does nothing else.
+        data_preprocessor: A module called as ``data_preprocessor(data, training)`` before
+            ``forward``, or the config of one in ``MODELS``. None moves the batch to the model's
+            device and does nothing else.
         init_cfg: How to initialise the weights, see :class:`BaseModule`.
 
     Raises:
@@ -56,8 +58,9 @@ class BaseModel(AcceleratorMoves, BaseModule):
         Args:
             inputs: The batch's inputs, as the data preprocessor made them.
             data_samples: The batch's annotations.
-            mode: ``'loss'`` returns a dict of losses (tensors or lists of tensors), ``'predict'`` a list of
-                predictions for the evaluator, ``'tensor'`` what the network computes, unprocessed.
+            mode: ``'loss'`` returns a dict of losses (tensors or lists of tensors), ``'predict'`` a
+                list of predictions for the evaluator, ``'tensor'`` what the network computes,
+                unprocessed.
         """
 
     def train_step(
@@ -65,7 +68,8 @@ class BaseModel(AcceleratorMoves, BaseModule):
     ) -> dict[str, Tensor]:
         """Update the parameters from one batch.
 
-        Override it for another way of training; with several optimizers ``optim_wrapper`` is an ``OptimWrapperDict``.
+        Override it for another way of training; with several optimizers ``optim_wrapper`` is an
+        ``OptimWrapperDict``.
 
         Args:
             data: A batch from the dataloader.
@@ -83,7 +87,7 @@ class BaseModel(AcceleratorMoves, BaseModule):
             losses = self._run_forward(data, mode='loss')
         loss, log_vars = self.parse_losses(losses)
         if isinstance(loss, int):
-            raise _nothing_to_minimise(self, losses)
+            raise nothing_to_minimise(self, losses)
         optim_wrapper.update_params(loss)
         return log_vars
 
@@ -100,23 +104,24 @@ class BaseModel(AcceleratorMoves, BaseModule):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Reduce the losses to the one that is minimised and to what is logged.
 
-        Every entry becomes a 0-d tensor: the mean of a tensor, the sum of the means of a list of tensors. The
-        entries whose key holds "loss" add up to the total; the others (accuracies and the like) are only logged.
+        Every entry becomes a 0-d tensor: the mean of a tensor, the sum of the means of a list of
+        tensors. The entries whose key holds "loss" add up to the total; the others (accuracies and
+        the like) are only logged.
 
         Args:
             losses: What ``forward(..., mode='loss')`` returned.
 
         Returns:
-            The total, and what to log by name: the total first, as ``loss``. An entry of that very name keeps its
-            own value in the log. A dict without any loss has the total 0.
+            The total, and what to log by name: the total first, as ``loss``. An entry of that very
+            name keeps its own value in the log. A dict without any loss has the total 0.
 
         Raises:
             TypeError: If an entry is no tensor and no list of tensors; names the entry.
         """
         if not isinstance(losses, (dict, Mapping)):
             raise TypeError(
-                f"{type(self).__name__}.forward(mode='loss') has to return a dict of losses, such as "
-                f'dict(loss=loss), got {type(losses).__name__}.'
+                f"{type(self).__name__}.forward(mode='loss') has to return a dict of losses, such "
+                f'as dict(loss=loss), got {type(losses).__name__}.'
             )
         total: Tensor | None = None
         log_vars: dict[str, Any] = {'loss': 0}
@@ -138,10 +143,37 @@ class BaseModel(AcceleratorMoves, BaseModule):
         return forward_batch(self, data, mode)
 
 
-def _nothing_to_minimise(model: nn.Module, losses: Mapping[str, Any]) -> ArgumentError:
+def forward_batch(model: nn.Module, data: Any, mode: str) -> Any:
+    """``model(**data, mode=mode)`` for a dict, ``model(*data, mode=mode)`` for a list or tuple.
+
+    Args:
+        model: The model or its distributed wrapper.
+        data: What the data preprocessor returned.
+        mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
+
+    Raises:
+        TypeError: If the batch is of another kind, or ``forward`` cannot take it.
+    """
+    try:
+        if isinstance(data, (dict, Mapping)):
+            return model(**data, mode=mode)
+        if isinstance(data, (list, tuple)):
+            return model(*data, mode=mode)
+    except TypeError as error:
+        # Only a failing call pays for a look at the signature.
+        misfit = describe_misfit(unwrap_model(model), data, mode)
+        if misfit is None:
+            raise
+        raise TypeError(misfit) from error
+    raise TypeError(unusable_batch(unwrap_model(model), data))
+
+
+def nothing_to_minimise(model: nn.Module, losses: Mapping[str, Any]) -> ArgumentError:
+    """What to raise when no entry of ``losses`` is a loss."""
     return ArgumentError(
-        f"{type(model).__name__}.forward(mode='loss') returned nothing to minimise: the entries whose key holds 'loss' are added up, "
-        f'and none of {list(losses)} does. Rename the key of the loss, for example to "loss_cls".'
+        f"{type(model).__name__}.forward(mode='loss') returned nothing to minimise: the entries "
+        f"whose key holds 'loss' are added up, and none of {list(losses)} does. Rename the key of "
+        'the loss, for example to "loss_cls".'
     )
 
 
@@ -153,8 +185,8 @@ def _as_preprocessor(data_preprocessor: dict[str, Any] | nn.Module | None) -> nn
     if isinstance(data_preprocessor, dict):
         return MODELS.build(data_preprocessor)  # type: ignore[no-any-return]  # a registry builds anything
     raise TypeError(
-        'data_preprocessor has to be a config (dict with `type`), a torch.nn.Module or None, '
-        f'got {type(data_preprocessor).__name__}.'
+        'data_preprocessor has to be a config (dict with `type`), a torch.nn.Module or None, got '
+        f'{type(data_preprocessor).__name__}.'
     )
 
 
@@ -162,8 +194,9 @@ def _sum_of_means(name: str, values: Sequence[Tensor]) -> Any:
     """The sum of the means of ``values``; 0 when there are none, as for a level without targets."""
     if not isinstance(values, (list, tuple)):
         raise TypeError(
-            f'The loss entry {name!r} has to be a tensor or a list of tensors, got {type(values).__name__} '
-            f'({_shortened(values)}). Only tensors can be differentiated and logged without waiting for the device.'
+            f'The loss entry {name!r} has to be a tensor or a list of tensors, got '
+            f'{type(values).__name__} ({_shortened(values)}). Only tensors can be differentiated '
+            'and logged without waiting for the device.'
         )
     total: Any = None
     for index, value in enumerate(values):

@@ -1,4 +1,4 @@
-"""What happens to a batch between the dataloader and ``forward``: device, channels, normalisation, one tensor."""
+"""What happens to a batch between the dataloader and ``forward``."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -33,19 +33,23 @@ class BaseDataPreprocessor(nn.Module):
     def cast_data(self, data: Any) -> Any:
         """``data`` with every tensor in it on :attr:`device`.
 
-        Mappings, lists, (named) tuples and data elements are rebuilt, so that changing the result leaves the dataloader's
-        batch alone; a tensor that is on the device already is passed on as it is, and so is any other object.
+        Mappings, lists, (named) tuples and data elements are rebuilt, so that changing the result
+        leaves the dataloader's batch alone; a tensor that is on the device already is passed on as
+        it is, and so is any other object.
         """
         device = self._device
         if isinstance(data, dict):
             contents = {}
             for key, value in data.items():
-                # The usual batch is a dict of tensors that need not move: it costs one comparison an entry.
+                # The usual batch is a dict of tensors that need not move: it costs one comparison
+                # an entry.
                 settled = type(value) is Tensor and value.device == device
                 contents[key] = value if settled else self.cast_data(value)
             return contents if type(data) is dict else _rebuilt_mapping(data, contents)
         if isinstance(data, Tensor):
-            return data if data.device == device else data.to(device, non_blocking=self._non_blocking)
+            return (
+                data if data.device == device else data.to(device, non_blocking=self._non_blocking)
+            )
         if data is None or isinstance(data, (str, bytes)):
             return data
         if isinstance(data, (list, tuple)):
@@ -56,7 +60,9 @@ class BaseDataPreprocessor(nn.Module):
         if isinstance(data, BaseDataElement):
             return data.to(device, non_blocking=self._non_blocking)
         if isinstance(data, Mapping):
-            return _rebuilt_mapping(data, {key: self.cast_data(value) for key, value in data.items()})
+            return _rebuilt_mapping(
+                data, {key: self.cast_data(value) for key, value in data.items()}
+            )
         if isinstance(data, Sequence) and not isinstance(data, range):
             return type(data)([self.cast_data(item) for item in data])  # type: ignore[call-arg]  # as sequences are built
         return data
@@ -76,8 +82,9 @@ class BaseDataPreprocessor(nn.Module):
         return self._device
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
-        # Every way of moving a module, its parents' ways included, ends here. What `fn` does to a probe tells the device.
-        super()._apply(fn, *args, **kwargs)
+        # Every way of moving a module, its parents' ways included, ends here. What `fn` does to a
+        # probe tells the device.
+        super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # untyped in torch
         self._device = fn(torch.empty(0, device=self._device)).device
         return self
 
@@ -110,12 +117,14 @@ class BaseDataPreprocessor(nn.Module):
 class ImgDataPreprocessor(BaseDataPreprocessor):
     """Makes one normalised float32 NCHW tensor of a batch's images.
 
-    ``data['inputs']`` is a list of CHW images, of any sizes, or an NCHW batch. The steps, in this order: to the device,
-    channels, float, normalise, pad on the right and at the bottom to the largest image (rounded up to a multiple of
-    ``pad_size_divisor``), stack. ``data_samples`` is set to None when the batch has none.
+    ``data['inputs']`` is a list of CHW images, of any sizes, or an NCHW batch. The steps, in this
+    order: to the device, channels, float, normalise, pad on the right and at the bottom to the
+    largest image (rounded up to a multiple of ``pad_size_divisor``), stack. ``data_samples`` is set
+    to None when the batch has none.
 
     Args:
-        mean: Mean of each channel in the order after the conversion, one value or three. Needs ``std`` too.
+        mean: Mean of each channel in the order after the conversion, one value or three. Needs
+            ``std`` too.
         std: Standard deviation of each channel, one value or three.
         pad_size_divisor: The height and the width become multiples of this number.
         pad_value: Fills the padding; a value after normalisation.
@@ -124,8 +133,8 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         non_blocking: Do not wait for the copies to the device.
 
     Raises:
-        ArgumentError: If mean and std do not come together or have another length, if both conversions are on, or a
-            batch holds images that the settings do not fit.
+        ArgumentError: If mean and std do not come together or have another length, if both
+            conversions are on, or a batch holds images that the settings do not fit.
     """
 
     mean: Tensor
@@ -144,11 +153,15 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking)
         if bgr_to_rgb and rgb_to_bgr:
             raise ArgumentError(
-                'bgr_to_rgb and rgb_to_bgr both reverse the channels; switch on the one that says what the images are.'
+                'bgr_to_rgb and rgb_to_bgr both reverse the channels; switch on the one that says '
+                'what the images are.'
             )
         if (mean is None) != (std is None):
             given, absent = ('std', 'mean') if mean is None else ('mean', 'std')
-            raise ArgumentError(f'Normalising needs both mean and std, but only {given} is given. Add {absent}, or drop {given}.')
+            raise ArgumentError(
+                f'Normalising needs both mean and std, but only {given} is given. Add {absent}, '
+                f'or drop {given}.'
+            )
         if pad_size_divisor < 1:
             raise ArgumentError(f'pad_size_divisor has to be at least 1, got {pad_size_divisor}.')
         self._channel_conversion = bgr_to_rgb or rgb_to_bgr
@@ -160,8 +173,8 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         self.pad_size_divisor = pad_size_divisor
         self.pad_value = pad_value
 
-    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:  # noqa: D417
-        """The batch with its images as one tensor under ``inputs``; other entries are moved to the device.
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """The batch with its images as one tensor under ``inputs``, all of it on the device.
 
         Args:
             data: A batch with the key ``inputs``.
@@ -171,8 +184,11 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         images = _images_of(batch, type(self).__name__)
         if isinstance(images, Tensor):
             batch['inputs'] = self._pad(self._normalize(images))
-        elif all(image.shape == images[0].shape and image.dtype == images[0].dtype for image in images):
-            # One kernel a step for the whole batch; the values are those of normalising image by image.
+        elif all(
+            image.shape == images[0].shape and image.dtype == images[0].dtype for image in images
+        ):
+            # One kernel a step for the whole batch; the values are those of normalising image by
+            # image.
             batch['inputs'] = self._pad(self._normalize(torch.stack(images)))
         else:
             batch['inputs'] = stack_batch(
@@ -186,14 +202,18 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         num_channels = images.shape[-3]
         if self._channel_conversion:
             if num_channels != 3:
-                raise ArgumentError(f'Only images with 3 channels can change between RGB and BGR, got {_named_shape(images)}.')
+                raise ArgumentError(
+                    'Only images with 3 channels can change between RGB and BGR, got '
+                    f'{_named_shape(images)}.'
+                )
             images = images.flip(-3)
         normalized = images.float()
         if not self._enable_normalize:
             return normalized
         if self.mean.shape[0] not in (1, num_channels):
             raise ArgumentError(
-                f'mean and std hold {self.mean.shape[0]} values, so the images need as many channels, got {_named_shape(images)}.'
+                f'mean and std hold {self.mean.shape[0]} values, so the images need as many '
+                f'channels, got {_named_shape(images)}.'
             )
         return (normalized - self.mean) / self.std
 
@@ -201,11 +221,15 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         height, width = batch_NCHW.shape[-2:]
         right = padded_size(width, self.pad_size_divisor) - width
         bottom = padded_size(height, self.pad_size_divisor) - height
-        return F.pad(batch_NCHW, (0, right, 0, bottom), 'constant', self.pad_value) if right or bottom else batch_NCHW
+        return (
+            F.pad(batch_NCHW, (0, right, 0, bottom), 'constant', self.pad_value)
+            if right or bottom
+            else batch_NCHW
+        )
 
 
 def accelerator(kind: str, device: int | str | torch.device | None = None) -> torch.device:
-    """The device of ``kind`` that ``device`` means: an index, a full name, or None for the current one."""
+    """The device of ``kind`` that an index, a full name, or None (the current one) means."""
     if device is None:
         return torch.device(kind)
     return torch.device(kind, device) if isinstance(device, int) else torch.device(device)
@@ -222,7 +246,10 @@ def _rebuilt_mapping(original: Mapping[Any, Any], contents: dict[Any, Any]) -> A
 
 def _per_channel(name: str, values: Sequence[float]) -> Tensor:
     if len(values) not in (1, 3):
-        raise ArgumentError(f'{name} needs 3 values for colour images or 1 for grey ones, got {len(values)}: {list(values)}.')
+        raise ArgumentError(
+            f'{name} needs 3 values for colour images or 1 for grey ones, got {len(values)}: '
+            f'{list(values)}.'
+        )
     return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
 
 
@@ -230,17 +257,29 @@ def _images_of(batch: Any, owner: str) -> Tensor | list[Tensor]:
     if not isinstance(batch, Mapping) or 'inputs' not in batch:
         got = f'the keys {list(batch)}' if isinstance(batch, Mapping) else type(batch).__name__
         raise (KeyError if isinstance(batch, Mapping) else TypeError)(
-            f"{owner} wants a batch dict with the images under 'inputs', got {got}. Let the dataset return "
-            "dict(inputs=image, data_samples=...), or use type='BaseDataPreprocessor', which takes any batch."
+            f"{owner} wants a batch dict with the images under 'inputs', got {got}. Let the "
+            'dataset return dict(inputs=image, data_samples=...), or use '
+            "type='BaseDataPreprocessor', which takes any batch."
         )
     images: Tensor | list[Tensor] = batch['inputs']
     if isinstance(images, Tensor):
         if images.dim() != 4:
-            raise ArgumentError(f'{owner} wants an NCHW tensor or a list of CHW tensors, got one tensor of shape {tuple(images.shape)}.')
+            raise ArgumentError(
+                f'{owner} wants an NCHW tensor or a list of CHW tensors, got one tensor of shape '
+                f'{tuple(images.shape)}.'
+            )
         return images
-    if not isinstance(images, (list, tuple)) or not all(isinstance(image, Tensor) for image in images):
-        kind = f'{type(images).__name__} of {type(images[0]).__name__}' if isinstance(images, (list, tuple)) else type(images).__name__
-        raise TypeError(f"{owner} wants an NCHW tensor or a list of CHW tensors under 'inputs', got {kind}.")
+    if not isinstance(images, (list, tuple)) or not all(
+        isinstance(image, Tensor) for image in images
+    ):
+        kind = (
+            f'{type(images).__name__} of {type(images[0]).__name__}'
+            if isinstance(images, (list, tuple))
+            else type(images).__name__
+        )
+        raise TypeError(
+            f"{owner} wants an NCHW tensor or a list of CHW tensors under 'inputs', got {kind}."
+        )
     if not images:
         raise ArgumentError(f'{owner} got an empty list of images.')
     odd = next((image for image in images if image.dim() < 3), None)
@@ -250,4 +289,5 @@ def _images_of(batch: Any, owner: str) -> Tensor | list[Tensor]:
 
 
 def _named_shape(images: Tensor) -> str:
-    return f'{images.shape[-3]} in {"a batch" if images.dim() == 4 else "an image"} of shape {tuple(images.shape)}'
+    holder = 'a batch' if images.dim() == 4 else 'an image'
+    return f'{images.shape[-3]} in {holder} of shape {tuple(images.shape)}'

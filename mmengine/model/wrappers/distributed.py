@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from mmengine.model.base_model._batch import forward_batch
+from mmengine.model.base_model.base_model import forward_batch, nothing_to_minimise
 from mmengine.model.utils import detect_anomalous_params
 from mmengine.registry import MODEL_WRAPPERS
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 class MMDistributedDataParallel(DistributedDataParallel):
     """Trains a :class:`BaseModel` on every rank with the average of their gradients.
 
-    The training step is that of :meth:`BaseModel.train_step`, with ``forward`` called through DDP, which is what
-    averages the gradients. A model that overrides ``train_step`` is not asked: wrap it in a subclass that overrides it alike,
-    or in :class:`MMSeparateDistributedDataParallel`. Every rank must construct it and take every step.
+    The training step is that of :meth:`BaseModel.train_step`, with ``forward`` called through DDP,
+    which is what averages the gradients. A model that overrides ``train_step`` is not asked: wrap
+    it in a subclass that overrides it alike, or in :class:`MMSeparateDistributedDataParallel`.
+    Every rank must construct it and take every step.
 
     Args:
         module: A :class:`BaseModel` on this rank's device.
-        detect_anomalous_params: Log at every step the parameters that the loss does not depend on. Slow; for finding
-            out why DDP complains of unused parameters.
+        detect_anomalous_params: Log at every step the parameters that the loss does not depend on.
+            Slow; for finding out why DDP complains of unused parameters.
         **kwargs: Arguments of :class:`torch.nn.parallel.DistributedDataParallel`.
     """
 
@@ -41,6 +42,8 @@ class MMDistributedDataParallel(DistributedDataParallel):
         with optim_wrapper.optim_context(self):
             losses = self._run_forward(data, mode='loss')
         loss, log_vars = model.parse_losses(losses)
+        if isinstance(loss, int):
+            raise nothing_to_minimise(model, losses)
         if self.detect_anomalous_params:
             detect_anomalous_params(loss, model=self)
         optim_wrapper.update_params(loss)
@@ -48,11 +51,11 @@ class MMDistributedDataParallel(DistributedDataParallel):
 
     def val_step(self, data: dict[str, Any] | tuple[Any, ...] | list[Any]) -> list[Any]:
         """The wrapped model's predictions for one validation batch; no communication."""
-        return self.module.val_step(data)  # type: ignore[no-any-return, operator]  # a BaseModel
+        return self.module.val_step(data)  # type: ignore[no-any-return]  # a BaseModel
 
     def test_step(self, data: dict[str, Any] | tuple[Any, ...] | list[Any]) -> list[Any]:
         """The wrapped model's predictions for one test batch; no communication."""
-        return self.module.test_step(data)  # type: ignore[no-any-return, operator]  # a BaseModel
+        return self.module.test_step(data)  # type: ignore[no-any-return]  # a BaseModel
 
     def _run_forward(self, data: dict[str, Any] | tuple[Any, ...] | list[Any], mode: str) -> Any:
         return forward_batch(self, data, mode)

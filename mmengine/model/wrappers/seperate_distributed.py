@@ -1,4 +1,4 @@
-"""Data parallel training of models whose parts are optimised apart, such as GANs: one DDP a sub-module."""
+"""Data parallel training of models whose parts are optimised apart (GANs): one DDP a part."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 @MODEL_WRAPPERS.register_module()
 class MMSeparateDistributedDataParallel(DistributedDataParallel):
-    """Puts a :class:`MMDistributedDataParallel` around each direct sub-module that has parameters to train.
+    """Puts a :class:`MMDistributedDataParallel` around each sub-module that has something to train.
 
-    The other sub-modules are moved to this rank's device. Steps are those of the model itself, whatever its
-    ``train_step`` does: its calls of ``self.generator(...)`` go through that sub-module's DDP. Attributes that the wrapper lacks
-    are the model's, so a subclass can write its own ``train_step`` in the same words as the model's.
+    The other sub-modules are moved to this rank's device. Steps are those of the model itself,
+    whatever its ``train_step`` does: its calls of ``self.generator(...)`` go through that
+    sub-module's DDP. Attributes that the wrapper lacks are the model's, so a subclass can write its
+    own ``train_step`` in the same words as the model's.
 
-    Parameters that belong to the model directly, to none of its sub-modules, are not synchronised; a warning names them.
+    Parameters that belong to the model directly, to none of its sub-modules, are not synchronised;
+    a warning names them.
 
     Args:
         module: The model. Its sub-modules are replaced by wrapped ones.
@@ -44,9 +46,11 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
     ) -> None:
         # The wrapper itself reduces nothing, so DDP's own set-up is passed over.
         nn.Module.__init__(self)
-        self.module = module
         device = _this_rank_device()
-        on_one_device: dict[str, Any] = {'device_ids': [device.index]} if device.index is not None else {}
+        self.module = module.to(device)
+        on_one_device: dict[str, Any] = (
+            {'device_ids': [device.index]} if device.index is not None else {}
+        )
         settings = {
             'broadcast_buffers': broadcast_buffers,
             'find_unused_parameters': find_unused_parameters,
@@ -58,8 +62,9 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
         for name, child in module._modules.items():
             if child is None:
                 continue
-            child.to(device)
-            if child not in wrapped and any(parameter.requires_grad for parameter in child.parameters()):
+            if child not in wrapped and any(
+                parameter.requires_grad for parameter in child.parameters()
+            ):
                 wrapped[child] = MMDistributedDataParallel(module=child, **settings)
             module._modules[name] = wrapped.get(child, child)
         _warn_about_own_parameters(module)
@@ -80,22 +85,22 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
         self, data: dict[str, Any] | tuple[Any, ...] | list[Any], optim_wrapper: 'OptimWrapperDict'
     ) -> dict[str, Tensor]:
         """The model's own training step."""
-        return self.module.train_step(data, optim_wrapper)  # type: ignore[no-any-return, operator]  # a BaseModel
+        return self.module.train_step(data, optim_wrapper)  # type: ignore[no-any-return]  # a BaseModel
 
     def val_step(self, data: dict[str, Any] | tuple[Any, ...] | list[Any]) -> list[Any]:
         """The model's own validation step."""
-        return self.module.val_step(data)  # type: ignore[no-any-return, operator]  # a BaseModel
+        return self.module.val_step(data)  # type: ignore[no-any-return]  # a BaseModel
 
     def test_step(self, data: dict[str, Any] | tuple[Any, ...] | list[Any]) -> list[Any]:
         """The model's own test step."""
-        return self.module.test_step(data)  # type: ignore[no-any-return, operator]  # a BaseModel
+        return self.module.test_step(data)  # type: ignore[no-any-return]  # a BaseModel
 
     def train(self, mode: bool = True) -> Self:
         """Set the model and its sub-modules to training or evaluation."""
         return nn.Module.train(self, mode)
 
     @contextmanager
-    def no_sync(self) -> Iterator[None]:  # type: ignore[override]  # torch leaves it untyped
+    def no_sync(self) -> Iterator[None]:
         """Within it no sub-module averages its gradients; the first backward pass after it does."""
         with ExitStack() as stack:
             for child in self.module.children():
@@ -108,7 +113,7 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
         return self.__dict__.copy()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        nn.Module.__setstate__(self, state)
+        nn.Module.__setstate__(self, state)  # type: ignore[no-untyped-call]  # untyped in torch
 
 
 def _this_rank_device() -> torch.device:
@@ -120,11 +125,14 @@ def _this_rank_device() -> torch.device:
 
 
 def _warn_about_own_parameters(model: nn.Module) -> None:
-    own = [name for name, parameter in model.named_parameters(recurse=False) if parameter.requires_grad]
+    own = [
+        name for name, parameter in model.named_parameters(recurse=False) if parameter.requires_grad
+    ]
     if own:
         print_log(
-            f'MMSeparateDistributedDataParallel synchronises the sub-modules of {type(model).__name__}, but not its own '
-            f'parameters {own}: every rank would train them apart. Move them into a sub-module.',
+            'MMSeparateDistributedDataParallel synchronises the sub-modules of '
+            f'{type(model).__name__}, but not its own parameters {own}: every rank would train '
+            'them apart. Move them into a sub-module.',
             logger='current',
             level='WARNING',
         )
