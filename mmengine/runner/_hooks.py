@@ -25,13 +25,13 @@ DEFAULT_HOOKS: dict[str, str] = {
 class HookList:
     """Hooks sorted by priority; those of equal priority in the order of their registration.
 
-    Which hooks act at a point is worked out once and kept until another hook is registered, so that calling a point costs one
-    dictionary look-up and the calls themselves.
+    Which hooks act at a point is worked out once and kept until another hook is registered, so that
+    calling a point costs one dictionary look-up and the calls themselves.
     """
 
     def __init__(self) -> None:
         self.hooks: list[Hook] = []
-        self._methods: dict[str, tuple[Callable[..., None], ...]] = {}
+        self.acting = _ActingMethods(self.hooks)
 
     def __iter__(self) -> Iterator[Hook]:
         return iter(self.hooks)
@@ -60,19 +60,7 @@ class HookList:
         while place and get_priority(self.hooks[place - 1].priority) > rank:
             place -= 1
         self.hooks.insert(place, built)
-        self._methods.clear()
-
-    def methods(self, point: str) -> tuple[Callable[..., None], ...]:
-        """The bound methods that act at ``point``, in calling order.
-
-        A point of ``Hook.stages`` counts for a hook that overrides it; any other name for a hook that has it.
-        """
-        try:
-            return self._methods[point]
-        except KeyError:
-            methods = tuple(getattr(hook, point) for hook in self.hooks if _acts_at(hook, point))
-            self._methods[point] = methods
-            return methods
+        self.acting.clear()
 
     def describe(self) -> str:
         """Which hooks act at which point, as text for the log."""
@@ -87,6 +75,22 @@ class HookList:
             if rows:
                 lines += [f'{point}:', *rows, ' -------------------- ']
         return '\n'.join(lines)
+
+
+class _ActingMethods(dict[str, tuple[Callable[..., None], ...]]):
+    """For each point the bound methods that act there, in calling order, worked out when first asked for.
+
+    A point of ``Hook.stages`` counts for a hook that overrides it; any other name for a hook that has it.
+    """
+
+    def __init__(self, hooks: list[Hook]) -> None:
+        super().__init__()
+        self._hooks = hooks
+
+    def __missing__(self, point: str) -> tuple[Callable[..., None], ...]:
+        methods = tuple(getattr(hook, point) for hook in self._hooks if _acts_at(hook, point))
+        self[point] = methods
+        return methods
 
 
 def default_hooks(overrides: Mapping[str, Any] | None) -> list[HookConfig]:

@@ -138,7 +138,9 @@ class Runner:
         )
         check_scheduler(param_scheduler, optim_wrapper)
 
-        self._train_dataloader, self._train_loop = train_dataloader, train_cfg
+        # A loop is its config, a dict, until it is first asked for.
+        self._train_dataloader: Any = train_dataloader
+        self._train_loop: Any = train_cfg
         self._val_dataloader, self._val_loop, self._val_evaluator = (
             val_dataloader,
             val_cfg,
@@ -484,7 +486,7 @@ class Runner:
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call every hook that acts at the point ``fn_name``, in the order of priorities."""
-        for method in self._hooks.methods(fn_name):
+        for method in self._hooks.acting[fn_name]:
             method(self, **kwargs)
 
     def register_hook(self, hook: HookConfig, priority: int | str | Priority | None = None) -> None:
@@ -689,55 +691,58 @@ class Runner:
     @property
     def max_epochs(self) -> int:
         """Epochs to train; 1 without a train loop."""
-        return self._fact_of_training('max_epochs', 1)
+        loop = self._train_loop
+        return 1 if loop is None or isinstance(loop, dict) else loop.max_epochs
 
     @property
     def max_iters(self) -> int:
         """Iterations to train; 1 without a train loop."""
-        return self._fact_of_training('max_iters', 1)
+        loop = self._train_loop
+        return 1 if loop is None or isinstance(loop, dict) else loop.max_iters
 
     @property
     def epoch(self) -> int:
         """Finished epochs."""
-        return self._fact_of_training('epoch', 0)
+        loop = self._train_loop
+        return 0 if loop is None or isinstance(loop, dict) else loop.epoch
 
     @property
     def iter(self) -> int:
         """Finished iterations."""
-        return self._fact_of_training('iter', 0)
+        loop = self._train_loop
+        return 0 if loop is None or isinstance(loop, dict) else loop.iter
 
     @property
     def val_begin(self) -> int:
         """The first epoch or iteration to validate after."""
-        return self._fact_of_training('val_begin', 1)
+        loop = self._train_loop
+        return 1 if loop is None or isinstance(loop, dict) else loop.val_begin
 
     @property
     def val_interval(self) -> int:
         """Epochs or iterations from validation to validation."""
-        return self._fact_of_training('val_interval', 1)
+        loop = self._train_loop
+        return 1 if loop is None or isinstance(loop, dict) else loop.val_interval
 
     @property
     def train_loop(self) -> Any:
         """The train loop, built when first asked for."""
-        if isinstance(self._train_loop, BaseLoop) or self._train_loop is None:
-            return self._train_loop
-        self._train_loop = self.build_train_loop(self._train_loop)  # type: ignore[assignment]  # config becomes loop
+        if isinstance(self._train_loop, dict):
+            self._train_loop = self.build_train_loop(self._train_loop)  # type: ignore[assignment]  # config becomes loop
         return self._train_loop
 
     @property
     def val_loop(self) -> Any:
         """The val loop, built when first asked for."""
-        if isinstance(self._val_loop, BaseLoop) or self._val_loop is None:
-            return self._val_loop
-        self._val_loop = self.build_val_loop(self._val_loop)  # type: ignore[assignment]  # config becomes loop
+        if isinstance(self._val_loop, dict):
+            self._val_loop = self.build_val_loop(self._val_loop)  # type: ignore[assignment]  # config becomes loop
         return self._val_loop
 
     @property
     def test_loop(self) -> Any:
         """The test loop, built when first asked for."""
-        if isinstance(self._test_loop, BaseLoop) or self._test_loop is None:
-            return self._test_loop
-        self._test_loop = self.build_test_loop(self._test_loop)  # type: ignore[assignment]  # config becomes loop
+        if isinstance(self._test_loop, dict):
+            self._test_loop = self.build_test_loop(self._test_loop)  # type: ignore[assignment]  # config becomes loop
         return self._test_loop
 
     @property
@@ -764,12 +769,6 @@ class Runner:
     def test_evaluator(self) -> Any:
         """Of the test loop."""
         return getattr(self.test_loop, 'evaluator', None)
-
-    def _fact_of_training(self, name: str, default: int) -> Any:
-        """Asked by hooks in every step, and before the loop is built: then it is not built for that alone."""
-        return (
-            getattr(self._train_loop, name) if isinstance(self._train_loop, BaseLoop) else default
-        )
 
 
 def _own_config(cfg: ConfigLike | None) -> Config:
