@@ -180,6 +180,7 @@ def machine() -> dict[str, Any]:
                 break
     return {
         'cpu': model,
+        'load_average': os.getloadavg()[0],
         'cores': os.cpu_count(),
         'system': platform.platform(),
         'python': platform.python_version(),

@@ -232,17 +232,17 @@ class Config:
     def copy(self) -> Config:
         """A config whose nested dicts are shared with this one."""
         content, *rest = self.__getstate__()
-        return _from_state((content.copy(), *rest))
+        return _from_state(type(self), (content.copy(), *rest))
 
     __copy__ = copy
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Config:
         from copy import deepcopy
 
-        return _from_state(deepcopy(self.__getstate__(), memo))
+        return _from_state(type(self), deepcopy(self.__getstate__(), memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _from_state, (self.__getstate__(),)
+        return _from_state, (type(self), self.__getstate__())
 
     def __getstate__(self) -> tuple[Any, ...]:
         return tuple(self.__dict__[name] for name in _STATE)
@@ -295,8 +295,8 @@ class Config:
 _STATE = ('_cfg_dict', '_filename', '_text', '_env_variables', '_format_python_code', '_imported')
 
 
-def _from_state(state: tuple[Any, ...]) -> Config:
-    cfg = Config.__new__(Config)
+def _from_state(kind: type[Config], state: tuple[Any, ...]) -> Config:
+    cfg = kind.__new__(kind)
     cfg.__setstate__(state)
     return cfg
 
@@ -328,6 +328,7 @@ def _lazy_tree(source: Source, lazy_import: bool | None) -> Any:
         return None
     if lazy_import or (lazy_sign(tree) is not None and assigns_base(tree) is None):
         return tree
+    source.parsed = tree
     return None
 
 

@@ -65,13 +65,15 @@ class ConfigDict(dict[Any, Any]):
         return value
 
     def __missing__(self, key: Any) -> Any:
-        raise MissingKeyError(key, tuple(self))
+        raise MissingKeyError(key, tuple(dict.keys(self)))
 
     def __getattr__(self, name: str) -> Any:
         value = dict.get(self, name, _ABSENT)
+        if value.__class__ in _LAZY_TYPES:
+            return value.build()
         if value is _ABSENT:
-            raise MissingAttributeError(name, tuple(self))
-        return built(value)
+            raise MissingAttributeError(name, tuple(dict.keys(self)))
+        return value
 
     # Written in Python so that dict(cfg) and **cfg read through __getitem__ and get imported
     # values.
@@ -109,7 +111,7 @@ class ConfigDict(dict[Any, Any]):
 
     def __delattr__(self, name: str) -> None:
         if name not in self:
-            raise MissingAttributeError(name, tuple(self))
+            raise MissingAttributeError(name, tuple(dict.keys(self)))
         del self[name]
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
@@ -191,17 +193,29 @@ class ConfigDict(dict[Any, Any]):
 def as_config(value: Any) -> Any:
     """``value`` with every dict in it, through lists and tuples, a ConfigDict."""
     kind = value.__class__
-    if kind in _ATOMS:
+    if kind in _ATOMS or kind is ConfigDict:
         return value
+    if kind is dict:
+        return _from_plain(value)
     if isinstance(value, dict):
         return value if isinstance(value, ConfigDict) else ConfigDict(value)
     if isinstance(value, list):
-        converted = [as_config(item) for item in value]
-        return converted if kind is list else kind(converted)
+        items = [item if item.__class__ in _ATOMS else as_config(item) for item in value]
+        return items if kind is list else kind(items)
     if isinstance(value, tuple):
-        parts = [as_config(item) for item in value]
-        return kind._make(parts) if hasattr(kind, '_make') else kind(parts)
+        items = [item if item.__class__ in _ATOMS else as_config(item) for item in value]
+        return kind._make(items) if hasattr(kind, '_make') else kind(items)
     return value
+
+
+def _from_plain(plain: dict[Any, Any]) -> ConfigDict:
+    """What ``ConfigDict(plain)`` gives, for the many dicts of a config file, in half the time."""
+    known = LITERALS.find(plain)
+    fresh = ConfigDict.__new__(ConfigDict)
+    object.__setattr__(fresh, '_origin', None if known is None else known.copy())
+    for key, item in plain.items():
+        dict.__setitem__(fresh, key, item if item.__class__ in _ATOMS else as_config(item))
+    return fresh
 
 
 def as_plain(value: Any) -> Any:

@@ -65,7 +65,7 @@ class _Writer:
         self._plain_imports: dict[str, None] = {}
 
     def assignment(self, key: Any, value: Any) -> str:
-        if isinstance(key, str) and key.isidentifier() and not keyword.iskeyword(key):
+        if _is_argument_name(key):
             prefix = f'{key} = '
         else:
             prefix = f'globals()[{_text(key) if isinstance(key, str) else repr(key)}] = '
@@ -256,7 +256,10 @@ def _text(value: str) -> str:
 
 
 def _is_argument_name(key: Any) -> bool:
-    return key.__class__ is str and key.isidentifier() and not keyword.iskeyword(key)
+    # Python folds identifiers that are not ASCII (NFKC), so such a key would come back as another.
+    return (
+        key.__class__ is str and key.isascii() and key.isidentifier() and not keyword.iskeyword(key)
+    )
 
 
 _SELF_DESCRIBING = (bytes, bytearray, complex, range, slice, set, frozenset, type(Ellipsis))

@@ -162,16 +162,16 @@ def unshare(cfg: ConfigDict) -> None:
     seen: set[int] = set()
 
     def own(value: Any) -> Any:
-        if isinstance(value, ConfigDict):
+        if value.__class__ is ConfigDict:
             if id(value) in seen:
                 value = value.copy()
             seen.add(id(value))
             for key, item in dict.items(value):
-                dict.__setitem__(value, key, own(item))
+                if item.__class__ in _CONTAINERS:
+                    dict.__setitem__(value, key, own(item))
             return value
-        if value.__class__ is list:
-            return [own(item) for item in value]
-        return tuple(map(own, value)) if value.__class__ is tuple else value
+        items = [own(item) if item.__class__ in _CONTAINERS else item for item in value]
+        return items if value.__class__ is list else tuple(items)
 
     own(cfg)
 
@@ -179,14 +179,10 @@ def unshare(cfg: ConfigDict) -> None:
 def _dicts(value: Any, path: str) -> list[tuple[str, ConfigDict]]:
     """Every dict below ``value``, with its dotted path."""
     found: list[tuple[str, ConfigDict]] = []
-    if isinstance(value, ConfigDict):
-        children = list(dict.items(value))
-    else:
-        children = list(enumerate(value))
-    for key, item in children:
-        if isinstance(item, (ConfigDict, list, tuple)):
+    for key, item in dict.items(value) if isinstance(value, ConfigDict) else enumerate(value):
+        if item.__class__ in _CONTAINERS:
             here = f'{path}.{key}' if path else str(key)
-            if isinstance(item, ConfigDict):
+            if item.__class__ is ConfigDict:
                 found.append((here, item))
             found.extend(_dicts(item, here))
     return found
@@ -204,3 +200,6 @@ def _at(node: ConfigDict) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f'{text[:57]}...'
+
+
+_CONTAINERS = frozenset((ConfigDict, list, tuple))

@@ -34,6 +34,8 @@ class Source:
     """The files that inherit from this one, the first one first."""
     label: str = field(default='')
     """How the file is called in errors and source locations."""
+    parsed: ast.Module | None = None
+    """The syntax tree of ``text``, when somebody has parsed it and not changed it."""
 
     def __post_init__(self) -> None:
         self.label = self.label or str(self.path)
@@ -51,6 +53,10 @@ class Source:
             ConfigSyntaxError: With file, line and the line's text.
         """
         code = self.text if text is None else text
+        if self.parsed is not None and code == self.text:
+            # Handed out once: whoever gets it rewrites it.
+            tree, self.parsed = self.parsed, None
+            return tree
         try:
             return ast.parse(code, self.label)
         except SyntaxError as error:
