@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class ParamSchedulerHook(Hook):
     """Steps the schedulers that count iterations after each of them, those that count epochs after each epoch.
 
-    A scheduler that needs metrics (it has ``need_val_args``) steps after validation instead, with them.
+    A scheduler that needs metrics (it has ``need_val_args``) also steps after each validation, with them;
+    its steps without metrics count the epochs that its window is given in.
     """
 
     priority = 'LOW'
@@ -52,7 +53,9 @@ class ParamSchedulerHook(Hook):
             scheduler.step()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Metrics are known."""
+        """Metrics are known; a validation that reported none is no step."""
+        if metrics is None:
+            return
         if runner.param_schedulers is not self._source:
             self._sort(runner)
         for scheduler in self._by_metric:
@@ -64,7 +67,7 @@ class ParamSchedulerHook(Hook):
         for scheduler in _flattened(self._source):
             if getattr(scheduler, 'need_val_args', False):
                 self._by_metric.append(scheduler)
-            elif scheduler.by_epoch:
+            if scheduler.by_epoch:
                 self._by_epoch.append(scheduler)
             else:
                 self._by_iter.append(scheduler)
