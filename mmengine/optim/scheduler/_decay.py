@@ -45,26 +45,28 @@ class _ScalingSchedule(_ParamScheduler):
         ratio = self._ratio(self.last_step)
         if ratio == 1.0:
             return None
-        values = self._read()
+        name = self.param_name
+        groups = self.optimizer.param_groups
         floor = self._floors()
         if ratio is None:
             # Nothing is left above the floor to scale, so the base value is where it rises from.
             rise = self._factor(self.last_step)
+            lows = floor if isinstance(floor, list) else [floor] * len(groups)
             return [
-                value + (base - low) * rise
-                for value, base, low in zip(
-                    values, self.base_values, one_per_group(floor, values), strict=True
-                )
+                group[name] + (base - low) * rise
+                for group, base, low in zip(groups, self.base_values, lows, strict=True)
             ]
+        rest = 1 - ratio
         if isinstance(floor, list):
-            return [low + (value - low) * ratio for value, low in zip(values, floor, strict=True)]
-        first = values[0]
-        if values.count(first) == len(values):
+            pairs = zip(groups, floor, strict=True)
+            return [group[name] * ratio + low * rest for group, low in pairs]
+        offset = floor * rest
+        if not self._holds_tensors and groups[0][name] == groups[-1][name]:
             # Most runs have one rate for hundreds of groups.
-            return [floor + (first - floor) * ratio] * len(values)
-        if floor == 0:
-            return [value * ratio for value in values]
-        return [floor + (value - floor) * ratio for value in values]
+            values = self._read()
+            if values.count(values[0]) == len(values):
+                return [values[0] * ratio + offset] * len(values)
+        return [group[name] * ratio + offset for group in groups]
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -403,11 +405,6 @@ def require_one_floor(owner: object, eta_min: float | None, eta_min_ratio: float
             f'{type(owner).__name__} takes its lowest value from eta_min or from eta_min_ratio, '
             f'got both ({eta_min!r} and {eta_min_ratio!r}).'
         )
-
-
-def one_per_group(floor: float | list[float], groups: Sequence[object]) -> list[float]:
-    """``floor`` as a list with one entry a group."""
-    return floor if isinstance(floor, list) else [floor] * len(groups)
 
 
 def floors(
