@@ -1,4 +1,4 @@
-"""What 'best' means: whether a metric is better greater or smaller, worked out from its name unless said."""
+"""What 'best' means: whether a metric is better greater or smaller, told by its name."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from mmengine.utils.errors import ArgumentError
 
-GREATER_KEYS = (
+_GREATER_KEYS = (
     'acc', 'top', 'AR@', 'auc', 'precision', 'mAP', 'mDice', 'mIoU', 'mAcc', 'aAcc',
 )  # fmt: skip
-LESS_KEYS = ('loss',)
+_LESS_KEYS = ('loss',)
 RULES = ('greater', 'less')
 
 IS_BETTER: dict[str, Callable[[float, float], bool]] = {
@@ -20,36 +20,37 @@ IS_BETTER: dict[str, Callable[[float, float], bool]] = {
 WORST = {'greater': -math.inf, 'less': math.inf}
 
 
-def infer_rule(
-    metric: str, greater_keys: Sequence[str] = GREATER_KEYS, less_keys: Sequence[str] = LESS_KEYS
-) -> str:
+def infer_rule(metric: str, greater_keys: Sequence[str] = (), less_keys: Sequence[str] = ()) -> str:
     """'greater' or 'less', by the metric's name.
 
-    A key that equals the name, or the part after its last '/', decides first; then a key that the name holds. Case does not matter.
+    Keys are looked for in four rounds, without regard to case: a given key that is the name or what
+    follows its last '/', a given key within the name, and the same two rounds with the usual keys
+    (acc, mAP, loss ...).
 
     Args:
         metric: Such as 'coco/bbox_mAP'.
-        greater_keys: Names of metrics that are better greater.
-        less_keys: Names of metrics that are better smaller.
+        greater_keys: Further names of metrics that are better greater.
+        less_keys: Further names of metrics that are better smaller.
 
     Raises:
         ArgumentError: If no key fits.
     """
     name = metric.lower()
     last = name.rsplit('/', 1)[-1]
-    tables = (
-        ('greater', [key.lower() for key in greater_keys]),
-        ('less', [key.lower() for key in less_keys]),
-    )
-    for rule, keys in tables:
-        if name in keys or last in keys:
-            return rule
-    for rule, keys in tables:
-        if any(key in name for key in keys):
-            return rule
+    for greater, less in ((greater_keys, less_keys), (_GREATER_KEYS, _LESS_KEYS)):
+        tables = {
+            'greater': [key.lower() for key in greater],
+            'less': [key.lower() for key in less],
+        }
+        for rule, keys in tables.items():
+            if name in keys or last in keys:
+                return rule
+        for rule, keys in tables.items():
+            if any(key in name for key in keys):
+                return rule
     raise ArgumentError(
-        f"Whether {metric!r} is better greater or smaller cannot be told from its name: pass rule='greater' or "
-        "rule='less'."
+        f'Whether {metric!r} is better greater or smaller cannot be told from its name: pass '
+        "rule='greater' or rule='less'."
     )
 
 

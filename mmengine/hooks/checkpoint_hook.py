@@ -13,7 +13,7 @@ from mmengine._checkpoint.files import LAST_CHECKPOINT, read_checkpoint, save_ch
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.fileio.atomic import atomic_write
-from mmengine.hooks._best import GREATER_KEYS, IS_BETTER, LESS_KEYS, WORST, check_rule, infer_rule
+from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
@@ -34,29 +34,33 @@ class CheckpointHook(Hook):
         by_epoch: Whether ``interval`` counts epochs.
         save_optimizer: Include the optimizers' state.
         save_param_scheduler: Include the schedulers' state.
-        out_dir: Another place than the work dir: a folder or a URL; a folder of the work dir's name is made in it.
+        out_dir: Another place than the work dir: a folder or a URL, in which a folder of the work
+            dir's name is made.
         max_keep_ckpts: How many of the interval's checkpoints are kept; -1 keeps all.
         save_last: Also save after the last epoch or iteration.
-        save_best: A metric, several, or 'auto' for the first one reported: keep the checkpoint at which it was best.
+        save_best: A metric, several, or 'auto' for the first one reported: keep the checkpoint at
+            which it was best.
         rule: 'greater' or 'less', or one of them for each metric; None tells by the metric's name.
         greater_keys: More names of metrics that are better greater.
         less_keys: More names of metrics that are better smaller.
         file_client_args: The old name of ``backend_args``.
-        filename_tmpl: Name of a checkpoint with ``{}`` for the number; 'epoch_{}.pth' or 'iter_{}.pth' by default.
+        filename_tmpl: Name of a checkpoint with ``{}`` for the number; 'epoch_{}.pth' or
+            'iter_{}.pth' by default.
         backend_args: Which file backend serves ``out_dir``.
-        published_keys: After training, write copies of the last and best checkpoints with these top-level keys alone and a part
-            of their SHA-256 in the name.
-        save_begin: The first interval is counted from after this epoch or iteration.
+        published_keys: After training, write copies of the last and best checkpoints with these
+            top-level keys alone and a part of their SHA-256 in the name.
+        save_begin: The first epoch or iteration to save after; the interval is counted from it.
 
     Raises:
-        ArgumentError: If a value is wrong: an interval of 0, a rule without metric, 'auto' among several.
+        ArgumentError: If a value is wrong: an interval of 0, a metric named twice, 'auto' among
+            several.
+        TypeError: If there is an argument of another name, or ``save_best`` or ``published_keys``
+            is no text.
     """
 
     priority = 'VERY_LOW'
     rule_map = IS_BETTER
     init_value_map = WORST
-    _default_greater_keys = list(GREATER_KEYS)
-    _default_less_keys = list(LESS_KEYS)
 
     def __init__(
         self,
@@ -78,11 +82,9 @@ class CheckpointHook(Hook):
         save_begin: int = 0,
         **kwargs: Any,
     ) -> None:
-        if kwargs:
+        for name in kwargs:
             known = CheckpointHook.__init__.__annotations__
-            raise TypeError(
-                f'CheckpointHook takes no {next(iter(kwargs))!r}.{did_you_mean(next(iter(kwargs)), known)}'
-            )
+            raise TypeError(f'CheckpointHook takes no {name!r}.{did_you_mean(name, known)}')
         if (
             isinstance(interval, bool)
             or not isinstance(interval, int)
@@ -108,13 +110,12 @@ class CheckpointHook(Hook):
         self.save_begin = save_begin
         self.backend_args = backend_args or file_client_args
         self.filename_tmpl = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
-        self.published_keys = (
-            [published_keys] if isinstance(published_keys, str) else published_keys
-        )
-        self.greater_keys = [*self._default_greater_keys, *_as_list(greater_keys)]
-        self.less_keys = [*self._default_less_keys, *_as_list(less_keys)]
+        self.published_keys = None if published_keys is None else _texts(published_keys)
+        self.greater_keys = _as_list(greater_keys)
+        self.less_keys = _as_list(less_keys)
         self.last_ckpt: str | None = None
         self._kept: list[int] = []
+        self._is_training = False
         self._init_best(save_best, rule)
 
     # -- points -----------------------------------------------------------------------------------
@@ -131,6 +132,7 @@ class CheckpointHook(Hook):
             self.out_dir = self._backend.join_path(self.out_dir, name)
         self._settled_dir = str(self.out_dir)
         runner.logger.info(f'Checkpoints will be saved to {self.out_dir}.')
+        self._is_training = True
         self._recall(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -159,28 +161,35 @@ class CheckpointHook(Hook):
             runner.logger.info(f'Saving checkpoint at {done} iterations')
             self._save(runner, done, {'epoch': runner.epoch, 'iter': done})
 
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+    def after_val_epoch(  # type: ignore[override]  # known without a default
+        self, runner: Runner, metrics: dict[str, float]
+    ) -> None:
         """Save when a watched metric is better than ever."""
-        if self.save_best is None or not metrics:
-            if self.save_best is not None:
+        if not self._is_training or runner.iter == 0:
+            return  # Without training there is nothing to save.
+        improved = False
+        if self.save_best is not None:
+            if not metrics:
                 runner.logger.warning('There are no metrics, so no checkpoint can be the best.')
-            return
-        if runner.iter == 0:
-            return  # A validation without training has nothing to save.
-        self._settle_keys(runner, metrics)
-        improved = [self._save_if_best(runner, key, metrics) for key in self.key_indicators]
-        if any(improved) and self.last_ckpt is not None:
-            # The interval's file of this moment was written before the metric was known; let it know too.
-            done = runner.epoch if self.by_epoch else runner.iter
-            if self._path(self.filename_tmpl.format(done)) == self.last_ckpt:
-                self._write(runner, self.filename_tmpl.format(done), self._finished(runner))
+                return
+            self._settle_keys(runner, metrics)
+            for key in self.key_indicators:
+                improved |= self._save_if_best(runner, key, metrics)
+        if improved and not _learns_from_metrics(runner):
+            self._rewrite(runner)
+
+    def after_val(self, runner: Runner) -> None:
+        """When metrics change what comes next, a resumed run has to know them."""
+        if self._is_training and _learns_from_metrics(runner):
+            self._rewrite(runner)
 
     def after_train(self, runner: Runner) -> None:
         """Write the copies to publish."""
+        self._is_training = False
         if self.published_keys is None:
             return
         if is_main_process():
-            paths = [self.last_ckpt, *(self.best_ckpt_path_dict.values() if self.save_best else [])]
+            paths = [self.last_ckpt, *self.best_ckpt_path_dict.values()]
             for path in dict.fromkeys(path for path in paths if path is not None):
                 self._publish(runner, path)
         barrier()
@@ -191,9 +200,11 @@ class CheckpointHook(Hook):
         filename = self.filename_tmpl.format(done)
         self.last_ckpt = self._path(filename)
         hub = runner.message_hub
+        dropped: list[int] = []
+        if self.max_keep_ckpts > 0:
+            dropped = self._drop_from_kept(done)
+            hub.update_info('keep_ckpt_ids', list(self._kept))
         hub.update_info('last_ckpt', self.last_ckpt)
-        dropped = self._drop_from_kept(done) if self.max_keep_ckpts > 0 else []
-        hub.update_info('keep_ckpt_ids', list(self._kept))
         self._write(runner, filename, meta)
         # Only now: a crash while writing must not leave the run without any checkpoint.
         self._point_at(runner, self.last_ckpt)
@@ -218,14 +229,21 @@ class CheckpointHook(Hook):
             backend_args=self.backend_args,
         )
 
+    def _rewrite(self, runner: Runner) -> None:
+        """Let this moment's checkpoint, written before the validation, know what it brought."""
+        done = runner.epoch if self.by_epoch else runner.iter
+        filename = self.filename_tmpl.format(done)
+        if self._path(filename) == self.last_ckpt:
+            self._write(runner, filename, self._finished(runner))
+
     def _point_at(self, runner: Runner, path: str) -> None:
-        """Let the work dir's pointer name ``path``: a resume reads it there, wherever the checkpoint is."""
+        """Let the work dir's pointer name ``path``: a resume looks there, wherever that is."""
         if is_main_process():
             with atomic_write(os.path.join(runner.work_dir, LAST_CHECKPOINT)) as file:
                 file.write(path.encode())
 
     def _path(self, filename: str) -> str:
-        return str(self._backend.join_path(self.out_dir, filename))
+        return str(self._backend.join_path(str(self.out_dir), filename))
 
     def _remove(self, path: str) -> None:
         if is_main_process() and self._backend.isfile(path):
@@ -241,16 +259,21 @@ class CheckpointHook(Hook):
     def _init_best(self, save_best: str | list[str] | None, rule: str | list[str] | None) -> None:
         self.save_best = save_best
         self.best_ckpt_path_dict: dict[str, str | None] = {}
+        self._best_scores: dict[str, float] = {}
         self._rules: dict[str, str] = {}
-        self._is_auto = save_best == 'auto'
+        self._given_rules: list[str] = []
+        self._is_auto = save_best in ('auto', ['auto'])
+        self.key_indicators: list[str] = []
         if save_best is None:
             if rule is not None:
-                raise ArgumentError('rule says what is best, but save_best names no metric.')
-            self.key_indicators: list[str] = []
+                print_log(
+                    'CheckpointHook ignores rule: it says what is best, but save_best names no '
+                    'metric.',
+                    logger='current',
+                    level=logging.WARNING,
+                )
             return
-        keys = _as_list(save_best)
-        if not keys or not all(isinstance(key, str) for key in keys):
-            raise TypeError(f'save_best is a metric name or a list of them, got {save_best!r}.')
+        keys = _texts(save_best)
         if len(keys) != len(set(keys)):
             raise ArgumentError(f'save_best names a metric twice: {keys}.')
         if 'auto' in keys and len(keys) > 1:
@@ -260,48 +283,46 @@ class CheckpointHook(Hook):
         rules = [check_rule(one) for one in _as_list(rule)]
         if len(rules) not in (0, 1, len(keys)):
             raise ArgumentError(
-                f'save_best has {len(keys)} metrics and rule {len(rules)}; give one rule, or one for each.'
+                f'save_best has {len(keys)} metrics and rule {len(rules)} entries; give one rule, '
+                'or one for each metric.'
             )
         self._given_rules = rules * len(keys) if len(rules) == 1 else rules
-        self.key_indicators = [] if self._is_auto else keys
-        self.best_ckpt_path_dict = dict.fromkeys(self.key_indicators)
-        for index, key in enumerate(self.key_indicators):
-            self._rules[key] = (
-                self._given_rules[index]
-                if self._given_rules
-                else infer_rule(key, self.greater_keys, self.less_keys)
-            )
+        if not self._is_auto:
+            self._watch(keys)
+
+    def _watch(self, keys: list[str]) -> None:
+        self.key_indicators = keys
+        self.best_ckpt_path_dict = dict.fromkeys(keys)
+        rules = self._given_rules or [
+            infer_rule(key, self.greater_keys, self.less_keys) for key in keys
+        ]
+        self._rules = dict(zip(keys, rules, strict=True))
 
     def _settle_keys(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Let 'auto' become the first metric reported."""
-        if self._is_auto and not self.key_indicators:
-            key = next(iter(metrics))
-            self.key_indicators = [key]
-            self._rules[key] = (
-                self._given_rules[0]
-                if self._given_rules
-                else infer_rule(key, self.greater_keys, self.less_keys)
-            )
-            self.best_ckpt_path_dict.setdefault(key, runner.message_hub.get_info('best_ckpt'))
+        if not self.key_indicators:
+            self._watch([next(iter(metrics))])
+            self._recall(runner)
 
     def _save_if_best(self, runner: Runner, key: str, metrics: dict[str, float]) -> bool:
         if key not in metrics:
             runner.logger.warning(
-                f'save_best watches {key!r}, which is not among the metrics.{did_you_mean(key, metrics)}'
+                f'save_best watches {key!r}, which is not among the metrics '
+                f'({", ".join(metrics)}).{did_you_mean(key, metrics)}'
             )
             return False
         score, rule = metrics[key], self._rules[key]
+        if not self.rule_map[rule](score, self._best_scores.get(key, self.init_value_map[rule])):
+            return False
         hub = runner.message_hub
         score_name, path_name = self._info_names(key)
-        best = hub.get_info(score_name)
-        if not self.rule_map[rule](score, self.init_value_map[rule] if best is None else best):
-            return False
         done, unit = (runner.epoch, 'epoch') if self.by_epoch else (runner.iter, 'iter')
-        filename = f'best_{key.replace("/", "_")}_{unit}_{done}.pth'
+        filename = f'{_best_prefix(key)}{unit}_{done}.pth'
         older, path = self.best_ckpt_path_dict.get(key), self._path(filename)
         hub.update_info(score_name, score)
         hub.update_info(path_name, path)
         self.best_ckpt_path_dict[key] = path
+        self._best_scores[key] = score
         self._write(runner, filename, self._finished(runner))
         if older is not None and older != path:
             self._remove(older)
@@ -316,26 +337,35 @@ class CheckpointHook(Hook):
         return f'best_score{suffix}', f'best_ckpt{suffix}'
 
     def _recall(self, runner: Runner) -> None:
+        """Take up what a resumed run had saved; its message hub knows."""
         hub = runner.message_hub
         if runner.iter == 0:
             return
-        self.last_ckpt = hub.get_info('last_ckpt')
-        self._kept = list(hub.get_info('keep_ckpt_ids') or [])
+        self.last_ckpt = self.last_ckpt or hub.get_info('last_ckpt')
+        self._kept = self._kept or list(hub.get_info('keep_ckpt_ids') or [])
         for key in self.key_indicators:
-            path = hub.get_info(self._info_names(key)[1])
-            if path is not None and not self._backend.exists(path):
-                print_log(
-                    f'The best checkpoint of the resumed run, {path}, is not there any more.',
-                    logger='current',
-                    level=logging.WARNING,
-                )
-                path = None
-            self.best_ckpt_path_dict[key] = path
+            score_name, path_name = self._info_names(key)
+            score, path = hub.get_info(score_name), hub.get_info(path_name)
+            if score is None or path is None or _best_prefix(key) not in path:
+                continue  # The best of another metric, which that run watched.
+            self._best_scores[key] = score
+            if self._backend.exists(path):
+                self.best_ckpt_path_dict[key] = path
+                continue
+            runner.logger.warning(
+                f'The best checkpoint of the resumed run, {path}, is not there any more.'
+            )
+
+    @property
+    def best_ckpt_path(self) -> str | None:
+        """The best checkpoint, where one metric is watched."""
+        paths = list(self.best_ckpt_path_dict.values())
+        return paths[0] if len(paths) == 1 else None
 
     # -- publishing -------------------------------------------------------------------------------
 
     def _publish(self, runner: Runner, path: str) -> None:
-        """Write a copy with the published keys alone, the head of its content's SHA-256 in its name."""
+        """Write a copy with the published keys alone, part of its content's SHA-256 in its name."""
         import io
 
         checkpoint = read_checkpoint(io.BytesIO(self._backend.get(path)), 'cpu')
@@ -343,7 +373,8 @@ class CheckpointHook(Hook):
         missing = [key for key in self.published_keys if key not in checkpoint]
         if missing:
             runner.logger.warning(
-                f'{os.path.basename(path)} has no {", ".join(missing)} to publish; it has {", ".join(checkpoint)}.'
+                f'{os.path.basename(path)} has no {", ".join(missing)} to publish; it has '
+                f'{", ".join(checkpoint)}.'
             )
         kept = {key: value for key, value in checkpoint.items() if key in self.published_keys}
         stem, suffix = os.path.splitext(path)
@@ -354,6 +385,27 @@ class CheckpointHook(Hook):
         self._backend.put(content, final)
         self._backend.remove(draft)
         runner.logger.info(f'{final} holds {", ".join(kept)} for publishing.')
+
+
+def _best_prefix(key: str) -> str:
+    """What names of the best checkpoints of a metric begin with."""
+    return f'best_{key.replace("/", "_")}_'
+
+
+def _learns_from_metrics(runner: Runner) -> bool:
+    """Whether a validation changes how the training goes on."""
+    schedulers = runner.param_schedulers or []
+    if isinstance(schedulers, dict):
+        schedulers = [one for of_one_optimizer in schedulers.values() for one in of_one_optimizer]
+    parts = [*schedulers, *runner.hooks]
+    return any(getattr(part, 'need_val_args', False) for part in parts)
+
+
+def _texts(value: Any) -> list[str]:
+    texts = _as_list(value)
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f'A name or a list of names is expected, got {value!r}.')
+    return texts
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -17,19 +17,26 @@ _SHARED = ('before_epoch', 'after_epoch', 'before_iter', 'after_iter')
 class Hook:
     """Base of all hooks: override the methods of the points at which the hook acts.
 
-    A runner calls only what a hook overrides, hooks of smaller priority number first. The order of the points in a run is
-    that of :attr:`stages`. To act alike in training, validation and test, override ``_before_epoch``, ``_after_epoch``,
-    ``_before_iter`` or ``_after_iter``, which get the ``mode``.
+    A runner calls only what a hook overrides, hooks of smaller priority number first. The order of
+    the points in a run is that of :attr:`stages`. To act alike in training, validation and test,
+    override ``_before_epoch``, ``_after_epoch``, ``_before_iter`` or ``_after_iter``, which get the
+    ``mode``.
 
-    A hook that remembers something over iterations has ``state_dict()`` and ``load_state_dict(state)``; checkpoints hold it.
+    A hook that remembers something over iterations has ``state_dict()`` and
+    ``load_state_dict(state)``; checkpoints hold it.
     """
 
     priority = 'NORMAL'
     stages = (
-        'before_run', 'after_load_checkpoint', 'before_train', 'before_train_epoch', 'before_train_iter', 'after_train_iter',
-        'after_train_epoch', 'before_val', 'before_val_epoch', 'before_val_iter', 'after_val_iter', 'after_val_epoch',
-        'after_val', 'before_save_checkpoint', 'after_train', 'before_test', 'before_test_epoch', 'before_test_iter',
-        'after_test_iter', 'after_test_epoch', 'after_test', 'after_run',
+        'before_run', 'after_load_checkpoint',
+        'before_train', 'before_train_epoch', 'before_train_iter', 'after_train_iter',
+        'after_train_epoch',
+        'before_val', 'before_val_epoch', 'before_val_iter', 'after_val_iter', 'after_val_epoch',
+        'after_val',
+        'before_save_checkpoint', 'after_train',
+        'before_test', 'before_test_epoch', 'before_test_iter', 'after_test_iter',
+        'after_test_epoch', 'after_test',
+        'after_run',
     )  # fmt: skip
 
     def before_run(self, runner: Runner) -> None:
@@ -109,7 +116,7 @@ class Hook:
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """After each training step, with the log variables it returned, before it is counted as finished."""
+        """After each training step, with what it logs, before it is counted as finished."""
         self._after_iter(
             runner, batch_idx=batch_idx, data_batch=data_batch, outputs=outputs, mode='train'
         )
@@ -160,7 +167,7 @@ class Hook:
         """After a batch in any mode."""
 
     def every_n_epochs(self, runner: Runner, n: int, start: int = 0) -> bool:
-        """Whether the epoch that ends now is a multiple of ``n``, counted from after epoch ``start``."""
+        """Whether the epoch that ends now is ``start`` or a multiple of ``n`` epochs after it."""
         return _is_turn(runner.epoch + 1, n, start)
 
     def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
@@ -168,7 +175,7 @@ class Hook:
         return _is_turn(batch_idx + 1, n, 0)
 
     def every_n_train_iters(self, runner: Runner, n: int, start: int = 0) -> bool:
-        """Whether the iteration that ends now is a multiple of ``n``, counted from after iteration ``start``."""
+        """Whether the iteration that ends now is ``start`` or a multiple of ``n`` after it."""
         return _is_turn(runner.iter + 1, n, start)
 
     def end_of_epoch(self, dataloader: Any, batch_idx: int) -> bool:
@@ -199,4 +206,4 @@ class Hook:
 
 
 def _is_turn(count: int, n: int, start: int) -> bool:
-    return n > 0 and count > start and (count - start) % n == 0
+    return n > 0 and count >= start and (count - start) % n == 0

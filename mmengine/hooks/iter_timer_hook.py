@@ -18,26 +18,28 @@ _TIME = {mode: f'{mode}/time' for mode in ('train', 'val', 'test')}
 
 @HOOKS.register_module()
 class IterTimerHook(Hook):
-    """Writes ``<mode>/data_time`` and ``<mode>/time``, seconds of one iteration, and ``eta``, seconds left.
+    """Writes ``<mode>/data_time`` and ``<mode>/time`` (of one iteration) and ``eta``, in seconds.
 
-    A device computes behind the host's back: a time is what the host waited, which over many iterations is the same.
+    A device computes behind the host's back: a time is what the host waited, which over many
+    iterations is the same.
     """
 
     priority = 'NORMAL'
 
     def __init__(self) -> None:
         self._last = 0.0
-        self._total_s = 0.0
-        self._num_timed = 0
+        self._train_pace = _Pace()
+        self._evaluation_pace = _Pace()
 
     def before_train(self, runner: Runner) -> None:
         """Count time from here; a resumed run estimates from its own iterations."""
-        self._total_s, self._num_timed = 0.0, 0
+        self._train_pace = _Pace(runner.max_iters - runner.iter)
 
     def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
-        self._last = perf_counter()
         if mode != 'train':
-            self._total_val_s, self._num_val = 0.0, 0
+            dataloader = runner.val_dataloader if mode == 'val' else runner.test_dataloader
+            self._evaluation_pace = _Pace(_length(dataloader))
+        self._last = perf_counter()
 
     def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
         self._last = perf_counter()
@@ -56,18 +58,34 @@ class IterTimerHook(Hook):
         mode: str = 'train',
     ) -> None:
         now = perf_counter()
-        elapsed = now - self._last
-        self._last = now
+        elapsed, self._last = now - self._last, now
         hub = runner.message_hub
         hub.update_scalar(_TIME[mode], elapsed)
-        if mode == 'train':
-            self._total_s += elapsed
-            self._num_timed += 1
-            left = runner.max_iters - runner.iter - 1
-            hub.update_info('eta', self._total_s / self._num_timed * left)
-            return
-        self._total_val_s += elapsed
-        self._num_val += 1
-        dataloader = runner.val_dataloader if mode == 'val' else runner.test_dataloader
-        left = len(dataloader) - batch_idx - 1
-        hub.update_info('eta', self._total_val_s / self._num_val * left)
+        pace = self._train_pace if mode == 'train' else self._evaluation_pace
+        hub.update_info('eta', pace.seconds_left(elapsed))
+
+
+class _Pace:
+    """How long the remaining iterations take at the mean pace of the past ones."""
+
+    __slots__ = ('_left', '_num_timed', '_total_s')
+
+    def __init__(self, num_iters: int = 0) -> None:
+        self._left = num_iters
+        self._total_s = 0.0
+        self._num_timed = 0
+
+    def seconds_left(self, elapsed_s: float) -> float:
+        """Seconds that are left after one more iteration, which took ``elapsed_s``."""
+        self._total_s += elapsed_s
+        self._num_timed += 1
+        self._left -= 1
+        return self._total_s / self._num_timed * self._left if self._left > 0 else 0.0
+
+
+def _length(dataloader: Any) -> int:
+    """Batches of ``dataloader``; 0 where it does not know."""
+    try:
+        return len(dataloader)
+    except TypeError:
+        return 0

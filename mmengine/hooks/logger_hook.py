@@ -24,16 +24,19 @@ class LoggerHook(Hook):
     Args:
         interval: Iterations between two lines.
         ignore_last: Leave out the line for the rest of an epoch that is shorter than ``interval``.
-        interval_exp_name: Iterations between two lines with the experiment's name; the end of an epoch has one too.
+        interval_exp_name: Iterations between two lines with the experiment's name; the end of an
+            epoch has one too.
         out_dir: Copy the log files there after the run: a folder or a URL.
         out_suffix: Endings of the files to copy.
         keep_local: Keep the local files after copying.
         file_client_args: The old name of ``backend_args``.
-        log_metric_by_epoch: Count metrics by epoch; iteration runs count them by iteration in any case.
+        log_metric_by_epoch: Count metrics by epoch; iteration runs count them by iteration in any
+            case.
         backend_args: Which file backend serves ``out_dir``.
 
     Raises:
-        ArgumentError: If ``interval`` or ``interval_exp_name`` is not a whole number above 0, or ``out_dir`` no string.
+        ArgumentError: If ``interval`` or ``interval_exp_name`` is not a whole number above 0.
+        TypeError: If ``out_dir`` is no path.
     """
 
     priority = 'BELOW_NORMAL'
@@ -67,6 +70,7 @@ class LoggerHook(Hook):
         self.keep_local = keep_local
         self.backend_args = backend_args or file_client_args
         self.log_metric_by_epoch = log_metric_by_epoch
+        self._epoch_length: int | None = None
 
     def before_run(self, runner: Runner) -> None:
         """Learn the names of this start's files."""
@@ -76,6 +80,10 @@ class LoggerHook(Hook):
             self._target = self._backend.join_path(self.out_dir, os.path.basename(runner.work_dir))
             runner.logger.info(f'Log files will be copied to {self._target} after the run.')
 
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Learn where the epoch ends; asking in each step would cost more than all else here."""
+        self._epoch_length = _length(runner.train_loop.dataloader)
+
     def after_train_iter(
         self,
         runner: Runner,
@@ -84,19 +92,15 @@ class LoggerHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Every ``interval`` iterations: a line and a record."""
-        done = batch_idx + 1
-        if done % self.interval and done != _epoch_length(runner):
-            if (runner.iter + 1) % self.interval_exp_name == 0:
-                runner.logger.info(f'Exp name: {runner.experiment_name}')
-            return
-        ends_epoch = done == _epoch_length(runner)
-        if ends_epoch or (runner.iter + 1) % self.interval_exp_name == 0:
+        if self._epoch_length is None:
+            self.before_train_epoch(runner)
+        done, length = batch_idx + 1, self._epoch_length
+        if done == length or (runner.iter + 1) % self.interval_exp_name == 0:
             runner.logger.info(f'Exp name: {runner.experiment_name}')
-        if done % self.interval and self.ignore_last and _epoch_length(runner) > self.interval:
-            return
-        tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
-        runner.logger.info(line)
-        runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
+        if done % self.interval == 0 or (done == length and self._logs_rest_of(length)):
+            tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
+            runner.logger.info(line)
+            runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
 
     def after_val_iter(
         self,
@@ -147,6 +151,10 @@ class LoggerHook(Hook):
             self._copy_files(runner)
         runner.visualizer.close()
 
+    def _logs_rest_of(self, epoch_length: int) -> bool:
+        """Whether the end of an epoch is logged; an epoch of less than one interval always is."""
+        return not self.ignore_last or epoch_length <= self.interval
+
     @master_only
     def _dump_metrics(self, runner: Runner, metrics: dict[str, Any]) -> None:
         dump(metrics, os.path.join(runner.log_dir, self.json_log_path))
@@ -164,8 +172,9 @@ class LoggerHook(Hook):
                 path.unlink()
 
 
-def _epoch_length(runner: Runner) -> int:
-    return _length(runner.train_loop.dataloader)
+def log_interval(runner: Runner) -> int | None:
+    """Iterations between two log points of ``runner``; None when it has no :class:`LoggerHook`."""
+    return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), None)
 
 
 def _length(dataloader: Any) -> int:

@@ -1,4 +1,4 @@
-"""A loss that is no number any more: stops the run, or leaves its steps out, and says which loss it was."""
+"""A loss that is no number any more stops the run, or its steps are left out; it says which one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.hooks.logger_hook import log_interval
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from mmengine.logging import HistoryBuffer
     from mmengine.runner import Runner
 
 _POLICIES = ('raise', 'skip', 'ignore')
+_LOOKS = ('after_train_iter', 'after_train_epoch', 'before_save_checkpoint')
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -25,18 +28,19 @@ class NonFiniteLossError(FloatingPointError):
 class NonFiniteLossHook(Hook):
     """Looks for NaN and infinity among the recorded losses.
 
-    Losses are looked at when they are read anyway, at the end of each ``interval``, so looking costs no step a read of the
-    device. The policy 'skip' has to know before the step, and reads one value in each.
+    Losses are looked at when they are read anyway, at the log points, so looking makes no step read
+    from the device. The policy 'skip' has to know before the step, and reads one value in each.
 
     Args:
-        policy: 'raise' ends the run; 'skip' leaves out the optimizer step of such a batch, with a warning; 'ignore' does nothing.
+        policy: 'raise' ends the run; 'skip' leaves out the optimizer step of such a batch, with a
+            warning; 'ignore' does nothing.
         interval: Iterations between two looks; None looks whenever the logger hook logs.
 
     Raises:
         ArgumentError: If ``policy`` or ``interval`` is not one of these.
     """
 
-    # After the logger, so that the last line of the log shows the loss; before a checkpoint is written.
+    # After the logger, so that the log's last line shows the loss; before a checkpoint is written.
     priority = 'BELOW_NORMAL'
 
     def __init__(self, policy: str = 'raise', interval: int | None = None) -> None:
@@ -47,19 +51,20 @@ class NonFiniteLossHook(Hook):
         self.policy = policy
         self.interval = interval
         self._every = interval or 10
-        self._names: list[str] = []
+        self._looked_at = 0
+
+    def get_triggered_stages(self) -> list[str]:
+        """Those of the policy: only 'raise' looks at losses."""
+        stages = super().get_triggered_stages()
+        return [stage for stage in stages if self.policy == 'raise' or stage not in _LOOKS]
 
     def before_train(self, runner: Runner) -> None:
         """Tell the optimizers, and find out how often the log is written."""
         if self.policy == 'skip':
             for wrapper in _wrappers(runner.optim_wrapper):
                 wrapper.skip_non_finite = True
-        if self.interval is None:
-            intervals = [
-                hook.interval for hook in runner.hooks if type(hook).__name__ == 'LoggerHook'
-            ]
-            self._every = intervals[0] if intervals else 10
-        self._seen = runner.iter
+        self._every = self.interval or log_interval(runner) or 10
+        self._looked_at = runner.iter
 
     def after_train_iter(
         self,
@@ -69,44 +74,66 @@ class NonFiniteLossHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Every ``interval`` iterations: look at all losses since the last look."""
-        if (batch_idx + 1) % self._every or self.policy != 'raise':
-            return
-        self._look(runner)
+        if (batch_idx + 1) % self._every == 0:
+            self._look(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Look at the rest of the epoch before a checkpoint is written."""
-        if self.policy == 'raise' and runner.iter > self._seen:
-            self._look(runner, finished=runner.iter)
+        """Look at the rest of the epoch."""
+        self._look(runner)
 
-    def _look(self, runner: Runner, finished: int | None = None) -> None:
-        end = runner.iter + 1 if finished is None else finished
-        window, self._seen = end - self._seen, end
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Look before a checkpoint with broken weights takes the place of a good one."""
+        self._look(runner)
+
+    def _look(self, runner: Runner) -> None:
+        hub = runner.message_hub
+        # The iteration of the latest values, whether the loop has counted it yet or not.
+        finished = int(hub.get_info('iter', -1)) + 1
+        window = finished - self._looked_at
         if window < 1:
             return
-        hub = runner.message_hub
+        self._looked_at = finished
         hub.read_scalars()
-        for key, buffer in hub.log_scalars.items():
-            if not key.startswith('train/') or 'loss' not in key:
-                continue
-            if math.isfinite(buffer.mean(window)):
-                continue
-            recent = buffer.data[0][-window:]
-            first = int(np.flatnonzero(~np.isfinite(recent))[0])
-            raise NonFiniteLossError(
-                f'{key.removeprefix("train/")!r} became {recent[first]} at iteration {end - len(recent) + first + 1} '
-                f'(epoch {runner.epoch + 1}). Losses since the last look: {_others(hub, window, first)}. Lower the '
-                "learning rate, clip gradients, or look at that batch. default_hooks=dict(non_finite_loss=dict(policy='skip')) "
-                "leaves such steps out, policy='ignore' goes on."
-            )
+        losses = {
+            key.removeprefix('train/'): buffer
+            for key, buffer in hub.log_scalars.items()
+            if key.startswith('train/') and 'loss' in key
+        }
+        # A mean is finite only if all of its values are, and it copies nothing.
+        if all(math.isfinite(buffer.mean(window)) for buffer in losses.values()):
+            return
+        if bad := _first_bad(losses, window):
+            raise NonFiniteLossError(_describe(losses, window, finished, runner.epoch + 1, *bad))
 
 
-def _others(hub: Any, window: int, at: int) -> str:
-    values = {
-        key.removeprefix('train/'): buffer.data[0][-window:][at]
-        for key, buffer in hub.log_scalars.items()
-        if key.startswith('train/') and 'loss' in key and len(buffer.data[0]) > at
+def _first_bad(losses: dict[str, HistoryBuffer], window: int) -> tuple[int, str] | None:
+    """How many of the latest values come from the first that is not finite on, and its loss."""
+    found = []
+    for name, buffer in losses.items():
+        recent = buffer.data[0][-window:]
+        positions = np.flatnonzero(~np.isfinite(recent))
+        if len(positions):
+            found.append((len(recent) - int(positions[0]), name))
+    # The total is in most cases not finite because of a part of it, which says more.
+    return max(found, key=lambda one: (one[0], one[1] != 'loss'), default=None)
+
+
+def _describe(
+    losses: dict[str, HistoryBuffer], window: int, finished: int, epoch: int, back: int, name: str
+) -> str:
+    recent = {
+        other: values
+        for other, buffer in losses.items()
+        if len(values := buffer.data[0][-window:]) >= back
     }
-    return ', '.join(f'{name} {value:.4g}' for name, value in values.items())
+    at_that_time = ', '.join(f'{other} {values[-back]:.4g}' for other, values in recent.items())
+    return (
+        f'The loss {name!r} became {recent[name][-back]} at iteration {finished - back + 1} '
+        f'(epoch {epoch}). All losses of that iteration: {at_that_time}. Lower the learning rate, '
+        'clip gradients, or look at that batch. '
+        "default_hooks=dict(non_finite_loss=dict(policy='skip')) leaves such steps out, "
+        "policy='ignore' goes on."
+    )
 
 
 def _wrappers(optim_wrapper: Any) -> list[Any]:

@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class ParamSchedulerHook(Hook):
-    """Steps the schedulers that count iterations after each of them, those that count epochs after each epoch.
+    """Steps schedulers after each iteration or each epoch, whichever they count.
 
-    A scheduler that needs metrics (it has ``need_val_args``) also steps after each validation, with them;
-    its steps without metrics count the epochs that its window is given in.
+    A scheduler that needs metrics (it has ``need_val_args``) also steps after each validation of
+    the training, with them; its steps without metrics count the epochs that its window is given in.
     """
 
     priority = 'LOW'
 
     def __init__(self) -> None:
         self._source: Any = None
+        self._is_training = False
         self._by_iter: list[Any] = []
         self._by_epoch: list[Any] = []
         self._by_metric: list[Any] = []
@@ -31,6 +32,11 @@ class ParamSchedulerHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Sort the schedulers by what they count."""
         self._sort(runner)
+        self._is_training = True
+
+    def after_train(self, runner: Runner) -> None:
+        """A validation after this tells the schedulers nothing."""
+        self._is_training = False
 
     def after_train_iter(
         self,
@@ -54,7 +60,7 @@ class ParamSchedulerHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Metrics are known; a validation that reported none is no step."""
-        if metrics is None:
+        if metrics is None or not self._is_training:
             return
         if runner.param_schedulers is not self._source:
             self._sort(runner)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class RuntimeInfoHook(Hook):
-    """Writes what happens into ``runner.message_hub``; loggers, other hooks and checkpoints read it there."""
+    """Writes what happens into ``runner.message_hub``, where logs and checkpoints read it."""
 
     priority = 'VERY_HIGH'
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks.hook import Hook
 from mmengine.registry import HOOKS
@@ -26,8 +26,12 @@ class DistSamplerSeedHook(Hook):
             batch_sampler,
             getattr(batch_sampler, 'sampler', None),
         )
-        told: list[object] = []
+        told: list[Any] = []
         for sampler in samplers:
-            if hasattr(sampler, 'set_epoch') and not any(sampler is one for one in told):
+            if (
+                sampler is not None
+                and hasattr(sampler, 'set_epoch')
+                and not any(sampler is one for one in told)
+            ):
                 sampler.set_epoch(runner.epoch)
                 told.append(sampler)

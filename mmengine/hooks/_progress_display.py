@@ -1,0 +1,91 @@
+"""The bars and figures of a run as rich draws them. Imports rich: only for whoever shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+
+class ProgressDisplay:
+    """Bars by name, and a line of figures under them.
+
+    Nothing is drawn but by :meth:`refresh`: no thread of its own competes with the training.
+
+    Args:
+        console: Where to draw; standard output when None.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._bars = Progress(
+            TextColumn('{task.description}'),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=self._console,
+            auto_refresh=False,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._live: Live | None = None
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the console can redraw lines."""
+        return self._console.is_terminal and not self._console.is_dumb_terminal
+
+    def open(self) -> None:
+        """Begin to draw. What is printed from now on appears above."""
+        self._live = Live(
+            Group(self._bars),
+            console=self._console,
+            auto_refresh=False,
+            redirect_stdout=True,
+            redirect_stderr=True,
+        )
+        self._live.start()
+
+    def close(self) -> None:
+        """Leave what was drawn last, and give back cursor and standard output."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def start(self, name: str, title: str, total: int | None, done: int) -> None:
+        """A bar called ``name``, which replaces one of the same name."""
+        if name in self._tasks:
+            self._bars.update(
+                self._tasks[name], description=title, total=total, completed=done, visible=True
+            )
+        else:
+            self._tasks[name] = self._bars.add_task(title, total=total, completed=done)
+
+    def advance(self, name: str, done: int | None) -> None:
+        """Fill a bar up to ``done``; to its end for None. A bar that is not there stays so."""
+        task = self._tasks.get(name)
+        if task is None:
+            return
+        if done is None:
+            self._bars.update(task, completed=self._bars.tasks[self._index(task)].total)
+        else:
+            self._bars.update(task, completed=done)
+
+    def stop(self, name: str) -> None:
+        """Take a bar away."""
+        if name in self._tasks:
+            self._bars.update(self._tasks[name], visible=False)
+
+    def refresh(self, figures: Mapping[str, Any]) -> None:
+        """Draw the bars and ``figures``."""
+        if self._live is None:
+            return
+        line = Text('  ').join(
+            Text.assemble((f'{name} ', 'dim'), str(value)) for name, value in figures.items()
+        )
+        self._live.update(Group(self._bars, line), refresh=True)
+
+    def _index(self, task: TaskID) -> int:
+        return self._bars.task_ids.index(task)

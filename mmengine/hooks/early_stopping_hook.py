@@ -1,0 +1,120 @@
+"""Ends training when a metric has stopped getting better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mmengine.hooks._best import WORST, check_rule, infer_rule
+from mmengine.hooks.hook import Hook
+from mmengine.registry import HOOKS
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class EarlyStoppingHook(Hook):
+    """Ends training after ``patience`` validations in a row that brought no improvement.
+
+    An improvement is a metric that is better than the best so far by ``min_delta`` or more.
+
+    Args:
+        monitor: The metric to watch, such as 'coco/bbox_mAP'.
+        rule: 'greater' or 'less' is better; None tells by the metric's name.
+        min_delta: The least improvement that counts, 0 or more.
+        strict: Fail when the metric is not reported, instead of warning.
+        check_finite: Also end training when the metric is NaN or infinite.
+        patience: Validations to wait for an improvement.
+        stopping_threshold: Also end training when the metric is better than this.
+
+    Raises:
+        ArgumentError: If the rule is wrong or cannot be told, or ``patience`` is below 0.
+    """
+
+    priority = 'LOWEST'
+    # As schedulers do that learn from metrics: a checkpoint has to hold what they brought.
+    need_val_args = True
+    rule_map: dict[str, Callable[[float, float], bool]] = {
+        'greater': lambda new, old: new >= old,
+        'less': lambda new, old: new <= old,
+    }
+
+    def __init__(
+        self,
+        monitor: str,
+        rule: str | None = None,
+        min_delta: float = 0.1,
+        strict: bool = False,
+        check_finite: bool = True,
+        patience: int = 5,
+        stopping_threshold: float | None = None,
+    ) -> None:
+        if not isinstance(monitor, str):
+            raise TypeError(f'monitor is the name of one metric, got {type(monitor).__name__}.')
+        if patience < 0:
+            raise ArgumentError(f'patience is 0 or more validations, got {patience}.')
+        self.monitor = monitor
+        self.rule = infer_rule(monitor) if rule is None else check_rule(rule)
+        self.min_delta = abs(min_delta) if self.rule == 'greater' else -abs(min_delta)
+        self.strict = strict
+        self.check_finite = check_finite
+        self.patience = patience
+        self.stopping_threshold = stopping_threshold
+        self.wait_count = 0
+        self.best_score = WORST[self.rule]
+
+    def before_run(self, runner: Runner) -> None:
+        """Begin to wait; a resumed run is told afterwards how long it has waited."""
+        self.wait_count = 0
+        self.best_score = WORST[self.rule]
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Look at the metric, and end training when there is reason to."""
+        if runner.train_loop is None:
+            return
+        if not metrics or self.monitor not in metrics:
+            self._report_missing(runner, metrics or {})
+            return
+        reason = self._reason_to_stop(float(metrics[self.monitor]))
+        if reason is not None:
+            runner.train_loop.stop_training = True
+            runner.logger.info(f'Training ends early: {self.monitor} {reason}.')
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the hook has seen so far."""
+        return {'wait_count': self.wait_count, 'best_score': self.best_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on waiting where the saved run was."""
+        self.wait_count = int(state_dict['wait_count'])
+        self.best_score = float(state_dict['best_score'])
+
+    def _reason_to_stop(self, score: float) -> str | None:
+        if self.check_finite and not math.isfinite(score):
+            return f'is {score}; the best was {self.best_score:g}'
+        is_as_good = self.rule_map[self.rule]
+        if is_as_good(score - self.min_delta, self.best_score):
+            self.best_score, self.wait_count = score, 0
+        else:
+            self.wait_count += 1
+        threshold = self.stopping_threshold
+        if threshold is not None and score != threshold and is_as_good(score, threshold):
+            return f'is {score:g}, better than the threshold {threshold:g}'
+        if self.wait_count and self.wait_count >= self.patience:
+            return (
+                f'has not improved on {self.best_score:g} by {abs(self.min_delta):g} for '
+                f'{self.wait_count} validations'
+            )
+        return None
+
+    def _report_missing(self, runner: Runner, metrics: dict[str, float]) -> None:
+        message = (
+            f'EarlyStoppingHook watches {self.monitor!r}, which is not among the metrics '
+            f'({", ".join(metrics) or "there are none"}).{did_you_mean(self.monitor, metrics)}'
+        )
+        if self.strict:
+            raise RuntimeError(f'{message} strict=False makes this a warning.')
+        runner.logger.warning(message)

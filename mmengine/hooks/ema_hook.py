@@ -1,0 +1,227 @@
+"""Keeps an averaged copy of the weights, and validates and saves with it."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mmengine._checkpoint.state_dict import load_state_dict, weights_to_cpu
+from mmengine._checkpoint.unwrap import unwrap_model
+from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.logging import print_log
+from mmengine.registry import HOOKS, MODELS
+from mmengine.utils.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from mmengine.model.averaged_model import BaseAveragedModel
+    from mmengine.runner import Runner
+
+_PREFIX = 'module.'
+
+
+@HOOKS.register_module()
+class EMAHook(Hook):
+    """Averages the weights over the steps of training; validation and tests use the average.
+
+    A checkpoint's ``state_dict`` holds the averaged weights, so that whoever loads it gets the
+    better ones; its ``ema_state_dict`` holds the raw ones, from which a resumed run goes on. Until
+    the average begins there is nothing to average, and the model's own weights are used throughout.
+
+    Buffers that are not averaged (``update_buffers=False``, and integer counters always) are the
+    model's own everywhere.
+
+    Args:
+        ema_type: Class of the averaged model.
+        strict_load: Fail when the averaged weights of a resumed checkpoint do not fit, instead of
+            warning.
+        begin_iter: The average begins with this iteration, counted from 1.
+        begin_epoch: The average begins with this epoch, counted from 1. Not both.
+        **kwargs: Arguments of the averaged model, such as ``momentum`` or ``update_buffers``.
+
+    Raises:
+        ArgumentError: If a beginning is below 0, or both are given, or training ends before it.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        ema_type: str = 'ExponentialMovingAverage',
+        strict_load: bool = False,
+        begin_iter: int = 0,
+        begin_epoch: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        for name, number in (('begin_iter', begin_iter), ('begin_epoch', begin_epoch)):
+            if number < 0:
+                raise ArgumentError(f'EMAHook takes {name} as 0 or more, got {number}.')
+        if begin_iter and begin_epoch:
+            raise ArgumentError(
+                f'The average begins once: give begin_iter ({begin_iter}) or begin_epoch '
+                f'({begin_epoch}), not both.'
+            )
+        self.ema_cfg = {'type': ema_type, **kwargs}
+        self.strict_load = strict_load
+        self.begin_iter = begin_iter
+        self.begin_epoch = begin_epoch
+        self.enabled_by_epoch = begin_epoch > 0
+        self._has_begun = False
+        self._is_swapped = False
+
+    def before_run(self, runner: Runner) -> None:
+        """Copy the model."""
+        self.src_model: nn.Module = unwrap_model(runner.model)
+        self.ema_model: BaseAveragedModel = MODELS.build(
+            self.ema_cfg, default_args={'model': self.src_model}
+        )
+        self._is_swapped = False
+
+    def before_train(self, runner: Runner) -> None:
+        """See that the average begins at all."""
+        begin, end, unit = (
+            (self.begin_epoch, runner.max_epochs, 'epoch')
+            if self.enabled_by_epoch
+            else (self.begin_iter, runner.max_iters, 'iter')
+        )
+        if begin > end:
+            raise ArgumentError(
+                f'EMAHook has begin_{unit}={begin}, but training ends at {unit} {end}: there would '
+                'never be an average.'
+            )
+        self._has_begun = False
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Take the new weights into the average."""
+        if self._has_begun or self._begins(runner):
+            self.ema_model.update_parameters(self.src_model)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Validate with the average."""
+        self._swap()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Go on with the raw weights."""
+        self._swap_back()
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Test with the average."""
+        self._swap()
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Go on with the raw weights."""
+        self._swap_back()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Put the averaged weights where readers look, and the raw ones beside them."""
+        own = checkpoint['state_dict']
+        other = own
+        if self._has_average():
+            kept = weights_to_cpu(self.ema_model.module.state_dict())
+            other = _updated(own, {name: kept[name] for name in self._averaged_names()})
+        # Within a validation the two models hold each other's weights.
+        averaged, raw = (own, other) if self._is_swapped else (other, own)
+        checkpoint['state_dict'] = averaged
+        checkpoint['ema_state_dict'] = OrderedDict(
+            [('steps', self.ema_model.steps.clone())]
+            + [(f'{_PREFIX}{name}', value) for name, value in raw.items()]
+        )
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """On resuming, give both models their weights back; else the average begins afresh.
+
+        A checkpoint that is loaded, not resumed, starts training or is tested from its
+        ``state_dict``: the averaged weights, when it was saved with an average.
+        """
+        is_resumed = getattr(runner, '_resume', False) and runner.train_loop is not None
+        if not is_resumed:
+            return
+        if 'ema_state_dict' not in checkpoint:
+            print_log(
+                'The resumed checkpoint was saved without EMAHook (it has no ema_state_dict), so '
+                'the average begins at its weights.',
+                logger='current',
+                level=logging.WARNING,
+            )
+            return
+        saved = checkpoint.pop('ema_state_dict')
+        raw = {
+            key.removeprefix(_PREFIX): value
+            for key, value in saved.items()
+            if key.startswith(_PREFIX)
+        }
+        average = checkpoint['state_dict']
+        load_state_dict(self.ema_model.module, average, self.strict_load, runner.logger)
+        self.ema_model.steps.fill_(int(saved.get('steps', 0)))
+        checkpoint['state_dict'] = _updated(average, raw)
+
+    # -- the average ------------------------------------------------------------------------------
+
+    def _begins(self, runner: Runner) -> bool:
+        if self.enabled_by_epoch:
+            self._has_begun = runner.epoch + 1 >= self.begin_epoch
+        else:
+            self._has_begun = runner.iter + 1 >= self.begin_iter
+        return self._has_begun
+
+    def _has_average(self) -> bool:
+        return int(self.ema_model.steps) > 0
+
+    def _averaged_names(self) -> set[str]:
+        """Names of what is averaged, all names of a shared tensor included."""
+        module = self.ema_model.module
+        names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+        if self.ema_model.update_buffers:
+            names |= {
+                name
+                for name, buffer in module.named_buffers(remove_duplicate=False)
+                if buffer.is_floating_point()
+            }
+        return names
+
+    def _swap(self) -> None:
+        if not self._is_swapped and self._has_average():
+            self._exchange()
+            self._is_swapped = True
+
+    def _swap_back(self) -> None:
+        if self._is_swapped:
+            self._exchange()
+            self._is_swapped = False
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        """Exchange the values, not the tensors: optimizers and compiled code hold on to these."""
+        for ours, theirs in self._pairs():
+            value = theirs.clone()
+            theirs.copy_(ours)
+            ours.copy_(value)
+
+    def _pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """Averaged tensors with the model's, each shared one once."""
+        averaged, source = self.ema_model.module, self.src_model
+        pairs: list[tuple[Tensor, Tensor]] = list(
+            zip(averaged.parameters(), source.parameters(), strict=True)
+        )
+        if self.ema_model.update_buffers:
+            buffers = zip(averaged.buffers(), source.buffers(), strict=True)
+            pairs += [pair for pair in buffers if pair[0].is_floating_point()]
+        return pairs
+
+
+def _updated(state: Mapping[str, Any], changes: Mapping[str, Any]) -> OrderedDict[str, Any]:
+    """A copy of ``state`` with other values for the names in ``changes``."""
+    result: Any = OrderedDict({**state, **changes})
+    if hasattr(state, '_metadata'):  # torch keeps the versions of modules there
+        result._metadata = state._metadata
+    return result  # type: ignore[no-any-return]  # made above

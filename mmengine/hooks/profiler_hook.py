@@ -1,0 +1,365 @@
+"""Profiles the first epochs or iterations of a run."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.registry import HOOKS
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch.profiler import profile
+
+    from mmengine.runner import Runner
+
+Outputs = dict[str, Any] | None
+
+_TRACES = ('log_trace', 'tb_trace')
+_SCHEDULE_KEYS = ('wait', 'warmup', 'active', 'repeat', 'skip_first', 'skip_first_wait')
+_ROWS = 15
+
+
+def check_kineto() -> bool:
+    """Whether this build of torch can write traces."""
+    return bool(torch.profiler.kineto_available())
+
+
+@HOOKS.register_module()
+class ProfilerHook(Hook):
+    """Runs ``torch.profiler`` over the beginning of training, or of a validation or test alone.
+
+    Every rank profiles itself. Without ``on_trace_ready`` and ``json_trace_path`` the operators
+    that took longest are logged as a table. Profiling slows a run down: a
+    few iterations are enough.
+
+    Args:
+        by_epoch: Whether ``profile_times`` counts epochs (passes over the data).
+        profile_times: Epochs or iterations to profile, from where this start begins.
+        activity_with_cpu: Record what the host does.
+        activity_with_cuda: Record what the GPU does.
+        schedule: Arguments of ``torch.profiler.schedule``: which of these steps are recorded.
+        on_trace_ready: Called with the profiler for each recording; or ``dict(type='log_trace',
+            sort_by=..., row_limit=15)``, which logs a table; or ``dict(type='tb_trace',
+            dir_name=..., worker_name=...)``, which writes files for TensorBoard into a folder, by
+            default ``tf_tracing_logs`` beside the log.
+        record_shapes: Record the shapes of inputs.
+        profile_memory: Record how memory grows and shrinks.
+        with_stack: Record files and lines.
+        with_flops: Estimate FLOPs of common operators.
+        json_trace_path: Write a trace for chrome://tracing or perfetto; other ranks than 0 put
+            ``_rank<n>`` into its name.
+
+    Raises:
+        ArgumentError: If ``profile_times`` is below 1 or more than there is to train, or
+            ``schedule`` or ``on_trace_ready`` is not as described.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self,
+        *,
+        by_epoch: bool = True,
+        profile_times: int = 1,
+        activity_with_cpu: bool = True,
+        activity_with_cuda: bool = False,
+        schedule: dict[str, Any] | None = None,
+        on_trace_ready: Callable[..., Any] | dict[str, Any] | None = None,
+        record_shapes: bool = False,
+        profile_memory: bool = False,
+        with_stack: bool = False,
+        with_flops: bool = False,
+        json_trace_path: str | None = None,
+    ) -> None:
+        if profile_times < 1:
+            raise ArgumentError(f'profile_times is 1 or more, got {profile_times}.')
+        if not (activity_with_cpu or activity_with_cuda):
+            raise ArgumentError(
+                'There is nothing to profile: set activity_with_cpu or activity_with_cuda.'
+            )
+        activity = torch.profiler.ProfilerActivity
+        self.by_epoch = by_epoch
+        self.profile_times = profile_times
+        self.activities = [activity.CPU] if activity_with_cpu else []
+        if activity_with_cuda:
+            self.activities.append(activity.CUDA)
+        self.schedule = _schedule(schedule)
+        self.on_trace_ready = _checked_trace(on_trace_ready)
+        self.record_shapes = record_shapes
+        self.profile_memory = profile_memory
+        self.with_stack = with_stack
+        self.with_flops = with_flops
+        self.json_trace_path = json_trace_path
+        self.profiler: profile | None = None
+        self._is_training = False
+        self._left = 0
+
+    # -- where it begins --------------------------------------------------------------------------
+
+    def before_train(self, runner: Runner) -> None:
+        """Begin with the training."""
+        unit, most = (
+            ('epochs', runner.max_epochs) if self.by_epoch else ('iterations', runner.max_iters)
+        )
+        if self.profile_times > most:
+            raise ArgumentError(
+                f'profile_times={self.profile_times} {unit} are more than the {most} of this '
+                'training. A few iterations tell enough: by_epoch=False, profile_times=20.'
+            )
+        self._is_training = True
+        self._start(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """Begin with a validation that is not part of a training."""
+        if not self._is_training:
+            self._start(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """Begin with the test."""
+        self._start(runner)
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Outputs = None,
+    ) -> None:
+        """A step of training is done."""
+        if self.profiler is not None:
+            self._step(runner)
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None, outputs: Any = None
+    ) -> None:
+        """A step of a validation is done."""
+        if self.profiler is not None and not self._is_training:
+            self._step(runner)
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None, outputs: Any = None
+    ) -> None:
+        """A step of the test is done."""
+        if self.profiler is not None:
+            self._step(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """An epoch is done."""
+        self._end_epoch(runner)
+
+    # -- where it ends ----------------------------------------------------------------------------
+
+    def after_train(self, runner: Runner) -> None:
+        """Training ended, maybe before everything was profiled."""
+        self._end(runner)
+        self._is_training = False
+
+    def after_val(self, runner: Runner) -> None:
+        """A validation alone is done."""
+        if not self._is_training:
+            self._end(runner)
+
+    def after_test(self, runner: Runner) -> None:
+        """The test is done."""
+        self._end(runner)
+
+    # -- profiling --------------------------------------------------------------------------------
+
+    def _start(self, runner: Runner) -> None:
+        if not check_kineto():
+            raise RuntimeError(
+                'This build of torch was made without kineto, so it cannot profile. Remove the '
+                'ProfilerHook, or install a build of torch that can.'
+            )
+        self._left = self.profile_times
+        self.profiler = torch.profiler.profile(
+            activities=self.activities,
+            schedule=self.schedule,
+            on_trace_ready=self._trace_handler(runner),
+            record_shapes=self.record_shapes,
+            profile_memory=self.profile_memory,
+            with_stack=self.with_stack,
+            with_flops=self.with_flops,
+        )
+        self.profiler.start()
+        unit = 'epoch(s)' if self.by_epoch else 'iteration(s)'
+        runner.logger.info(f'Profiling the first {self.profile_times} {unit}; it slows them down.')
+
+    def _step(self, runner: Runner) -> None:
+        assert self.profiler is not None
+        self.profiler.step()
+        if not self.by_epoch:
+            self._left -= 1
+            if self._left == 0:
+                self._end(runner)
+
+    def _end_epoch(self, runner: Runner) -> None:
+        if self.by_epoch and self.profiler is not None:
+            self._left -= 1
+            if self._left == 0:
+                self._end(runner)
+
+    def _end(self, runner: Runner) -> None:
+        profiler, self.profiler = self.profiler, None
+        if profiler is None:
+            return
+        profiler.stop()
+        if self.on_trace_ready is None and self.json_trace_path is None:
+            runner.logger.info(f'Profile:\n{_table(profiler)}')
+        if self.json_trace_path is not None:
+            path = _path_of_rank(self.json_trace_path, runner.rank)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            profiler.export_chrome_trace(str(path))
+            runner.logger.info(f'The trace is in {path}: open it in https://ui.perfetto.dev.')
+
+    def _trace_handler(self, runner: Runner) -> Callable[..., Any] | None:
+        if not isinstance(self.on_trace_ready, Mapping):
+            handler: Callable[..., Any] | None = self.on_trace_ready
+            return handler
+        options = dict(self.on_trace_ready)
+        if options.pop('type') == 'log_trace':
+
+            def log(profiler: profile) -> None:
+                runner.logger.info(f'Profile:\n{_table(profiler, **options)}')
+
+            return log
+        folder = options.pop('dir_name', None) or os.path.join(runner.log_dir, 'tf_tracing_logs')
+        to_folder: Callable[..., Any] = torch.profiler.tensorboard_trace_handler(folder, **options)
+        return to_folder
+
+
+@HOOKS.register_module()
+class NPUProfilerHook(Hook):
+    """Profiles iterations on an Ascend NPU, through ``torch_npu``.
+
+    Args:
+        begin: The first iteration to profile, from 0.
+        end: The first one not to profile any more.
+        result_path: Folder for the results.
+        exit_after_profiling: End the process when the profile is written.
+        use_e2e_profiler: Record the framework's own work too.
+        ge_profiling_to_std_out: Let the graph engine print its profile.
+
+    Raises:
+        ArgumentError: If ``begin`` is not below ``end``.
+        ImportError: If ``torch_npu`` is not installed.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self,
+        *,
+        begin: int = 0,
+        end: int = 1,
+        result_path: str = 'cann_profiling',
+        exit_after_profiling: bool = True,
+        use_e2e_profiler: bool = False,
+        ge_profiling_to_std_out: bool = False,
+    ) -> None:
+        try:
+            self._npu: Any = importlib.import_module('torch_npu').npu
+        except ImportError as error:
+            raise ImportError(
+                'NPUProfilerHook needs torch_npu, which comes with the Ascend toolkit: '
+                'pip install torch-npu.'
+            ) from error
+        if not 0 <= begin < end:
+            raise ArgumentError(f'begin is 0 or more and below end, got {begin} and {end}.')
+        self.begin = begin
+        self.end = end
+        self.result_path = os.path.abspath(result_path)
+        self.exit_after_profiling = exit_after_profiling
+        self.use_e2e_profiler = use_e2e_profiler
+        if ge_profiling_to_std_out:
+            # Read by the graph engine when it starts.
+            os.environ['GE_PROFILING_TO_STD_OUT'] = '1'
+        self._profile: Any = None
+
+    def before_run(self, runner: Runner) -> None:
+        """See that there is something to profile, and a place for it."""
+        if self.end > runner.max_iters:
+            raise ArgumentError(
+                f'NPUProfilerHook ends at iteration {self.end}, the training at {runner.max_iters}.'
+            )
+        os.makedirs(self.result_path, exist_ok=True)
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
+    ) -> None:
+        """Begin at iteration ``begin``."""
+        if runner.iter == self.begin and self._profile is None:
+            self._profile = self._npu.profile(
+                self.result_path, use_e2e_profiler=self.use_e2e_profiler
+            )
+            self._profile.__enter__()
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Outputs = None,
+    ) -> None:
+        """End before iteration ``end``."""
+        if self._profile is None or runner.iter != self.end - 1:
+            return
+        self._profile.__exit__(None, None, None)
+        self._profile = None
+        runner.logger.info(f'The profile is in {self.result_path}.')
+        if self.exit_after_profiling:
+            raise SystemExit(0)
+
+
+def _table(profiler: profile, sort_by: str | None = None, row_limit: int = _ROWS) -> str:
+    activity = torch.profiler.ProfilerActivity
+    if sort_by is None:
+        on_host = activity.CPU in profiler.activities
+        sort_by = 'self_cpu_time_total' if on_host else 'self_device_time_total'
+    # The name of the device in a sort key was exchanged for 'device' in torch 2.4.
+    sort_by = sort_by.replace('cuda', 'device')
+    return str(profiler.key_averages().table(sort_by=sort_by, row_limit=row_limit))
+
+
+def _schedule(schedule: dict[str, Any] | None) -> Callable[..., Any] | None:
+    if schedule is None:
+        return None
+    if not isinstance(schedule, Mapping):
+        raise ArgumentError(
+            f'schedule is a dict of {", ".join(_SCHEDULE_KEYS)}; got {type(schedule).__name__}.'
+        )
+    for key in schedule:
+        if key not in _SCHEDULE_KEYS:
+            raise TypeError(
+                f'A profiler schedule has no {key!r}.{did_you_mean(key, _SCHEDULE_KEYS)}'
+            )
+    return torch.profiler.schedule(**schedule)
+
+
+def _checked_trace(on_trace_ready: Any) -> Any:
+    if isinstance(on_trace_ready, Mapping):
+        kind = on_trace_ready.get('type')
+        if kind not in _TRACES:
+            raise ArgumentError(
+                f'The type of on_trace_ready is {" or ".join(_TRACES)}, got {kind!r}.'
+                f'{did_you_mean(str(kind), _TRACES)}'
+            )
+    elif on_trace_ready is not None and not callable(on_trace_ready):
+        raise ArgumentError(
+            f'on_trace_ready is a function, a dict or None, got {type(on_trace_ready).__name__}.'
+        )
+    return on_trace_ready
+
+
+def _path_of_rank(path: str, rank: int) -> Path:
+    whole = Path(path)
+    return whole if rank == 0 else whole.with_stem(f'{whole.stem}_rank{rank}')

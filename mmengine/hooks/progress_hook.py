@@ -1,0 +1,230 @@
+"""A live display of how far a run is, on a terminal."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmengine.dist import is_main_process
+from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.hooks.logger_hook import log_interval
+from mmengine.registry import HOOKS
+from mmengine.utils.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from mmengine.hooks._progress_display import ProgressDisplay
+    from mmengine.runner import Runner
+
+_SMOOTHED_OVER = 10
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Shows bars of the run and the epoch with loss, rate, time left and the latest metrics.
+
+    It writes on a terminal only; elsewhere the logger's lines tell the same. Lines that are logged
+    or printed meanwhile appear above the display. Losses are those of the last log point of
+    :class:`LoggerHook`: the display itself reads nothing from the device.
+
+    A run that fails leaves the display open until :meth:`close` or the end of the process.
+
+    Args:
+        refresh_s: Seconds between two refreshes, at least.
+        console: A ``rich.console.Console`` to write to, in place of standard output.
+
+    Raises:
+        ArgumentError: If ``refresh_s`` is not above 0.
+    """
+
+    # After the logger, which has then read the losses of this log point.
+    priority = 'LOW'
+
+    def __init__(self, refresh_s: float = 0.2, console: Any = None) -> None:
+        if not refresh_s > 0:
+            raise ArgumentError(f'refresh_s is a time above 0, got {refresh_s}.')
+        self.refresh_s = refresh_s
+        self._console = console
+        self._display: ProgressDisplay | None = None
+        self._next_refresh = float('inf')
+        self._log_every = 10
+        self._facts: dict[str, str] = {}
+
+    # -- points -----------------------------------------------------------------------------------
+
+    def before_train(self, runner: Runner) -> None:
+        """Open the display."""
+        self._open()
+        if self._display is None:
+            return
+        self._log_every = log_interval(runner) or 10
+        self._facts = {}
+        self._begun, self._first_iter = perf_counter(), runner.iter
+        self._num_epochs, self._num_iters = runner.max_epochs, runner.max_iters
+        self._is_by_epoch = runner.log_processor.by_epoch
+        self._display.start('run', 'Training', self._num_iters, runner.iter)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """A bar for the epoch, where there is more than one."""
+        if self._display is not None and self._is_by_epoch and self._num_epochs > 1:
+            title = f'Epoch {runner.epoch + 1}/{self._num_epochs}'
+            self._length = len(runner.train_dataloader)
+            self._display.start('epoch', title, self._length, 0)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Take the values of a log point, and refresh when it is time."""
+        if (batch_idx + 1) % self._log_every == 0 and self._display is not None:
+            self._take_losses(runner)
+        if perf_counter() >= self._next_refresh:
+            self._show_training(runner, batch_idx + 1, runner.iter + 1)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """The epoch's bar is full."""
+        if self._display is not None:
+            self._show_training(runner, None, runner.iter)
+            self._display.stop('epoch')
+
+    def after_train(self, runner: Runner) -> None:
+        """The bars are full."""
+        if self._display is not None:
+            self._show_training(runner, None, runner.iter)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """A bar for the validation."""
+        self._begin_evaluation('Validation', runner.val_dataloader)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """A bar for the test."""
+        self._begin_evaluation('Test', runner.test_dataloader)
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Sequence[Any] | None = None,
+    ) -> None:
+        """Refresh when it is time."""
+        if perf_counter() >= self._next_refresh:
+            self._show_evaluation(batch_idx + 1)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Sequence[Any] | None = None,
+    ) -> None:
+        """Refresh when it is time."""
+        if perf_counter() >= self._next_refresh:
+            self._show_evaluation(batch_idx + 1)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Show the metrics from now on."""
+        self._end_evaluation('val', metrics)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Show the metrics."""
+        self._end_evaluation('test', metrics)
+
+    def after_run(self, runner: Runner) -> None:
+        """Leave the last state on the terminal, as plain text."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back. Does nothing when that is done already."""
+        display, self._display = self._display, None
+        self._next_refresh = float('inf')
+        if display is not None:
+            display.close()
+            atexit.unregister(self.close)
+
+    # -- the display ------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        if self._display is not None or not is_main_process():
+            return
+        if self._console is None and not sys.stdout.isatty():
+            return
+        from mmengine.hooks._progress_display import ProgressDisplay
+
+        display = ProgressDisplay(self._console)
+        if not display.is_possible:
+            return
+        display.open()
+        # A run that fails never comes to after_run, and a terminal without a cursor is of no use.
+        atexit.register(self.close)
+        self._display = display
+        self._next_refresh = perf_counter() + self.refresh_s
+
+    def _show_training(self, runner: Runner, in_epoch: int | None, finished: int) -> None:
+        assert self._display is not None
+        elapsed, timed = perf_counter() - self._begun, finished - self._first_iter
+        if timed:
+            left_s = elapsed / timed * (self._num_iters - finished)
+            self._facts['eta'] = _clock(left_s)
+            self._facts['it/s'] = f'{timed / elapsed:.1f}'
+        self._display.advance('run', finished)
+        if in_epoch is not None or runner.epoch + 1 <= self._num_epochs:
+            self._display.advance('epoch', in_epoch)
+        self._refresh()
+
+    def _take_losses(self, runner: Runner) -> None:
+        """Smoothed losses and the rate; the logger has just read them from the device."""
+        for key, buffer in runner.message_hub.log_scalars.items():
+            mode, _, name = key.partition('/')
+            if mode != 'train':
+                continue
+            if 'loss' in name:
+                self._facts[name] = f'{float(buffer.mean(_SMOOTHED_OVER)):.4g}'
+            elif name.rsplit('.', 1)[-1] == 'lr':
+                self._facts[name] = f'{float(buffer.current()):.2e}'
+
+    def _begin_evaluation(self, title: str, dataloader: Any) -> None:
+        self._open()
+        if self._display is not None:
+            try:
+                length = len(dataloader)
+            except TypeError:
+                length = None
+            self._display.start('evaluation', title, length, 0)
+            self._refresh()
+
+    def _show_evaluation(self, finished: int) -> None:
+        assert self._display is not None
+        self._display.advance('evaluation', finished)
+        self._refresh()
+
+    def _end_evaluation(self, stage: str, metrics: dict[str, float] | None) -> None:
+        if self._display is None:
+            return
+        self._display.stop('evaluation')
+        numbers = {
+            name: value
+            for name, value in (metrics or {}).items()
+            if isinstance(value, (int, float, np.number))
+        }
+        for name, value in numbers.items():
+            self._facts[f'{stage} {name}'] = f'{value:.4g}'
+        self._refresh()
+
+    def _refresh(self) -> None:
+        assert self._display is not None
+        self._display.refresh(self._facts)
+        self._next_refresh = perf_counter() + self.refresh_s
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02}:{rest:02}'

@@ -1,0 +1,83 @@
+"""Tests a model with test-time augmentation, without a change to its config or weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from mmengine.config import Config, ConfigDict
+from mmengine.hooks.hook import Hook
+from mmengine.registry import HOOKS, MODELS, RUNNERS
+from mmengine.utils.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class PrepareTTAHook(Hook):
+    """Puts a model that merges the predictions of several views around the run's, for the test.
+
+    The run has its own model back when the test is over.
+
+    Args:
+        tta_cfg: Config of the merging model, a :class:`~mmengine.model.BaseTTAModel`; its
+            ``module`` becomes the run's model.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, tta_cfg: dict[str, Any]) -> None:
+        self.tta_cfg = tta_cfg
+        self._models: tuple[nn.Module, nn.Module] | None = None
+
+    def before_test(self, runner: Runner) -> None:
+        """Wrap the model."""
+        if self._models is not None and runner.model is self._models[1]:
+            return  # A test that failed has left it wrapped.
+        merging = MODELS.build({**self.tta_cfg, 'module': runner.model})
+        self._models = (runner.model, merging)
+        runner.model = merging
+
+    def after_test(self, runner: Runner) -> None:
+        """Unwrap it."""
+        if self._models is not None:
+            runner.model, self._models = self._models[0], None
+
+
+def build_runner_with_tta(cfg: dict[str, Any] | Config | ConfigDict) -> Runner:
+    """A runner whose test uses test-time augmentation.
+
+    Args:
+        cfg: Config of a run with ``tta_model``, the config of the merging model, and
+            ``tta_pipeline``, the transforms that make views, which the test dataset gets as its
+            ``pipeline``. Not changed.
+
+    Raises:
+        ArgumentError: If one of the two is missing.
+        KeyError: If there is no ``test_dataloader``.
+    """
+    for key, meaning in (
+        ('tta_model', 'the model that merges the views'),
+        ('tta_pipeline', 'the transforms that make the views'),
+    ):
+        if cfg.get(key) is None:
+            raise ArgumentError(f'Test-time augmentation needs {key} in the config: {meaning}.')
+    if cfg.get('test_dataloader') is None:
+        raise KeyError('Test-time augmentation needs a test_dataloader in the config.')
+    cfg = copy.deepcopy(cfg)
+    _innermost_dataset(cfg['test_dataloader'])['pipeline'] = cfg['tta_pipeline']
+    hook = {'type': 'PrepareTTAHook', 'tta_cfg': cfg['tta_model']}
+    cfg['custom_hooks'] = [*(cfg.get('custom_hooks') or []), hook]
+    return RUNNERS.build(cfg)  # type: ignore[no-any-return]  # the registry's word
+
+
+def _innermost_dataset(dataloader: Any) -> Any:
+    """The dataset that reads samples, inside wrappers that repeat or filter them."""
+    dataset = dataloader['dataset']
+    while 'pipeline' not in dataset and isinstance(dataset.get('dataset'), Mapping):
+        dataset = dataset['dataset']
+    return dataset
