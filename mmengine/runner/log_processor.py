@@ -33,14 +33,15 @@ class LogProcessor:
     Args:
         window_size: Iterations over which scalars that match ``mean_pattern`` are averaged.
         by_epoch: Whether positions are told in epochs.
-        custom_cfg: Other statistics: dicts with ``data_src`` (a scalar without its mode), ``method_name`` and ``window_size``
-            (a number, 'epoch' or 'global'), and ``log_name``; without ``log_name`` the scalar itself is treated so.
+        custom_cfg: Other statistics: dicts with ``data_src`` (a scalar without its mode),
+            ``method_name``, ``window_size`` (a number, 'epoch' or 'global') and ``log_name``;
+            without ``log_name`` the scalar itself is treated so.
         num_digits: Digits after the point.
         log_with_hierarchy: Keep the mode in scalar names: 'train/loss'.
         mean_pattern: Regular expression of the scalars to average; others are shown as they are.
 
     Raises:
-        ArgumentError: If ``custom_cfg`` names no source, a wrong window, or the same ``log_name`` twice.
+        ArgumentError: If ``custom_cfg`` names no source, a wrong window, or a ``log_name`` twice.
     """
 
     def __init__(
@@ -74,23 +75,28 @@ class LogProcessor:
         Returns:
             The scalars by name with ``epoch`` and ``iter`` (training only), and the line.
         """
-        hub = runner.message_hub
-        hub.read_scalars()  # all that is pending on the device, in one transfer
+        runner.message_hub.read_scalars()  # all that is pending on the device, in one transfer
         tag = self._scalars(runner, batch_idx, mode)
+        # The line names its mode once, at its beginning.
+        values = {name.removeprefix(f'{mode}/'): value for name, value in tag.items()}
         line = self._position(runner, batch_idx, mode)
         if mode == 'train':
-            rates = {name: tag[name] for name in tag if self._is_rate(name)}
-            line += '  '.join(f'{name}: {rate:.{self.num_digits}e}' for name, rate in rates.items())
-            line += '  '
-        else:
-            rates = {}
-            line += '  '
-        line += self._times(hub, tag, mode, batch_idx)
+            line += '  '.join(
+                f'{name}: {value:.{self.num_digits}e}'
+                for name, value in values.items()
+                if self._is_rate(name)
+            )
+        line += '  ' + self._times(runner.message_hub, values)
+        memory = _max_memory_mb()
+        if memory is not None:
+            tag['memory'] = memory
+            line += f'memory: {memory}  '
         if mode == 'train':
             # Within a validation only its pace is news: its metrics come at its end.
-            shown = {*rates, *(self._full_name(name, mode) for name in _TIMES)}
             line += '  '.join(
-                f'{name}: {self._number(value)}' for name, value in tag.items() if name not in shown
+                f'{name}: {self._number(value)}'
+                for name, value in values.items()
+                if not self._is_rate(name) and name not in _TIMES
             )
             if self.by_epoch:
                 tag['epoch'] = runner.epoch + 1
@@ -106,7 +112,8 @@ class LogProcessor:
             runner: The run.
             batch_idx: How many batches there were.
             mode: 'val' or 'test'.
-            with_non_scalar: Also return metrics that are no single number; the line always has them.
+            with_non_scalar: Also return metrics that are no single number; the line has them in
+                any case.
         """
         if mode not in ('val', 'test'):
             raise ArgumentError(f"A log after an epoch is for mode 'val' or 'test', got {mode!r}.")
@@ -165,7 +172,7 @@ class LogProcessor:
     def _custom_of(
         self, mode: str, buffers: Mapping[str, Any]
     ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-        """The custom statistics of ``mode`` that have a source: those that replace it and those added to it."""
+        """Custom statistics whose source is there: those that replace it and those beside it."""
         in_place, added = {}, []
         for entry in self.custom_cfg:
             if f'{mode}/{entry["data_src"]}' not in buffers:
@@ -211,11 +218,13 @@ class LogProcessor:
             window = entry.get('window_size', 1)
             if window not in ('epoch', 'global') and (not isinstance(window, int) or window < 1):
                 raise ArgumentError(
-                    f"The window_size of {entry['data_src']!r} is a number above 0, 'epoch' or 'global'; got {window!r}."
+                    f'The window_size of {entry["data_src"]!r} is a number above 0, '
+                    f"'epoch' or 'global'; got {window!r}."
                 )
             if window == 'epoch' and not self.by_epoch:
                 raise ArgumentError(
-                    f'The window of {entry["data_src"]!r} is an epoch, but by_epoch=False counts none.'
+                    f'The window of {entry["data_src"]!r} is an epoch, but by_epoch=False counts '
+                    'none.'
                 )
             if replaced.count(entry['data_src']) > 1:
                 raise ArgumentError(
@@ -260,19 +269,13 @@ class LogProcessor:
             return f'Iter({mode}) {at}'
         return f'Epoch({mode}) [{runner.epoch}]{at}' if mode == 'val' else f'Epoch({mode}) {at}'
 
-    def _times(self, hub: MessageHub, tag: dict[str, Any], mode: str, batch_idx: int) -> str:
-        """Eta, times and memory, when there is a timer hook to tell them."""
-        text = ''
-        time, data_time = (self._full_name(name, mode) for name in _TIMES)
-        if time in tag and data_time in tag:
-            eta = timedelta(seconds=int(hub.get_info('eta') or 0))
-            digits = self.num_digits
-            text += f'eta: {eta}  time: {tag[time]:.{digits}f}  data_time: {tag[data_time]:.{digits}f}  '
-        memory = _max_memory_mb()
-        if memory is not None:
-            tag['memory'] = memory
-            text += f'memory: {memory}  '
-        return text
+    def _times(self, hub: MessageHub, values: Mapping[str, Any]) -> str:
+        """Eta and times, when there is a timer hook to tell them."""
+        if any(name not in values for name in _TIMES):
+            return ''
+        eta = timedelta(seconds=int(hub.get_info('eta') or 0))
+        times = '  '.join(f'{name}: {values[name]:.{self.num_digits}f}' for name in _TIMES)
+        return f'eta: {eta}  {times}  '
 
     def _number(self, value: Any) -> str:
         if isinstance(value, (float, np.floating)):
