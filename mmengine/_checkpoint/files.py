@@ -1,22 +1,20 @@
-"""Checkpoint files: written whole or not at all, read without running code, found by their pointer."""
+"""Checkpoint files: written whole or not at all, read without running code, found by a pointer."""
 
 import io
 import logging
-import pickle
-import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
-from mmengine._checkpoint.legacy import load_without_running_code
+from mmengine._checkpoint.legacy import READ_ERRORS, load_without_running_code
 from mmengine.fileio import get_file_backend
 from mmengine.fileio.atomic import atomic_write
 from mmengine.logging import print_log
 
 LAST_CHECKPOINT = 'last_checkpoint'
-_REMOTE = re.compile(r'^[A-Za-z][A-Za-z0-9+.-]*://|^[A-Za-z0-9]{2,}:[^\\/]')
 
 
 class CheckpointReadError(RuntimeError):
@@ -29,7 +27,8 @@ def save_checkpoint(
     file_client_args: dict[str, Any] | None = None,
     backend_args: dict[str, Any] | None = None,
 ) -> None:
-    """Write ``checkpoint`` so that ``filename`` holds the old file or the whole new one, never a part.
+    """Write ``checkpoint`` so that ``filename`` holds the old file or the whole new one, never a
+    part.
 
     Args:
         checkpoint: Tensors and plain values under string keys.
@@ -54,19 +53,22 @@ def save_checkpoint(
     backend.put(buffer.getvalue(), filename)
 
 
-def read_checkpoint(file: str | Path | IO[bytes], map_location: Any = None) -> Any:
+def read_checkpoint(
+    file: str | Path | IO[bytes], map_location: Any = None, name: str = 'the given data'
+) -> Any:
     """Open a checkpoint. Nothing in the file is executed, whoever wrote it and however old it is.
 
     Args:
         file: A local path or an open binary file.
         map_location: As in :func:`torch.load`.
+        name: What messages call an open file.
 
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointReadError: If the file is cut short or is no checkpoint.
     """
     if not isinstance(file, (str, Path)):
-        return _read(file, map_location, name='the given data')
+        return _read(file, map_location, name)
     path = Path(file)
     if not path.is_file():
         raise FileNotFoundError(_missing(path))
@@ -74,11 +76,24 @@ def read_checkpoint(file: str | Path | IO[bytes], map_location: Any = None) -> A
         return _read(opened, map_location, name=str(path))
 
 
-def find_latest_checkpoint(path: str) -> str | None:
-    """The newest checkpoint of the work dir ``path``, as its pointer file names it; None without one.
+def check_is_there(filename: str) -> None:
+    """Tell early, before a run is built, that a checkpoint is missing; what is no local path passes
+    unseen.
 
-    A work dir that was moved or mounted elsewhere still works: when the recorded path is gone, a file of
-    the same name in ``path`` is taken.
+    Raises:
+        FileNotFoundError: If there is no such file; the message lists the checkpoints beside it.
+    """
+    path = Path(filename).expanduser()
+    if not _is_remote(filename) and not path.is_file():
+        raise FileNotFoundError(_missing(path))
+
+
+def find_latest_checkpoint(path: str) -> str | None:
+    """The newest checkpoint of the work dir ``path``, as its pointer file names it; None without
+    one.
+
+    A work dir that was moved or mounted elsewhere still works: when the recorded path is gone, a
+    file of the same name in ``path`` is taken.
     """
     pointer = Path(path, LAST_CHECKPOINT)
     if not pointer.is_file():
@@ -96,36 +111,50 @@ def find_latest_checkpoint(path: str) -> str | None:
 
 
 def _is_remote(filename: str | Path) -> bool:
-    return isinstance(filename, str) and _REMOTE.match(filename) is not None
+    return isinstance(filename, str) and '://' in filename
 
 
 def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
     start = file.tell()
     try:
-        return torch.load(file, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError:
-        file.seek(start)  # It names classes that torch does not know; see legacy.py.
+        return _open_plain(file, map_location)
     except (RuntimeError, EOFError, OSError) as error:
         raise _unreadable(name, file, start, error) from error
+    except READ_ERRORS:
+        file.seek(start)  # It names classes that torch does not know; see legacy.py.
     try:
-        return load_without_running_code(file, map_location)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        IndexError,
-    ) as error:
+        checkpoint, left_out = load_without_running_code(file, map_location)
+    except READ_ERRORS as error:
         raise _unreadable(name, file, start, error) from error
+    if left_out:
+        print_log(
+            f'{name} holds objects that were not rebuilt, since reading a checkpoint runs no code '
+            f'from it: {", ".join(sorted(left_out))}.',
+            logger='current',
+            level=logging.WARNING,
+        )
+    return checkpoint
+
+
+def _open_plain(file: IO[bytes], map_location: Any) -> Any:
+    with warnings.catch_warnings():
+        # On TorchScript archives torch both warns and raises; the error is enough.
+        warnings.filterwarnings('ignore', message=".*'torch.load' received a zip file")
+        return torch.load(file, map_location=map_location, weights_only=True)
 
 
 def _unreadable(name: str, file: IO[bytes], start: int, error: Exception) -> CheckpointReadError:
     size = file.seek(0, io.SEEK_END) - start
     cause = (str(error).splitlines() or [''])[0]
+    if 'TorchScript' in cause:
+        return CheckpointReadError(
+            f'{name} is a TorchScript program, not a checkpoint. Open it with torch.jit.load, and '
+            'save the state_dict() of what it gives.'
+        )
     return CheckpointReadError(
-        f'{name} ({size:,} bytes) is no readable checkpoint: it was cut short while being written or copied, or '
-        f'it is another kind of file. Take an earlier checkpoint or copy it again. ({type(error).__name__}: {cause})'
+        f'{name} ({size:,} bytes) is no readable checkpoint: it was cut short while being written '
+        'or copied, or it is another kind of file. Take an earlier checkpoint or copy it again. '
+        f'({type(error).__name__}: {cause})'
     )
 
 
@@ -137,26 +166,3 @@ def _missing(path: Path) -> str:
     if others:
         message += f' The folder holds {", ".join(others[:6])}{", ..." if len(others) > 6 else ""}.'
     return message
-
-
-def warn_about_opaque(checkpoint: Any, name: str) -> None:
-    """Say once, by class name, which objects of an old checkpoint were left out of what was rebuilt."""
-    from mmengine._checkpoint.legacy import Opaque
-
-    found: set[str] = set()
-    pending = [checkpoint]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, Opaque):
-            found.add(value.qualified_name)
-        elif isinstance(value, Mapping):
-            pending.extend(value.values())
-        elif isinstance(value, (list, tuple)) and len(value) < 10_000:
-            pending.extend(value)
-    if found:
-        print_log(
-            f'{name} holds objects that were not rebuilt, since reading a checkpoint runs no code from it: '
-            f'{", ".join(sorted(found))}.',
-            logger='current',
-            level=logging.WARNING,
-        )

@@ -1,15 +1,19 @@
 """Read a checkpoint of any age without running code from it.
 
-``torch.load(weights_only=True)`` refuses a file as soon as it names one class that torch does not know, and
-checkpoints of earlier training engines name many: history buffers, config dicts, numpy scalars, enums. Here such
-a file is opened by an unpickler that may build tensors, numpy values and plain containers; whatever else the file
-names becomes an inert :class:`Opaque` that holds the pickled arguments and calls nothing.
+``torch.load(weights_only=True)`` refuses a file as soon as it names one class that torch does not
+know, and checkpoints of earlier training engines name many: history buffers, config dicts, numpy
+values, enums. Here such a file is opened by an unpickler that builds tensors and plain containers,
+and for any other name an inert :class:`Opaque` record of what the file says about the object.
+Then, from these records alone, the few kinds in ``_REBUILDERS`` are made anew.
 """
 
+import math
 import pickle
+import tarfile
 import warnings
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import IO, Any
 
@@ -19,40 +23,62 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
-_BUILTINS = {
-    'set': set, 'frozenset': frozenset, 'complex': complex, 'bytearray': bytearray, 'slice': slice,
-    'int': int, 'float': float, 'bool': bool, 'str': str, 'bytes': bytes, 'list': list, 'dict': dict, 'tuple': tuple,
-}  # fmt: skip
-_ALLOWED: dict[tuple[str, str], Any] = {
+# Types that cannot be changed, so that nothing a file does with them outlives it.
+_CONTAINERS: dict[tuple[str, str], Any] = {
     **{
-        (module, name): kind
+        (module, kind.__name__): kind
         for module in ('builtins', '__builtin__')
-        for name, kind in _BUILTINS.items()
+        for kind in (
+            set, frozenset, bytearray, slice, list, dict, tuple,
+            complex, int, float, bool, str, bytes,
+        )
     },
     ('collections', 'OrderedDict'): OrderedDict,
     ('collections', 'defaultdict'): defaultdict,
     ('collections', 'deque'): deque,
-    ('_codecs', 'encode'): lambda text, encoding='latin1': text.encode(encoding),
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
     ('torch', 'Size'): torch.Size,
     ('torch', 'device'): torch.device,
-    ('torch.nn.parameter', 'Parameter'): torch.nn.Parameter,
-}
-_REBUILDERS = (
+}  # fmt: skip
+_TENSOR_FUNCTIONS = (
     '_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_parameter', '_rebuild_parameter_with_state',
-    '_rebuild_sparse_tensor', '_rebuild_qtensor', '_rebuild_wrapper_subclass',
+    '_rebuild_sparse_tensor', '_rebuild_qtensor',
+)  # fmt: skip
+_ARRAY_KINDS = 'biufcSU'
+_Rebuild = Callable[[Any], Any]
+# What reading a broken or hostile file may raise.
+READ_ERRORS = (
+    pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError,
+    AttributeError, ArithmeticError, AssertionError, MemoryError,
 )  # fmt: skip
 
 
-class Opaque:
-    """Stands for an object of a class that is not rebuilt: keeps what the file says of it, does nothing."""
+class _Sealed(type):
+    """A pickle can set attributes of anything it names, of classes too. Not of these."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise pickle.UnpicklingError(f'The file tries to change {cls.__name__}.{name}.')
+
+
+class Opaque(metaclass=_Sealed):
+    """What a file says of an object that is not rebuilt; does nothing.
+
+    Attributes:
+        qualified_name: Module and name of the object's class, or of the function that made it.
+        args: Positional arguments of that call.
+        state: What the object's ``__setstate__`` or ``__dict__`` would have been given.
+        items: What was appended, for a list of some kind.
+        entries: What was set by key, for a dict of some kind.
+    """
 
     qualified_name = 'object'
+    args: tuple[Any, ...]
+    state: Any
+    items: list[Any]
+    entries: dict[Any, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> 'Opaque':
         self = super().__new__(cls)
-        self.args, self.kwargs, self.state = args, kwargs, None
+        self.args, self.state, self.items, self.entries = args, None, [], {}
         return self
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -62,29 +88,21 @@ class Opaque:
         self.state = state
 
     def append(self, item: Any) -> None:
-        """Pickle fills list subclasses through this."""
+        """Pickle fills lists through this."""
+        self.items.append(item)
 
     def extend(self, items: Any) -> None:
-        """Pickle fills list subclasses through this."""
+        """Pickle fills lists through this."""
+        self.items.extend(items)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Pickle fills dict subclasses through this."""
+        self.entries[key] = value
 
     def __repr__(self) -> str:
         return f'<not rebuilt: {self.qualified_name}>'
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Resolves a name to something harmless, always."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        known = _ALLOWED.get((module, name)) or _resolve_family(module, name)
-        if known is not None:
-            return known
-        return _opaque_class(f'{module}.{name}')
-
-
-def load_without_running_code(file: IO[bytes], map_location: Any) -> Any:
+def load_without_running_code(file: IO[bytes], map_location: Any) -> tuple[Any, set[str]]:
     """Open a checkpoint whose pickle names classes beyond tensors and plain containers.
 
     Args:
@@ -92,77 +110,189 @@ def load_without_running_code(file: IO[bytes], map_location: Any) -> Any:
         map_location: As in :func:`torch.load`.
 
     Returns:
-        What was saved, with an :class:`Opaque` in place of each object that is not rebuilt.
+        What was saved, and the names of the objects in it that stay an :class:`Opaque`.
     """
+    start = file.tell()
+    if tarfile.is_tarfile(file):
+        raise pickle.UnpicklingError('A tar archive would have to be unpacked to the disk first.')
+    file.seek(start)
     pickle_module = SimpleNamespace(
-        Unpickler=_PlainUnpickler,
-        load=_plain_load,
-        loads=_refuse,
+        __name__='pickle',
+        Unpickler=_RecordingUnpickler,
+        load=lambda opened, **options: _RecordingUnpickler(opened, **options).load(),
         UnpicklingError=pickle.UnpicklingError,
     )
     with warnings.catch_warnings():
-        # Old files hold TypedStorage; reading them is our aim, so the advice to stop using it helps nobody.
-        warnings.filterwarnings('ignore', message='TypedStorage is deprecated')
-        return torch.load(
+        # Old files hold TypedStorage and sources of layers; a reader can do nothing about either.
+        warnings.simplefilter('ignore')
+        recorded = torch.load(
             file, map_location=map_location, weights_only=False, pickle_module=pickle_module
         )
+    rebuilder = _Rebuilder()
+    return rebuilder.rebuild(recorded), rebuilder.left_out
 
 
-def _plain_load(file: IO[bytes], **kwargs: Any) -> Any:
-    return _PlainUnpickler(file, **kwargs).load()
+class _RecordingUnpickler(pickle.Unpickler):
+    """Resolves a name to a plain container, a maker of tensors, or a record."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._records: dict[str, type[Opaque]] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = _CONTAINERS.get((module, name))
+        return known if known is not None else self._tensor_part(module, name)
+
+    def _tensor_part(self, module: str, name: str) -> Any:
+        # A partial is made anew for each name that comes, as its attributes can be set.
+        if module == 'torch._utils' and name in _TENSOR_FUNCTIONS:
+            return partial(getattr(torch._utils, name))
+        if module == 'torch._tensor' and name == '_rebuild_from_type_v2':
+            return partial(_rebuild_without_type)
+        if module == 'torch.serialization' and name == '_get_layout':
+            return partial(torch.serialization._get_layout)
+        if module == 'torch':
+            constant = getattr(torch, name, None)
+            if isinstance(constant, (torch.dtype, torch.qscheme, torch.layout)):
+                return constant
+        return self._record(f'{module}.{name}')
+
+    def _record(self, qualified_name: str) -> type[Opaque]:
+        if qualified_name not in self._records:
+            body = {'qualified_name': qualified_name}
+            kind: Any = _Sealed('Opaque', (Opaque,), body)
+            self._records[qualified_name] = kind
+        return self._records[qualified_name]
 
 
-def _refuse(*args: Any, **kwargs: Any) -> Any:
-    raise pickle.UnpicklingError('A checkpoint is read from a file, not from nested pickles.')
+class _Rebuilder:
+    """Walks what was read and puts rebuilt objects where records are; containers stay the same."""
+
+    def __init__(self) -> None:
+        self.left_out: set[str] = set()
+        self._walked: dict[int, Any] = {}
+        self._kept: list[Any] = []  # an id stands for its object only while that lives
+
+    def rebuild(self, value: Any) -> Any:
+        if isinstance(value, type) and issubclass(value, Opaque):
+            self.left_out.add(value.qualified_name)
+            return value
+        if not isinstance(value, (dict, list, tuple, set, frozenset, deque, Opaque)):
+            return value
+        if id(value) in self._walked:
+            return self._walked[id(value)]
+        self._kept.append(value)
+        # Something that holds itself finds itself here.
+        self._walked[id(value)] = value
+        result = self._walked[id(value)] = self._rebuild_parts(value)
+        return result
+
+    def _rebuild_parts(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            for key, entry in list(value.items()):
+                new_key, new_entry = self.rebuild(key), self.rebuild(entry)
+                if new_key is not key:
+                    del value[key]
+                if new_key is not key or new_entry is not entry:
+                    value[new_key] = new_entry
+            return value
+        if isinstance(value, (list, deque)):
+            for index, item in enumerate(value):
+                value[index] = self.rebuild(item)
+            return value
+        if isinstance(value, Opaque):
+            return self._rebuild_record(value)
+        parts = [self.rebuild(item) for item in value]
+        if all(new is old for new, old in zip(parts, value, strict=True)):
+            return value
+        return type(value)(parts)
+
+    def _rebuild_record(self, record: Opaque) -> Any:
+        make = _REBUILDERS.get(record.qualified_name) or _REBUILDERS.get(
+            record.qualified_name.rpartition('.')[2]
+        )
+        if make is not None:
+            return make(record, self.rebuild)
+        # Lists and dicts of a kind we do not know are still worth their contents.
+        if record.entries and not record.items:
+            return self.rebuild(record.entries)
+        if record.items and not record.entries:
+            return self.rebuild(record.items)
+        self.left_out.add(record.qualified_name)
+        return record
 
 
-def _resolve_family(module: str, name: str) -> Any:
-    """Names that come in families: storages, dtypes, numpy scalars, our own value classes."""
-    if module == 'torch._utils' and name in _REBUILDERS:
-        return getattr(torch._utils, name, None)
-    if module == 'torch._tensor' and name == '_rebuild_from_type_v2':
-        return _rebuild_plain_tensor
-    if module in ('torch', 'torch.cuda', 'torch.storage') and name.endswith('Storage'):
-        return getattr(torch.storage if module == 'torch.storage' else torch, name, None)
-    if module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype):
-        return getattr(torch, name)
-    if module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        return {'_reconstruct': _empty_array, 'scalar': _numpy_scalar}.get(name)
-    if module == 'numpy' and _is_scalar_type(getattr(np, name, None)):
-        return getattr(np, name)
-    if name == 'HistoryBuffer':
-        return HistoryBuffer
-    if name == 'ConfigDict':
-        return ConfigDict
-    return None
-
-
-def _rebuild_plain_tensor(
-    func: Callable[..., Any], kind: type, args: tuple[Any, ...], state: Any
+def _rebuild_without_type(
+    function: Callable[..., Any], kind: Any, args: tuple[Any, ...], state: Any
 ) -> Any:
-    return func(*args)
+    """A tensor of a subclass comes back as a plain one."""
+    return function(*args)
 
 
-def _empty_array(kind: type, shape: tuple[int, ...], dtype: Any) -> Any:
-    return np.ndarray.__new__(np.ndarray, shape, dtype)
+def _as_dtype(record: Opaque, rebuild: _Rebuild) -> 'np.dtype[Any]':
+    order: Any = record.state[1] if isinstance(record.state, tuple) else '='
+    dtype: np.dtype[Any] = np.dtype(str(record.args[0])).newbyteorder(order)
+    # A structured dtype could hold pointers, which would then come from the file.
+    if dtype.kind not in _ARRAY_KINDS + 'O':
+        raise pickle.UnpicklingError(f'Arrays of {dtype} are not rebuilt.')
+    return dtype
 
 
-def _numpy_scalar(dtype: 'np.dtype[Any]', data: bytes = b'') -> Any:
+def _as_array(record: Opaque, rebuild: _Rebuild) -> Any:
+    _, shape, dtype, is_fortran, data = (rebuild(part) for part in record.state)
+    shape = tuple(int(length) for length in shape)
+    order: Any = 'F' if is_fortran else 'C'
+    if isinstance(data, list):
+        items = np.empty(len(data), dtype=object)
+        items[:] = data
+        return items.reshape(shape, order=order)
+    if dtype.hasobject or len(data) != math.prod(shape) * dtype.itemsize:
+        raise pickle.UnpicklingError(f'The data of an array is not of {dtype} and shape {shape}.')
+    flat = np.frombuffer(bytearray(data), dtype=dtype)
+    return flat.reshape(shape, order=order)
+
+
+def _as_scalar(record: Opaque, rebuild: _Rebuild) -> Any:
+    dtype, data = (rebuild(part) for part in record.args)
     if dtype.hasobject:
-        raise pickle.UnpicklingError('A numpy scalar that holds Python objects is not rebuilt.')
+        raise pickle.UnpicklingError('A numpy scalar that holds a Python object is not rebuilt.')
     return np.frombuffer(data, dtype=dtype, count=1)[0]
 
 
-def _is_scalar_type(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, np.generic) and kind is not np.object_
+def _as_bytes(record: Opaque, rebuild: _Rebuild) -> bytes:
+    return str(record.args[0]).encode('latin1')
 
 
-_opaque_classes: dict[str, type[Opaque]] = {}
+def _as_history(record: Opaque, rebuild: _Rebuild) -> HistoryBuffer:
+    buffer = HistoryBuffer.__new__(HistoryBuffer)
+    keys = ('_log_history', '_count_history', 'max_length')
+    # Buffers of old carry their methods too; those stay unread.
+    buffer.__setstate__({key: rebuild(record.state[key]) for key in keys})
+    return buffer
 
 
-def _opaque_class(qualified_name: str) -> type[Opaque]:
-    if qualified_name not in _opaque_classes:
-        _opaque_classes[qualified_name] = type(
-            'Opaque', (Opaque,), {'qualified_name': qualified_name}
-        )
-    return _opaque_classes[qualified_name]
+def _as_config(record: Opaque, rebuild: _Rebuild) -> ConfigDict:
+    entries: dict[Any, Any] = {}
+    for source in (*record.args, record.state, record.entries):
+        if isinstance(source, Mapping):
+            entries.update(rebuild(source))
+    return ConfigDict(entries)
+
+
+def _as_path(record: Opaque, rebuild: _Rebuild) -> str:
+    return '/'.join(str(part) for part in record.args).replace('//', '/')
+
+
+# By full name, or by the bare name of a class that lived in several modules over the years.
+_REBUILDERS: dict[str, Callable[[Opaque, _Rebuild], Any]] = {
+    'numpy.dtype': _as_dtype,
+    'numpy.core.multiarray._reconstruct': _as_array,
+    'numpy._core.multiarray._reconstruct': _as_array,
+    'numpy.core.multiarray.scalar': _as_scalar,
+    'numpy._core.multiarray.scalar': _as_scalar,
+    '_codecs.encode': _as_bytes,
+    'pathlib.PosixPath': _as_path,
+    'pathlib.Path': _as_path,
+    'HistoryBuffer': _as_history,
+    'ConfigDict': _as_config,
+}

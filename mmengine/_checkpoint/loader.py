@@ -7,11 +7,12 @@ import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
-from mmengine._checkpoint.files import read_checkpoint, warn_about_opaque
+from mmengine._checkpoint.files import CheckpointReadError, read_checkpoint
+from mmengine._checkpoint.legacy import Opaque
 from mmengine._checkpoint.model_zoo import (
     _get_mmengine_home,
     get_deprecated_model_names,
@@ -20,31 +21,35 @@ from mmengine._checkpoint.model_zoo import (
     get_torchvision_models,
 )
 from mmengine._checkpoint.state_dict import load_state_dict
-from mmengine.dist import barrier, get_dist_info
+from mmengine.dist import barrier, get_local_rank
 from mmengine.fileio import get as read_bytes
 from mmengine.fileio import get_file_backend
 from mmengine.logging import print_log
-from mmengine.utils.errors import did_you_mean
+from mmengine.utils.errors import ArgumentError, did_you_mean
 
 Loader = Callable[..., Any]
+_L = TypeVar('_L', bound=Loader)
 Logger = logging.Logger | str | None
 
 
 class CheckpointLoader:
-    """Which function reads which URL scheme. The longest prefix that fits a name wins."""
+    """Which function reads which names, by a regular expression for how a name begins.
+
+    Of several expressions that fit a name, the one that takes in most of it wins.
+    """
 
     _schemes: dict[str, Loader] = {}
 
     @classmethod
     def register_scheme(
-        cls, prefixes: str | Sequence[str], loader: Loader | None = None, force: bool = False
-    ) -> Any:
-        """Let ``loader(filename, map_location)`` read every name that begins with one of ``prefixes``.
+        cls, prefixes: str | Sequence[str], loader: Any = None, force: bool = False
+    ) -> Callable[[_L], _L]:
+        """Let ``loader(filename, map_location)`` read every name that begins with a prefix.
 
         Without ``loader`` this is a decorator.
 
         Args:
-            prefixes: One prefix or several, such as 's3://'.
+            prefixes: One prefix or several, such as 's3://'; regular expressions.
             loader: Returns what the checkpoint holds.
             force: Replace the loader of a prefix that has one.
 
@@ -52,17 +57,20 @@ class CheckpointLoader:
             KeyError: If a prefix is taken and ``force`` is False.
         """
 
-        def register(function: Loader) -> Loader:
-            for prefix in [prefixes] if isinstance(prefixes, str) else prefixes:
+        def register(function: _L) -> _L:
+            names = [prefixes] if isinstance(prefixes, str) else list(prefixes)
+            for prefix in names:
                 if prefix in cls._schemes and not force:
                     raise KeyError(
-                        f'Checkpoints named {prefix!r}... are read by {cls._schemes[prefix].__name__} already; '
-                        'pass force=True to replace it.'
+                        f'Checkpoints named {prefix!r}... are read by '
+                        f'{cls._schemes[prefix].__name__} already; pass force=True to replace it.'
                     )
-                cls._schemes[prefix] = function
+            cls._schemes.update(dict.fromkeys(names, function))
             return function
 
-        return register if loader is None else register(loader)
+        if loader is not None:
+            register(loader)
+        return register
 
     @classmethod
     def load_checkpoint(
@@ -70,10 +78,13 @@ class CheckpointLoader:
     ) -> Any:
         """Read the checkpoint called ``filename`` through the loader of its scheme."""
         filename = os.fspath(filename)
-        prefix = max((p for p in cls._schemes if filename.startswith(p)), key=len)
-        loader = cls._schemes[prefix]
-        source = prefix.rstrip(':/') or 'local disk'
-        print_log(f'Loads checkpoint from {source}: {filename}', logger=logger, level=logging.DEBUG)
+        fits = {
+            found.end(): loader
+            for prefix, loader in cls._schemes.items()
+            if (found := re.match(prefix, filename))
+        }
+        loader = fits[max(fits)]
+        print_log(f'{filename} is read by {loader.__name__}.', logger=logger, level=logging.DEBUG)
         return loader(filename, map_location)
 
 
@@ -85,10 +96,7 @@ def load_from_local(filename: str, map_location: Any) -> Any:
         FileNotFoundError: If there is no such file; the message lists the checkpoints beside it.
         CheckpointReadError: If the file is cut short or no checkpoint.
     """
-    path = os.path.expanduser(filename)
-    checkpoint = read_checkpoint(path, map_location)
-    warn_about_opaque(checkpoint, path)
-    return checkpoint
+    return read_checkpoint(os.path.expanduser(filename), map_location)
 
 
 @CheckpointLoader.register_scheme(('http://', 'https://'))
@@ -98,7 +106,15 @@ def load_from_http(
     model_dir: str | None = None,
     progress: bool = os.isatty(0),
 ) -> Any:
-    """Download into torch's cache, once a machine, and read it from there."""
+    """Download into torch's cache, once a machine, and read it from there. All ranks call it.
+
+    Args:
+        filename: The URL; eight hex digits or more before the suffix ('-1a2b3c4d.pth') are checked
+            against the file's SHA-256.
+        map_location: As in :func:`torch.load`.
+        model_dir: Another folder than ``$TORCH_HOME/hub/checkpoints``.
+        progress: Show a progress bar.
+    """
     from urllib.parse import urlparse
 
     from torch import hub
@@ -106,27 +122,30 @@ def load_from_http(
     folder = model_dir or os.path.join(hub.get_dir(), 'checkpoints')
     name = os.path.basename(urlparse(filename).path)
     cached = os.path.join(folder, name)
-    rank, _ = get_dist_info()
-    if rank == 0 and not os.path.exists(cached):
-        os.makedirs(folder, exist_ok=True)
-        digest = hub.HASH_REGEX.search(name)
-        hub.download_url_to_file(filename, cached, digest.group(1) if digest else None, progress)
-    barrier()
-    if not os.path.exists(cached):  # another machine: its disk has not seen the download of rank 0
-        hub.download_url_to_file(filename, cached, None, progress=False)
+    try:
+        if get_local_rank() == 0 and not os.path.exists(cached):
+            os.makedirs(folder, exist_ok=True)
+            digest = hub.HASH_REGEX.search(name)
+            hub.download_url_to_file(
+                filename, cached, digest.group(1) if digest else None, progress
+            )
+    finally:
+        barrier()  # also after a failure: the others find no file then, and stop too
     return load_from_local(cached, map_location)
 
 
-@CheckpointLoader.register_scheme(('s3://', 'petrel://', 'ceph://', 'gs://', 'hf://', 'memory://'))
+@CheckpointLoader.register_scheme(
+    (r'(\S+:)?s3://', r'(\S+:)?petrel://', 'ceph://', 'gs://', 'hf://', 'memory://')
+)
 def load_from_backend(filename: str, map_location: Any = None) -> Any:
     """Read through the file backend that serves the URL."""
-    return read_checkpoint(io.BytesIO(read_bytes(filename)), map_location)
+    return _read_bytes(read_bytes(filename), map_location, filename)
 
 
 def load_from_ceph(filename: str, map_location: Any = None, backend: str = 'petrel') -> Any:
     """Read through the named file backend."""
     client = get_file_backend(filename, backend_args={'backend': backend})
-    return read_checkpoint(io.BytesIO(client.get(filename)), map_location)
+    return _read_bytes(client.get(filename), map_location, filename)
 
 
 @CheckpointLoader.register_scheme('pavi://')
@@ -162,7 +181,7 @@ def load_from_torchvision(filename: str, map_location: Any = None) -> Any:
 
 @CheckpointLoader.register_scheme(('open-mmlab://', 'openmmlab://'))
 def load_from_openmmlab(filename: str, map_location: Any = None) -> Any:
-    """Read weights by a name of the zoo table; the table may name URLs or files in the mmengine home."""
+    """Read weights by a name of the zoo table, which has URLs and files in the mmengine home."""
     scheme, name = filename.split('://', 1)
     renamed = get_deprecated_model_names()
     if name in renamed:
@@ -186,9 +205,7 @@ def load_from_mmcls(filename: str, map_location: Any = None) -> Any:
 
 def _process_mmcls_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The backbone of a classifier's checkpoint, its keys without 'backbone.'."""
-    weights = checkpoint.get('state_dict', checkpoint)
-    backbone = _under_prefix(weights, 'backbone.')
-    return {'state_dict': OrderedDict(backbone)}
+    return {'state_dict': OrderedDict(_under_prefix(weights_of(checkpoint), 'backbone.'))}
 
 
 def _load_checkpoint(filename: str, map_location: Any = None, logger: Logger = None) -> Any:
@@ -202,15 +219,15 @@ def _load_checkpoint_with_prefix(
     """The part of a checkpoint's weights under ``prefix``, keys without it.
 
     Raises:
-        ValueError: If the checkpoint has no key under ``prefix``.
+        ArgumentError: If the checkpoint has no key under ``prefix``.
+        CheckpointReadError: If the file holds no weights.
     """
-    checkpoint = _load_checkpoint(filename, map_location=map_location)
-    weights = checkpoint.get('state_dict', checkpoint)
+    weights = weights_of(_load_checkpoint(filename, map_location=map_location), filename)
     prefix = prefix if prefix.endswith('.') else f'{prefix}.'
     part = dict(_under_prefix(weights, prefix))
     if not part:
         tops = sorted({key.split('.', 1)[0] for key in weights})
-        raise ValueError(
+        raise ArgumentError(
             f'{filename} has no weights under {prefix!r}; its top-level names are {tops[:10]}.'
         )
     return part
@@ -221,13 +238,11 @@ def _load_checkpoint_to_model(
     checkpoint: Mapping[str, Any],
     strict: bool = False,
     logger: Logger = None,
-    revise_keys: Sequence[tuple[str, str]] = [
-        (r'^module\.', '')
-    ],  # the API's default, never changed
+    revise_keys: Sequence[tuple[str, str]] = [(r'^module\.', '')],  # the API's
 ) -> Mapping[str, Any]:
     """Load the weights of an opened checkpoint into ``model``; returns the checkpoint."""
-    weights = checkpoint.get('state_dict', checkpoint)
-    load_state_dict(model, revise_state_dict_keys(weights, revise_keys), strict, logger)
+    weights = revise_state_dict_keys(weights_of(checkpoint), revise_keys)
+    load_state_dict(model, weights, strict, logger)
     return checkpoint
 
 
@@ -237,9 +252,7 @@ def load_checkpoint(
     map_location: Any = None,
     strict: bool = False,
     logger: Logger = None,
-    revise_keys: Sequence[tuple[str, str]] = [
-        (r'^module\.', '')
-    ],  # the API's default, never changed
+    revise_keys: Sequence[tuple[str, str]] = [(r'^module\.', '')],  # the API's
 ) -> Mapping[str, Any]:
     """Read ``filename`` and load its weights into ``model``.
 
@@ -255,18 +268,41 @@ def load_checkpoint(
         The whole checkpoint.
 
     Raises:
-        RuntimeError: If the file holds no mapping, or ``strict`` and something did not fit.
+        CheckpointReadError: If the file holds no weights.
+        RuntimeError: If ``strict`` and something did not fit.
     """
     checkpoint = _load_checkpoint(filename, map_location, logger)
-    if not isinstance(checkpoint, Mapping):
-        raise RuntimeError(f'{filename} holds a {type(checkpoint).__name__}, not a checkpoint.')
+    weights_of(checkpoint, filename)
     return _load_checkpoint_to_model(model, checkpoint, strict, logger, revise_keys)
+
+
+def weights_of(checkpoint: Any, name: str = 'The checkpoint') -> Mapping[str, Any]:
+    """The weights in an opened checkpoint, which may be a bare state dict.
+
+    Raises:
+        CheckpointReadError: If there are none.
+    """
+    weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, Mapping) else None
+    if not isinstance(weights, Mapping):
+        found = (
+            f'the object {checkpoint.qualified_name}'
+            if isinstance(checkpoint, Opaque)
+            else f'a {type(checkpoint if weights is None else weights).__name__}'
+        )
+        raise CheckpointReadError(
+            f'{name} holds {found} where a mapping of names to tensors belongs. If a whole model '
+            'was saved, save its state_dict() instead.'
+        )
+    return weights
 
 
 def revise_state_dict_keys(
     state_dict: Mapping[str, Any], revise_keys: Sequence[tuple[str, str]]
 ) -> Mapping[str, Any]:
-    """``state_dict`` with each key put through the (pattern, replacement) pairs; module versions are kept."""
+    """``state_dict`` with its keys put through the (pattern, replacement) pairs.
+
+    The versions of its modules are kept.
+    """
     versions = getattr(state_dict, '_metadata', None)
     for pattern, replacement in revise_keys:
         expression = re.compile(pattern)
@@ -276,6 +312,10 @@ def revise_state_dict_keys(
     if versions is not None and isinstance(state_dict, OrderedDict):
         state_dict._metadata = versions  # type: ignore[attr-defined]  # torch keeps module versions there
     return state_dict
+
+
+def _read_bytes(content: bytes, map_location: Any, name: str) -> Any:
+    return read_checkpoint(io.BytesIO(content), map_location, name)
 
 
 def _under_prefix(weights: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:

@@ -11,7 +11,10 @@ _OWN_TABLE = 'open_mmlab.json'
 
 
 def _get_mmengine_home() -> str:
-    """The folder for a user's own tables: $MMENGINE_HOME, else mmengine in the XDG cache. Made when missing."""
+    """The folder for a user's own tables, made when missing.
+
+    It is $MMENGINE_HOME, else ``mmengine`` in the XDG cache.
+    """
     cache = os.environ.get('XDG_CACHE_HOME', '~/.cache')
     home = Path(os.environ.get(ENV_HOME, Path(cache, 'mmengine'))).expanduser()
     home.mkdir(parents=True, exist_ok=True)
@@ -19,7 +22,7 @@ def _get_mmengine_home() -> str:
 
 
 def get_external_models() -> dict[str, str]:
-    """Name to URL for ``openmmlab://`` names; a table in the mmengine home adds to it and overrides it."""
+    """Name to URL for ``openmmlab://``; a table in the mmengine home adds to it or overrides."""
     models = dict(_shipped_tables()['openmmlab'])
     own = Path(_get_mmengine_home(), _OWN_TABLE)
     if own.is_file():
@@ -38,7 +41,8 @@ def get_deprecated_model_names() -> dict[str, str]:
 
 
 def get_torchvision_models() -> dict[str, str]:
-    """Name to URL of torchvision's weights: by model ('resnet50') and by weights ('ResNet50_Weights.DEFAULT').
+    """Name to URL of torchvision's weights: by model ('resnet50') and by weights
+    ('ResNet50_Weights.DEFAULT').
 
     Raises:
         ImportError: If torchvision is not installed.

@@ -29,9 +29,13 @@ class _IncompatibleKeys(NamedTuple):
         if not self.missing_keys and not self.unexpected_keys:
             return '<All keys matched successfully>'
         # A NamedTuple's body cannot say super().
-        return f'{type(self).__name__}(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})'
+        return (
+            f'{type(self).__name__}(missing_keys={self.missing_keys}, '
+            f'unexpected_keys={self.unexpected_keys})'
+        )
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        return repr(self)
 
 
 def get_state_dict(
@@ -52,8 +56,9 @@ def get_state_dict(
     rename = _renamer(_wrapped_prefixes(module, prefix))
     state = OrderedDict() if destination is None else destination
     state.update((rename(key), value) for key, value in raw.items())
-    versions = {rename(f'{key}.')[:-1]: value for key, value in raw._metadata.items()}
-    state._metadata = {**getattr(state, '_metadata', {}), **versions}  # type: ignore[attr-defined]  # torch keeps module versions there
+    versions: Any = getattr(raw, '_metadata', {})  # of each module; torch keeps them there
+    versions = {rename(f'{key}.')[:-1]: value for key, value in versions.items()}
+    _set_versions(state, {**getattr(state, '_metadata', {}), **versions})
     return state
 
 
@@ -65,7 +70,8 @@ def load_state_dict(
 ) -> None:
     """Copy ``state_dict`` into ``module``, through wrappers at any depth, and say what did not fit.
 
-    Entries of other shapes are skipped. The leftovers come as one summary grouped by kind, on rank 0 only.
+    Entries of other shapes are skipped. The leftovers come as one summary grouped by kind, on rank
+    0 only.
 
     Args:
         module: Changed in place.
@@ -83,9 +89,11 @@ def load_state_dict(
     wrapped = OrderedDict((to_wrapped(key), value) for key, value in state_dict.items())
     versions = getattr(state_dict, '_metadata', None)
     if versions is not None:
-        wrapped._metadata = {
-            to_wrapped(f'{key}.')[:-1] if key else key: v for key, v in versions.items()
-        }  # type: ignore[attr-defined]  # read by torch
+        inserted = {
+            to_wrapped(f'{key}.' if key else '').removesuffix('.'): value
+            for key, value in versions.items()
+        }
+        _set_versions(wrapped, inserted)
 
     leftovers, problems = _load_collecting(module, wrapped)
     to_plain = _renamer(_wrapped_prefixes(module, ''))
@@ -120,15 +128,20 @@ def weights_to_cpu(state_dict: Mapping[str, Any]) -> 'OrderedDict[str, Any]':
     for device in devices:
         torch.cuda.synchronize(device)
     if hasattr(state_dict, '_metadata'):
-        on_cpu._metadata = state_dict._metadata  # type: ignore[attr-defined]  # torch keeps module versions there
+        _set_versions(on_cpu, state_dict._metadata)
     return on_cpu
 
 
 def _save_to_state_dict(
     module: nn.Module, destination: dict[str, Any], prefix: str, keep_vars: bool
 ) -> None:
-    """Add the parameters and buffers of ``module`` itself, not of its children, to ``destination``."""
+    """Add the parameters and buffers of ``module``, but not of its children, to ``destination``."""
     nn.Module._save_to_state_dict(module, destination, prefix, keep_vars)
+
+
+def _set_versions(state_dict: Any, versions: Mapping[str, Any]) -> None:
+    """Put versions of modules where torch's ``load_state_dict`` looks for them."""
+    state_dict._metadata = versions
 
 
 def _wrapped_prefixes(module: nn.Module, prefix: str) -> list[tuple[str, str]]:
@@ -142,7 +155,7 @@ def _wrapped_prefixes(module: nn.Module, prefix: str) -> list[tuple[str, str]]:
 
 
 def _renamer(pairs: list[tuple[str, str]]) -> Callable[[str], str]:
-    """Take wrappers out of a key. Innermost first, so that the outer names still match as written."""
+    """Take wrappers out of a key, innermost first: so the outer names still match as written."""
     innermost_first = pairs[::-1]
 
     def rename(key: str) -> str:
@@ -155,7 +168,7 @@ def _renamer(pairs: list[tuple[str, str]]) -> Callable[[str], str]:
 
 
 def _wrapper_inserter(pairs: list[tuple[str, str]]) -> Callable[[str], str]:
-    """Put wrappers into a plain key. Outermost first: each insertion makes the next prefix match."""
+    """Put wrappers into a plain key, outermost first: so each makes the next prefix match."""
 
     def rename(key: str) -> str:
         for wrapped, plain in pairs:
@@ -175,7 +188,9 @@ def _load_collecting(
 ) -> tuple[_IncompatibleKeys, list[str]]:
     """Let torch load, hooks included, and collect what it would print or raise."""
     seen: list[Any] = []
-    handle = module.register_load_state_dict_post_hook(lambda _, keys: seen.append(keys))
+    handle = module.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]  # torch's
+        lambda _, keys: seen.append(keys)
+    )
     problems: list[str] = []
     try:
         module.load_state_dict(state_dict, strict=False)

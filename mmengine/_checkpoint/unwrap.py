@@ -1,5 +1,7 @@
 """Tell a model wrapper (DDP and its kin) from the user's model inside it."""
 
+from typing import Any
+
 from torch import nn
 
 from mmengine.registry import MODEL_WRAPPERS, Registry
@@ -7,7 +9,8 @@ from mmengine.registry import MODEL_WRAPPERS, Registry
 
 def is_model_wrapper(model: nn.Module, registry: Registry = MODEL_WRAPPERS) -> bool:
     """Whether ``model`` is of a class registered in ``registry`` or in one of its children."""
-    if isinstance(model, tuple(registry.module_dict.values())):
+    kinds: list[Any] = list(registry.module_dict.values())
+    if isinstance(model, tuple(kinds)):
         return True
     return any(is_model_wrapper(model, child) for child in registry.children.values())
 
@@ -15,5 +18,5 @@ def is_model_wrapper(model: nn.Module, registry: Registry = MODEL_WRAPPERS) -> b
 def unwrap_model(model: nn.Module) -> nn.Module:
     """The user's model behind any number of wrappers that hold it as ``module``."""
     while is_model_wrapper(model) and hasattr(model, 'module'):
-        model = model.module
+        model = model.module  # type: ignore[assignment]  # a wrapper holds a module
     return model
