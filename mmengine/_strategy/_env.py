@@ -1,6 +1,7 @@
-"""The process a run lives in: workers' start method, threads, file limits, process group, clock, seed."""
+"""The process a run lives in: start method of workers, file limits, process group, clock."""
 
 import logging
+import math
 import os
 import platform
 import time
@@ -17,6 +18,7 @@ from mmengine.utils.errors import ArgumentError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 _DEFAULT_OPEN_FILES = 4096
+_latest_moment = 0
 
 
 def check_launcher(launcher: str | None) -> str:
@@ -45,7 +47,8 @@ def setup_process(
         launcher: Who started the process.
         cudnn_benchmark: Let cuDNN time its kernels and keep the fastest.
         mp_cfg: ``mp_start_method`` and ``opencv_num_threads`` of the data workers.
-        dist_cfg: ``backend`` and anything else for ``init_process_group``; ``timeout`` in seconds or a timedelta.
+        dist_cfg: ``backend`` and anything else for ``init_process_group``; ``timeout`` in seconds
+            or a timedelta.
         resource_limit: How many files the process may hold open (POSIX only).
     """
     if cudnn_benchmark:
@@ -61,8 +64,14 @@ def setup_process(
 
 
 def synced_timestamp(now: float | None = None) -> str:
-    """``%Y%m%d_%H%M%S`` of the moment rank 0 asks, the same on every rank."""
-    moment = torch.tensor(time.time() if now is None else now, dtype=torch.float64)
+    """``%Y%m%d_%H%M%S`` of the moment rank 0 asks, the same on every rank.
+
+    It names a run's folder, logger and message hub. So a run that is started within the second of
+    another one of this process gets the next second.
+    """
+    global _latest_moment
+    _latest_moment = max(math.floor(time.time() if now is None else now), _latest_moment + 1)
+    moment = torch.tensor(_latest_moment, dtype=torch.float64)
     _, world_size = get_dist_info()
     if world_size > 1:
         moment = moment.to(_float64_device())
@@ -90,7 +99,7 @@ def _resolve_dist_cfg(dist_cfg: dict[str, Any]) -> dict[str, Any]:
 
 
 def _raise_open_file_limit(limit: int | None) -> None:
-    """Many workers that share tensors need many file descriptors; the hard limit is the system's word."""
+    """Workers that share tensors need many file descriptors; the hard limit is the system's."""
     if platform.system() == 'Windows':
         return
     import resource
@@ -110,7 +119,7 @@ def _raise_open_file_limit(limit: int | None) -> None:
 
 
 def _float64_device() -> torch.device:
-    """Where a float64 can be sent between ranks: NPU and MPS have no float64, their groups take host memory."""
+    """Where a float64 is when it is sent between ranks: in host memory where devices have none."""
     device = get_device()
     if device in ('npu', 'mps') or torch.distributed.get_backend() == 'gloo':
         return torch.device('cpu')

@@ -1,10 +1,13 @@
-"""When one rank fails, all ranks stop and every log names the rank and its traceback.
+"""When one rank fails, all ranks stop, and each one's error holds the first one's traceback.
 
-A rank that raised no longer takes part in collectives, and the others would wait in theirs until a timeout of
-minutes. The failing rank therefore leaves its traceback in the process group's key-value store. The others learn of it
-in one of two ways: their own collective breaks, or a watcher thread sees the key and ends the process.
+A rank that raised no longer takes part in collectives, and the others would wait in theirs until a
+timeout of minutes. So it leaves its traceback in the key-value store of the process group, where a
+watcher thread on each other rank finds it within a second. A thread at work in Python is made to
+raise it at once; one that waits in a collective does so when that breaks, as the rank that failed
+has gone. Where neither happens, the process is ended.
 """
 
+import ctypes
 import os
 import sys
 import threading
@@ -16,68 +19,95 @@ from typing import Any
 
 from mmengine.dist import get_dist_info, is_distributed
 
-_KEY = 'mmengine/failed_rank'
-_SEEN_KEY = 'mmengine/failed_rank_seen'
-_POLL_S = 1.0
+_POLL_S = 0.5
+# How long a thread may take to raise, and a failing rank 0 stays for the others.
 _GRACE_S = 10.0
+_block_number = 0
 
 
 class RankFailedError(RuntimeError):
     """Another rank failed; the message holds its traceback."""
 
 
+class _OtherRankFailed(BaseException):
+    """Raised by the watcher in the thread at work, where ``except Exception`` lets it pass."""
+
+
 @contextmanager
 def stop_together() -> Iterator[None]:
-    """Run a block on all ranks so that a failure on one ends it on all, with the first failure's traceback.
+    """Run a block on all ranks so that a failure on one ends it on all.
+
+    All ranks call it. Where several fail, the first one's error counts.
 
     Raises:
-        RankFailedError: On the ranks whose collective broke because another rank had failed.
+        RankFailedError: On the ranks where nothing failed, with the traceback of the one that did.
     """
     if not is_distributed() or get_dist_info()[1] == 1:
         yield
         return
-    store = _default_store()
-    watcher = _Watcher(store)
+    notice = _Notice()
+    watcher = _Watcher(notice)
     watcher.start()
     try:
         yield
-    except Exception as error:
         watcher.stop()
-        first = _report(store, error)
-        if first is not None:
-            raise RankFailedError(first) from error
-        raise
-    finally:
+    except BaseException as error:
         watcher.stop()
+        first = watcher.found or notice.publish(error)
+        if first is None or isinstance(error, (SystemExit, KeyboardInterrupt)):
+            raise
+        raise RankFailedError(first) from (None if isinstance(error, _OtherRankFailed) else error)
+    if watcher.found is not None:
+        raise RankFailedError(watcher.found)
 
 
-def _default_store() -> Any:
-    from torch.distributed.distributed_c10d import _get_default_store
+class _Notice:
+    """The place in the store where the first rank that fails leaves its traceback."""
 
-    return _get_default_store()
+    def __init__(self) -> None:
+        from torch.distributed.distributed_c10d import _get_default_store
 
+        global _block_number
+        _block_number += 1  # alike on all ranks; a later block must not find an earlier failure
+        self._store: Any = _get_default_store()
+        self._key = f'mmengine/failed_rank/{_block_number}'
+        self._rank, self._world_size = get_dist_info()
 
-def _report(store: Any, error: BaseException) -> str | None:
-    """Leave this rank's traceback unless one is there; returns the one that was there first."""
-    rank, world_size = get_dist_info()
-    own = f'Rank {rank} failed:\n' + ''.join(traceback.format_exception(error))
-    try:
-        # A peer that failed first may be writing at this moment; ours is often only the echo of its absence.
-        if _looks_like_lost_peer(error):
-            time.sleep(2 * _POLL_S)
-        first = store.compare_set(_KEY, '', own).decode()
-        seen = store.add(_SEEN_KEY, 1)
-        if first == own and rank == 0:
-            # Rank 0 often hosts the store: stay until the others have read, or had their time.
-            deadline = time.monotonic() + _GRACE_S
-            while seen < world_size and time.monotonic() < deadline:
-                time.sleep(0.1)
-                seen = store.add(_SEEN_KEY, 0)
-    except (
-        Exception
-    ):  # The store went away with its host; the own error is then all there is to say.
+    def look(self) -> str | None:
+        """The traceback of the rank that failed first, if one did."""
+        if not self._store.check([self._key]):
+            return None
+        text: str = self._store.get(self._key).decode()
+        self._store.add(f'{self._key}/seen', 1)
+        return text
+
+    def publish(self, error: BaseException) -> str | None:
+        """Leave this rank's traceback, unless another failed before; returns that one's then."""
+        if isinstance(error, SystemExit) and not error.code:
+            return None  # no failure: the other ranks may have something to finish
+        own = f'Rank {self._rank} failed:\n' + ''.join(traceback.format_exception(error))
+        try:
+            # An error that comes of the absence of another rank may be faster than its notice.
+            deadline = time.monotonic() + (4 * _POLL_S if _looks_like_lost_peer(error) else 0)
+            while time.monotonic() < deadline and not self._store.check([self._key]):
+                time.sleep(_POLL_S / 10)
+            first: str = self._store.compare_set(self._key, '', own).decode()
+            if first != own:
+                self._store.add(f'{self._key}/seen', 1)
+                return first
+            if self._rank == 0:
+                self._wait_for_readers()
+        except Exception:  # the store went with the rank that held it; there is no more to learn
+            return None
         return None
-    return None if first == own else first
+
+    def _wait_for_readers(self) -> None:
+        """Rank 0 often holds the store, which goes when its process ends."""
+        deadline = time.monotonic() + _GRACE_S
+        while self._store.add(f'{self._key}/seen', 0) < self._world_size - 1:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(_POLL_S / 10)
 
 
 def _looks_like_lost_peer(error: BaseException) -> bool:
@@ -89,37 +119,58 @@ def _looks_like_lost_peer(error: BaseException) -> bool:
 
 
 class _Watcher:
-    """Looks for another rank's failure once a second, since a rank inside a collective cannot."""
+    """Looks for another rank's failure now and then, as the thread at work cannot.
 
-    def __init__(self, store: Any) -> None:
-        self._store = store
+    Attributes:
+        found: The traceback that was found.
+    """
+
+    def __init__(self, notice: _Notice) -> None:
+        self.found: str | None = None
+        self._notice = notice
+        self._thread_id = threading.get_ident()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name='failed-rank-watcher', daemon=True)
+        # Held while the thread is interrupted, so that it cannot leave the block meanwhile.
+        self._lock = threading.Lock()
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin to look."""
+        threading.Thread(target=self._watch, name='failed-rank-watcher', daemon=True).start()
 
     def stop(self) -> None:
-        self._stopped.set()
+        """The thread leaves the block: it is not to be interrupted any more."""
+        try:
+            with self._lock:
+                self._stopped.set()
+                self._interrupt(None)
+        except _OtherRankFailed:  # it came on the way here
+            self._stopped.set()
 
     def _watch(self) -> None:
         while not self._stopped.wait(_POLL_S):
             try:
-                failed = self._store.check([_KEY])
-            except Exception:  # No store, no news: the main thread's own collective will tell.
+                found = self._notice.look()
+            except Exception:  # no store, no news; a collective will tell
                 return
-            if failed:
-                self._leave()
+            if found is not None:
+                self._end_block(found)
                 return
 
-    def _leave(self) -> None:
-        """Give the main thread a moment to raise by itself, then end a process that cannot."""
-        if self._stopped.wait(_GRACE_S):
-            return
-        try:
-            text = self._store.get(_KEY).decode()
-            self._store.add(_SEEN_KEY, 1)
-        except Exception:
-            text = 'Another rank failed.'
-        print(text, file=sys.stderr, flush=True)
-        os._exit(1)
+    def _end_block(self, found: str) -> None:
+        with self._lock:
+            if self._stopped.is_set():
+                return
+            self.found = found
+            self._interrupt(_OtherRankFailed)
+        if not self._stopped.wait(_GRACE_S):
+            print(f'Ended, as another rank failed.\n{found}', file=sys.stderr, flush=True)
+            os._exit(1)
+
+    def _interrupt(self, error: type[BaseException] | None) -> None:
+        """Have the thread in the block raise ``error`` at its next step of Python.
+
+        None takes back an error that it has not raised yet.
+        """
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(self._thread_id), None if error is None else ctypes.py_object(error)
+        )

@@ -19,8 +19,10 @@ def set_random_seed(
 
     Args:
         seed: None draws one, the same on every rank.
-        deterministic: Also ask torch for deterministic kernels; some operators then raise or slow down.
-        diff_rank_seed: Each rank is seeded with ``seed + rank``, so that augmentation differs between ranks.
+        deterministic: Also ask torch for deterministic kernels; some operators then raise or slow
+            down.
+        diff_rank_seed: Each rank is seeded with ``seed + rank``, so that augmentation differs
+            between ranks.
 
     Returns:
         The seed before the rank was added: equal on all ranks.
@@ -32,7 +34,7 @@ def set_random_seed(
     np.random.seed(own % 2**32)
     torch.manual_seed(own)
     if is_musa_available():
-        torch.musa.manual_seed_all(own)
+        torch.musa.manual_seed_all(own)  # type: ignore[attr-defined]  # a plugin's
     if deterministic:
         if torch.backends.cudnn.benchmark:
             print_log(

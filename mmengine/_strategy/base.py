@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mmengine._checkpoint.files import find_latest_checkpoint
-from mmengine._checkpoint.loader import CheckpointLoader, revise_state_dict_keys
+from mmengine._checkpoint.loader import CheckpointLoader, weights_of
 from mmengine._strategy._env import (
     check_launcher,
     describe_environment,
@@ -24,22 +24,26 @@ from mmengine.logging import MMLogger
 from mmengine.model.build import build_model
 from mmengine.optim import BaseOptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmengine.optim.scheduler.build import build_param_schedulers
+from mmengine.utils.errors import ArgumentError
 
 Checkpoint = dict[str, Any]
 
 
 class BaseStrategy(ABC):
-    """Prepares model, optimizers and schedulers for one kind of device placement, and saves and loads them.
+    """Prepares model, optimizers and schedulers for one kind of device placement, and saves and
+    loads them.
 
-    A Runner drives exactly one strategy. It prepares the parts one by one (build, place, compile); code without a
-    Runner calls :meth:`prepare`, which does the same in order.
+    A Runner drives exactly one strategy. It prepares the parts one by one (build, place, compile);
+    code without a Runner calls :meth:`prepare`, which does the same in order.
 
     Args:
         work_dir: Folder of the run.
         experiment_name: Name of the run; the timestamp is put behind it.
-        env_kwargs: ``launcher``, ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit``, ``randomness``.
+        env_kwargs: ``launcher``, ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit``,
+            ``randomness``.
         log_kwargs: Arguments of :meth:`build_logger`.
-        auto_scale_lr: ``base_batch_size`` and ``enable``: scale rates linearly with the real batch size.
+        auto_scale_lr: ``base_batch_size`` and ``enable``: scale rates linearly with the real batch
+            size.
     """
 
     def __init__(
@@ -60,8 +64,12 @@ class BaseStrategy(ABC):
         self._launcher = check_launcher(self._env_kwargs.pop('launcher', 'none'))
         randomness = dict(self._env_kwargs.pop('randomness', None) or {})
         setup_process(self._launcher, **self._env_kwargs)
-        self._randomness = {'seed': None, 'diff_rank_seed': False, 'deterministic': False}
-        self._randomness.update(randomness)
+        self._randomness: dict[str, Any] = {
+            'seed': None,
+            'diff_rank_seed': False,
+            'deterministic': False,
+            **randomness,
+        }
         self._seed = set_random_seed(**self._randomness)
 
         self._timestamp = synced_timestamp()
@@ -107,7 +115,10 @@ class BaseStrategy(ABC):
         extra_ckpt: Checkpoint | None = None,
         callback: Callable[[Checkpoint], None] | None = None,
     ) -> None:
-        """Gather the state, add ``extra_ckpt``, hand it to ``callback`` and write it. All ranks call it."""
+        """Gather the state, add ``extra_ckpt``, hand it to ``callback`` and write it.
+
+        All ranks call it.
+        """
 
     # -- preparing --------------------------------------------------------------------------------
 
@@ -127,7 +138,8 @@ class BaseStrategy(ABC):
             optim_wrapper: As in :meth:`build_optim_wrapper`.
             param_scheduler: As in :meth:`build_param_scheduler`; needs ``optim_wrapper``.
             compile: As in :meth:`compile_model`.
-            dispatch_kwargs: ``epoch_length``, ``max_epochs``, ``max_iters`` and ``train_micro_batch_size_per_gpu``, where known.
+            dispatch_kwargs: ``epoch_length``, ``max_epochs``, ``max_iters`` and
+                ``train_micro_batch_size_per_gpu``, where known.
 
         Returns:
             The model alone, or a tuple of it and what was built from the other arguments.
@@ -156,7 +168,7 @@ class BaseStrategy(ABC):
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
     ) -> MMLogger:
-        """The logger of this experiment, writing to ``<timestamp>/<timestamp>.log`` unless told otherwise."""
+        """The logger of this run; writes ``<timestamp>/<timestamp>.log`` unless told otherwise."""
         if log_file is None:
             log_file = os.path.join(self._log_dir, f'{self._timestamp}.log')
         settings = {
@@ -176,7 +188,8 @@ class BaseStrategy(ABC):
 
         Args:
             model: A placed model.
-            compile: True, or arguments of ``torch.compile`` and ``target``, the method's name ('forward' by default).
+            compile: True, or arguments of ``torch.compile`` and ``target``, the method's name
+                ('forward' by default).
 
         Raises:
             ValueError: If the model has no method called ``target``.
@@ -200,8 +213,9 @@ class BaseStrategy(ABC):
         """An optimizer wrapper from an object, a config, or a dict of objects by name.
 
         Args:
-            optim_wrapper: A wrapper (returned as it is); a config with ``optimizer`` or ``constructor``; a config that maps
-                sub-module names to wrapper configs; or a dict of wrappers by name.
+            optim_wrapper: A wrapper (returned as it is); a config with ``optimizer`` or
+                ``constructor``; a config that maps sub-module names to wrapper configs; or a dict
+                of wrappers by name.
             model: Whose parameters are optimised; the prepared one when None.
         """
         if isinstance(optim_wrapper, BaseOptimWrapper):
@@ -217,7 +231,13 @@ class BaseStrategy(ABC):
         optim_wrapper: BaseOptimWrapper,
         default_args: dict[str, Any] | None = None,
     ) -> list[Any] | dict[str, list[Any]]:
-        """Schedulers of ``optim_wrapper``; ``default_args`` knows ``epoch_length``, ``max_epochs``, ``max_iters``."""
+        """Schedulers of ``optim_wrapper``, from configs or as they are.
+
+        Args:
+            scheduler: One, a list, or lists by optimizer name.
+            optim_wrapper: What they change.
+            default_args: ``epoch_length``, ``max_epochs`` and ``max_iters``, where known.
+        """
         known = default_args or {}
         return build_param_schedulers(
             scheduler,
@@ -228,20 +248,28 @@ class BaseStrategy(ABC):
         )
 
     def scale_lr(self, optim_wrapper: BaseOptimWrapper, batch_size: int | None) -> None:
-        """Multiply every rate by (ranks x ``batch_size``) / ``base_batch_size`` when ``auto_scale_lr`` is enabled.
+        """Multiply all rates by ranks x ``batch_size`` / ``base_batch_size``, if that is enabled.
 
-        The linear scaling rule of Goyal et al. 2017, arXiv:1706.02677. Call it before schedulers are built.
+        The linear scaling rule of Goyal et al. 2017, arXiv:1706.02677. Call it before schedulers
+        are built.
+
+        Raises:
+            ArgumentError: If one of the batch sizes is not known.
         """
         settings = self.auto_scale_lr
         if not settings or not settings.get('enable', False):
             return
-        if 'base_batch_size' not in settings:
-            raise ValueError(
-                'auto_scale_lr needs base_batch_size: the batch size that the rates were tuned for.'
+        base = settings.get('base_batch_size')
+        if not base or base < 0:
+            raise ArgumentError(
+                'auto_scale_lr needs base_batch_size above 0, the batch size that the rates were '
+                f'tuned for; got {base!r}.'
             )
         if batch_size is None:
-            raise ValueError('auto_scale_lr needs the batch size of the training dataloader.')
-        base = settings['base_batch_size']
+            raise ArgumentError(
+                'auto_scale_lr needs the batch size of the training data, and its dataloader tells '
+                'none.'
+            )
         real = self.world_size * batch_size
         ratio = real / base
         self.logger.info(f'LR is scaled by {ratio:g}: batch size {real} in place of {base}.')
@@ -316,8 +344,9 @@ class BaseStrategy(ABC):
         for name, schedulers in own.items():
             if len(schedulers) != len(saved[name]):
                 raise ValueError(
-                    f'The checkpoint has {len(saved[name])} parameter schedulers, this run has {len(schedulers)}. '
-                    'Resume with the same param_scheduler, or load the weights only with load_from.'
+                    f'The checkpoint has {len(saved[name])} parameter schedulers, this run has '
+                    f'{len(schedulers)}. Resume with the same param_scheduler, or load the weights '
+                    'only with load_from.'
                 )
             for scheduler, state in zip(schedulers, saved[name], strict=True):
                 scheduler.load_state_dict(state)
@@ -335,9 +364,10 @@ class BaseStrategy(ABC):
         self.logger.info(f'Load checkpoint from {filename}')
         location = get_device() if map_location == 'default' else map_location
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location=location)
+        weights_of(checkpoint, filename)
         if callback is not None:
             callback(checkpoint)
-        weights = checkpoint.get('state_dict', checkpoint)
+        weights = weights_of(checkpoint, filename)
         self.load_model_state_dict(weights, strict=strict, revise_keys=revise_keys)
         return cast(Checkpoint, checkpoint)
 
@@ -350,7 +380,7 @@ class BaseStrategy(ABC):
         map_location: str | Callable[..., Any] = 'default',
         callback: Callable[[Checkpoint], None] | None = None,
     ) -> Checkpoint:
-        """Load a checkpoint's weights and, where asked and present, the state of optimizers and schedulers."""
+        """Load weights and, where asked and present, the state of optimizers and schedulers."""
         self.logger.info(f'Resume checkpoint from {filename}')
         checkpoint = self.load_checkpoint(filename, map_location=map_location, callback=callback)
         if resume_optimizer and 'optimizer' in checkpoint and self.optim_wrapper is not None:
@@ -362,7 +392,10 @@ class BaseStrategy(ABC):
     def load_or_resume(
         self, *, load_from: str | None = None, resume: bool | str = False
     ) -> Checkpoint | None:
-        """Resume from ``resume`` or the newest checkpoint of the work dir, or load weights; None if neither was asked."""
+        """Resume, or load the weights of ``load_from``; returns the checkpoint, if there was one.
+
+        See :meth:`find_resume_source`.
+        """
         source = self.find_resume_source(load_from, resume)
         if source is not None:
             return self.resume(source)
@@ -371,7 +404,7 @@ class BaseStrategy(ABC):
         return None
 
     def find_resume_source(self, load_from: str | None, resume: bool | str) -> str | None:
-        """The checkpoint to resume: a path given as ``resume``, ``load_from``, or the newest of the work dir."""
+        """The path in ``resume``, or ``load_from``, or the newest checkpoint of the work dir."""
         if not resume:
             return None
         if isinstance(resume, str) and resume != 'auto':
@@ -384,12 +417,6 @@ class BaseStrategy(ABC):
         if isinstance(self.param_schedulers, dict):
             return any(self.param_schedulers.values())
         return bool(self.param_schedulers)
-
-    @staticmethod
-    def _revise(
-        state_dict: Mapping[str, Any], revise_keys: Sequence[tuple[str, str]]
-    ) -> Mapping[str, Any]:
-        return revise_state_dict_keys(state_dict, revise_keys)
 
     # -- facts ------------------------------------------------------------------------------------
 

@@ -1,9 +1,7 @@
 """Data parallel: every rank holds the whole model, gradients are averaged."""
 
-import os
 from typing import Any
 
-import torch
 from torch import nn
 
 from mmengine._strategy._env import check_launcher
@@ -11,7 +9,6 @@ from mmengine._strategy.single_device import SingleDeviceStrategy
 from mmengine.device import get_device
 from mmengine.model.build import convert_model_sync_bn, wrap_model
 from mmengine.registry import STRATEGIES
-from mmengine.utils.errors import ArgumentError
 
 
 @STRATEGIES.register_module()
@@ -20,8 +17,10 @@ class DDPStrategy(SingleDeviceStrategy):
 
     Args:
         model_wrapper: Another wrapper: its name, config or class.
-        sync_bn: 'torch' or 'mmcv': turn BN layers into synchronised ones of that kind. None leaves them.
-        **kwargs: Arguments of :class:`BaseStrategy`; the launcher may not be 'none'.
+        sync_bn: 'torch' or 'mmcv': turn BN layers into synchronised ones of that kind. None leaves
+            them.
+        **kwargs: Arguments of :class:`BaseStrategy`. Where the environment tells of no launcher the
+            one process trains the plain model, so that a config can be tried out without one.
     """
 
     def __init__(
@@ -29,27 +28,28 @@ class DDPStrategy(SingleDeviceStrategy):
     ) -> None:
         env = dict(kwargs.pop('env_kwargs', None) or {})
         env['launcher'] = check_launcher(env.get('launcher'))
-        if env['launcher'] == 'none' and not torch.distributed.is_initialized():
-            raise ArgumentError(
-                'DDPStrategy needs several processes: start them with a launcher (pytorch, slurm, mpi).'
-            )
         super().__init__(env_kwargs=env, **kwargs)
         self.model_wrapper = model_wrapper
         self.sync_bn = sync_bn
+        if not self.distributed:
+            self.logger.warning(
+                'DDPStrategy found one process only, so the model is not wrapped. Start several '
+                'with a launcher, as in: torchrun --nproc-per-node=2 train.py'
+            )
 
     def convert_model(self, model: nn.Module) -> nn.Module:
         """BN to synchronised BN when ``sync_bn`` asks for it."""
-        return model if self.sync_bn is None else convert_model_sync_bn(model, self.sync_bn)
+        return convert_model_sync_bn(model, self.sync_bn)
 
     def wrap_model(
         self, model: nn.Module, model_wrapper_cfg: Any = None, find_unused_parameters: bool = False
     ) -> nn.Module:
         """The model on this rank's device inside the chosen wrapper."""
-        device = get_device()
-        if device == 'cuda':
-            torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+        chosen = self.model_wrapper if model_wrapper_cfg is None else model_wrapper_cfg
+        # Joining the process group has made the device of this rank the current one.
         return wrap_model(
-            model.to(device),
-            model_wrapper_cfg if model_wrapper_cfg is not None else self.model_wrapper,
+            model,
+            chosen if self.distributed else None,
             find_unused_parameters=find_unused_parameters,
+            device=get_device(),
         )

@@ -6,6 +6,8 @@ from typing import Any
 from torch import nn
 
 from mmengine._checkpoint.files import save_checkpoint
+from mmengine._checkpoint.loader import revise_state_dict_keys
+from mmengine._checkpoint.plain import plain_checkpoint
 from mmengine._checkpoint.state_dict import get_state_dict, load_state_dict, weights_to_cpu
 from mmengine._strategy.base import BaseStrategy, Checkpoint
 from mmengine.device import get_device
@@ -40,9 +42,8 @@ class SingleDeviceStrategy(BaseStrategy):
         revise_keys: Sequence[tuple[str, str]] = [(r'^module.', '')],  # the API's default
     ) -> None:
         """Load into the model, wrapped or not."""
-        load_state_dict(
-            self._placed_model(), self._revise(state_dict, revise_keys), strict, self.logger
-        )
+        revised = revise_state_dict_keys(state_dict, revise_keys)
+        load_state_dict(self._placed_model(), revised, strict, self.logger)
 
     def save_checkpoint(
         self,
@@ -68,7 +69,7 @@ class SingleDeviceStrategy(BaseStrategy):
         if callback is not None:
             callback(checkpoint)
         if is_main_process():
-            save_checkpoint(checkpoint, filename, backend_args=backend_args)
+            save_checkpoint(plain_checkpoint(checkpoint), filename, backend_args=backend_args)
         barrier()
 
     def _placed_model(self) -> nn.Module:
