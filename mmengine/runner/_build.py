@@ -1,4 +1,4 @@
-"""From configs to the parts of a run: plain functions of their arguments, used by Runner and loops."""
+"""From configs to the parts of a run: plain functions of their arguments."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
+from mmengine.config.origin import placed
 from mmengine.dataset import DefaultSampler, worker_init_fn
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, LOOPS
+from mmengine.runner.base_loop import BaseLoop
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 
@@ -43,8 +45,10 @@ def build_dataloader(
     """A dataloader from its config; an object is returned as it is.
 
     Args:
-        dataloader: ``dataset`` and ``batch_size``, and where wanted ``sampler``, ``batch_sampler``, ``collate_fn``
-            (``pseudo_collate`` by default), ``worker_init_fn``, ``num_batch_per_epoch`` and any argument of ``torch.utils.data.DataLoader``.
+        dataloader: ``dataset`` and ``batch_size``, and where wanted ``sampler``, ``batch_sampler``,
+            ``collate_fn`` (``pseudo_collate`` by default), ``worker_init_fn``,
+            ``num_batch_per_epoch``, ``disable_subprocess_warning`` and any argument of
+            ``torch.utils.data.DataLoader``.
         seed: For the sampler's shuffling and the workers.
         diff_rank_seed: The sampler draws a seed of its own.
 
@@ -61,11 +65,12 @@ def build_dataloader(
         raise KeyError(f'A dataloader config needs a dataset; this one has {sorted(options)}.')
     dataset = _build_dataset(options.pop('dataset'))
     num_batches = options.pop('num_batch_per_epoch', None)
+    is_quiet = options.pop('disable_subprocess_warning', False)
     if num_batches is not None:
         length = num_batches * options.get('batch_size', 1) * get_world_size()
         dataset = _SlicedDataset(dataset, min(length, len(dataset)))
     _build_samplers(options, dataset, None if diff_rank_seed else seed)
-    options['worker_init_fn'] = _build_worker_init(options, seed)
+    options['worker_init_fn'] = _build_worker_init(options, seed, is_quiet)
     options['collate_fn'] = _build_collate(options.get('collate_fn', {'type': 'pseudo_collate'}))
     try:
         return DataLoader(dataset=dataset, **options)
@@ -74,7 +79,8 @@ def build_dataloader(
 
 
 def build_evaluator(evaluator: Evaluator | Mapping[str, Any] | Sequence[Any]) -> Evaluator:
-    """An evaluator from an object, one metric, a list of metrics, or a config with ``metrics`` or its own ``type``.
+    """An evaluator from an object, one metric, a list of metrics, or a config with ``metrics`` or
+    its own ``type``.
 
     Raises:
         TypeError: If it is none of these.
@@ -93,26 +99,25 @@ def build_evaluator(evaluator: Evaluator | Mapping[str, Any] | Sequence[Any]) ->
     return Evaluator(evaluator)
 
 
-def build_loop(
-    loop: Any, default_type: str, base: type | tuple[type, ...], arguments: dict[str, Any]
-) -> Any:
+def build_loop(loop: Any, default_type: str, **arguments: Any) -> BaseLoop:
     """A loop from its config, or the given object.
 
     Args:
-        loop: An object of ``base``, or a config without or with ``type``.
+        loop: A loop, or a config without or with ``type``.
         default_type: Used when the config has no ``type``.
-        base: What the object must be.
         arguments: Passed to the loop beside the config.
 
     Raises:
-        TypeError: If ``loop`` is neither.
+        TypeError: If ``loop``, or what its config builds, is no loop.
     """
-    if isinstance(loop, base):
+    if isinstance(loop, BaseLoop):
         return loop
     if not isinstance(loop, Mapping):
         raise TypeError(f'A loop is a loop object or a dict, got {type(loop).__name__}.')
-    config = {'type': default_type, **loop}
-    return LOOPS.build(config, default_args=arguments)
+    built = LOOPS.build(placed(loop, type=default_type), default_args=arguments)
+    if not isinstance(built, BaseLoop):
+        raise TypeError(f'{type(built).__name__} is no loop: it does not derive from BaseLoop.')
+    return built
 
 
 def train_loop_type(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -122,7 +127,7 @@ def train_loop_type(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         RuntimeError: If the config has both ``type`` and ``by_epoch``.
         ArgumentError: If it has neither and gives no length to tell by.
     """
-    rest = dict(config)
+    rest = placed(config)
     if 'type' in rest:
         if 'by_epoch' in rest:
             raise RuntimeError('train_cfg names its loop by type or by by_epoch, not by both.')
@@ -132,8 +137,8 @@ def train_loop_type(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
             rest['by_epoch'] = 'max_epochs' in rest
         else:
             raise ArgumentError(
-                'train_cfg needs by_epoch=True with max_epochs, by_epoch=False with max_iters, or the type of a loop; '
-                f'got {sorted(rest)}.'
+                'train_cfg needs by_epoch=True with max_epochs, by_epoch=False with max_iters, or '
+                f'the type of a loop; got {sorted(rest)}.'
             )
     return rest, 'EpochBasedTrainLoop' if rest.pop('by_epoch') else 'IterBasedTrainLoop'
 
@@ -155,16 +160,17 @@ def named_parts(
         loaders = {str(index): loader for index, loader in enumerate(dataloader)}
         if not isinstance(evaluator, (list, tuple)) or len(evaluator) != len(loaders):
             raise ArgumentError(
-                f'{stage}_dataloader is a list of {len(loaders)}, so {stage}_evaluator is a list of as many, '
-                'one for each.'
+                f'{stage}_dataloader is a list of {len(loaders)}, so {stage}_evaluator is a list '
+                'of as many, one for each.'
             )
         return loaders, {str(index): one for index, one in enumerate(evaluator)}
     if not _is_named(dataloader):
         return None
     if not isinstance(evaluator, Mapping) or set(evaluator) != set(dataloader):
+        got = sorted(evaluator) if isinstance(evaluator, Mapping) else type(evaluator).__name__
         raise ArgumentError(
-            f'{stage}_dataloader has the names {sorted(dataloader)}, so {stage}_evaluator has the same; got '
-            f'{sorted(evaluator) if isinstance(evaluator, Mapping) else type(evaluator).__name__}.'
+            f'{stage}_dataloader has the names {sorted(dataloader)}, so {stage}_evaluator has the '
+            f'same; got {got}.'
         )
     return dict(dataloader), dict(evaluator)
 
@@ -212,7 +218,7 @@ def _build_samplers(options: dict[str, Any], dataset: Dataset[Any], seed: int | 
 
 
 def _build_worker_init(
-    options: Mapping[str, Any], seed: int | None
+    options: Mapping[str, Any], seed: int | None, is_quiet: bool
 ) -> Callable[[int], None] | None:
     chosen = options.get('worker_init_fn')
     if isinstance(chosen, Mapping):
@@ -223,7 +229,7 @@ def _build_worker_init(
     elif seed is None:
         return None
     else:
-        function, arguments = worker_init_fn, {}
+        function, arguments = worker_init_fn, {'disable_subprocess_warning': is_quiet}
     known = {'num_workers': options.get('num_workers', 0), 'rank': get_rank(), 'seed': seed}
     return partial(function, **{**known, **arguments})
 
@@ -235,7 +241,8 @@ def _build_collate(collate_fn: Any) -> Callable[[Any], Any]:
         return partial(function, **arguments) if arguments else function
     if not callable(collate_fn):
         raise TypeError(
-            f'collate_fn is a function, its name or a dict with type, got {type(collate_fn).__name__}.'
+            'collate_fn is a function, its name or a dict with type, got '
+            f'{type(collate_fn).__name__}.'
         )
     return collate_fn  # type: ignore[no-any-return]  # the user's own function
 
@@ -243,10 +250,11 @@ def _build_collate(collate_fn: Any) -> Callable[[Any], Any]:
 def _resolve_function(kind: Any) -> Callable[..., Any]:
     if not isinstance(kind, str):
         return kind  # type: ignore[no-any-return]  # a function as type
-    function = FUNCTIONS.get(kind)
+    function: Callable[..., Any] | None = FUNCTIONS.get(kind)
     if function is None:
         raise KeyError(
-            f'No function {kind!r} is registered in FUNCTIONS.{did_you_mean(kind, FUNCTIONS.module_dict)}'
+            f'No function {kind!r} is registered in FUNCTIONS.'
+            f'{did_you_mean(kind, FUNCTIONS.module_dict)}'
         )
     return function
 

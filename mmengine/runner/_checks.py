@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.utils.errors import ArgumentError
 
 
-def check_given_together(stage: str, parts: Mapping[str, Any]) -> None:
+def check_given_together(stage: str, **parts: Any) -> None:
     """All of ``parts`` are given, or none.
 
     Args:
@@ -39,6 +39,6 @@ def check_scheduler(param_scheduler: Any, optim_wrapper: Any) -> None:
     is_scheduler = hasattr(param_scheduler, 'step') and hasattr(param_scheduler, 'state_dict')
     if not is_scheduler and not isinstance(param_scheduler, (Mapping, list, tuple)):
         raise TypeError(
-            'param_scheduler is a scheduler, a dict, a list of these, or a dict of lists by optimizer; got '
-            f'{type(param_scheduler).__name__}.'
+            'param_scheduler is a scheduler, a dict, a list of these, or a dict of lists by '
+            f'optimizer; got {type(param_scheduler).__name__}.'
         )

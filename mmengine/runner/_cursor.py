@@ -16,8 +16,9 @@ def batches_from(
 ) -> Iterator[Any]:
     """Iterate ``dataloader`` from its batch number ``start``.
 
-    A sampler with ``skip(num_samples)`` jumps there in one step. Another sampler's indices are drawn and dropped; its samples
-    are not loaded. What is no DataLoader, or reads an iterable dataset, has no indices, so there the batches themselves are.
+    A sampler with ``skip(num_samples)`` jumps there in one step. Another sampler's indices are
+    drawn and dropped; its samples are not loaded. What is no DataLoader, or reads an iterable
+    dataset, has no indices, so there the batches themselves are.
 
     Args:
         dataloader: Where the batches come from.
@@ -34,7 +35,8 @@ def batches_from(
         first = next(batches, None)
         batches = itertools.chain([] if first is None else [first], batches)
     if rng_state is not None:
-        # Creating an iterator draws a seed for its workers, which the run that was not stopped had done before.
+        # Creating an iterator draws a seed for its workers, which the run that was not stopped had
+        # done before.
         set_rng_state(rng_state)
     return batches
 
@@ -58,15 +60,13 @@ def is_endless(dataloader: Any) -> bool:
 
 def set_epoch(dataloader: Any, epoch: int) -> None:
     """Tell every sampler of ``dataloader`` that wants to know which epoch begins."""
-    for sampler in (
-        getattr(dataloader, 'sampler', None),
-        getattr(dataloader, 'batch_sampler', None),
-    ):
-        if hasattr(sampler, 'set_epoch'):
-            sampler.set_epoch(epoch)
-        inner = getattr(sampler, 'sampler', None)
-        if hasattr(inner, 'set_epoch'):
-            inner.set_epoch(epoch)
+    batch_sampler = getattr(dataloader, 'batch_sampler', None)
+    inner = getattr(batch_sampler, 'sampler', None)
+    told: list[Any] = []
+    for sampler in (getattr(dataloader, 'sampler', None), batch_sampler, inner):
+        if hasattr(sampler, 'set_epoch') and not any(sampler is other for other in told):
+            sampler.set_epoch(epoch)  # type: ignore[union-attr]  # None has no such attribute
+            told.append(sampler)
 
 
 def _skip_by_index(dataloader: Any, start: int) -> Iterator[Any] | None:
@@ -128,5 +128,5 @@ def _with_shifted_batches(dataloader: DataLoader[Any], start: int) -> DataLoader
         multiprocessing_context=dataloader.multiprocessing_context,
         generator=dataloader.generator,
         prefetch_factor=dataloader.prefetch_factor,
-        **({'batch_sampler': shifted} if by_batch else {'batch_size': None, 'sampler': shifted}),  # type: ignore[arg-type]  # a sampler by duck typing
+        **({'batch_sampler': shifted} if by_batch else {'batch_size': None, 'sampler': shifted}),
     )

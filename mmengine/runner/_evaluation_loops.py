@@ -1,4 +1,4 @@
-"""The val and test loops: predictions to the evaluator, and the losses on the way when asked for."""
+"""The val and test loops: predictions to the evaluator, and losses on the way if asked for."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class _EvaluationLoop(BaseLoop):
         dataloader: A dataloader or its config.
         evaluator: An evaluator, or the config of one or several metrics.
         fp16: Predict under autocast.
-        compute_loss: Also run the model in its ``loss`` mode and report the mean of each loss, weighted by samples.
+        compute_loss: Also run the model in its ``loss`` mode and report the mean of each loss,
+            weighted by samples.
     """
 
     stage: ClassVar[str]
@@ -66,7 +67,8 @@ class _EvaluationLoop(BaseLoop):
         self._points = {
             name: name.format(self.stage)
             for name in (
-                'before_{}', 'before_{}_epoch', 'before_{}_iter', 'after_{}_iter', 'after_{}_epoch', 'after_{}',
+                'before_{}', 'before_{}_epoch', 'before_{}_iter',
+                'after_{}_iter', 'after_{}_epoch', 'after_{}',
             )
         }  # fmt: skip
         self._before_iter = self._points['before_{}_iter']
@@ -104,7 +106,8 @@ class _EvaluationLoop(BaseLoop):
         self.losses.clear()
         for idx, data_batch in enumerate(self.dataloader):
             self.run_iter(idx, data_batch)
-        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        dataset: Any = self.dataloader.dataset
+        metrics = self.evaluator.evaluate(len(dataset))
         if self.losses:
             metrics.update(_parse_losses(self.losses, self.stage))
         return metrics
@@ -114,6 +117,11 @@ class _EvaluationLoop(BaseLoop):
 
     def _add_losses(self, data_batch: Any) -> None:
         model: Any = unwrap_model(self._runner.model)
+        if not hasattr(model, '_run_forward'):
+            raise TypeError(
+                f'compute_loss=True asks a BaseModel for its losses, but {type(model).__name__} '
+                'is none.'
+            )
         data = model.data_preprocessor(data_batch, False)
         losses = model._run_forward(data, mode='loss')
         _record(losses, self.losses, _num_samples(data_batch))
@@ -122,13 +130,14 @@ class _EvaluationLoop(BaseLoop):
         self._runner.call_hook(self._points[point], **kwargs)
 
     def _share_metainfo(self) -> None:
-        dataset = getattr(self.dataloader, 'dataset', None)
+        dataset: Any = getattr(self.dataloader, 'dataset', None)
         if hasattr(dataset, 'metainfo'):
             self.evaluator.dataset_meta = dataset.metainfo
             self._runner.visualizer.dataset_meta = dataset.metainfo
         else:
             print_log(
-                f'{type(dataset).__name__} has no metainfo, so metrics and pictures know no class names.',
+                f'{type(dataset).__name__} has no metainfo, so metrics and pictures know no class '
+                'names.',
                 logger='current',
                 level=logging.DEBUG,
             )
@@ -158,8 +167,8 @@ class TestLoop(_EvaluationLoop):
 class _ManyLoaders:
     """Evaluates several dataloaders in one go, each with its own evaluator.
 
-    The hooks see one validation; a metric is reported as ``<name>/<metric>``. While a part runs, ``dataloader`` and
-    ``evaluator`` are that part's.
+    The hooks see one validation; a metric is reported as ``<name>/<metric>``. While a part runs,
+    ``dataloader`` and ``evaluator`` are that part's.
     """
 
     def __init__(
@@ -190,19 +199,19 @@ class _ManyLoaders:
 
 @LOOPS.register_module()
 class MultiValLoop(_ManyLoaders, ValLoop):
-    """:class:`ValLoop` over several dataloaders: ``val_dataloader`` and ``val_evaluator`` by name or as lists."""
+    """:class:`ValLoop` over several dataloaders and evaluators, by name or in lists."""
 
 
 @LOOPS.register_module()
 class MultiTestLoop(_ManyLoaders, TestLoop):
-    """:class:`TestLoop` over several dataloaders: ``test_dataloader`` and ``test_evaluator`` by name or as lists."""
+    """:class:`TestLoop` over several dataloaders and evaluators, by name or in lists."""
 
     __test__ = False
 
 
 @contextmanager
 def _untouched_rng() -> Iterator[None]:
-    """Leave the random number generators as they were, so that validating never changes the training after it."""
+    """Put random numbers back as they were: validating never changes the training after it."""
     state = rng_state()
     try:
         yield
@@ -213,7 +222,8 @@ def _untouched_rng() -> Iterator[None]:
 def _update_losses(
     outputs: Any, losses: dict[str, HistoryBuffer]
 ) -> tuple[Any, dict[str, HistoryBuffer]]:
-    """Take the losses out of a model's predictions, when their last element holds nothing but ``loss``.
+    """Take the losses out of a model's predictions, when their last element holds nothing but
+    ``loss``.
 
     Args:
         outputs: What ``val_step`` returned.
@@ -227,13 +237,13 @@ def _update_losses(
     last = outputs[-1]
     if not isinstance(last, BaseDataElement) or last.keys() != ['loss']:
         return outputs, losses
-    found = last.loss
+    found: Any = last.get('loss')
     _record(found if isinstance(found, Mapping) else {'loss': found}, losses, count=1)
     return outputs[:-1], losses
 
 
 def _parse_losses(losses: dict[str, HistoryBuffer], stage: str) -> dict[str, float]:
-    """The mean of each loss over all ranks, and ``<stage>_loss``, the sum of those whose name holds 'loss'."""
+    """The mean of each loss over all ranks, and as ``<stage>_loss`` the sum of those named so."""
     means = {}
     for name, buffer in losses.items():
         values, counts = buffer.data
@@ -261,11 +271,14 @@ def _record(found: Mapping[str, Any], losses: dict[str, HistoryBuffer], count: i
 
 
 def _num_samples(data_batch: Any) -> int:
-    """How many samples a batch holds, by its first part that has a length."""
+    """How many samples a batch holds, by its first list or tensor that has a length."""
     if isinstance(data_batch, Mapping):
         parts: list[Any] = list(data_batch.values())
     elif isinstance(data_batch, (list, tuple)):
         parts = list(data_batch)
     else:
         parts = [data_batch]
-    return next((len(part) for part in parts if hasattr(part, '__len__')), 1)
+    for part in parts:
+        if isinstance(part, (list, tuple)) or (hasattr(part, 'shape') and len(part.shape)):
+            return len(part)
+    return 1

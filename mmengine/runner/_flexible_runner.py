@@ -13,14 +13,16 @@ from mmengine.evaluator import Evaluator
 from mmengine.optim import BaseOptimWrapper
 from mmengine.registry import RUNNERS, STRATEGIES
 from mmengine.runner._hooks import HookConfig
+from mmengine.runner._parts import Loader
 from mmengine.runner.log_processor import LogProcessor
-from mmengine.runner.runner import ConfigLike, Loader, Runner
+from mmengine.runner.runner import ConfigLike, Loaders, Runner
 from mmengine.visualization import Visualizer
 
 
 @RUNNERS.register_module()
 class FlexibleRunner(Runner):
-    """A :class:`Runner` whose ``strategy`` is given, by object or config; see there for the other arguments.
+    """A :class:`Runner` whose ``strategy`` is given, by object or config; see there for the other
+    arguments.
 
     Args:
         strategy: A strategy, or its config for ``STRATEGIES``; None picks one by the launcher.
@@ -37,10 +39,10 @@ class FlexibleRunner(Runner):
         optim_wrapper: BaseOptimWrapper | dict[str, Any] | None = None,
         param_scheduler: Any = None,
         train_cfg: dict[str, Any] | None = None,
-        val_dataloader: Loader | None = None,
+        val_dataloader: Loaders | None = None,
         val_evaluator: Evaluator | dict[str, Any] | list[Any] | None = None,
         val_cfg: dict[str, Any] | None = None,
-        test_dataloader: Loader | None = None,
+        test_dataloader: Loaders | None = None,
         test_evaluator: Evaluator | dict[str, Any] | list[Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
         strategy: BaseStrategy | dict[str, Any] | None = None,
@@ -49,14 +51,14 @@ class FlexibleRunner(Runner):
         custom_hooks: list[HookConfig] | None = None,
         data_preprocessor: nn.Module | dict[str, Any] | None = None,
         load_from: str | None = None,
-        resume: bool = False,
+        resume: bool | str = False,
         launcher: str | None = None,
-        env_cfg: dict[str, Any] = dict(dist_cfg=dict(backend='nccl')),  # noqa: B006  # the API's default, never changed
+        env_cfg: dict[str, Any] = dict(dist_cfg=dict(backend='nccl')),  # noqa: B006  # the API's
         log_processor: LogProcessor | dict[str, Any] | None = None,
         log_level: str = 'INFO',
         visualizer: Visualizer | dict[str, Any] | None = None,
         default_scope: str = 'mmengine',
-        randomness: dict[str, Any] = dict(seed=None),  # noqa: B006  # the API's default, never changed
+        randomness: dict[str, Any] = dict(seed=None),  # noqa: B006  # the API's
         compile: bool | dict[str, Any] = False,
         cfg: ConfigLike | None = None,
     ) -> None:
@@ -97,7 +99,7 @@ class FlexibleRunner(Runner):
         strategy: BaseStrategy | dict[str, Any] | None = None,
         launcher: str | None = 'none',
         randomness: dict[str, Any] | None = None,
-        env_cfg: dict[str, Any] = dict(dist_cfg=dict(backend='nccl')),  # noqa: B006  # the API's default, never changed
+        env_cfg: Mapping[str, Any] = dict(dist_cfg=dict(backend='nccl')),  # the API's
         experiment_name: str | None = None,
         log_level: str | None = None,
     ) -> BaseStrategy:
@@ -121,7 +123,7 @@ class FlexibleRunner(Runner):
         return STRATEGIES.build(strategy, default_args=arguments)  # type: ignore[no-any-return]  # the registry's word
 
     def _build_strategy(
-        self, work_dir: str, experiment_name: str | None, env_cfg: dict[str, Any]
+        self, work_dir: str, experiment_name: str | None, env_cfg: Mapping[str, Any]
     ) -> BaseStrategy:
         self._work_dir_given = work_dir
         return self.build_strategy(

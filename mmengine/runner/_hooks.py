@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from mmengine.config.origin import placed
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner.priority import Priority, get_priority
 
 HookConfig = Hook | dict[str, Any]
 
-DEFAULT_HOOKS: dict[str, str] = {
-    'runtime_info': 'RuntimeInfoHook',
-    'timer': 'IterTimerHook',
-    'sampler_seed': 'DistSamplerSeedHook',
-    'logger': 'LoggerHook',
-    'non_finite_loss': 'NonFiniteLossHook',
-    'param_scheduler': 'ParamSchedulerHook',
-    'checkpoint': 'CheckpointHook',
+DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
+    'runtime_info': {'type': 'RuntimeInfoHook'},
+    'timer': {'type': 'IterTimerHook'},
+    'sampler_seed': {'type': 'DistSamplerSeedHook'},
+    'logger': {'type': 'LoggerHook'},
+    'non_finite_loss': {'type': 'NonFiniteLossHook'},
+    'param_scheduler': {'type': 'ParamSchedulerHook'},
+    'checkpoint': {'type': 'CheckpointHook', 'interval': 1},
 }
 
 
@@ -44,7 +45,7 @@ class HookList:
             priority: Overrides the config's, which overrides the class's.
         """
         if isinstance(hook, Mapping):
-            config = dict(hook)
+            config = placed(hook)
             configured = config.pop('priority', None)
             built = HOOKS.build(config)
             priority = priority if priority is not None else configured
@@ -78,9 +79,11 @@ class HookList:
 
 
 class _ActingMethods(dict[str, tuple[Callable[..., None], ...]]):
-    """For each point the bound methods that act there, in calling order, worked out when first asked for.
+    """For each point the bound methods that act there, in calling order, worked out when first
+    asked for.
 
-    A point of ``Hook.stages`` counts for a hook that overrides it; any other name for a hook that has it.
+    A point of ``Hook.stages`` counts for a hook that overrides it; any other name for a hook that
+    has it.
     """
 
     def __init__(self, hooks: list[Hook]) -> None:
@@ -94,22 +97,24 @@ class _ActingMethods(dict[str, tuple[Callable[..., None], ...]]):
 
 
 def default_hooks(overrides: Mapping[str, Any] | None) -> list[HookConfig]:
-    """The default hooks with the user's changes: a config or hook replaces one, None drops it, a new key adds one.
+    """The default hooks with the user's changes: a config or hook replaces one, None drops it, a
+    new key adds one.
 
     A config without ``type`` changes arguments of the default hook of that key.
 
     Raises:
         ValueError: If a new key comes without ``type``.
     """
-    chosen: dict[str, Any] = {key: {'type': kind} for key, kind in DEFAULT_HOOKS.items()}
+    chosen: dict[str, Any] = {key: dict(config) for key, config in DEFAULT_HOOKS.items()}
     for key, hook in (overrides or {}).items():
         if isinstance(hook, Mapping) and 'type' not in hook:
             if key not in DEFAULT_HOOKS:
                 raise ValueError(
-                    f'default_hooks has {key!r}, which names no default hook ({", ".join(DEFAULT_HOOKS)}) '
+                    f'default_hooks has {key!r}, which names no default hook '
+                    f'({", ".join(DEFAULT_HOOKS)}) '
                     "and says no type. Give it a 'type', or put it in custom_hooks."
                 )
-            hook = {'type': DEFAULT_HOOKS[key], **hook}
+            hook = placed(hook, **DEFAULT_HOOKS[key])
         chosen[key] = hook
     return [hook for hook in chosen.values() if hook is not None]
 

@@ -7,9 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
+from mmengine._checkpoint.plain import plain
 from mmengine._strategy._seed import rng_state, set_rng_state
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.runner._cursor import set_epoch
@@ -27,8 +25,8 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
     Args:
         runner: The run.
         meta: Entries that override the ones worked out here.
-        by_epoch: Whether the save comes at the end of an epoch that is not counted as finished yet, or, if False, after
-            an iteration that is not.
+        by_epoch: Whether the save comes at the end of an epoch that is not counted as finished yet,
+            or, if False, after an iteration that is not.
     """
     if meta is not None and not isinstance(meta, Mapping):
         raise TypeError(f'meta is a dict or None, got {type(meta).__name__}.')
@@ -43,9 +41,9 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
         'world_size': get_world_size(),
         **(meta or {}),
     }
-    dataset = getattr(runner.train_dataloader, 'dataset', None)
+    dataset: Any = getattr(runner.train_dataloader, 'dataset', None)
     if hasattr(dataset, 'metainfo'):
-        own_meta['dataset_meta'] = plain(dataset.metainfo)
+        own_meta['dataset_meta'] = plain(dataset.metainfo, unknown=str)
     return {
         'meta': own_meta,
         'message_hub': runner.message_hub.state_dict(),
@@ -55,7 +53,7 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
 
 
 def unpack(runner: Runner, checkpoint: Checkpoint) -> None:
-    """Continue where ``checkpoint`` was saved: position, seed, messages, hooks and random numbers."""
+    """Go on where ``checkpoint`` was saved: position, seed, messages, hooks, random numbers."""
     meta = checkpoint.get('meta', {})
     if 'message_hub' in checkpoint:
         runner.message_hub.load_state_dict(checkpoint['message_hub'])
@@ -71,7 +69,7 @@ def hooks_state(runner: Runner) -> dict[str, list[Any]]:
     states: dict[str, list[Any]] = {}
     for hook in runner.hooks:
         if hasattr(hook, 'state_dict'):
-            states.setdefault(type(hook).__name__, []).append(plain(hook.state_dict()))
+            states.setdefault(type(hook).__name__, []).append(hook.state_dict())
     return states
 
 
@@ -82,26 +80,6 @@ def load_hooks_state(runner: Runner, states: Mapping[str, list[Any]]) -> None:
         entries = remaining.get(type(hook).__name__)
         if entries and hasattr(hook, 'load_state_dict'):
             hook.load_state_dict(entries.pop(0))
-
-
-def plain(value: Any) -> Any:
-    """``value`` in the types that ``torch.load(weights_only=True)`` opens: tensors, containers, numbers and text."""
-    if value is None or isinstance(value, (bool, str, bytes, torch.Tensor)):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, (int, float, complex)):
-        return value
-    if isinstance(value, np.ndarray):
-        return (
-            torch.from_numpy(value.copy()) if value.dtype.kind in 'biufc' else plain(value.tolist())
-        )
-    if isinstance(value, Mapping):
-        return {plain(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        kind = list if isinstance(value, list) else tuple
-        return kind(plain(entry) for entry in value)
-    return str(value)
 
 
 def _continue_at(runner: Runner, epoch: int, iteration: int, rng: dict[str, Any] | None) -> None:
@@ -121,8 +99,8 @@ def _own_rng(runner: Runner, checkpoint: Checkpoint) -> dict[str, Any] | None:
         return None
     if len(states) != get_world_size():
         runner.logger.warning(
-            f'The checkpoint is of {len(states)} ranks, this run has {get_world_size()}: random numbers go on '
-            'from the seed, so the run is a valid continuation but not the same bits.'
+            f'The checkpoint is of {len(states)} ranks, this run has {get_world_size()}: random '
+            'numbers go on from the seed, so the run is a valid continuation but not the same bits.'
         )
         return None
     state: dict[str, Any] = states[get_rank()]
@@ -130,35 +108,41 @@ def _own_rng(runner: Runner, checkpoint: Checkpoint) -> dict[str, Any] | None:
 
 
 def _adopt_seed(runner: Runner, meta: Mapping[str, Any]) -> None:
-    """The data order hangs on the seed, so a run that was given none goes on with the one it had."""
+    """The order of the data hangs on the seed: a run that was given none keeps the one it had."""
     seed = meta.get('seed')
     if seed is None or seed == runner.seed:
         return
     if runner.randomness_cfg.get('seed') is not None:
         runner.logger.warning(
-            f'The run is resumed with seed {runner.seed} where it had {seed}: the order of the data changes.'
+            f'The run is resumed with seed {runner.seed} where it had {seed}: the order of the '
+            'data changes.'
         )
         return
     runner.set_randomness(**{**runner.randomness_cfg, 'seed': seed})
     dataloader = runner.train_dataloader
     batch_sampler = getattr(dataloader, 'batch_sampler', None)
-    for sampler in (getattr(dataloader, 'sampler', None), getattr(batch_sampler, 'sampler', None)):
+    samplers: list[Any] = [
+        getattr(dataloader, 'sampler', None),
+        getattr(batch_sampler, 'sampler', None),
+    ]
+    for sampler in samplers:
         if hasattr(sampler, 'seed'):
             sampler.seed = seed
     set_epoch(dataloader, meta.get('epoch', 0))
 
 
 def _warn_about_changes(runner: Runner, meta: Mapping[str, Any]) -> None:
-    dataset = getattr(runner.train_dataloader, 'dataset', None)
+    dataset: Any = getattr(runner.train_dataloader, 'dataset', None)
     then, now = meta.get('dataset_meta'), getattr(dataset, 'metainfo', None)
-    if then is not None and now is not None and repr(then) != repr(plain(now)):
+    if then is not None and now is not None and repr(then) != repr(plain(now, unknown=str)):
         runner.logger.warning(
-            'The training dataset describes itself (metainfo) otherwise than when the checkpoint was saved.'
+            'The training dataset describes itself (metainfo) otherwise than when the checkpoint '
+            'was saved.'
         )
     ranks = meta.get('world_size')
     if ranks is not None and ranks != get_world_size():
         runner.logger.log(
             logging.WARNING,
-            f'The checkpoint was saved by {ranks} ranks and is resumed by {get_world_size()}: an iteration now stands for '
-            'another number of samples.',
+            f'The checkpoint was saved by {ranks} ranks and is resumed by {get_world_size()}: an '
+            'iteration now stands for another number of samples.',
         )

@@ -38,4 +38,4 @@ def turn_on_activation_checkpointing(model: nn.Module, modules: str | list[str])
                 f'{type(model).__name__} has no sub-module {name!r}.{did_you_mean(name, known)}'
             )
     for name in names:
-        known[name].forward = wrap_forward(known[name].forward)  # type: ignore[method-assign]  # this instance only
+        known[name].forward = wrap_forward(known[name].forward)

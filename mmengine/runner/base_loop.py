@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 class BaseLoop(metaclass=ABCMeta):
-    """Base of train, val and test loops. Register a subclass in ``LOOPS`` and name it in ``train_cfg`` to use it.
+    """Base of train, val and test loops. Register a subclass in ``LOOPS`` and name it in
+    ``train_cfg`` to use it.
 
     Args:
         runner: The run this loop belongs to.

@@ -12,7 +12,7 @@ from mmengine.registry import LOOPS
 from mmengine.runner._cursor import batches_from, epoch_and_offset, set_epoch
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
 from mmengine.runner.base_loop import BaseLoop
-from mmengine.runner.utils import calc_dynamic_intervals, check_positive, interval_at
+from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at
 
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
@@ -43,17 +43,16 @@ class _TrainLoop(BaseLoop):
         dynamic_intervals: Sequence[tuple[int, int]] | None,
     ) -> None:
         super().__init__(runner, dataloader)
-        check_positive(val_begin=val_begin, val_interval=val_interval)
         self._epoch = 0
         self._iter = 0
-        self.val_begin = val_begin
-        self.val_interval = val_interval
+        self.val_begin = as_positive('val_begin', val_begin)
+        self.val_interval = as_positive('val_interval', val_interval)
         self.stop_training = False
         self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
             val_interval, dynamic_intervals
         )
         for interval in self.dynamic_intervals:
-            check_positive(dynamic_intervals=interval)
+            as_positive('dynamic_intervals', interval)
         self._resumed_rng: dict[str, Any] | None = None
         metainfo = getattr(getattr(self.dataloader, 'dataset', None), 'metainfo', None)
         if metainfo is not None:
@@ -80,7 +79,7 @@ class _TrainLoop(BaseLoop):
         self._epoch, self._iter, self._resumed_rng = epoch, iteration, rng_state
 
     def _validate_if_due(self, finished: int, last: int) -> None:
-        """Validate when ``finished``, counted in this loop's own unit, is a turn of the interval or the end."""
+        """Validate if ``finished``, in this loop's unit, is a turn of the interval or the end."""
         self.val_interval = interval_at(
             self.dynamic_milestones, self.dynamic_intervals, finished + 1
         )
@@ -135,11 +134,8 @@ class EpochBasedTrainLoop(_TrainLoop):
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
-        if isinstance(max_epochs, float) and max_epochs.is_integer():
-            max_epochs = int(max_epochs)
-        check_positive(max_epochs=max_epochs)
-        self._max_epochs = max_epochs
-        self._max_iters = max_epochs * len(self.dataloader)
+        self._max_epochs = as_positive('max_epochs', max_epochs)
+        self._max_iters = self._max_epochs * len(self.dataloader)
 
     @property
     def max_epochs(self) -> int:
@@ -158,7 +154,7 @@ class EpochBasedTrainLoop(_TrainLoop):
             self.run_epoch()
             self._validate_if_due(self._epoch, self._max_epochs)
         self._runner.call_hook('after_train')
-        return self._runner.model
+        return self._runner.model  # type: ignore[no-any-return]  # whatever the user trains
 
     def run_epoch(self) -> None:
         """Train one epoch, or what a resumed run has left of it."""
@@ -199,7 +195,8 @@ class IterBasedTrainLoop(_TrainLoop):
         max_iters: How many iterations to train.
         val_begin: The first iteration to validate after, from 1.
         val_interval: Validate after every so many iterations, and after the last.
-        dynamic_intervals: Pairs (iteration, interval): validate at that interval from that iteration on.
+        dynamic_intervals: Pairs (iteration, interval): validate at that interval from that
+            iteration on.
 
     Raises:
         ArgumentError: If a number is not a whole number above 0.
@@ -215,10 +212,7 @@ class IterBasedTrainLoop(_TrainLoop):
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
-        if isinstance(max_iters, float) and max_iters.is_integer():
-            max_iters = int(max_iters)
-        check_positive(max_iters=max_iters)
-        self._max_iters = max_iters
+        self._max_iters = as_positive('max_iters', max_iters)
         self._max_epochs = 1
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
 
@@ -246,7 +240,7 @@ class IterBasedTrainLoop(_TrainLoop):
         runner.call_hook('after_train_epoch')
         self._epoch += 1
         runner.call_hook('after_train')
-        return runner.model
+        return runner.model  # type: ignore[no-any-return]  # whatever the user trains
 
     def run_iter(self, data_batch: Any) -> None:
         """One batch: the hooks before, the training step, the hooks after."""
@@ -260,7 +254,7 @@ class IterBasedTrainLoop(_TrainLoop):
 
 
 class _InfiniteDataloaderIterator:
-    """Goes over a dataloader again and again; its samplers hear of each new pass as of a new epoch."""
+    """Goes over a dataloader again and again; its samplers hear of each pass as of an epoch."""
 
     def __init__(self, dataloader: DataLoader[Any]) -> None:
         self._dataloader = dataloader
@@ -289,6 +283,6 @@ class _InfiniteDataloaderIterator:
             return next(self._batches)
         except StopIteration:
             raise RuntimeError(
-                'The training dataloader gave no batch in a whole pass: its dataset is empty, or smaller than a '
-                'batch with drop_last=True.'
+                'The training dataloader gave no batch in a whole pass: its dataset is empty, or '
+                'smaller than a batch with drop_last=True.'
             ) from None

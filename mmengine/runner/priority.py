@@ -18,7 +18,8 @@ class Priority(Enum):
 
 
 def get_priority(priority: int | str | Priority) -> int:
-    """The number, from 0 (first) to 100 (last), of a level given as number, name or :class:`Priority`.
+    """The number, from 0 (first) to 100 (last), of a level given as number, name or
+    :class:`Priority`.
 
     Raises:
         ValueError: If a number is not within 0 and 100.

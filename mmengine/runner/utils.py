@@ -21,11 +21,19 @@ def calc_dynamic_intervals(
         start_interval: Holds from 0.
         dynamic_interval_list: Pairs (milestone, interval), milestones ascending.
 
+    Raises:
+        ArgumentError: If one is no pair.
+
     Example:
         >>> calc_dynamic_intervals(2, [(10, 1)])
         ([0, 10], [2, 1])
     """
     changes = list(dynamic_interval_list or [])
+    for change in changes:
+        if not isinstance(change, (list, tuple)) or len(change) != 2:
+            raise ArgumentError(
+                f'dynamic_intervals are pairs (from when on, interval), got {change!r}.'
+            )
     return [0, *(at for at, _ in changes)], [start_interval, *(interval for _, interval in changes)]
 
 
@@ -34,15 +42,17 @@ def interval_at(milestones: Sequence[int], intervals: Sequence[int], position: i
     return intervals[bisect.bisect(milestones, position) - 1]
 
 
-def check_positive(**numbers: int) -> None:
-    """Raise for the first number that is not a whole number above 0.
+def as_positive(name: str, number: Any) -> int:
+    """``number`` if it is a whole number above 0, as int; 12.0 is one too.
 
     Raises:
-        ArgumentError: With the argument's name and value.
+        ArgumentError: If it is not, with ``name``.
     """
-    for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ArgumentError(f'{name} is a whole number above 0, got {number!r}.')
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ArgumentError(f'{name} is a whole number above 0, got {number!r}.')
+    return number
 
 
 def _get_batch_size(dataloader: DataLoader[Any] | Mapping[str, Any]) -> int | None:
