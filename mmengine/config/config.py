@@ -109,7 +109,7 @@ class Config:
         loader = TextLoader(use_predefined_variables, use_environment_variables, lazy_import)
         cfg = _load(source, loader, str(filename), format_python_code)
         if import_custom_modules:
-            _import_custom_modules(cfg)
+            run_custom_imports(cfg)
         return cfg
 
     @staticmethod
@@ -130,7 +130,7 @@ class Config:
         # Base files are looked up beside the text, which lies in the working directory as it were.
         source = Source(Path.cwd() / f'<string>{file_format}', cfg_str, label='<string>')
         cfg = _load(source, TextLoader(), None, True)
-        _import_custom_modules(cfg)
+        run_custom_imports(cfg)
         return cfg
 
     @staticmethod
@@ -332,7 +332,13 @@ def _lazy_tree(source: Source, lazy_import: bool | None) -> Any:
     return None
 
 
-def _import_custom_modules(cfg: Config) -> None:
+def run_custom_imports(cfg: Config) -> None:
+    """Import what the ``custom_imports`` of a config names.
+
+    Raises:
+        ConfigTypeError: If it is not written as ``dict(imports=[...])``.
+        ConfigImportError: If a module cannot be imported.
+    """
     wanted = cfg.get('custom_imports', None)
     if not wanted:
         return

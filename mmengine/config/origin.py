@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -123,6 +123,25 @@ def copy_places(target: ConfigDict, source: dict[Any, Any], keys: Iterable[Any])
         object.__setattr__(target, '_origin', mine)
     for key in keys:
         mine.keys[key] = theirs.of(key)
+
+
+class PlacedDict(dict[Any, Any]):
+    """A dict that still knows where its entries were written; :func:`placed` makes it."""
+
+    __slots__ = ('_origin',)
+
+    _origin: Origin | None
+
+
+def placed(cfg: Mapping[str, Any], /, **defaults: Any) -> dict[str, Any]:
+    """``{**defaults, **cfg}`` for code that completes a config before building it.
+
+    Unlike in a ConfigDict, what is put in stays of its own kind; unlike with a plain dict, messages
+    can still name the line.
+    """
+    whole = PlacedDict({**defaults, **cfg})
+    whole._origin = origin_of(cfg)
+    return whole
 
 
 def _holds(node: Any, key: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmengine.config.origin import placed
 from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mmengine.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
@@ -121,7 +122,7 @@ def build_optim_wrapper(model: nn.Module, cfg: Any) -> OptimWrapper:
         )
     if _is_by_submodule(cfg):
         return _build_by_submodule(model, cfg)
-    wrapper_cfg = dict(cfg)
+    wrapper_cfg = placed(cfg)
     constructor = wrapper_cfg.pop('constructor', 'DefaultOptimWrapperConstructor')
     paramwise_cfg = wrapper_cfg.pop('paramwise_cfg', None)
     skip_non_finite = wrapper_cfg.pop('skip_non_finite', False)

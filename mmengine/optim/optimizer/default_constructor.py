@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmengine.config.origin import placed
 from mmengine.logging import print_log
 from mmengine.optim.optimizer._param_rules import (
     KNOWN_KEYS,
@@ -77,8 +78,8 @@ class DefaultOptimWrapperConstructor:
             raise TypeError(
                 f'optim_wrapper_cfg should be a dict, got {type(optim_wrapper_cfg).__name__}.'
             )
-        # Plain dicts, because a ConfigDict would turn the parameter groups into its own kind.
-        self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
+        # Not ConfigDicts, which would turn the parameter groups into their own kind.
+        self.optim_wrapper_cfg = placed(optim_wrapper_cfg)
         self.optim_wrapper_cfg.setdefault('type', 'OptimWrapper')
         if 'optimizer' not in self.optim_wrapper_cfg:
             raise ArgumentError(
@@ -93,7 +94,7 @@ class DefaultOptimWrapperConstructor:
                 "optimizer should be a dict such as dict(type='SGD', lr=0.1), "
                 f'got {type(optimizer_cfg).__name__}.'
             )
-        self.optimizer_cfg = dict(optimizer_cfg)
+        self.optimizer_cfg = placed(optimizer_cfg)
         self.paramwise_cfg = {} if paramwise_cfg is None else paramwise_cfg
         self.base_lr = self._optimizer_option('lr')
         self.base_wd = self._optimizer_option('weight_decay')
