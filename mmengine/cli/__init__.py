@@ -1,0 +1,1 @@
+"""The command ``mmengine``: one file a command, each thin over the library."""

@@ -1,0 +1,102 @@
+"""Tell mistakes in what was asked for, which need a sentence, from failures with a traceback."""
+
+from __future__ import annotations
+
+import dis
+import sys
+from dataclasses import dataclass
+from types import TracebackType
+
+RUN_FAILED = 1
+USER_MISTAKE = 2
+
+# Errors that say all there is to say, wherever they are raised. By name: importing their classes
+# would import torch, for a misspelt file name too.
+SELF_EXPLAINING = {
+    'mmengine.config.errors.ConfigError': USER_MISTAKE,
+    'mmengine.registry._diagnosis.RegistryKeyError': USER_MISTAKE,
+    'mmengine.registry._diagnosis.ComponentArgumentError': USER_MISTAKE,
+    'mmengine._checkpoint.files.CheckpointReadError': USER_MISTAKE,
+    'mmengine.hooks.non_finite_loss_hook.NonFiniteLossError': RUN_FAILED,
+    'mmengine._strategy._failure.RankFailedError': RUN_FAILED,
+}
+_PATH_ERRORS = (
+    FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError,
+)  # fmt: skip
+_BUILD = ('mmengine.registry.build_functions', '_build')
+# As whose code a frame counts: what none of these has is the user's.
+_OURS = ('mmengine', '__main__')
+_LIBRARIES = ('torch', 'numpy', 'yaml', *sys.stdlib_module_names)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to print in place of a traceback, and the exit code."""
+
+    message: str
+    exit_code: int
+
+
+def judge(error: Exception) -> Verdict | None:
+    """What to say about ``error``; None when only its traceback can explain it.
+
+    A mistake is one that this package found: it raised the error on purpose, or the system refused
+    it a path, while none of the user's own code was running. Building a component starts afresh:
+    whoever asked for it, a value that the component refuses is the config's.
+    """
+    for ancestor in type(error).__mro__:
+        exit_code = SELF_EXPLAINING.get(f'{ancestor.__module__}.{ancestor.__qualname__}')
+        if exit_code is not None:
+            return Verdict(_text_of(error), exit_code)
+    if not _is_mistake(error):
+        return None
+    hint = '' if isinstance(error, _PATH_ERRORS) else '\n(--traceback shows where this was found)'
+    return Verdict(_text_of(error) + hint, USER_MISTAKE)
+
+
+def _is_mistake(error: Exception) -> bool:
+    frames = _frames(error)
+    builds = [index for index, frame in enumerate(frames) if _is_build(frame)]
+    if builds:
+        frames = frames[builds[-1] :]
+    packages = [_package(frame) for frame in frames]
+    if not frames or any(package not in _OURS + _LIBRARIES for package in packages):
+        return False
+    if isinstance(error, _PATH_ERRORS):
+        return True
+    if packages[-1] in _OURS:
+        return _is_raise_statement(frames[-1])
+    return bool(builds)
+
+
+def _frames(error: Exception) -> list[TracebackType]:
+    """From the call that caught the error inwards to the one that raised it."""
+    found, frame = [], error.__traceback__
+    while frame is not None:
+        found.append(frame)
+        frame = frame.tb_next
+    return found
+
+
+def _package(frame: TracebackType) -> str:
+    return str(frame.tb_frame.f_globals.get('__name__', '')).partition('.')[0]
+
+
+def _is_build(frame: TracebackType) -> bool:
+    caller = frame.tb_frame
+    return (caller.f_globals.get('__name__'), caller.f_code.co_name) == _BUILD
+
+
+def _is_raise_statement(frame: TracebackType) -> bool:
+    """Whether the frame stopped at a ``raise``, not at an operation that went wrong."""
+    return dis.opname[frame.tb_frame.f_code.co_code[frame.tb_lasti]] == 'RAISE_VARARGS'
+
+
+def _text_of(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f'{error.filename}: {error.strerror}'
+    elif type(error).__str__ is KeyError.__str__ and len(error.args) == 1:
+        text = str(error.args[0])  # a KeyError prints the repr of its message
+    else:
+        text = str(error) or type(error).__name__
+    return '\n  '.join([text, *getattr(error, '__notes__', [])])

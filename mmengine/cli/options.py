@@ -1,0 +1,107 @@
+"""What the commands share: the options of a run, and the config that they make."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine.config import Config, DictAction
+from mmengine.config.config import run_custom_imports
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+def new_parser(
+    commands: Commands, name: str, summary: str, description: str, examples: str
+) -> argparse.ArgumentParser:
+    """A command's parser, its help made of a description above the options and examples below."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f'examples:\n{examples}',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        '--traceback', action='store_true', help='show where in the code a mistake was found'
+    )
+    return parser
+
+
+def add_config(parser: argparse.ArgumentParser, metavar: str = 'CONFIG') -> None:
+    """The config file, and changes to it."""
+    parser.add_argument('config', metavar=metavar, help='config file: .py, .json, .yaml')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='change entries of the config: a.b=1 c.0.d=x e=[1,2] f="(1,2)"; digits go into lists',
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Where a run writes, and who started its processes."""
+    parser.add_argument(
+        '--work-dir',
+        metavar='DIR',
+        help="folder for logs and checkpoints (default: the config's work_dir, else "
+        './work_dirs/<name of the config>)',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        help="what started the processes of a distributed run (default: the config's launcher, "
+        'else none)',
+    )
+    # torch.distributed.launch passes it; torchrun sets the environment variable alone.
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_run_config(options: argparse.Namespace) -> Config:
+    """The config of a run, with what the command line says put in.
+
+    The current folder becomes importable, as under ``python -m``, so that a config can name modules
+    of a project that is not installed.
+    """
+    if os.getcwd() not in sys.path and '' not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    os.environ.setdefault('LOCAL_RANK', str(options.local_rank))
+    cfg = load_config(options)
+    run_custom_imports(cfg)
+    if options.work_dir is not None:
+        cfg.work_dir = options.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('work_dirs', Path(options.config).stem)
+    if options.launcher is not None:
+        cfg.launcher = options.launcher
+    return cfg
+
+
+def load_config(options: argparse.Namespace) -> Config:
+    """The config file with ``--cfg-options`` merged in; its ``custom_imports`` are still to do."""
+    cfg = Config.fromfile(options.config, import_custom_modules=False)
+    cfg.merge_from_dict(options.cfg_options)
+    return cfg
+
+
+def build_runner(cfg: Config) -> Any:
+    """The runner of the class that the config's ``runner_type`` names, ``Runner`` by default."""
+    from mmengine.registry import RUNNERS
+
+    return RUNNERS.build(cfg)
+
+
+def leave_process_group() -> None:
+    """End a distributed run in order; torch warns of groups that are left open."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()

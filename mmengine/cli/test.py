@@ -1,0 +1,117 @@
+"""``mmengine test``: measure a checkpoint on the test data of a config."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine.cli.options import (
+    add_config,
+    add_run_options,
+    build_runner,
+    leave_process_group,
+    load_run_config,
+    new_parser,
+)
+from mmengine.utils.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from mmengine.cli.options import Commands
+    from mmengine.config import Config
+
+_EXAMPLES = """\
+  mmengine test examples/digits/config.py work_dirs/digits/best_accuracy_epoch_12.pth
+  mmengine test config.py epoch_3.pth --out predictions.pkl
+  mmengine test config.py epoch_3.pth --cfg-options test_dataloader.batch_size=1
+  torchrun --nproc-per-node 2 -m mmengine test config.py epoch_3.pth --launcher pytorch
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add this command to ``commands``."""
+    parser = new_parser(
+        commands,
+        'test',
+        'test a checkpoint of the model of a config',
+        'Load CHECKPOINT into the model that CONFIG describes, run it on test_dataloader and\n'
+        'print what test_evaluator measures.',
+        _EXAMPLES,
+    )
+    add_config(parser)
+    parser.add_argument(
+        'checkpoint', metavar='CHECKPOINT', help='checkpoint to test: a path or a URL'
+    )
+    add_run_options(parser)
+    parser.add_argument(
+        '--out',
+        metavar='FILE.pkl',
+        help='also write the predictions, a pickled list in the order of the dataset',
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Test as the command line says."""
+    from mmengine._checkpoint.files import check_is_there
+
+    cfg = load_run_config(options)
+    if all(cfg.get(key) is None for key in ('test_dataloader', 'test_cfg', 'test_evaluator')):
+        raise ArgumentError(
+            f'{options.config} has nothing to test: it lacks test_dataloader, test_cfg and '
+            'test_evaluator.'
+        )
+    check_is_there(options.checkpoint)
+    cfg.load_from, cfg.resume = options.checkpoint, False
+    if options.out is not None:
+        dump_predictions(cfg, options.out)
+    runner = build_runner(cfg)
+    metrics = runner.test()
+    if runner.rank == 0:
+        print(_table(metrics))
+    leave_process_group()
+    return 0
+
+
+def dump_predictions(cfg: Config, path: str) -> None:
+    """Let the test evaluator also write its predictions to ``path``.
+
+    Of several dataloaders each writes a file of its own: ``<stem>_<name>.pkl``.
+    """
+    from mmengine.runner._build import named_parts
+
+    evaluator = cfg.get('test_evaluator')
+    several = named_parts(cfg.get('test_dataloader'), evaluator, 'test')
+    if several is None:
+        cfg.test_evaluator = _with_dump(evaluator, path)
+        return
+    target = Path(path)
+    parts = {
+        name: _with_dump(one, str(target.with_name(f'{target.stem}_{name}{target.suffix}')))
+        for name, one in several[1].items()
+    }
+    cfg.test_evaluator = parts if isinstance(evaluator, Mapping) else list(parts.values())
+
+
+def _with_dump(evaluator: Any, path: str) -> Any:
+    dump = {'type': 'mmengine.DumpResults', 'out_file_path': path}
+    if isinstance(evaluator, Mapping) and 'metrics' in evaluator:
+        metrics = evaluator['metrics']
+        return {**evaluator, 'metrics': [*_as_list(metrics), dump]}
+    return [*_as_list(evaluator), dump]
+
+
+def _as_list(metrics: Any) -> list[Any]:
+    if metrics is None:
+        return []
+    return list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
+
+
+def _table(metrics: Mapping[str, Any]) -> str:
+    """One metric a line, the values in one column."""
+    width = max(map(len, metrics), default=0)
+    return '\n'.join(
+        f'{name:<{width}}  {value:.4f}' if isinstance(value, float) else f'{name:<{width}}  {value}'
+        for name, value in metrics.items()
+    )

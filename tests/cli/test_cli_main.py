@@ -1,0 +1,118 @@
+"""The command as a process of its own, and its entry points."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmengine.cli.__main__ import build_parser, main
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words: str, cwd: Path, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    search_path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    environment = {**os.environ, 'PYTHONPATH': search_path, 'OMP_NUM_THREADS': '1'}
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def test_python_m_mmengine_exits_with_2_and_a_sentence_for_a_mistake(project: Path) -> None:
+    done = run('-m', 'mmengine', 'train', 'none.py', cwd=project)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr.startswith("mmengine train: error: no config file 'none.py'")
+
+
+def test_a_failure_of_the_users_code_exits_with_1_and_its_traceback(project: Path) -> None:
+    options = ['--cfg-options', 'model.bug=True']
+    done = run('-m', 'mmengine', 'train', 'toy.py', *options, cwd=project)
+    assert done.returncode == 1
+    assert 'Traceback (most recent call last)' in done.stderr
+    assert 'cli_toy_project.py' in done.stderr
+
+
+def test_help_costs_no_import_of_torch(project: Path) -> None:
+    code = (
+        'import sys\n'
+        'from mmengine.cli.__main__ import main\n'
+        'try:\n'
+        "    main(['train', '--help'])\n"
+        'except SystemExit as exit_:\n'
+        "    sys.exit(exit_.code or 'torch' in sys.modules)\n"
+    )
+    assert run('-c', code, cwd=project).returncode == 0
+
+
+@pytest.mark.distributed
+def test_torchrun_trains_on_two_processes(project: Path) -> None:
+    launch = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
+    command = ['-m', 'mmengine', 'train', 'toy.py', '--launcher', 'pytorch']
+    done = run(*launch, *command, cwd=project)
+    assert done.returncode == 0, done.stderr
+    # Eight samples in batches of four are one iteration for each of two ranks.
+    assert '[1][1/1]' in done.stdout
+    assert done.stdout.count('Last checkpoint') == 1
+    assert 'destroy_process_group' not in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error(project: Path) -> None:
+    command = f'{sys.executable} -m mmengine config show toy.py; echo $? >&2'
+    done = run(
+        '-c',
+        'import os, subprocess, sys\n'
+        'process = subprocess.Popen(["sh", "-c", sys.argv[1]], stdout=subprocess.PIPE)\n'
+        'process.stdout.close()\n'
+        'process.wait()\n',
+        command,
+        cwd=project,
+    )
+    assert done.stderr.strip() == '0'
+
+
+@pytest.mark.parametrize(
+    'words', [['train'], ['test'], ['config', 'show'], ['config', 'diff'], ['env']], ids=' '.join
+)
+def test_help_shows_examples_that_parse(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([*words, '--help'])
+    assert exit_.value.code == 0
+    shown = re.findall(
+        r'^  mmengine (.*)$', capsys.readouterr().out.partition('examples:')[2], re.M
+    )
+    assert shown
+    for line in shown:
+        command = re.split(r'  +| > ', line)[0]
+        build_parser().parse_args(command.split())
+
+
+@pytest.mark.parametrize(
+    'words',
+    [[], ['trian'], ['train'], ['config'], ['train', 'a.py', '--amp', 'fp8']],
+    ids=lambda words: ' '.join(words) or 'nothing',
+)
+def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.startswith('usage: mmengine')
+
+
+def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    from mmengine.version import __version__
+
+    with pytest.raises(SystemExit):
+        main(['--version'])
+    assert capsys.readouterr().out == f'mmengine {__version__}\n'
