@@ -1,0 +1,68 @@
+# Five verbs: demo, test, lint, bench, docs. Each makes the virtual environment that it needs.
+
+PYTHON ?= python3
+VENV ?= .venv
+PEERS_VENV ?= .venv-peers
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO_CONFIG := examples/digits/config.py
+DEMO_DIR := work_dirs/digits
+
+.PHONY: help demo test lint bench bench-peers docs clean
+
+help:
+	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
+	@echo 'make test         run all tests'
+	@echo 'make lint         check style, types and the layers of the package'
+	@echo 'make bench        run the benchmarks'
+	@echo 'make bench-peers  the same step in other training engines, installed apart in $(PEERS_VENV)'
+	@echo 'make docs         run the examples in docstrings'
+	@echo 'make clean        remove what the others made: environments and work_dirs'
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/mmengine train $(DEMO_CONFIG)
+	@echo
+	@echo 'The best checkpoint again, from its file:'
+	best=$$(ls -t $(DEMO_DIR)/best_*.pth | head -n 1) && $(BIN)/mmengine test $(DEMO_CONFIG) "$$best"
+	@echo
+	@echo 'In $(DEMO_DIR): config.py (as it ran), curves.png (loss and accuracy), checkpoints, and for each start'
+	@echo 'a folder named by its time with the log and vis_data/scalars.json.'
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest --doctest-modules mmengine
+
+bench: $(VENV)/.installed-dev
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+bench-peers: $(VENV)/.installed-dev $(PEERS_VENV)/.installed
+	$(BIN)/python benchmarks/step_overhead.py
+
+# torch comes first and by its exact version: an open requirement lets pip take the newest build with CUDA in it.
+$(VENV)/.installed-demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) setuptools torch==2.13.0
+	$(PIP) --no-build-isolation --editable '.[demo]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-demo
+	$(PIP) --no-build-isolation --editable '.[test,lint]'
+	touch $@
+
+$(PEERS_VENV)/.installed: benchmarks/peers-requirements.txt
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet torch==2.13.0
+	$(PEERS_VENV)/bin/python -m pip install --quiet --requirement benchmarks/peers-requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(PEERS_VENV) .venv-ci work_dirs build *.egg-info
