@@ -158,6 +158,9 @@ class LogProcessor:
                 scalars[shown] = buffer.statistics(
                     entry['method_name'], **self._window_argument(entry, runner, batch_idx, mode)
                 )
+            elif whole_epoch and name not in _TIMES:
+                # A metric is one value a validation; before it are those of earlier ones.
+                scalars[shown] = buffer.current()
             elif self._is_averaged(name):
                 scalars[shown] = buffer.mean(window or smoothing)
             else:
