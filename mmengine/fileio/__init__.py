@@ -3,6 +3,7 @@
 from mmengine.fileio.atomic import atomic_write
 from mmengine.fileio.backends import (
     BaseStorageBackend,
+    FsspecBackend,
     HTTPBackend,
     LmdbBackend,
     LocalBackend,
@@ -49,6 +50,7 @@ __all__ = [
     'BaseFileHandler',
     'BaseStorageBackend',
     'FileClient',
+    'FsspecBackend',
     'HTTPBackend',
     'HardDiskBackend',
     'JsonHandler',

@@ -8,13 +8,14 @@ from typing import Any
 
 from mmengine.fileio.backends import (
     BaseStorageBackend,
+    FsspecBackend,
     HTTPBackend,
     LmdbBackend,
     LocalBackend,
     MemcachedBackend,
     PetrelBackend,
 )
-from mmengine.fileio.backends.registry_utils import _add_backend
+from mmengine.fileio.backends.registry_utils import _add_backend, backend_of_prefix
 from mmengine.fileio.io import _parse_uri_prefix
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -29,7 +30,8 @@ class FileClient:
     """One backend, chosen by its name or by a prefix; the same arguments give the same client.
 
     Args:
-        backend: ``disk``, ``http``, ``petrel``, ``lmdb``, ``memcached``, or a name registered here.
+        backend: ``disk``, ``http``, ``petrel``, ``fsspec``, ``lmdb``, ``memcached``, or a name
+            registered here.
         prefix: A prefix that chooses the backend when ``backend`` is None.
         kwargs: Arguments of the backend.
 
@@ -43,6 +45,7 @@ class FileClient:
         'lmdb': LmdbBackend,
         'petrel': PetrelBackend,
         'http': HTTPBackend,
+        'fsspec': FsspecBackend,
     }
     _prefix_to_backends: dict[str, type[BaseStorageBackend]] = {
         's3': PetrelBackend,
@@ -77,14 +80,16 @@ class FileClient:
             backend = 'disk'
         if backend is not None:
             kind, wanted, table = 'name', backend, cls._backends
+            found = table.get(wanted)
         else:
             kind, wanted, table = 'prefix', str(prefix), cls._prefix_to_backends
-        if wanted not in table:
+            found = backend_of_prefix(wanted, table)
+        if found is None:
             raise ArgumentError(
                 f'No file client has the {kind} {wanted!r}; known are {sorted(table)}.'
                 + did_you_mean(wanted, table)
             )
-        return table[wanted]
+        return found
 
     @property
     def name(self) -> str:

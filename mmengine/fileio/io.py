@@ -2,7 +2,8 @@
 
 ``backend_args`` means the same in all of them: ``dict(backend='petrel', ...)`` names the backend
 and gives the arguments of its constructor; without ``backend`` the prefix of the address
-(``s3://``) decides, and no prefix means the local disk.
+(``s3://``) decides, and no prefix means the local disk. Prefixes that no backend is registered for
+are those of fsspec.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from mmengine.fileio.backends.base import BaseStorageBackend
-from mmengine.fileio.backends.registry_utils import backends, prefix_to_backends
+from mmengine.fileio.backends.registry_utils import (
+    backend_of_prefix,
+    backends,
+    prefix_to_backends,
+)
 from mmengine.fileio.handlers.base import BaseFileHandler
 from mmengine.fileio.handlers.registry_utils import file_handlers
 from mmengine.utils.errors import ArgumentError, did_you_mean
@@ -24,22 +29,32 @@ _shared_backends: dict[tuple[type[BaseStorageBackend], str], BaseStorageBackend]
 
 
 def _parse_uri_prefix(uri: Location) -> str:
-    """What comes before ``://``, without a cluster name (``cluster:s3://``); often empty."""
+    """What comes before ``://``, without a cluster name (``cluster:s3://``); often empty.
+
+    Of a chain (``simplecache::s3://``) it is the first part.
+    """
     prefix, separator, _ = str(uri).partition('://')
-    return prefix.rpartition(':')[2] if separator else ''
+    if not separator:
+        return ''
+    chained, chain, _ = prefix.partition('::')
+    return chained if chain else prefix.rpartition(':')[2]
 
 
 def _backend_class(prefix: str, backend_args: BackendArgs | None) -> type[BaseStorageBackend]:
     if backend_args is not None and 'backend' in backend_args:
         kind, wanted, table = 'name', backend_args['backend'], backends
+        found = backends.get(wanted)
     else:
         kind, wanted, table = 'prefix', prefix, prefix_to_backends
-    if wanted not in table:
-        raise KeyError(
-            f'No file backend has the {kind} {wanted!r}; known are {sorted(filter(None, table))}.'
-            + did_you_mean(str(wanted), table)
-        )
-    return table[wanted]
+        found = backend_of_prefix(prefix, prefix_to_backends)
+    if found is not None:
+        return found
+    if kind == 'prefix' and prefix in ('file', 'local'):
+        raise KeyError(f'Local files are named by their plain path: drop {prefix}://.')
+    raise KeyError(
+        f'No file backend has the {kind} {wanted!r}; known are {sorted(filter(None, table))}.'
+        + did_you_mean(str(wanted), table)
+    )
 
 
 def _get_file_backend(prefix: str, backend_args: BackendArgs | None) -> BaseStorageBackend:

@@ -149,7 +149,8 @@ def test_memcached_looks_for_its_client_in_the_folder_given(
     (tmp_path / 'mc.py').write_text(
         'class MemcachedClient:\n    GetInstance = staticmethod(lambda s, c: (s, c))\n'
     )
-    assert MemcachedBackend('s', 'c', sys_path=str(tmp_path))._client == ('s', 'c')
+    backend = MemcachedBackend('s', 'c', sys_path=str(tmp_path))
+    assert backend._client._instance == ('s', 'c')
     sys.modules.pop('mc')
 
 
@@ -157,7 +158,7 @@ def test_memcached_looks_for_its_client_in_the_folder_given(
     ('make', 'package'),
     [
         (lambda: PetrelBackend(), 'petrel_client'),
-        (lambda: MemcachedBackend('a', 'b'), 'mc'),
+        (lambda: MemcachedBackend('a', 'b'), 'pip install pymemcache; or `mc`'),
         (lambda: LmdbBackend('a'), 'pip install lmdb'),
     ],
     ids=['petrel', 'memcached', 'lmdb'],
@@ -165,7 +166,7 @@ def test_memcached_looks_for_its_client_in_the_folder_given(
 def test_a_missing_client_is_named_when_the_backend_is_made(
     monkeypatch: pytest.MonkeyPatch, make: Any, package: str
 ) -> None:
-    for name in ('petrel_client', 'mc', 'lmdb'):
+    for name in ('petrel_client', 'mc', 'pymemcache', 'lmdb'):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=package):
         make()

@@ -1,6 +1,7 @@
 """The places where files are kept."""
 
 from mmengine.fileio.backends.base import BaseStorageBackend
+from mmengine.fileio.backends.fsspec_backend import FsspecBackend
 from mmengine.fileio.backends.http_backend import HTTPBackend
 from mmengine.fileio.backends.lmdb_backend import LmdbBackend
 from mmengine.fileio.backends.local_backend import LocalBackend
@@ -14,6 +15,7 @@ from mmengine.fileio.backends.registry_utils import (
 
 __all__ = [
     'BaseStorageBackend',
+    'FsspecBackend',
     'HTTPBackend',
     'LmdbBackend',
     'LocalBackend',

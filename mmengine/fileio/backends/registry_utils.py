@@ -1,9 +1,12 @@
 """Which backend a name or the prefix of an address means."""
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any, TypeVar, overload
 
 from mmengine.fileio.backends.base import BaseStorageBackend
+from mmengine.fileio.backends.fsspec_backend import FsspecBackend, serves_prefix
 from mmengine.fileio.backends.http_backend import HTTPBackend
 from mmengine.fileio.backends.lmdb_backend import LmdbBackend
 from mmengine.fileio.backends.local_backend import LocalBackend
@@ -15,6 +18,28 @@ B = TypeVar('B', bound=type[BaseStorageBackend])
 
 backends: dict[str, type[BaseStorageBackend]] = {}
 prefix_to_backends: dict[str, type[BaseStorageBackend]] = {}
+
+
+def backend_of_prefix(
+    prefix: str, table: Mapping[str, type[BaseStorageBackend]]
+) -> type[BaseStorageBackend] | None:
+    """The backend for addresses of one kind: that of the table, else fsspec's when it knows them.
+
+    The table gives ``s3`` to the petrel client. That client comes with a few clusters only, so
+    where it cannot be imported, fsspec takes over.
+    """
+    backend = table.get(prefix)
+    if backend is PetrelBackend and prefix == 's3' and not _has_petrel_client():
+        return FsspecBackend
+    if backend is None and serves_prefix(prefix):
+        return FsspecBackend
+    return backend
+
+
+def _has_petrel_client() -> bool:
+    if 'petrel_client' in sys.modules:
+        return sys.modules['petrel_client'] is not None
+    return find_spec('petrel_client') is not None
 
 
 def _register_backend(
@@ -115,4 +140,5 @@ _register_backend('local', LocalBackend, prefixes='')
 _register_backend('memcached', MemcachedBackend)
 _register_backend('lmdb', LmdbBackend)
 _register_backend('petrel', PetrelBackend, prefixes=['petrel', 's3'])
+_register_backend('fsspec', FsspecBackend)
 _register_backend('http', HTTPBackend, prefixes=['http', 'https'])
