@@ -54,29 +54,20 @@ class ProgressDisplay:
             self._live.stop()
             self._live = None
 
-    def start(self, name: str, title: str, total: int | None, done: int) -> None:
-        """A bar called ``name``, which replaces one of the same name."""
-        if name in self._tasks:
-            self._bars.update(
-                self._tasks[name], description=title, total=total, completed=done, visible=True
-            )
-        else:
-            self._tasks[name] = self._bars.add_task(title, total=total, completed=done)
+    def start(self, name: str, title: str, total: int | None) -> None:
+        """An empty bar called ``name``, in the place of one of the same name."""
+        self.stop(name)
+        self._tasks[name] = self._bars.add_task(title, total=total)
 
-    def advance(self, name: str, done: int | None) -> None:
-        """Fill a bar up to ``done``; to its end for None. A bar that is not there stays so."""
-        task = self._tasks.get(name)
-        if task is None:
-            return
-        if done is None:
-            self._bars.update(task, completed=self._bars.tasks[self._index(task)].total)
-        else:
-            self._bars.update(task, completed=done)
+    def advance(self, name: str, done: int) -> None:
+        """Fill a bar up to ``done``, if it is there."""
+        if name in self._tasks:
+            self._bars.update(self._tasks[name], completed=done)
 
     def stop(self, name: str) -> None:
-        """Take a bar away."""
+        """Take a bar away, if it is there."""
         if name in self._tasks:
-            self._bars.update(self._tasks[name], visible=False)
+            self._bars.remove_task(self._tasks.pop(name))
 
     def refresh(self, figures: Mapping[str, Any]) -> None:
         """Draw the bars and ``figures``."""
@@ -86,6 +77,3 @@ class ProgressDisplay:
             Text.assemble((f'{name} ', 'dim'), str(value)) for name, value in figures.items()
         )
         self._live.update(Group(self._bars, line), refresh=True)
-
-    def _index(self, task: TaskID) -> int:
-        return self._bars.task_ids.index(task)

@@ -357,6 +357,11 @@ class CheckpointHook(Hook):
             )
 
     @property
+    def rules(self) -> list[str]:
+        """Of the watched metrics, 'greater' or 'less' each."""
+        return [self._rules[key] for key in self.key_indicators]
+
+    @property
     def best_ckpt_path(self) -> str | None:
         """The best checkpoint, where one metric is watched."""
         paths = list(self.best_ckpt_path_dict.values())

@@ -96,13 +96,14 @@ class EarlyStoppingHook(Hook):
         if self.check_finite and not math.isfinite(score):
             return f'is {score}; the best was {self.best_score:g}'
         is_as_good = self.rule_map[self.rule]
+        threshold = self.stopping_threshold
+        if threshold is not None and score != threshold and is_as_good(score, threshold):
+            self.best_score, self.wait_count = score, 0
+            return f'is {score:g}, better than the threshold {threshold:g}'
         if is_as_good(score - self.min_delta, self.best_score):
             self.best_score, self.wait_count = score, 0
         else:
             self.wait_count += 1
-        threshold = self.stopping_threshold
-        if threshold is not None and score != threshold and is_as_good(score, threshold):
-            return f'is {score:g}, better than the threshold {threshold:g}'
         if self.wait_count and self.wait_count >= self.patience:
             return (
                 f'has not improved on {self.best_score:g} by {abs(self.min_delta):g} for '

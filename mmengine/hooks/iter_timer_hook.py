@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from mmengine.hooks._dataloader import num_batches
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.registry import HOOKS
 
@@ -38,7 +39,7 @@ class IterTimerHook(Hook):
     def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
         if mode != 'train':
             dataloader = runner.val_dataloader if mode == 'val' else runner.test_dataloader
-            self._evaluation_pace = _Pace(_length(dataloader))
+            self._evaluation_pace = _Pace(num_batches(dataloader) or 0)
         self._last = perf_counter()
 
     def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
@@ -81,11 +82,3 @@ class _Pace:
         self._num_timed += 1
         self._left -= 1
         return self._total_s / self._num_timed * self._left if self._left > 0 else 0.0
-
-
-def _length(dataloader: Any) -> int:
-    """Batches of ``dataloader``; 0 where it does not know."""
-    try:
-        return len(dataloader)
-    except TypeError:
-        return 0

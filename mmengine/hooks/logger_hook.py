@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import master_only
 from mmengine.fileio import dump, get_file_backend
+from mmengine.hooks._dataloader import num_batches
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
@@ -82,7 +83,7 @@ class LoggerHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Learn where the epoch ends; asking in each step would cost more than all else here."""
-        self._epoch_length = _length(runner.train_loop.dataloader)
+        self._epoch_length = num_batches(runner.train_loop.dataloader) or -1
 
     def after_train_iter(
         self,
@@ -129,7 +130,7 @@ class LoggerHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """The metrics: a line and a record, at this epoch or iteration."""
         tag, line = runner.log_processor.get_log_after_epoch(
-            runner, _length(runner.val_dataloader), 'val'
+            runner, num_batches(runner.val_dataloader) or 0, 'val'
         )
         runner.logger.info(line)
         by_epoch = self.log_metric_by_epoch and runner.log_processor.by_epoch
@@ -139,7 +140,7 @@ class LoggerHook(Hook):
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """The metrics: a line, and a JSON file of them all beside the log."""
         tag, line = runner.log_processor.get_log_after_epoch(
-            runner, _length(runner.test_dataloader), 'test', with_non_scalar=True
+            runner, num_batches(runner.test_dataloader) or 0, 'test', with_non_scalar=True
         )
         runner.logger.info(line)
         self._dump_metrics(runner, tag)
@@ -175,10 +176,3 @@ class LoggerHook(Hook):
 def log_interval(runner: Runner) -> int | None:
     """Iterations between two log points of ``runner``; None when it has no :class:`LoggerHook`."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), None)
-
-
-def _length(dataloader: Any) -> int:
-    try:
-        return len(dataloader)
-    except TypeError:
-        return -1

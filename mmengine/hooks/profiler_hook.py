@@ -212,29 +212,27 @@ class ProfilerHook(Hook):
         profiler, self.profiler = self.profiler, None
         if profiler is None:
             return
+        # What was recorded last is handed over here.
         profiler.stop()
-        if self.on_trace_ready is None and self.json_trace_path is None:
-            runner.logger.info(f'Profile:\n{_table(profiler)}')
+
+    def _trace_handler(self, runner: Runner) -> Callable[[profile], None]:
+        """What is done with each recording."""
+        handlers: list[Callable[..., Any]] = []
+        if isinstance(self.on_trace_ready, Mapping):
+            handlers.append(_configured_handler(runner, dict(self.on_trace_ready)))
+        elif self.on_trace_ready is not None:
+            handlers.append(self.on_trace_ready)
         if self.json_trace_path is not None:
             path = _path_of_rank(self.json_trace_path, runner.rank)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            profiler.export_chrome_trace(str(path))
-            runner.logger.info(f'The trace is in {path}: open it in https://ui.perfetto.dev.')
+            handlers.append(lambda profiler: _export(runner, profiler, path))
+        if not handlers:
+            handlers.append(_configured_handler(runner, {'type': 'log_trace'}))
 
-    def _trace_handler(self, runner: Runner) -> Callable[..., Any] | None:
-        if not isinstance(self.on_trace_ready, Mapping):
-            handler: Callable[..., Any] | None = self.on_trace_ready
-            return handler
-        options = dict(self.on_trace_ready)
-        if options.pop('type') == 'log_trace':
+        def hand_over(profiler: profile) -> None:
+            for handler in handlers:
+                handler(profiler)
 
-            def log(profiler: profile) -> None:
-                runner.logger.info(f'Profile:\n{_table(profiler, **options)}')
-
-            return log
-        folder = options.pop('dir_name', None) or os.path.join(runner.log_dir, 'tf_tracing_logs')
-        to_folder: Callable[..., Any] = torch.profiler.tensorboard_trace_handler(folder, **options)
-        return to_folder
+        return hand_over
 
 
 @HOOKS.register_module()
@@ -318,6 +316,20 @@ class NPUProfilerHook(Hook):
         runner.logger.info(f'The profile is in {self.result_path}.')
         if self.exit_after_profiling:
             raise SystemExit(0)
+
+
+def _configured_handler(runner: Runner, options: dict[str, Any]) -> Callable[..., Any]:
+    if options.pop('type') == 'log_trace':
+        return lambda profiler: runner.logger.info(f'Profile:\n{_table(profiler, **options)}')
+    folder = options.pop('dir_name', None) or os.path.join(runner.log_dir, 'tf_tracing_logs')
+    to_folder: Callable[..., Any] = torch.profiler.tensorboard_trace_handler(folder, **options)
+    return to_folder
+
+
+def _export(runner: Runner, profiler: profile, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    profiler.export_chrome_trace(str(path))
+    runner.logger.info(f'The trace is in {path}: open it in https://ui.perfetto.dev.')
 
 
 def _table(profiler: profile, sort_by: str | None = None, row_limit: int = _ROWS) -> str:

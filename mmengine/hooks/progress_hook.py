@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmengine.dist import is_main_process
+from mmengine.hooks._dataloader import num_batches
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.logger_hook import log_interval
 from mmengine.registry import HOOKS
@@ -66,14 +67,13 @@ class ProgressHook(Hook):
         self._begun, self._first_iter = perf_counter(), runner.iter
         self._num_epochs, self._num_iters = runner.max_epochs, runner.max_iters
         self._is_by_epoch = runner.log_processor.by_epoch
-        self._display.start('run', 'Training', self._num_iters, runner.iter)
+        self._display.start('run', 'Training', self._num_iters)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """A bar for the epoch, where there is more than one."""
         if self._display is not None and self._is_by_epoch and self._num_epochs > 1:
             title = f'Epoch {runner.epoch + 1}/{self._num_epochs}'
-            self._length = len(runner.train_dataloader)
-            self._display.start('epoch', title, self._length, 0)
+            self._display.start('epoch', title, num_batches(runner.train_dataloader))
 
     def after_train_iter(
         self,
@@ -169,13 +169,13 @@ class ProgressHook(Hook):
 
     def _show_training(self, runner: Runner, in_epoch: int | None, finished: int) -> None:
         assert self._display is not None
-        elapsed, timed = perf_counter() - self._begun, finished - self._first_iter
+        timed = finished - self._first_iter
         if timed:
-            left_s = elapsed / timed * (self._num_iters - finished)
-            self._facts['eta'] = _clock(left_s)
-            self._facts['it/s'] = f'{timed / elapsed:.1f}'
+            # All time counts, so that the validations to come are in it too.
+            elapsed = perf_counter() - self._begun
+            self._facts['eta'] = _clock(elapsed / timed * (self._num_iters - finished))
         self._display.advance('run', finished)
-        if in_epoch is not None or runner.epoch + 1 <= self._num_epochs:
+        if in_epoch is not None:
             self._display.advance('epoch', in_epoch)
         self._refresh()
 
@@ -189,15 +189,13 @@ class ProgressHook(Hook):
                 self._facts[name] = f'{float(buffer.mean(_SMOOTHED_OVER)):.4g}'
             elif name.rsplit('.', 1)[-1] == 'lr':
                 self._facts[name] = f'{float(buffer.current()):.2e}'
+            elif name == 'time':
+                self._facts['it/s'] = f'{1 / max(float(buffer.mean(_SMOOTHED_OVER)), 1e-9):.3g}'
 
     def _begin_evaluation(self, title: str, dataloader: Any) -> None:
         self._open()
         if self._display is not None:
-            try:
-                length = len(dataloader)
-            except TypeError:
-                length = None
-            self._display.start('evaluation', title, length, 0)
+            self._display.start('evaluation', title, num_batches(dataloader))
             self._refresh()
 
     def _show_evaluation(self, finished: int) -> None:

@@ -252,8 +252,7 @@ class LogProcessor:
     def _position(self, runner: Runner, batch_idx: int, mode: str) -> str:
         if self.by_epoch or mode != 'train':
             length = _length_of(getattr(runner, f'{mode}_dataloader'))
-            width = len(str(length))
-            at = f'[{batch_idx + 1:>{width}}/{length}]'
+            at = f'[{batch_idx + 1:>{len(length)}}/{length}]'
         if not self.by_epoch:
             if mode == 'train':
                 width = len(str(runner.max_iters))
@@ -288,11 +287,12 @@ class LogProcessor:
         return str(value)
 
 
-def _length_of(dataloader: Any) -> int:
+def _length_of(dataloader: Any) -> str:
+    """How many batches there are, as a position shows it."""
     try:
-        return len(dataloader)
+        return str(len(dataloader))
     except TypeError:
-        return -1
+        return '?'
 
 
 def _max_memory_mb() -> int | None:

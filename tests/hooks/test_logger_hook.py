@@ -1,0 +1,169 @@
+"""At which iterations is logged, and what stands in the files afterwards."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmengine.hooks import LoggerHook
+from mmengine.runner import Runner
+
+
+def _train(make_run: Any, logger: dict[str, Any] | None = None, **kwargs: Any) -> Runner:
+    hooks = {'logger': {'type': 'LoggerHook', **(logger or {})}}
+    runner = make_run(default_hooks=hooks, log_level='INFO', experiment_name='demo', **kwargs)
+    runner.train()
+    return runner
+
+
+def _lines(runner: Runner, pattern: str) -> list[str]:
+    log = Path(runner.log_dir, f'{runner.timestamp}.log').read_text().splitlines()
+    messages = [line.split(' - INFO - ', 1)[-1] for line in log]
+    return [message for message in messages if re.match(pattern, message)]
+
+
+def _records(runner: Runner, name: str = 'scalars.json') -> list[dict[str, Any]]:
+    path = Path(runner.log_dir, 'vis_data', name)
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _where(runner: Runner) -> list[str]:
+    lines = _lines(runner, r'(Epoch|Iter)\(train\)')
+    return [re.match(r'\S+ +(\S+(?: \d+/\d+\])?)', line).group(1) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ('logger', 'batches', 'expected'),
+    [
+        ({'interval': 2}, 5, ['[1][2/5]', '[1][4/5]', '[2][2/5]', '[2][4/5]']),
+        ({'interval': 2, 'ignore_last': False}, 5,
+         ['[1][2/5]', '[1][4/5]', '[1][5/5]', '[2][2/5]', '[2][4/5]', '[2][5/5]']),
+        ({'interval': 10}, 3, ['[1][3/3]', '[2][3/3]']),  # an epoch shorter than the interval
+        ({'interval': 3}, 3, ['[1][3/3]', '[2][3/3]']),
+    ],
+)  # fmt: skip
+def test_iterations_that_are_logged(make_run, logger, batches, expected):
+    assert _where(_train(make_run, logger, batches=batches)) == expected
+
+
+def test_iterations_of_an_iteration_run_that_are_logged(make_run):
+    runner = _train(make_run, {'interval': 4}, iters=10, batches=5)
+    lines = _lines(runner, r'Iter\(train\)')
+    assert [line[:20] for line in lines] == ['Iter(train) [ 4/10] ', 'Iter(train) [ 8/10] ']
+
+
+def test_the_first_pass_of_an_iteration_run_shorter_than_the_interval_is_logged(make_run):
+    runner = _train(make_run, {'interval': 4}, iters=10, batches=3)
+    assert [record['iter'] for record in _records(runner)] == [3, 4, 8]
+
+
+def test_a_resumed_run_logs_at_the_same_places(make_run):
+    checkpoint = {'type': 'CheckpointHook', 'interval': 3, 'by_epoch': False}
+    make_run(batches=5, epochs=1, default_hooks={'checkpoint': checkpoint}).train()
+    runner = make_run(
+        batches=5, epochs=2, resume=True, log_level='INFO',
+        load_from=str(Path(make_run(work_dir='run').work_dir, 'iter_3.pth')),
+        default_hooks={'logger': {'type': 'LoggerHook', 'interval': 2}},
+    )  # fmt: skip
+    runner.train()
+    assert _where(runner) == ['[1][4/5]', '[2][2/5]', '[2][4/5]']
+
+
+def test_the_name_is_logged_on_its_interval_and_at_the_end_of_each_epoch(make_run):
+    runner = _train(make_run, {'interval_exp_name': 3}, batches=4)
+    # Iterations 3, 4 (end), 6, 8 (end).
+    names = _lines(runner, 'Exp name')
+    assert names == [f'Exp name: {runner.experiment_name}'] * 4
+    assert runner.experiment_name == f'demo_{runner.timestamp}'
+
+
+def test_records_of_training_and_validation(make_run, accs):
+    runner = _train(make_run, {'interval': 2}, batches=4, scores=accs(0.5, 0.75))
+    train = [record for record in _records(runner) if 'lr' in record]
+    assert list(train[0]) == ['lr', 'data_time', 'loss', 'time', 'epoch', 'iter', 'step']
+    places = [(record['epoch'], record['iter'], record['step']) for record in train]
+    assert places == [(1, 2, 2), (1, 4, 4), (2, 6, 6), (2, 8, 8)]
+    # The window of ten holds all losses so far: 1, 0.9, 0.8 ...
+    assert [record['loss'] for record in train] == pytest.approx([0.95, 0.85, 0.75, 0.65])
+    val = [record for record in _records(runner) if 'acc' in record]
+    assert [list(record) for record in val] == [['acc', 'data_time', 'time', 'step']] * 2
+    assert [(record['acc'], record['step']) for record in val] == [(0.5, 1), (0.75, 2)]
+    assert _records(runner) == _records(runner, f'{runner.timestamp}.json')
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_metrics_of_an_iteration_run_are_counted_by_iteration(make_run, accs, by_epoch):
+    runner = _train(
+        make_run, {'log_metric_by_epoch': by_epoch}, iters=6, val_interval=3, scores=accs(0.5)
+    )
+    assert [record['step'] for record in _records(runner) if 'acc' in record] == [3, 6]
+
+
+def test_metrics_of_an_epoch_run_can_be_counted_by_iteration(make_run, accs):
+    runner = _train(make_run, {'log_metric_by_epoch': False}, scores=accs(0.5))
+    assert [record['step'] for record in _records(runner) if 'acc' in record] == [4, 8]
+
+
+def test_validation_batches_are_logged_on_the_interval(make_run, accs):
+    runner = _train(make_run, {'interval': 1}, epochs=1, scores=accs(0.5))
+    lines = _lines(runner, r'Epoch\(val\)')
+    assert [line.split('  ')[0].strip() for line in lines] == [
+        'Epoch(val) [1][1/2]', 'Epoch(val) [1][2/2]', 'Epoch(val) [1][2/2]'
+    ]  # fmt: skip
+
+
+def test_a_test_leaves_its_metrics_beside_the_log(make_run):
+    from torch.utils.data import DataLoader
+
+    from mmengine.evaluator import BaseMetric, Evaluator
+
+    class Fixed(BaseMetric):
+        def process(self, data_batch: Any, data_samples: Any) -> None:
+            self.results.append(1)
+
+        def compute_metrics(self, results: list[Any]) -> dict[str, Any]:
+            return {'acc': 0.5, 'per_class': {'a': 1.0}}
+
+    runner = make_run(
+        test_dataloader=DataLoader([{'x': 1.0}]), test_cfg={}, test_evaluator=Evaluator([Fixed()])
+    )
+    runner.test()
+    written = json.loads(Path(runner.log_dir, f'{runner.timestamp}.json').read_text())
+    assert written['acc'] == 0.5
+    assert written['per_class'] == {'a': 1.0}
+    assert {'data_time', 'time'} < set(written)
+
+
+def test_log_files_are_copied_to_out_dir(make_run, tmp_path):
+    runner = _train(make_run, {'out_dir': str(tmp_path / 'out')})
+    copied = tmp_path / 'out' / 'run'
+    names = {path.relative_to(copied).as_posix() for path in copied.rglob('*') if path.is_file()}
+    start = runner.timestamp
+    assert {
+        f'{start}.py', f'{start}/{start}.log', f'{start}/vis_data/scalars.json'
+    } <= names  # fmt: skip
+    assert Path(runner.log_dir, f'{start}.log').is_file()
+
+
+def test_local_log_files_can_go_once_they_are_copied(make_run, tmp_path):
+    runner = _train(
+        make_run, {'out_dir': str(tmp_path / 'out'), 'keep_local': False, 'out_suffix': '.json'}
+    )
+    assert not Path(runner.log_dir, 'vis_data', 'scalars.json').exists()
+    assert (tmp_path / 'out/run' / runner.timestamp / 'vis_data/scalars.json').is_file()
+    assert Path(runner.log_dir, f'{runner.timestamp}.log').is_file()
+
+
+@pytest.mark.parametrize(
+    'arguments', [{'interval': 0}, {'interval': 1.5}, {'interval_exp_name': 0}]
+)
+def test_wrong_intervals_are_refused(arguments):
+    with pytest.raises(AssertionError, match='as a whole number above 0'):
+        LoggerHook(**arguments)
+
+
+def test_an_out_dir_that_is_no_path_is_refused():
+    with pytest.raises(TypeError, match='out_dir is a path'):
+        LoggerHook(out_dir=3)
