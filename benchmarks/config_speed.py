@@ -3,14 +3,10 @@
     python benchmarks/config_speed.py [--repeat 50] [--out benchmarks/results/config_speed.json]
 
 CPU time of one call in a warm process: the median and the best of all repeats, in milliseconds.
-Budgets are of
-the median: 15 ms to load, 30 ms to print. Loading again what was printed must give an equal config.
+Budgets are of the median: 15 ms to load, 30 ms to print. Loading again what was printed must give
+an equal config.
 """
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -20,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from _report import format_table, make_parser, write_report
 
 from mmengine.config import Config
 
@@ -170,31 +168,9 @@ def cpu_ms(call: Callable[[], Any], repeat: int) -> list[float]:
     return times
 
 
-def machine() -> dict[str, Any]:
-    model = platform.processor()
-    info = Path('/proc/cpuinfo')
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith('model name'):
-                model = line.partition(':')[2].strip()
-                break
-    return {
-        'cpu': model,
-        'load_average': os.getloadavg()[0],
-        'cores': os.cpu_count(),
-        'system': platform.platform(),
-        'python': platform.python_version(),
-    }
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__file__, __doc__)
     parser.add_argument('--repeat', type=int, default=50)
-    parser.add_argument(
-        '--out', default=str(Path(__file__).parent / 'results' / 'config_speed.json')
-    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path, size = write_files(Path(folder))
@@ -207,20 +183,17 @@ def main() -> None:
             'print': cpu_ms(lambda: cfg.pretty_text, args.repeat),
         }
     print(f'{size / 1000:.1f} kB in seven files; {len(cfg.pretty_text) / 1000:.1f} kB printed')
-    print(f'{"":8}{"median ms":>10}{"best ms":>10}{"budget ms":>11}')
-    rows = {}
-    for name, values in times.items():
-        rows[name] = {
+    rows = {
+        name: {
             'median_ms': round(statistics.median(values), 3),
             'best_ms': round(min(values), 3),
             'budget_ms': BUDGET_MS[name],
         }
-        row = rows[name]
-        print(f'{name:8}{row["median_ms"]:>10.2f}{row["best_ms"]:>10.2f}{row["budget_ms"]:>11.0f}')
-    result = {'machine': machine(), 'config_bytes': size, 'repeat': args.repeat, 'cpu_time': rows}
-    out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
+        for name, values in times.items()
+    }
+    columns = ['', 'median ms', 'best ms', 'budget ms']
+    print(format_table(columns, [[name, *row.values()] for name, row in rows.items()]))
+    write_report(args.out, config_bytes=size, repeat=args.repeat, cpu_time=rows)
 
 
 if __name__ == '__main__':

@@ -8,18 +8,14 @@ one case and averaged in the other. A ratio is that of the medians. Budget: 1.0.
 equal weights.
 """
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
+from _report import format_table, make_parser, verdict, write_report
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -105,49 +101,22 @@ def compare(
     }
 
 
-def machine() -> dict[str, Any]:
-    cpu, info = platform.processor(), Path('/proc/cpuinfo')
-    if info.is_file():
-        named = [line for line in info.read_text().splitlines() if line.startswith('model name')]
-        cpu = named[0].partition(':')[2].strip() if named else cpu
-    return {
-        'cpu': cpu,
-        'cores': os.cpu_count(),
-        'system': platform.platform(),
-        'python': platform.python_version(),
-        'torch': torch.__version__,
-        'threads': torch.get_num_threads(),
-    }
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__file__, __doc__)
     parser.add_argument('--repeat', type=int, default=60)
-    parser.add_argument('--out', default=str(Path(__file__).parent / 'results' / 'ema_update.json'))
     args = parser.parse_args()
     torch.set_num_threads(1)
     results: dict[str, dict[str, float]] = {}
-    print(f'{"model":<13}{"buffers":<10}{"tensors":>8}{"mmengine":>13}{"torch":>13}{"ratio":>8}')
     for name, make in MODELS.items():
         for buffers in ('copied', 'averaged'):
-            row = compare(
+            results[f'{name}, buffers {buffers}'] = compare(
                 make, buffers == 'averaged', args.repeat, inner=1 if name == 'resnet50' else 20
             )
-            results[f'{name}, buffers {buffers}'] = row
-            verdict = '' if row['ratio'] <= BUDGET else '  over budget'
-            times = f'{row["mmengine_us"]:>10} us{row["torch_us"]:>10} us{row["ratio"]:>8.2f}'
-            print(f'{name:<13}{buffers:<10}{row["tensors"]:>8}{times}{verdict}')
-    out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    report = {
-        'machine': machine(),
-        'repeat': args.repeat,
-        'budget_ratio': BUDGET,
-        'cpu_time': results,
-    }
-    out.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+    rows = [[name, *row.values()] for name, row in results.items()]
+    columns = ['model', 'parameters', 'tensors', 'mmengine us', 'torch us', 'ratio']
+    print(format_table(columns, rows))
+    print(verdict(max(row['ratio'] for row in results.values()), BUDGET))
+    write_report(args.out, repeat=args.repeat, budget_ratio=BUDGET, cpu_time=results)
 
 
 if __name__ == '__main__':

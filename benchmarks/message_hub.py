@@ -11,10 +11,8 @@ histories are kept up to 1,000,000 values. ``--peer`` is the interpreter of an e
 another implementation of the API is installed; it is measured alike, memory aside.
 """
 
-import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -28,6 +26,7 @@ if 'MESSAGE_HUB_PEER' not in os.environ:
 
 import numpy as np
 import torch
+from _report import format_table, make_parser, verdict, write_report
 
 from mmengine.logging import HistoryBuffer, MessageHub
 
@@ -105,21 +104,6 @@ def measure_memory() -> dict[str, float]:
     return grown
 
 
-def machine() -> dict[str, Any]:
-    cpu = platform.processor() or platform.machine()
-    info = Path('/proc/cpuinfo')
-    if info.exists():
-        models = [line for line in info.read_text().splitlines() if line.startswith('model name')]
-        cpu = models[0].partition(': ')[2] if models else cpu
-    return {
-        'cpu': cpu,
-        'cores': os.cpu_count(),
-        'system': platform.platform(),
-        'python': platform.python_version(),
-        'torch': torch.__version__,
-    }
-
-
 def measure_peer(python: str, repeat: int) -> dict[str, dict[str, float]]:
     done = subprocess.run(
         [python, __file__, '--repeat', str(repeat)],
@@ -133,11 +117,9 @@ def measure_peer(python: str, repeat: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser = make_parser(__file__, __doc__)
     parser.add_argument('--repeat', type=int, default=15)
     parser.add_argument('--peer')
-    default_out = Path(__file__).parent / 'results' / 'message_hub.json'
-    parser.add_argument('--out', type=Path, default=default_out)
     options = parser.parse_args()
 
     times = measure_updates(options.repeat)
@@ -146,29 +128,24 @@ def main() -> int:
         return 0
     peer = measure_peer(options.peer, options.repeat) if options.peer else {}
 
-    print(f'{"one update_scalar (us)":34}{"median":>10}{"best":>10}{"peer":>12}')
-    for name, row in times.items():
-        theirs = f'{peer[name]["median_us"]:12.2f}' if peer else f'{"-":>12}'
-        print(f'{name:34}{row["median_us"]:10.2f}{row["best_us"]:10.2f}{theirs}')
-    verdict = 'within' if times['float']['median_us'] <= BUDGET_US else 'OVER'
-    print(f'{verdict} the budget of {BUDGET_US} us\n')
+    rows = [
+        [name, *row.values(), peer[name]['median_us'] if peer else '-']
+        for name, row in times.items()
+    ]
+    print(format_table(['one update_scalar', 'median us', 'best us', 'peer us'], rows))
+    print(verdict(times['float']['median_us'], BUDGET_US, 'us'), end='\n\n')
 
     memory = measure_memory()
-    print(f'{"iterations of 4 scalars":34}{"MB grown":>10}')
-    for iterations, grown in memory.items():
-        print(f'{iterations:34}{grown:10.1f}')
-
-    result = {
-        'machine': machine(),
-        'calls': CALLS,
-        'repeat': options.repeat,
-        'budget_us': BUDGET_US,
-        'times': times,
-        'peer_times': peer,
-        'memory_grown_mb': memory,
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
+    print(format_table(['iterations of 4 scalars', 'MB grown'], list(memory.items())))
+    write_report(
+        options.out,
+        calls=CALLS,
+        repeat=options.repeat,
+        budget_us=BUDGET_US,
+        times=times,
+        peer_times=peer,
+        memory_grown_mb=memory,
+    )
     return 0
 
 

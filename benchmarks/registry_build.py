@@ -6,10 +6,6 @@ CPU time of one ``Registry.build`` in microseconds, over calling the class itsel
 of the repeats, each the mean of 10,000 calls. The budget is for the median of the whole build.
 """
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -18,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from _report import format_table, make_parser, verdict, write_report
 
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope, Registry
@@ -70,25 +68,9 @@ def measure(call: Callable[[], Any], repeat: int) -> list[float]:
     return samples
 
 
-def machine() -> dict[str, Any]:
-    cpu = platform.processor() or platform.machine()
-    info = Path('/proc/cpuinfo')
-    if info.exists():
-        models = [line for line in info.read_text().splitlines() if line.startswith('model name')]
-        cpu = models[0].partition(': ')[2] if models else cpu
-    return {
-        'cpu': cpu,
-        'cores': os.cpu_count(),
-        'system': platform.platform(),
-        'python': platform.python_version(),
-    }
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser = make_parser(__file__, __doc__)
     parser.add_argument('--repeat', type=int, default=20)
-    default_out = Path(__file__).parent / 'results' / 'registry_build.json'
-    parser.add_argument('--out', type=Path, default=default_out)
     options = parser.parse_args()
 
     times: dict[str, dict[str, float]] = {}
@@ -100,22 +82,10 @@ def main() -> int:
                 'best_us': round(min(samples), 3),
             }
 
-    print(f'{"":34}{"median":>10}{"best":>10}   (us)')
-    for name, row in times.items():
-        print(f'{name:34}{row["median_us"]:10.2f}{row["best_us"]:10.2f}')
-    median = times['dict, registered name']['median_us']
-    verdict = 'within' if median <= BUDGET_US else 'OVER'
-    print(f'{verdict} the budget of {BUDGET_US} us')
-
-    result = {
-        'machine': machine(),
-        'calls': CALLS,
-        'repeat': options.repeat,
-        'budget_us': BUDGET_US,
-        'times': times,
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
+    rows = [[name, *row.values()] for name, row in times.items()]
+    print(format_table(['one build', 'median us', 'best us'], rows))
+    print(verdict(times['dict, registered name']['median_us'], BUDGET_US, 'us'))
+    write_report(options.out, calls=CALLS, repeat=options.repeat, budget_us=BUDGET_US, times=times)
     return 0
 
 
