@@ -33,10 +33,11 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	@failed=0; \
+	for check in 'ruff check .' 'ruff format --check .' mypy lint-imports; do \
+		echo "$$check"; $(BIN)/$$check || failed=1; \
+	done; \
+	exit $$failed
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --doctest-modules mmengine

@@ -1,7 +1,7 @@
 """Training engine for PyTorch: Runner, OptimWrapper, hooks, configs and registries.
 
-The names of the packages below are handed on from here, each imported when it is first asked for, so that
-``import mmengine`` alone costs next to nothing.
+The names of the packages below are handed on from here, each imported when it is first asked for,
+so that ``import mmengine`` alone costs next to nothing.
 """
 
 from importlib import import_module
@@ -13,8 +13,8 @@ from mmengine.version import __version__, version_info
 _HANDED_ON = ('config', 'registry', 'logging', 'fileio', 'utils')
 _SUBPACKAGES = frozenset(
     (
-        'config', 'dataset', 'device', 'dist', 'evaluator', 'fileio', 'hooks', 'logging', 'model', 'optim', 'registry',
-        'runner', 'structures', 'testing', 'utils', 'visualization',
+        'config', 'dataset', 'device', 'dist', 'evaluator', 'fileio', 'hooks', 'logging', 'model',
+        'optim', 'registry', 'runner', 'structures', 'testing', 'utils', 'visualization',
     )
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What every test gets: its own random numbers, environment and named instances, and a look at what it left behind."""
+"""What every test gets: its own random numbers, environment and named instances; what it may leave."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ def _manager_classes() -> list[type[ManagerMixin]]:
 
 @pytest.fixture(autouse=True)
 def _isolated() -> Iterator[None]:
-    """Put back environment variables, seeds, threads, default scope and named instances; close log files."""
+    """Put back environment, seeds, default scope and named instances; close log files."""
     environment = dict(os.environ)
     deterministic = torch.are_deterministic_algorithms_enabled()
     default_dtype = torch.get_default_dtype()

@@ -413,7 +413,7 @@ def initialize(module: nn.Module, init_cfg: dict[str, Any] | list[dict[str, Any]
     Example:
         >>> head = nn.ModuleDict({'conv': nn.Conv2d(3, 3, 1), 'cls': nn.Linear(3, 1)})
         >>> initialize(head, dict(type='Constant', val=1, layer='Conv2d',
-        override=dict(type='Constant', name='cls', val=2)))
+        ...                      override=dict(type='Constant', name='cls', val=2)))
         >>> head['conv'].weight.mean().item(), head['cls'].weight.mean().item()
         (1.0, 2.0)
     """

@@ -18,7 +18,7 @@ LENGTH = 12
 
 
 class Noisy(Dataset):
-    """Draws from the global generator for each sample, as augmentation does, and counts what was read."""
+    """Draws from the global generator for each sample, as augmentation does; counts what was read."""
 
     def __init__(self) -> None:
         self.data = torch.linspace(-1, 1, LENGTH * 4).reshape(LENGTH, 4)
@@ -77,7 +77,9 @@ def _run(work_dir: Path, train_cfg: dict[str, Any], sampler: str, **kwargs: Any)
         randomness={'seed': 11},
         default_hooks={
             'checkpoint': {
-                'type': 'CheckpointHook', 'interval': 1, 'by_epoch': kwargs.pop('save_by_epoch', by_epoch),
+                'type': 'CheckpointHook',
+                'interval': 1,
+                'by_epoch': kwargs.pop('save_by_epoch', by_epoch),
                 'save_best': 'acc',
             },
             'logger': {'type': 'LoggerHook', 'interval': 2},
@@ -193,7 +195,8 @@ def test_a_run_without_a_given_seed_resumes_with_the_one_it_had(tmp_path):
             Net(), str(work_dir), train_cfg=dict(cfg), log_level='ERROR',
             train_dataloader={
                 'dataset': Noisy(), 'batch_size': 3,
-                'sampler': {'type': 'InfiniteSampler', 'shuffle': True}, 'collate_fn': 'default_collate',
+                'sampler': {'type': 'InfiniteSampler', 'shuffle': True},
+                'collate_fn': 'default_collate',
             },
             optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
             default_hooks={'checkpoint': {'interval': 2, 'by_epoch': False}}, **kwargs,
