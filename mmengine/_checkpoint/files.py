@@ -138,8 +138,8 @@ def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
 
 def _open_plain(file: IO[bytes], map_location: Any) -> Any:
     with warnings.catch_warnings():
-        # On TorchScript archives torch both warns and raises; the error is enough.
-        warnings.filterwarnings('ignore', message=".*'torch.load' received a zip file")
+        # Where torch has a doubt about a file it warns; if it is right, it raises too.
+        warnings.simplefilter('ignore')
         return torch.load(file, map_location=map_location, weights_only=True)
 
 

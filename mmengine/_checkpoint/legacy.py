@@ -9,9 +9,8 @@ Then, from these records alone, the few kinds in ``_REBUILDERS`` are made anew.
 
 import math
 import pickle
-import tarfile
 import warnings
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import SimpleNamespace
@@ -52,15 +51,11 @@ READ_ERRORS = (
 )  # fmt: skip
 
 
-class _Sealed(type):
-    """A pickle can set attributes of anything it names, of classes too. Not of these."""
-
-    def __setattr__(cls, name: str, value: Any) -> None:
-        raise pickle.UnpicklingError(f'The file tries to change {cls.__name__}.{name}.')
-
-
-class Opaque(metaclass=_Sealed):
+class Opaque:
     """What a file says of an object that is not rebuilt; does nothing.
+
+    Pickle can set attributes of whatever it has named, of classes too, unless there is a
+    ``__setstate__``: this one is for objects, and fails when called with the class.
 
     Attributes:
         qualified_name: Module and name of the object's class, or of the function that made it.
@@ -112,10 +107,6 @@ def load_without_running_code(file: IO[bytes], map_location: Any) -> tuple[Any, 
     Returns:
         What was saved, and the names of the objects in it that stay an :class:`Opaque`.
     """
-    start = file.tell()
-    if tarfile.is_tarfile(file):
-        raise pickle.UnpicklingError('A tar archive would have to be unpacked to the disk first.')
-    file.seek(start)
     pickle_module = SimpleNamespace(
         __name__='pickle',
         Unpickler=_RecordingUnpickler,
@@ -160,8 +151,7 @@ class _RecordingUnpickler(pickle.Unpickler):
     def _record(self, qualified_name: str) -> type[Opaque]:
         if qualified_name not in self._records:
             body = {'qualified_name': qualified_name}
-            kind: Any = _Sealed('Opaque', (Opaque,), body)
-            self._records[qualified_name] = kind
+            self._records[qualified_name] = type('Opaque', (Opaque,), body)
         return self._records[qualified_name]
 
 
@@ -263,6 +253,10 @@ def _as_bytes(record: Opaque, rebuild: _Rebuild) -> bytes:
     return str(record.args[0]).encode('latin1')
 
 
+def _as_counter(record: Opaque, rebuild: _Rebuild) -> 'Counter[Any]':
+    return Counter(*(rebuild(part) for part in record.args))
+
+
 def _as_history(record: Opaque, rebuild: _Rebuild) -> HistoryBuffer:
     buffer = HistoryBuffer.__new__(HistoryBuffer)
     keys = ('_log_history', '_count_history', 'max_length')
@@ -291,8 +285,10 @@ _REBUILDERS: dict[str, Callable[[Opaque, _Rebuild], Any]] = {
     'numpy.core.multiarray.scalar': _as_scalar,
     'numpy._core.multiarray.scalar': _as_scalar,
     '_codecs.encode': _as_bytes,
+    'collections.Counter': _as_counter,
     'pathlib.PosixPath': _as_path,
     'pathlib.Path': _as_path,
     'HistoryBuffer': _as_history,
     'ConfigDict': _as_config,
+    'mmengine.config.config_dict._restore': _as_config,
 }

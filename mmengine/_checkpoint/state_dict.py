@@ -100,7 +100,8 @@ def load_state_dict(
     summary = _summarise(
         missing=[to_plain(key) for key in leftovers.missing_keys],
         unexpected=[to_plain(key) for key in leftovers.unexpected_keys],
-        problems=[to_plain(line) for line in problems],
+        problems=problems,
+        to_plain=to_plain,
     )
     if not summary:
         return
@@ -205,14 +206,18 @@ def _load_collecting(
     return _IncompatibleKeys(missing, list(seen[-1].unexpected_keys)), problems
 
 
-def _summarise(missing: list[str], unexpected: list[str], problems: list[str]) -> str:
+def _summarise(
+    missing: list[str],
+    unexpected: list[str],
+    problems: list[str],
+    to_plain: Callable[[str], str],
+) -> str:
     shapes, others = [], []
     for line in problems:
         match = _SIZE_MISMATCH.search(line)
         if match:
-            shapes.append(
-                f'{match["key"]}: {match["found"]} in the file, {match["expected"]} in the model'
-            )
+            key = to_plain(match['key'])
+            shapes.append(f'{key}: {match["found"]} in the file, {match["expected"]} in the model')
         else:
             others.append(line)
     groups = {

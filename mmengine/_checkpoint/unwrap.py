@@ -9,6 +9,7 @@ from mmengine.registry import MODEL_WRAPPERS, Registry
 
 def is_model_wrapper(model: nn.Module, registry: Registry = MODEL_WRAPPERS) -> bool:
     """Whether ``model`` is of a class registered in ``registry`` or in one of its children."""
+    registry.import_from_location()
     kinds: list[Any] = list(registry.module_dict.values())
     if isinstance(model, tuple(kinds)):
         return True
