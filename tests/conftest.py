@@ -1,4 +1,4 @@
-"""What every test gets: its own random numbers, environment and named instances; what it may leave."""
+"""What every test gets: random numbers, environment and named instances of its own."""
 
 import logging
 import os

@@ -18,7 +18,7 @@ LENGTH = 12
 
 
 class Noisy(Dataset):
-    """Draws from the global generator for each sample, as augmentation does; counts what was read."""
+    """Draws from the global generator for each sample, as augmentation does."""
 
     def __init__(self) -> None:
         self.data = torch.linspace(-1, 1, LENGTH * 4).reshape(LENGTH, 4)
