@@ -18,7 +18,7 @@ help:
 	@echo 'make bench        run the benchmarks'
 	@echo 'make bench-peers  the same step in other training engines, installed apart in $(PEERS_VENV)'
 	@echo 'make docs         run the examples in docstrings'
-	@echo 'make clean        remove what the others made: environments and work_dirs'
+	@echo 'make clean        remove what the others made: environments and the run of the demo'
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/mmengine train $(DEMO_CONFIG)
@@ -66,4 +66,4 @@ $(PEERS_VENV)/.installed: benchmarks/peers-requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS_VENV) .venv-ci work_dirs build *.egg-info
+	rm -rf $(VENV) $(PEERS_VENV) .venv-ci $(DEMO_DIR) build *.egg-info
