@@ -77,7 +77,8 @@ class HistoryBuffer:
         self._counts: npt.NDArray[Any] | None = None
         self._begin = self._end = 0
         self._pending_values: list[float | Tensor] = []
-        self._pending_counts: list[float] = []
+        # None while every pending count is 1.
+        self._pending_counts: list[float] | None = None
         # (position among the pending, version when logged) of each tensor; -1 for a private copy.
         self._pending_tensors: list[tuple[int, int]] = []
         self._extend(values, counts)
@@ -94,16 +95,17 @@ class HistoryBuffer:
             TypeError: If the value or its count is no real number.
             ArgumentError: If a tensor or array holds other than one element.
         """
+        if count != 1 and type(count) is not int:
+            count = _as_count(count)
         if type(log_val) not in _PLAIN_NUMBERS:
             if isinstance(log_val, Tensor):
                 log_val = self._admit(log_val)
             else:
                 log_val = _as_number(log_val)
-        if type(count) is not int:
-            count = _as_count(count)
         pending = self._pending_values
+        if count != 1 or self._pending_counts is not None:
+            self._note_count(count)
         pending.append(log_val)
-        self._pending_counts.append(count)
         if len(pending) >= _MAX_PENDING:
             read_pending((self,))
 
@@ -188,22 +190,31 @@ class HistoryBuffer:
         self._pending_tensors.append((len(self._pending_values), version))
         return value.reshape(()) if value.dim() else value
 
-    def _extend(self, values: _FloatArray, counts: npt.NDArray[Any]) -> None:
-        """Append to the stored columns, dropping what exceeds ``max_length``.
+    def _note_count(self, count: float) -> None:
+        if self._pending_counts is None:
+            self._pending_counts = [1] * len(self._pending_values)
+        self._pending_counts.append(count)
+
+    def _extend(self, values: _FloatArray, counts: npt.NDArray[Any] | None) -> None:
+        """Append to the stored columns, dropping what exceeds ``max_length``; counts None are all 1.
 
         Columns have spare room at their end. A full column moves its live part to the front of one
         that is larger by half (a quarter over ``max_length`` at most), so each value is moved O(1)
         times on average.
         """
-        values, counts = values[-self.max_length :], counts[-self.max_length :]
+        values = values[-self.max_length :]
+        if counts is not None:
+            counts = counts[-self.max_length :]
         self._begin = max(self._begin, self._end + len(values) - self.max_length)
         if self._end + len(values) > len(self._values):
             self._make_room(len(values))
         stop = self._end + len(values)
         self._values[self._end : stop] = values
-        if self._counts is None and (counts != 1).any():
+        if self._counts is None and counts is not None and (counts != 1).any():
             self._counts = np.ones(len(self._values), dtype=counts.dtype)
         if self._counts is not None:
+            if counts is None:
+                counts = np.ones(len(values), dtype=np.int64)
             if self._counts.dtype != counts.dtype:
                 self._counts = self._counts.astype(np.result_type(self._counts, counts))
             self._counts[self._end : stop] = counts
@@ -261,8 +272,8 @@ class HistoryBuffer:
     def _fold_pending(self) -> None:
         """Move the pending values, all numbers by now, into the stored columns."""
         values = np.array(self._pending_values, dtype=np.float64)
-        counts = np.array(self._pending_counts)
-        self._pending_values, self._pending_counts, self._pending_tensors = [], [], []
+        counts = None if self._pending_counts is None else np.array(self._pending_counts)
+        self._pending_values, self._pending_counts, self._pending_tensors = [], None, []
         self._extend(values, counts)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 from mmengine._strategy import BaseStrategy
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.runner.base_loop import BaseLoop
 
 
 class RunFacts:
@@ -122,7 +121,9 @@ class RunFacts:
     @property
     def iter(self) -> int:
         """Finished iterations."""
-        return self._of_train_loop('iter', 0)
+        # Asked several times in a step, so without the call that the others share.
+        loop = self._train_loop
+        return 0 if loop is None or isinstance(loop, dict) else loop.iter  # type: ignore[no-any-return]  # a loop of the user's
 
     @property
     def val_begin(self) -> int:
@@ -136,5 +137,5 @@ class RunFacts:
 
     def _of_train_loop(self, name: str, default: int) -> int:
         loop = self._train_loop
-        value: int = getattr(loop, name) if isinstance(loop, BaseLoop) else default
+        value: int = default if loop is None or isinstance(loop, dict) else getattr(loop, name)
         return value

@@ -53,7 +53,10 @@ class BaseDataPreprocessor(nn.Module):
         if data is None or isinstance(data, (str, bytes)):
             return data
         if isinstance(data, (list, tuple)):
-            items = [self.cast_data(item) for item in data]
+            items = [
+                item if type(item) is Tensor and item.device == device else self.cast_data(item)
+                for item in data
+            ]
             if type(data) is list:
                 return items
             return type(data)(*items) if hasattr(data, '_fields') else type(data)(items)
