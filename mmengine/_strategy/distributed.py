@@ -1,5 +1,6 @@
 """Data parallel: every rank holds the whole model, gradients are averaged."""
 
+import sys
 from typing import Any
 
 from torch import nn
@@ -47,9 +48,22 @@ class DDPStrategy(SingleDeviceStrategy):
         """The model on this rank's device inside the chosen wrapper."""
         chosen = self.model_wrapper if model_wrapper_cfg is None else model_wrapper_cfg
         # Joining the process group has made the device of this rank the current one.
-        return wrap_model(
+        wrapped = wrap_model(
             model,
             chosen if self.distributed else None,
             find_unused_parameters=find_unused_parameters,
             device=get_device(),
         )
+        if _is_sharded(wrapped):
+            raise NotImplementedError(
+                f'{type(self).__name__} saves the whole model and optimizer from rank 0, which '
+                f'holds only a part of them under {type(wrapped).__name__}. Sharded strategies are '
+                'not implemented yet: use another wrapper, or a training loop of your own.'
+            )
+        return wrapped
+
+
+def _is_sharded(model: nn.Module) -> bool:
+    # Whoever has an FSDP model has imported FSDP, which is too costly to import for the question.
+    fsdp = sys.modules.get('torch.distributed.fsdp')
+    return fsdp is not None and isinstance(model, fsdp.FullyShardedDataParallel)

@@ -1,5 +1,7 @@
 """Models: the base of what is trained, its preprocessor, initial weights, averages, wrappers."""
 
+from typing import TYPE_CHECKING, Any
+
 from mmengine.model.averaged_model import (
     BaseAveragedModel,
     ExponentialMovingAverage,
@@ -43,6 +45,9 @@ from mmengine.model.wrappers import (
     is_model_wrapper,
 )
 
+if TYPE_CHECKING:
+    from mmengine.model.wrappers import MMFullyShardedDataParallel
+
 __all__ = [
     'BaseAveragedModel',
     'BaseDataPreprocessor',
@@ -56,6 +61,7 @@ __all__ = [
     'ImgDataPreprocessor',
     'KaimingInit',
     'MMDistributedDataParallel',
+    'MMFullyShardedDataParallel',
     'MMSeparateDistributedDataParallel',
     'ModuleDict',
     'ModuleList',
@@ -84,3 +90,11 @@ __all__ = [
     'update_init_info',
     'xavier_init',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'MMFullyShardedDataParallel':  # imported when asked for: see the wrappers
+        from mmengine.model.wrappers import MMFullyShardedDataParallel
+
+        return MMFullyShardedDataParallel
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

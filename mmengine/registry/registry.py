@@ -76,6 +76,7 @@ class Registry:
         self._children: dict[str, Registry] = {}
         self._locations = (locations,) if isinstance(locations, str) else tuple(locations)
         self._locations_pending = bool(self._locations)
+        self._deferred: dict[str, str] = {}
         # Scopes that no registry of this tree has, with the number of registries made until then.
         self._absent_scopes: dict[str, int] = {}
         self.parent = parent
@@ -248,6 +249,18 @@ class Registry:
                 ) from error
             raise
 
+    def defer(self, name: str, module: str) -> None:
+        """Announce that ``module`` registers ``name``: it is imported when the name is asked for.
+
+        For what is costly to import and seldom used.
+
+        Args:
+            name: The name that the module registers.
+            module: Its import path.
+        """
+        if name not in self._module_dict:
+            self._deferred[name] = module
+
     # Looking up
 
     def get(self, key: str) -> Any:
@@ -300,6 +313,9 @@ class Registry:
             found = node._module_dict.get(name)
             if found is None and node._locations_pending:
                 node.import_from_location()
+                found = node._module_dict.get(name)
+            if found is None and name in node._deferred:
+                importlib.import_module(node._deferred[name])
                 found = node._module_dict.get(name)
             if found is not None:
                 return found

@@ -52,4 +52,14 @@ METRICS = Registry('metric', scope=_ROOT, locations=['mmengine.evaluator'])
 EVALUATOR = Registry('evaluator', scope=_ROOT, locations=['mmengine.evaluator'])
 VISUALIZERS = Registry('visualizer', scope=_ROOT, locations=['mmengine.visualization'])
 VISBACKENDS = Registry('vis_backend', scope=_ROOT, locations=['mmengine.visualization'])
-INFERENCERS = Registry('inferencer', scope=_ROOT)
+INFERENCERS = Registry('inferencer', scope=_ROOT, locations=['mmengine.infer'])
+
+# What is costly to import, or needed by few, comes in when its name is asked for.
+MODEL_WRAPPERS.defer(
+    'MMFullyShardedDataParallel', 'mmengine.model.wrappers.fully_sharded_distributed'
+)
+MODEL_WRAPPERS.defer('MMDeepSpeedEngineWrapper', 'mmengine._strategy.deepspeed')
+MODEL_WRAPPERS.defer('ColossalAIModelWrapper', 'mmengine._strategy.colossalai')
+MODEL_WRAPPERS.defer('CollosalAIModelWrapper', 'mmengine._strategy.colossalai')
+OPTIM_WRAPPERS.defer('DeepSpeedOptimWrapper', 'mmengine._strategy.deepspeed')
+OPTIM_WRAPPERS.defer('ColossalAIOptimWrapper', 'mmengine._strategy.colossalai')

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from typing_extensions import Self
 
-from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.model.wrappers.distributed import MMDistributedDataParallel
+from mmengine.model.wrappers.utils import this_rank_device
 from mmengine.registry import MODEL_WRAPPERS
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
     ) -> None:
         # The wrapper itself reduces nothing, so DDP's own set-up is passed over.
         nn.Module.__init__(self)
-        device = _this_rank_device()
+        device = this_rank_device()
         self.module = module.to(device)
         on_one_device: dict[str, Any] = (
             {'device_ids': [device.index]} if device.index is not None else {}
@@ -114,14 +113,6 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         nn.Module.__setstate__(self, state)  # type: ignore[no-untyped-call]  # untyped in torch
-
-
-def _this_rank_device() -> torch.device:
-    kind = get_device()
-    accelerator = getattr(torch, kind, None)
-    if kind == 'cpu' or not hasattr(accelerator, 'current_device'):
-        return torch.device(kind)
-    return torch.device(kind, accelerator.current_device())  # type: ignore[union-attr]  # has the attribute
 
 
 def _warn_about_own_parameters(model: nn.Module) -> None:

@@ -1,0 +1,204 @@
+"""Fully sharded training: the steps of BaseModel through torch's FSDP.
+
+Importing this module imports ``torch.distributed.fsdp``, which takes most of a second;
+:mod:`mmengine.model` does so when the class is first asked for.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import (
+    BackwardPrefetch,
+    CPUOffload,
+    FullyShardedDataParallel,
+    MixedPrecision,
+    ShardingStrategy,
+    wrap,
+)
+
+from mmengine.model.base_model.base_model import forward_batch, nothing_to_minimise
+from mmengine.model.wrappers.utils import this_rank_device
+from mmengine.registry import FUNCTIONS, MODEL_WRAPPERS
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+if TYPE_CHECKING:
+    from mmengine.optim import OptimWrapper
+
+Batch = dict[str, Any] | tuple[Any, ...] | list[Any]
+E = TypeVar('E', bound=Enum)
+
+
+@MODEL_WRAPPERS.register_module()
+class MMFullyShardedDataParallel(FullyShardedDataParallel):
+    """Trains a :class:`BaseModel` whose parameters, gradients and optimizer state are split.
+
+    Each rank keeps a part of every parameter; a forward or backward pass gathers one unit after the
+    other. So every rank must construct it and take every step, validation and test included. A
+    model that overrides ``train_step`` is not asked, as in :class:`MMDistributedDataParallel`.
+
+    Build the optimizer from this wrapper's parameters, after wrapping. Clip gradients by the
+    wrapper's own ``clip_grad_norm_``: an optimizer wrapper sees this rank's parts only.
+
+    Config files can name everything: enumeration members by their names, dtypes as ``'bfloat16'``,
+    functions by their name in ``FUNCTIONS``, in ``torch.distributed.fsdp.wrap`` or by import path.
+
+    Args:
+        module: A :class:`BaseModel`.
+        process_group: The ranks that share the model; all of them when None.
+        sharding_strategy: A ``ShardingStrategy`` or its name; ``'FULL_SHARD'`` when None.
+        cpu_offload: Keep the parts in host memory between uses.
+        auto_wrap_policy: Which sub-modules become units of their own: a function, its name, or
+            ``dict(type=..., **arguments)``. None makes the model one unit.
+        backward_prefetch: A ``BackwardPrefetch`` or its name; torch's default when None.
+        mixed_precision: A ``MixedPrecision`` or a dict of its arguments.
+        param_init_fn: A function that initialises a module that was built on the meta device, its
+            name, or ``dict(type=..., **arguments)``.
+        use_orig_params: Show the parameters under their own names; needed where parameter groups
+            or frozen parameters differ inside a unit.
+        **kwargs: Other arguments of ``torch.distributed.fsdp.FullyShardedDataParallel``. The
+            ``device_id`` is this rank's device unless given.
+
+    Raises:
+        TypeError: If an argument is of another kind.
+        ArgumentError: If a name is unknown.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        process_group: Any = None,
+        sharding_strategy: str | ShardingStrategy | None = None,
+        cpu_offload: bool | CPUOffload | None = None,
+        auto_wrap_policy: str | Callable[..., Any] | dict[str, Any] | None = None,
+        backward_prefetch: str | BackwardPrefetch | None = None,
+        mixed_precision: dict[str, Any] | MixedPrecision | None = None,
+        param_init_fn: str | Callable[[nn.Module], None] | dict[str, Any] | None = None,
+        use_orig_params: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        optional: dict[str, Any] = {}
+        if backward_prefetch is not None:
+            optional['backward_prefetch'] = _member(
+                BackwardPrefetch, backward_prefetch, 'backward_prefetch'
+            )
+        super().__init__(
+            module=module,
+            process_group=process_group,
+            sharding_strategy=None
+            if sharding_strategy is None
+            else _member(ShardingStrategy, sharding_strategy, 'sharding_strategy'),
+            cpu_offload=_offload(cpu_offload),
+            auto_wrap_policy=_function(auto_wrap_policy, 'auto_wrap_policy'),
+            mixed_precision=_precision(mixed_precision),
+            param_init_fn=_function(param_init_fn, 'param_init_fn'),
+            use_orig_params=use_orig_params,
+            **{'device_id': this_rank_device(), **optional, **kwargs},
+        )
+
+    def train_step(self, data: Batch, optim_wrapper: 'OptimWrapper') -> dict[str, Tensor]:
+        """Update this rank's parts from its batch; see :meth:`BaseModel.train_step`."""
+        model: Any = self.module
+        data = model.data_preprocessor(data, True)
+        with optim_wrapper.optim_context(self):
+            losses = self._run_forward(data, mode='loss')
+        loss, log_vars = model.parse_losses(losses)
+        if isinstance(loss, int):
+            raise nothing_to_minimise(model, losses)
+        optim_wrapper.update_params(loss)
+        return log_vars  # type: ignore[no-any-return]  # the model's parse_losses
+
+    def val_step(self, data: Batch) -> list[Any]:
+        """The predictions for one validation batch. All ranks must call it equally often."""
+        return self._predict(data)
+
+    def test_step(self, data: Batch) -> list[Any]:
+        """The predictions for one test batch. All ranks must call it equally often."""
+        return self._predict(data)
+
+    def _predict(self, data: Batch) -> list[Any]:
+        model: Any = self.module
+        return self._run_forward(model.data_preprocessor(data, False), mode='predict')  # type: ignore[no-any-return]  # the user's forward
+
+    def _run_forward(self, data: Batch, mode: str) -> Any:
+        # Through this wrapper, never the model itself: only here are the parameters gathered.
+        return forward_batch(self, data, mode)
+
+
+def _member(kind: type[E], value: Any, argument: str) -> E:
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(
+            f'{argument} should be a {kind.__name__} or its name, got {type(value).__name__}.'
+        )
+    if value not in kind.__members__:
+        raise ArgumentError(
+            f'{argument} should be one of {list(kind.__members__)}, got {value!r}.'
+            + did_you_mean(value, kind.__members__)
+        )
+    return kind[value]
+
+
+def _offload(value: Any) -> CPUOffload | None:
+    if value is None or isinstance(value, CPUOffload):
+        return value
+    if isinstance(value, bool):
+        return CPUOffload(offload_params=value)
+    raise TypeError(f'cpu_offload should be a bool or a CPUOffload, got {type(value).__name__}.')
+
+
+def _precision(value: Any) -> MixedPrecision | None:
+    if value is None or isinstance(value, MixedPrecision):
+        return value
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f'mixed_precision should be a dict or a MixedPrecision, got {type(value).__name__}.'
+        )
+    return MixedPrecision(
+        **{
+            name: _dtype(entry) if name.endswith('_dtype') else entry
+            for name, entry in value.items()
+        }
+    )
+
+
+def _dtype(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    dtype = getattr(torch, value.removeprefix('torch.'), None)
+    if not isinstance(dtype, torch.dtype):
+        raise ArgumentError(f"{value!r} is no dtype of torch; write 'float16' or 'bfloat16', say.")
+    return dtype
+
+
+def _function(value: Any, argument: str) -> Any:
+    if value is None or callable(value):
+        return value
+    if isinstance(value, str):
+        return _named(value, argument)
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f'{argument} should be a function, its name or dict(type=...), '
+            f'got {type(value).__name__}.'
+        )
+    arguments = dict(value)
+    if 'type' not in arguments:
+        raise ArgumentError(f"{argument} as a dict needs the key 'type', got {sorted(arguments)}.")
+    function = arguments.pop('type')
+    if isinstance(function, str):
+        function = _named(function, argument)
+    return partial(function, **arguments) if arguments else function
+
+
+def _named(name: str, argument: str) -> Any:
+    found = FUNCTIONS.get(name) or getattr(wrap, name, None)
+    if not callable(found):
+        raise ArgumentError(
+            f'{argument} {name!r} is neither in FUNCTIONS nor in torch.distributed.fsdp.wrap.'
+            + did_you_mean(name, [*FUNCTIONS.module_dict, *wrap.__all__])
+        )
+    return found
