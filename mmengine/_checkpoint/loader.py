@@ -134,8 +134,9 @@ def load_from_http(
     return load_from_local(cached, map_location)
 
 
+# The last is any other URL, chains of fsspec too; it takes in less than a scheme's own expression.
 @CheckpointLoader.register_scheme(
-    (r'(\S+:)?s3://', r'(\S+:)?petrel://', 'ceph://', 'gs://', 'hf://', 'memory://')
+    (r'(\S+:)?s3://', r'(\S+:)?petrel://', 'ceph://', r'[A-Za-z][\w+.-]+:[:/]')
 )
 def load_from_backend(filename: str, map_location: Any = None) -> Any:
     """Read through the file backend that serves the URL."""

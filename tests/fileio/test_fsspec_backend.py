@@ -198,6 +198,22 @@ def test_a_missing_checkpoint_is_a_missing_file(root: str) -> None:
         CheckpointLoader.load_checkpoint(f'{root}/absent.pth')
 
 
+def test_a_checkpoint_inside_an_archive_is_loaded(tmp_path: Path) -> None:
+    import io
+    import zipfile
+
+    weights, archive = io.BytesIO(), io.BytesIO()
+    torch.save({'state_dict': {'a': torch.arange(3)}}, weights)
+    with zipfile.ZipFile(archive, 'w') as file:
+        file.writestr('sub/epoch_1.pth', weights.getvalue())
+    folder = f'memory://{uuid.uuid4().hex}'
+    fileio.put(archive.getvalue(), f'{folder}/a.zip')
+    loaded = CheckpointLoader.load_checkpoint(f'zip://sub/epoch_1.pth::{folder}/a.zip', 'cpu')
+    assert loaded['state_dict']['a'].tolist() == [0, 1, 2]
+    url = f'simplecache::{folder}/a.zip'
+    assert fileio.get(url) == archive.getvalue()
+
+
 # Which backend serves an address
 
 
