@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import faulthandler
-import functools
 import multiprocessing
 import os
 import pickle
@@ -16,14 +15,16 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import connection, forkserver
-from multiprocessing.context import BaseContext
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-# Packages that children import anyway, when this process has.
-_PRELOADED = ('torch', 'numpy', 'pytest', 'hypothesis', 'mmengine')
+from mmengine.testing._internal.multi_process import MultiProcessTestCase, TestSkip
+from mmengine.testing._internal.start_method import start_method
+
+__all__ = ['MultiProcessTestCase', 'TestSkip', 'run_distributed']
+
 # How long to listen for a failure that came earlier than the first one heard of.
 _GRACE_S = 0.3
 _LEAVE_S = 5.0
@@ -124,7 +125,7 @@ class _Launch:
         self._failures: list[_Failure] = []
         self._processes: list[BaseProcess] = []
         self._readers: list[connection.Connection] = []
-        start: Any = _start_method()
+        start: Any = start_method()
         for seat in seats:
             reader, writer = start.Pipe(duplex=False)
             process = start.Process(target=_child, args=(seat, call, writer))
@@ -210,36 +211,6 @@ class _Launch:
             process.close()
         for reader in self._readers:
             reader.close()
-
-
-@functools.cache
-def _start_method() -> BaseContext:
-    """Children are forked by a server that has imported what they need and done nothing else.
-
-    So they start in milliseconds, and no thread or held lock of this process is copied, as a plain
-    fork would.
-    """
-    if 'forkserver' not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context('spawn')
-    server = multiprocessing.get_context('forkserver')
-    loaded = [name for name in sys.modules if name.partition('.')[0] in _PRELOADED]
-    server.set_forkserver_preload([name for name in loaded if _is_worth_preloading(name)])
-    # Before Python 3.12 the server takes sys.path from nowhere else.
-    before = os.environ.get('PYTHONPATH')
-    os.environ['PYTHONPATH'] = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    try:
-        forkserver.ensure_running()
-    finally:
-        if before is None:
-            del os.environ['PYTHONPATH']
-        else:
-            os.environ['PYTHONPATH'] = before
-    return server
-
-
-def _is_worth_preloading(name: str) -> bool:
-    package, _, rest = name.partition('.')
-    return package == 'mmengine' or not rest or name == 'torch.distributed'
 
 
 def _free_port() -> int:

@@ -1,0 +1,43 @@
+"""How tests start processes: fast, and with nothing of this process copied into them."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import sys
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
+
+# Packages that children import anyway, when this process has.
+_PRELOADED = ('torch', 'numpy', 'pytest', 'hypothesis', 'mmengine')
+
+
+@functools.cache
+def start_method() -> BaseContext:
+    """Children are forked by a server that has imported what they need and done nothing else.
+
+    So they start in milliseconds, and no thread or held lock of this process is copied, as a plain
+    fork would.
+    """
+    if 'forkserver' not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context('spawn')
+    server = multiprocessing.get_context('forkserver')
+    loaded = [name for name in sys.modules if name.partition('.')[0] in _PRELOADED]
+    server.set_forkserver_preload([name for name in loaded if _is_worth_preloading(name)])
+    # Before Python 3.12 the server takes sys.path from nowhere else.
+    before = os.environ.get('PYTHONPATH')
+    os.environ['PYTHONPATH'] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ['PYTHONPATH']
+        else:
+            os.environ['PYTHONPATH'] = before
+    return server
+
+
+def _is_worth_preloading(name: str) -> bool:
+    package, _, rest = name.partition('.')
+    return package == 'mmengine' or not rest or name == 'torch.distributed'
