@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -114,29 +114,40 @@ def config_metainfo(package_folder_path: str, cfg_path: str) -> dict[str, Any]:
     Raises:
         ConfigKeyError: If the index lists no such config; names the nearest ones.
     """
-    import yaml
-
     root = Path(package_folder_path) / '.mim'
-    index_file = root / 'model-index.yml'
-    if not index_file.is_file():
-        raise ConfigFileNotFoundError(
-            f'the package has no model index: {index_file} does not exist'
-        )
-    known: dict[str, dict[str, Any]] = {}
-    for entry in yaml.safe_load(index_file.read_text(encoding='utf-8')).get('Import') or ():
-        metafile = root / entry
-        read = json.loads if metafile.suffix == '.json' else yaml.safe_load
-        content = read(metafile.read_text(encoding='utf-8')) or {}
-        for model in content.get('Models', content) if isinstance(content, dict) else content:
-            if isinstance(model, dict) and 'Config' in model:
-                known[model['Config'].partition('configs/')[2] or model['Config']] = model
+    known = {
+        model['Config'].partition('configs/')[2] or model['Config']: model
+        for model in indexed_models(root)
+        if 'Config' in model
+    }
     wanted = cfg_path.replace('\\', '/')
     for path, model in known.items():
         if wanted in (path, path.removesuffix('.py'), model.get('Name')):
             return model
     raise ConfigKeyError(
-        f'the model index {index_file} lists no config {cfg_path!r}.{did_you_mean(cfg_path, known)}'
+        f'the model index in {root} lists no config {cfg_path!r}.{did_you_mean(cfg_path, known)}'
     )
+
+
+def indexed_models(root: Path) -> Iterator[dict[str, Any]]:
+    """The entries of all models that the index ``model-index.yml`` in a folder leads to.
+
+    Raises:
+        ConfigFileNotFoundError: If the folder has no index.
+    """
+    import yaml
+
+    index_file = root / 'model-index.yml'
+    if not index_file.is_file():
+        raise ConfigFileNotFoundError(
+            f'the package has no model index: {index_file} does not exist'
+        )
+    for entry in yaml.safe_load(index_file.read_text(encoding='utf-8')).get('Import') or ():
+        metafile = root / entry
+        read = json.loads if metafile.suffix == '.json' else yaml.safe_load
+        content = read(metafile.read_text(encoding='utf-8')) or {}
+        models = content.get('Models', content) if isinstance(content, dict) else content
+        yield from (model for model in models if isinstance(model, dict))
 
 
 def external_config_path(package_folder_path: str, cfg_file: str) -> str:
