@@ -13,8 +13,9 @@ from mmengine.version import __version__, version_info
 _HANDED_ON = ('config', 'registry', 'logging', 'fileio', 'utils')
 _SUBPACKAGES = frozenset(
     (
-        'config', 'dataset', 'device', 'dist', 'evaluator', 'fileio', 'hooks', 'logging', 'model',
-        'optim', 'registry', 'runner', 'structures', 'testing', 'utils', 'visualization',
+        'analysis', 'config', 'dataset', 'device', 'dist', 'evaluator', 'fileio', 'hooks', 'hub',
+        'infer', 'logging', 'model', 'optim', 'registry', 'runner', 'structures', 'testing',
+        'utils', 'visualization',
     )
 )  # fmt: skip
 
