@@ -1,5 +1,27 @@
 """The trackers under the path that projects import them from."""
 
-from .backends import BaseVisBackend, LocalVisBackend, TensorboardVisBackend, force_init_env
+from .backends import (
+    AimVisBackend,
+    BaseVisBackend,
+    ClearMLVisBackend,
+    DVCLiveVisBackend,
+    LocalVisBackend,
+    MLflowVisBackend,
+    NeptuneVisBackend,
+    TensorboardVisBackend,
+    WandbVisBackend,
+    force_init_env,
+)
 
-__all__ = ['BaseVisBackend', 'LocalVisBackend', 'TensorboardVisBackend', 'force_init_env']
+__all__ = [
+    'AimVisBackend',
+    'BaseVisBackend',
+    'ClearMLVisBackend',
+    'DVCLiveVisBackend',
+    'LocalVisBackend',
+    'MLflowVisBackend',
+    'NeptuneVisBackend',
+    'TensorboardVisBackend',
+    'WandbVisBackend',
+    'force_init_env',
+]

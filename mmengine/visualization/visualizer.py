@@ -1,5 +1,6 @@
 """The one object that a run shows things through, whatever keeps them."""
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,8 +14,9 @@ from mmengine.logging import print_log
 from mmengine.registry import VISBACKENDS, VISUALIZERS
 from mmengine.utils.manager import ManagerMeta, ManagerMixin
 
+from ._draw import Drawing
 from .backends import BaseVisBackend
-from .backends.base import plain, require_image
+from .backends.base import plain
 
 _FRAMELESS: dict[str, Any] = {'frameon': False}
 
@@ -34,7 +36,7 @@ class _OneFamily(ManagerMeta):
 
 
 @VISUALIZERS.register_module()
-class Visualizer(ManagerMixin, metaclass=_OneFamily):
+class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
     """Hands configs, scalars and images of a run to all of its trackers, on rank 0 only.
 
     A tracker that fails (no network, a full disk, a missing package) never ends a run: the first
@@ -76,12 +78,11 @@ class Visualizer(ManagerMixin, metaclass=_OneFamily):
         super().__init__(name)
         self._dataset_meta: dict[str, Any] | None = None
         self._failures: dict[tuple[str, str], int] = {}
-        self.fig_save_cfg = dict(fig_save_cfg)
-        self.fig_show_cfg = dict(fig_show_cfg)
+        # Where the run is at the next record, for trackers that plot against any of it. The one
+        # who sends the record sets it, and it goes with that record only.
+        self.axes: dict[str, int] = {}
         self._vis_backends = _build_backends(vis_backends, save_dir)
-        self._image: np.ndarray | None = None
-        if image is not None:
-            self.set_image(image)
+        Drawing.__init__(self, image, fig_save_cfg, fig_show_cfg)
 
     @property
     def dataset_meta(self) -> dict[str, Any] | None:
@@ -98,30 +99,6 @@ class Visualizer(ManagerMixin, metaclass=_OneFamily):
         A tracker is called as its class is, unless its config has a ``name``.
         """
         return self._vis_backends.get(name)
-
-    def set_image(self, image: np.ndarray) -> None:
-        """Take ``image`` as the one to work on; it is copied.
-
-        Args:
-            image: uint8 of shape (H, W, 3) in RGB, or (H, W).
-
-        Raises:
-            TypeError: If it is no uint8 array.
-            ArgumentError: If it has another shape.
-        """
-        require_image(image)
-        self._image = image.copy()
-
-    def get_image(self) -> np.ndarray:
-        """A copy of the image as it now is.
-
-        Raises:
-            RuntimeError: If there is none yet.
-        """
-        if self._image is None:
-            raise RuntimeError('There is no image yet: call set_image(image) first.')
-        image: np.ndarray = self._image.copy()
-        return image
 
     @master_only
     def add_config(self, config: Config, **kwargs: Any) -> None:
@@ -167,7 +144,11 @@ class Visualizer(ManagerMixin, metaclass=_OneFamily):
         """
         if not isinstance(scalar_dict, Mapping):
             raise TypeError(f'add_scalars takes a dict, got {type(scalar_dict).__name__}.')
-        self._hand_on('add_scalars', self._plain(scalar_dict), step, file_path, **kwargs)
+        record = self._plain(scalar_dict)
+        axes, self.axes = self.axes, {}
+        for name, backend in self._vis_backends.items():
+            shown = {**axes, **record} if backend.takes_axes else record
+            self._try(name, backend, 'add_scalars', shown, step, file_path, **kwargs)
 
     @master_only
     def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
@@ -205,7 +186,9 @@ class Visualizer(ManagerMixin, metaclass=_OneFamily):
 
     @master_only
     def close(self) -> None:
-        """Close every tracker, and say how often one failed."""
+        """Close every tracker and the window, and say how often a tracker failed."""
+        if self._window is not None:
+            self._window.close()
         self._hand_on('close')
         for (name, kind), count in self._failures.items():
             if count > 1:
@@ -224,10 +207,15 @@ class Visualizer(ManagerMixin, metaclass=_OneFamily):
 
     def _hand_on(self, call: str, *args: Any, **kwargs: Any) -> None:
         for name, backend in self._vis_backends.items():
-            try:
-                getattr(backend, call)(*args, **kwargs)
-            except Exception as error:
-                self._note_failure(name, call, error)
+            self._try(name, backend, call, *args, **kwargs)
+
+    def _try(
+        self, name: str, backend: BaseVisBackend, call: str, *args: Any, **kwargs: Any
+    ) -> None:
+        try:
+            getattr(backend, call)(*args, **kwargs)
+        except Exception as error:
+            self._note_failure(name, call, error)
 
     def _note_failure(self, name: str, call: str, error: Exception) -> None:
         kind = type(error).__name__
@@ -250,7 +238,7 @@ def _build_backends(vis_backends: Any, save_dir: str | None) -> dict[str, BaseVi
         backend, name = item, None
         if isinstance(item, dict):
             config, name = _complete(item, save_dir)
-            if config.get('save_dir') is None:
+            if config.get('save_dir') is None and _needs_folder(config):
                 _warn(
                     f'{config.get("type")} has no folder to write to, so it is left out: '
                     'give the visualizer a save_dir.'
@@ -279,6 +267,15 @@ def _complete(given: dict[str, Any], save_dir: str | None) -> tuple[dict[str, An
     if config.get('save_dir') is None and save_dir is not None:
         config['save_dir'] = os.path.join(save_dir, 'vis_data')
     return config, name
+
+
+def _needs_folder(config: dict[str, Any]) -> bool:
+    kind = config.get('type')
+    tracker = VISBACKENDS.get(kind) if isinstance(kind, str) else kind
+    if tracker is None:
+        return True
+    save_dir = inspect.signature(tracker).parameters.get('save_dir')
+    return save_dir is not None and save_dir.default is save_dir.empty
 
 
 def _warn(message: str) -> None:

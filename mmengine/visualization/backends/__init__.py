@@ -1,7 +1,24 @@
 """Trackers: one file each, behind one base."""
 
+from .aim import AimVisBackend
 from .base import BaseVisBackend, force_init_env
+from .clearml import ClearMLVisBackend
+from .dvclive import DVCLiveVisBackend
 from .local import LocalVisBackend
+from .mlflow import MLflowVisBackend
+from .neptune import NeptuneVisBackend
 from .tensorboard import TensorboardVisBackend
+from .wandb import WandbVisBackend
 
-__all__ = ['BaseVisBackend', 'LocalVisBackend', 'TensorboardVisBackend', 'force_init_env']
+__all__ = [
+    'AimVisBackend',
+    'BaseVisBackend',
+    'ClearMLVisBackend',
+    'DVCLiveVisBackend',
+    'LocalVisBackend',
+    'MLflowVisBackend',
+    'NeptuneVisBackend',
+    'TensorboardVisBackend',
+    'WandbVisBackend',
+    'force_init_env',
+]

@@ -5,7 +5,7 @@
 import functools
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -102,7 +102,13 @@ class BaseVisBackend(metaclass=ABCMeta):
 
     Args:
         save_dir: Folder for the tracker's files; made at the first use.
+
+    Attributes:
+        takes_axes: Whether log records come with the ``iter`` and ``epoch`` of the run, for
+            services that can plot one number against another.
     """
+
+    takes_axes: ClassVar[bool] = False
 
     def __init__(self, save_dir: str) -> None:
         self._save_dir = save_dir

@@ -8,17 +8,15 @@ import numpy as np
 from torch.nn import Module
 
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.registry import VISBACKENDS
 
-from .base import BaseVisBackend, force_init_env, plain, take_step
+from ._service import ServiceVisBackend
+from .base import force_init_env
 
 
 @VISBACKENDS.register_module()
-class TensorboardVisBackend(BaseVisBackend):
+class TensorboardVisBackend(ServiceVisBackend):
     """Keeps a run as event files, through ``torch.utils.tensorboard`` or else ``tensorboardX``.
-
-    A value that is no number cannot be drawn; its name is reported once and it is left out.
 
     Args:
         save_dir: Folder of the event files: what ``tensorboard --logdir`` is given.
@@ -27,9 +25,12 @@ class TensorboardVisBackend(BaseVisBackend):
         ImportError: At the first use, if neither package is installed.
     """
 
+    _package = 'tensorboard'
+    # A curve has one horizontal axis here, so others would be curves of their own.
+    takes_axes = False
+
     def __init__(self, save_dir: str) -> None:
         super().__init__(save_dir)
-        self._left_out: set[str] = set()
 
     def _init_env(self) -> None:
         self._writer = _summary_writer()(self._save_dir)
@@ -56,36 +57,12 @@ class TensorboardVisBackend(BaseVisBackend):
         layout = 'HW' if image.ndim == 2 else 'HWC'
         self._writer.add_image(name, image, step, dataformats=layout)
 
-    @force_init_env
-    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Keep one number; what is none is reported once and left out."""
-        number = plain(value)
-        if isinstance(number, (int, float)):
+    def _log_numbers(self, numbers: dict[str, int | float], step: int) -> None:
+        for name, number in numbers.items():
             self._writer.add_scalar(name, number, step)
-        elif name not in self._left_out:
-            self._left_out.add(name)
-            print_log(
-                f'TensorBoard draws numbers only, so {name!r} is left out: {value!r}.',
-                logger='current',
-                level='WARNING',
-            )
 
-    def add_scalars(
-        self,
-        scalar_dict: dict[str, Any],
-        step: int = 0,
-        file_path: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Keep the numbers of a log record, each under its own name."""
-        scalars, step = take_step(scalar_dict, step)
-        for name, value in scalars.items():
-            self.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Flush and close the event file, if one was opened."""
-        if self._env_initialized:
-            self._writer.close()
+    def _finish(self) -> None:
+        self._writer.close()
 
 
 def _summary_writer() -> Any:
