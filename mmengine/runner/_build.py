@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mmengine.config.origin import placed
 from mmengine.dataset import DefaultSampler, worker_init_fn
@@ -89,7 +89,7 @@ def build_evaluator(evaluator: Evaluator | Mapping[str, Any] | Sequence[Any]) ->
         return evaluator
     if isinstance(evaluator, Mapping):
         if 'metrics' in evaluator:
-            built: Evaluator = EVALUATOR.build({'type': 'Evaluator', **evaluator})
+            built: Evaluator = EVALUATOR.build(placed(evaluator, type='Evaluator'))
             return built
         if _names_an_evaluator(evaluator.get('type')):
             return EVALUATOR.build(evaluator)  # type: ignore[no-any-return]  # the registry's word
@@ -198,6 +198,8 @@ def _build_dataset(dataset: Any) -> Any:
 
 def _build_samplers(options: dict[str, Any], dataset: Dataset[Any], seed: int | None) -> None:
     """Put the ``sampler`` or ``batch_sampler`` that torch expects into ``options``."""
+    if isinstance(dataset, IterableDataset):
+        return  # its order is its own
     sampler = options.pop('sampler', None)
     batch_sampler = options.pop('batch_sampler', None)
     if sampler is None and (batch_sampler is None or isinstance(batch_sampler, Mapping)):

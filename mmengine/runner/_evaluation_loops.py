@@ -106,8 +106,7 @@ class _EvaluationLoop(BaseLoop):
         self.losses.clear()
         for idx, data_batch in enumerate(self.dataloader):
             self.run_iter(idx, data_batch)
-        dataset: Any = self.dataloader.dataset
-        metrics = self.evaluator.evaluate(len(dataset))
+        metrics = self.evaluator.evaluate(_length(self.dataloader.dataset))
         if self.losses:
             metrics.update(_parse_losses(self.losses, self.stage))
         return metrics
@@ -207,6 +206,16 @@ class MultiTestLoop(_ManyLoaders, TestLoop):
     """:class:`TestLoop` over several dataloaders and evaluators, by name or in lists."""
 
     __test__ = False
+
+
+def _length(dataset: Any) -> int:
+    try:
+        return len(dataset)
+    except TypeError:
+        raise TypeError(
+            f'{type(dataset).__name__} has no length. Metrics need it to tell the samples from '
+            'those that were repeated to give every rank equally many.'
+        ) from None
 
 
 @contextmanager

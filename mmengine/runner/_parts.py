@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from mmengine._checkpoint.unwrap import is_model_wrapper
 from mmengine._strategy._env import setup_process
+from mmengine.config.origin import placed
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MessageHub, MMLogger, print_log
 from mmengine.optim import BaseOptimWrapper
@@ -76,14 +77,12 @@ class RunParts(RunFacts):
             raise TypeError(
                 f'A visualizer is a Visualizer, a dict or None, got {type(visualizer).__name__}.'
             )
-        settings: dict[str, Any] = {
-            'type': 'Visualizer',
-            'name': self.experiment_name,
-            'save_dir': self.log_dir,
-        }
         if visualizer is None:
-            settings['vis_backends'] = [{'type': 'LocalVisBackend'}]
-        return VISUALIZERS.build({**settings, **(visualizer or {})})  # type: ignore[no-any-return]  # a registry builds anything
+            visualizer = {'vis_backends': [{'type': 'LocalVisBackend'}]}
+        return VISUALIZERS.build(
+            placed(visualizer, type='Visualizer'),
+            default_args={'name': self.experiment_name, 'save_dir': self.log_dir},
+        )  # type: ignore[no-any-return]  # a registry builds anything
 
     def build_log_processor(self, log_processor: LogProcessor | dict[str, Any]) -> LogProcessor:
         """A log processor from its config, or the given one."""
@@ -93,7 +92,7 @@ class RunParts(RunFacts):
             raise TypeError(
                 f'A log processor is a LogProcessor or a dict, got {type(log_processor).__name__}.'
             )
-        return LOG_PROCESSORS.build({'type': 'LogProcessor', **log_processor})  # type: ignore[no-any-return]  # a registry builds anything
+        return LOG_PROCESSORS.build(placed(log_processor, type='LogProcessor'))  # type: ignore[no-any-return]  # a registry builds anything
 
     # The model and its optimizers
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -484,11 +483,17 @@ class Runner(RunParts):
         )
 
     def dump_config(self) -> None:
-        """Write the config to the work dir, under its own file name if it has one."""
+        """Write the config to the work dir, under its own file name if it has one.
+
+        A file that is the config's source stays as it is, with its comments and base files.
+        """
         if not is_main_process():
             return
-        name = Path(self.cfg.filename).name if self.cfg.filename else f'{self.timestamp}.py'
-        self.cfg.dump(os.path.join(self.work_dir, name))
+        source = self.cfg.filename
+        target = Path(self.work_dir, Path(source).name if source else f'{self.timestamp}.py')
+        if source and target.exists() and target.samefile(source):
+            return
+        self.cfg.dump(str(target))
 
     def _show_loaded(self, checkpoint: dict[str, Any]) -> None:
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
