@@ -10,6 +10,7 @@ from mmengine._strategy.single_device import SingleDeviceStrategy
 from mmengine.device import get_device
 from mmengine.model.build import convert_model_sync_bn, wrap_model
 from mmengine.registry import STRATEGIES
+from mmengine.utils.errors import ArgumentError
 
 
 @STRATEGIES.register_module()
@@ -39,7 +40,16 @@ class DDPStrategy(SingleDeviceStrategy):
             )
 
     def convert_model(self, model: nn.Module) -> nn.Module:
-        """BN to synchronised BN when ``sync_bn`` asks for it."""
+        """BN to synchronised BN when ``sync_bn`` asks for it.
+
+        Raises:
+            ArgumentError: If it asks for layers that torch has for accelerators only.
+        """
+        if self.distributed and self.sync_bn == 'torch' and get_device() == 'cpu':
+            raise ArgumentError(
+                "sync_bn='torch' turns batch norms into torch.nn.SyncBatchNorm, which works on "
+                'accelerators only, and this run is on the CPU. Leave sync_bn out here.'
+            )
         return convert_model_sync_bn(model, self.sync_bn)
 
     def wrap_model(

@@ -79,10 +79,11 @@ class RunParts(RunFacts):
             )
         if visualizer is None:
             visualizer = {'vis_backends': [{'type': 'LocalVisBackend'}]}
-        return VISUALIZERS.build(
+        built: Visualizer = VISUALIZERS.build(
             placed(visualizer, type='Visualizer'),
             default_args={'name': self.experiment_name, 'save_dir': self.log_dir},
-        )  # type: ignore[no-any-return]  # a registry builds anything
+        )
+        return built
 
     def build_log_processor(self, log_processor: LogProcessor | dict[str, Any]) -> LogProcessor:
         """A log processor from its config, or the given one."""

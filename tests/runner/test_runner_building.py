@@ -52,10 +52,14 @@ def _from_objects(work_dir: Path) -> Runner:
     )
 
 
+def _written(folder: Path) -> Path:
+    lines = [f'{key} = {value!r}' for key, value in toy_config(folder).items()]
+    (folder / 'exp.py').write_text('\n'.join(['# A comment worth keeping', *lines]))
+    return folder / 'exp.py'
+
+
 def _from_config_file(work_dir: Path) -> Runner:
-    text = '\n'.join(f'{key} = {value!r}' for key, value in toy_config(work_dir).items())
-    (work_dir / 'exp.py').write_text(text)
-    return Runner.from_cfg(Config.fromfile(work_dir / 'exp.py'))
+    return Runner.from_cfg(Config.fromfile(_written(work_dir)))
 
 
 def _from_lazy_config_file(work_dir: Path) -> Runner:
@@ -459,3 +463,12 @@ def test_a_sampler_of_torch_is_taken(tmp_path):
     loader = DataLoader(data, batch_size=2, sampler=DefaultSampler(data, shuffle=False))
     runner = toy_runner(tmp_path, train_dataloader=loader)
     assert parameters(runner.train()) == pytest.approx(TWO_EPOCHS, abs=1e-6)
+
+
+def test_a_config_that_lies_in_the_work_dir_is_not_written_over(tmp_path):
+    config = Config.fromfile(_written(tmp_path))
+    before = (tmp_path / 'exp.py').read_text()
+    Runner.from_cfg(config)
+    assert (tmp_path / 'exp.py').read_text() == before
+    Runner.from_cfg(Config({**config, 'work_dir': str(tmp_path / 'w')}, filename=config.filename))
+    assert Config.fromfile(tmp_path / 'w' / 'exp.py').model == {'type': 'ToyNet'}
