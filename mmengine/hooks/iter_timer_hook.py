@@ -45,6 +45,27 @@ class IterTimerHook(Hook):
     def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
         self._last = perf_counter()
 
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
+    ) -> None:
+        """The batch is there."""
+        # The same as in other modes without the calls between: this is the path of every step.
+        runner.message_hub.update_scalar('train/data_time', perf_counter() - self._last)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """The step is done."""
+        now = perf_counter()
+        elapsed, self._last = now - self._last, now
+        hub = runner.message_hub
+        hub.update_scalar('train/time', elapsed)
+        hub.update_info('eta', self._train_pace.seconds_left(elapsed))
+
     def _before_iter(
         self, runner: Runner, batch_idx: int, data_batch: DataBatch = None, mode: str = 'train'
     ) -> None:
@@ -62,8 +83,7 @@ class IterTimerHook(Hook):
         elapsed, self._last = now - self._last, now
         hub = runner.message_hub
         hub.update_scalar(_TIME[mode], elapsed)
-        pace = self._train_pace if mode == 'train' else self._evaluation_pace
-        hub.update_info('eta', pace.seconds_left(elapsed))
+        hub.update_info('eta', self._evaluation_pace.seconds_left(elapsed))
 
 
 class _Pace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -244,6 +245,7 @@ class LogProcessor:
         return f'{mode}/{name}' if self.log_with_hierarchy else name
 
     @staticmethod
+    @lru_cache(maxsize=1024)
     def _is_rate(name: str) -> bool:
         return name.rsplit('/', 1)[-1].rsplit('.', 1)[-1] in ('lr', 'base_lr')
 
