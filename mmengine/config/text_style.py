@@ -6,6 +6,7 @@ import ast
 import json
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mmengine.config.config_dict import ConfigDict
@@ -38,9 +39,15 @@ BASE_KEY = '_base_'
 
 @dataclass
 class Loaded:
-    """A config file and everything that it inherits."""
+    """A config file and everything that it inherits.
+
+    ``own`` is what the file itself defines, ``base`` what its base files do together.
+    """
 
     entries: ConfigDict
+    own: ConfigDict | None = None
+    base: ConfigDict | None = None
+    base_paths: list[Path] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     env_variables: dict[str, str] = field(default_factory=dict)
 
@@ -112,6 +119,7 @@ class TextLoader:
             entries = entries_of(source, tree, namespace, helpers)
         finally:
             recorder.forget()
+        loaded.own, loaded.base = entries, base
         loaded.entries = entries if base is None else overlay(base, entries)
         if text.count(BASE_KEY) > 1:
             unshare(loaded.entries)
@@ -123,12 +131,14 @@ class TextLoader:
             content = resolve_base_variables(content, base or {}, source.label)
         entries = ConfigDict(content)
         mark_file(entries, source.label)
+        loaded.own, loaded.base = entries, base
         loaded.entries = entries if base is None else overlay(base, entries)
 
     def _bases(self, names: list[Any], source: Source, loaded: Loaded) -> ConfigDict | None:
         parts = []
         for name in names:
             path, scope = base_path(name, source.path)
+            loaded.base_paths.append(path)
             base = self._load(read_source(path, child=source))
             if scope is not None:
                 add_scope(base.entries, scope)
