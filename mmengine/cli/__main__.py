@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mmengine.cli import config, env, failures, test, train
+from mmengine.cli import config, env, failures, migrate, test, train
 from mmengine.utils.errors import ArgumentError
 from mmengine.version import __version__
 
-_COMMANDS = (train, test, config, env)
+_COMMANDS = (train, test, config, env, migrate)
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
 

@@ -1,0 +1,77 @@
+"""``mmengine migrate config``: the command line of the config migration."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.utils.errors import ArgumentError
+
+CONVERTED, WITH_TODO, NOTHING_WRITTEN = 0, 1, 2
+
+EXAMPLES = """\
+  mmengine migrate config configs/ -o configs_new/ --rules mmdet    a tree, with its inheritance
+  mmengine migrate config a.py -o new/a.py --flatten --check        one file, and compare the curves
+"""
+EPILOG = 'Exit codes: 0 converted, 1 converted with things left to do, 2 nothing written.'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command to ``parser``."""
+    parser.add_argument('src', metavar='SRC', type=Path, help='a config file or a folder of them')
+    parser.add_argument(
+        '-o', '--output', metavar='DST', type=Path,
+        help='where to write: a folder, or for one file a file (default: SRC with "_migrated")',
+    )  # fmt: skip
+    parser.add_argument(
+        '--flatten', action='store_true', help='write resolved files, without _base_'
+    )
+    parser.add_argument(
+        '--rules', metavar='NAMES', default='',
+        help='vocabularies: mmdet, mmcls, mmseg, mmpose, or a file of your own; comma-separated',
+    )  # fmt: skip
+    parser.add_argument(
+        '--iters-per-epoch', metavar='N', type=int,
+        help='iterations of an epoch, for schedules that cannot be said in epochs',
+    )  # fmt: skip
+    parser.add_argument(
+        '--check', action='store_true', help='compare the schedules at every iteration'
+    )  # fmt: skip
+    parser.add_argument(
+        '--report', metavar='HTML', type=Path, help='write a report with both curves'
+    )
+    parser.add_argument('--force', action='store_true', help='overwrite files that are there')
+    parser.add_argument('--verbose', action='store_true', help='print every note')
+
+
+def run(options: argparse.Namespace) -> int:
+    """Convert, print what there is to tell, return the exit code."""
+    try:
+        from mmengine.migrate.config.migrate import migrate_configs
+        from mmengine.migrate.config.report import html_report, text_report
+    except ImportError as error:
+        if (error.name or '').partition('.')[0] != 'libcst':
+            raise
+        print("mmengine migrate needs libcst: pip install 'mmengine[migrate]'", file=sys.stderr)
+        return NOTHING_WRITTEN
+    try:
+        report = migrate_configs(
+            options.src,
+            options.output,
+            rules=[name for name in options.rules.split(',') if name.strip()],
+            flatten=options.flatten,
+            iters_per_epoch=options.iters_per_epoch,
+            check=options.check or options.report is not None,
+            force=options.force,
+        )
+    except (ArgumentError, OSError) as error:
+        print(f'mmengine migrate config: {error}', file=sys.stderr)
+        return NOTHING_WRITTEN
+    print(text_report(report, verbose=options.verbose))
+    if options.report is not None:
+        options.report.parent.mkdir(parents=True, exist_ok=True)
+        options.report.write_text(html_report(report), encoding='utf-8')
+    if not report.written:
+        return NOTHING_WRITTEN
+    return CONVERTED if report.is_complete else WITH_TODO

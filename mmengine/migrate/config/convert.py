@@ -1,0 +1,216 @@
+"""A resolved config of MMCV 1.x to one of this engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.migrate.config import data, model, optimizer, runtime
+from mmengine.migrate.config.context import Config, Context
+from mmengine.migrate.config.notes import ERROR, Note, Notes
+from mmengine.migrate.config.pipelines import convert_pipeline
+from mmengine.migrate.config.rules import Rules
+from mmengine.migrate.config.schedules import Length, convert_schedule
+from mmengine.utils.errors import ArgumentError
+
+SCHEDULES = ('lr_config', 'momentum_config')
+LEGACY_KEYS = frozenset((*runtime.CONSUMES, *optimizer.CONSUMES, *data.CONSUMES, *SCHEDULES)) - {
+    'custom_hooks'
+}
+"""Top-level keys that only a config of MMCV 1.x has."""
+
+MODERN_KEYS = frozenset((
+    'optim_wrapper', 'param_scheduler', 'train_dataloader', 'val_dataloader', 'test_dataloader',
+    'val_evaluator',
+    'test_evaluator', 'default_hooks', 'env_cfg',
+))  # fmt: skip
+"""Top-level keys that only a config of this engine has."""
+
+OWNERS: dict[str, tuple[str, ...]] = {
+    'model': ('model', 'train_cfg', 'test_cfg'),
+    'train_cfg': ('runner', 'total_epochs', 'total_iters'),
+    'val_cfg': ('data',),
+    'test_cfg': ('data',),
+    'train_dataloader': ('data',),
+    'val_dataloader': ('data',),
+    'test_dataloader': ('data',),
+    'val_evaluator': ('data',),
+    'test_evaluator': ('data',),
+    'optim_wrapper': ('optimizer', 'optimizers'),
+    'param_scheduler': ('lr_config', 'momentum_config'),
+    'default_hooks': ('checkpoint_config', 'log_config'),
+    'custom_hooks': ('custom_hooks',),
+    'visualizer': ('log_config',),
+    'log_processor': ('log_config',),
+    'default_scope': ('log_config',),
+    'env_cfg': ('dist_params', 'cudnn_benchmark', 'mp_start_method', 'opencv_num_threads'),
+    'randomness': ('seed', 'deterministic', 'diff_seed'),
+    'model_wrapper_cfg': ('find_unused_parameters',),
+    'load_from': ('load_from', 'resume_from'),
+    'resume': ('resume_from', 'auto_resume'),
+}
+"""Of each new key, the legacy keys that call for it, the most telling first."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of a config.
+
+    Args:
+        config: The new config.
+        notes: What there is to tell.
+        length: How long the run is, if the config tells.
+    """
+
+    config: Config
+    notes: list[Note]
+    length: Length | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether something in the legacy config is wrong, so that this one is not to be used."""
+        return any(note.kind == ERROR for note in self.notes)
+
+
+def is_legacy(config: Mapping[str, Any]) -> bool:
+    """Whether a config has any key that only MMCV 1.x knew."""
+    return bool(LEGACY_KEYS & set(config)) or any(
+        key in config and not model.is_loop(config[key]) and config[key]
+        for key in model.CONSUMES
+        if 'by_epoch' not in config
+    )
+
+
+def convert_config(
+    legacy: Mapping[str, Any],
+    *,
+    rules: Rules | None = None,
+    iters_per_epoch: int | None = None,
+    locate: Callable[[str], str | None] | None = None,
+) -> Converted:
+    """Convert a whole config, its bases resolved.
+
+    Args:
+        legacy: The config; left unchanged.
+        rules: Vocabularies of projects; see :func:`load_rules`.
+        iters_per_epoch: Iterations of an epoch, for what cannot be said in epochs otherwise.
+        locate: Gives the place ('file:line') of a dotted key, for notes.
+    """
+    notes = Notes(locate or (lambda key: None))
+    for key in sorted(MODERN_KEYS & set(legacy)):
+        if LEGACY_KEYS & set(legacy):
+            notes.error(
+                key,
+                'is a key of this engine, beside '
+                f'{", ".join(sorted(LEGACY_KEYS & set(legacy)))} of MMCV 1.x: half of this config '
+                'is converted. Take one half out.',
+            )
+    try:
+        length = runtime.run_length(legacy, notes, iters_per_epoch)
+    except _MALFORMED as error:
+        notes.error('runner', f'it does not tell the length of the run ({error}).')
+        length = None
+    ctx = Context(legacy, rules or Rules(), notes, length)
+    new: Config = {}
+    for topic, keys in _TOPICS.items():
+        try:
+            new.update(topic(ctx))
+        except _MALFORMED as error:
+            # What a value may look like in a broken config has no end; which key it is in has.
+            given = [key for key in keys if key in legacy]
+            notes.error(
+                given[0] if given else keys[0],
+                f'a value in {" or ".join(given or keys)} is not of the kind that MMCV took '
+                f'({type(error).__name__}: {error}).',
+            )
+    consumed = LEGACY_KEYS | set(OWNERS)
+    kept = {key: value for key, value in legacy.items() if key not in consumed and key not in new}
+    for key in ('load_from', 'custom_hooks'):
+        if key in legacy and key not in new:
+            kept[key] = legacy[key]
+    if not LEGACY_KEYS & set(legacy):
+        kept |= {key: value for key, value in legacy.items() if key in MODERN_KEYS | {'visualizer'}}
+    return Converted({**kept, **new, **ctx.leftover}, notes.items, length)
+
+
+def _pipelines(ctx: Context) -> Config:
+    """Top-level variables that hold a pipeline follow the rules as the pipelines in ``data`` do."""
+    if not ctx.rules.transforms:
+        return {}
+    quiet = Context(ctx.legacy, ctx.rules, Notes(), ctx.length)
+    return {
+        name: convert_pipeline(quiet, name, value)
+        for name, value in ctx.legacy.items()
+        if name.endswith('pipeline') and isinstance(value, (list, tuple))
+    }
+
+
+def _schedules(ctx: Context) -> Config:
+    schedulers: list[Config] = []
+    given = [key for key in SCHEDULES if ctx.legacy.get(key) is not None]
+    for key in given:
+        config = ctx.legacy[key]
+        if not isinstance(config, Mapping):
+            ctx.notes.error(key, f"it is dict(policy='step', ...), got {config!r}.")
+            return {}
+        if ctx.length is None:
+            ctx.notes.error(key, 'a schedule needs the length of the run: runner or total_epochs.')
+            return {}
+        if str(config.get('policy', '')).title() == 'Reduce':
+            schedulers += _plateau(ctx, config)
+            continue
+        try:
+            schedulers += convert_schedule(
+                config, ctx.length, ctx.notes, of_momentum=key == 'momentum_config', key=key
+            )
+        except (ArgumentError, TypeError) as error:
+            ctx.notes.error(key, str(error))
+            return {}
+    return {'param_scheduler': schedulers} if given else {}
+
+
+_PLATEAU = {
+    'mode': 'rule', 'factor': 'factor', 'patience': 'patience', 'threshold': 'threshold',
+    'threshold_mode': 'threshold_rule', 'cooldown': 'cooldown', 'min_lr': 'min_value', 'eps': 'eps',
+}  # fmt: skip
+
+
+def _plateau(ctx: Context, config: Mapping[str, Any]) -> list[Config]:
+    """The Reduce policy listens to a metric, so no curve can tell whether it is the same."""
+    options = dict(config)
+    scheduler: Config = {
+        'type': 'ReduceOnPlateauLR',
+        'monitor': options.pop('val_metric', None) or 'loss',
+    }
+    for old, new in _PLATEAU.items():
+        if old in options:
+            value = options.pop(old)
+            scheduler[new] = (
+                {'min': 'less', 'max': 'greater'}.get(value, value) if old == 'mode' else value
+            )
+    ctx.notes.todo(
+        'lr_config',
+        'policy Reduce follows a metric: check that a validation reports '
+        f'{scheduler["monitor"]!r}, '
+        'and that it comes at the same interval.',
+    )
+    for key in options:
+        if key not in ('policy', 'by_epoch', 'verbose'):
+            ctx.notes.todo(f'lr_config.{key}', 'ReduceOnPlateauLR takes no such argument.')
+    return [scheduler]
+
+
+_MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+_TOPICS: dict[Callable[[Context], Config], tuple[str, ...]] = {
+    model.convert_model: ('model', 'train_cfg', 'test_cfg', 'data'),
+    _pipelines: ('data',),
+    runtime.convert_loop: ('runner', 'evaluation', 'workflow'),
+    data.convert_data: ('data', 'evaluation'),
+    optimizer.convert_optimizer: ('optimizer', 'optimizers', 'optimizer_config', 'fp16'),
+    _schedules: SCHEDULES,
+    runtime.convert_default_hooks: ('checkpoint_config', 'log_config', 'evaluation'),
+    runtime.convert_custom_hooks: ('custom_hooks',),
+    runtime.convert_logging: ('log_config',),
+    runtime.convert_environment: ('dist_params', 'resume_from'),
+}

@@ -1,0 +1,157 @@
+"""Convert a config file or a tree of them, and write what came out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from mmengine.fileio.atomic import atomic_write
+from mmengine.migrate.config.curves import Check, check_schedules
+from mmengine.migrate.config.report import Report
+from mmengine.migrate.config.rules import load_rules
+from mmengine.migrate.config.tree import (
+    Outcome,
+    config_files,
+    convert_tree,
+    load_tree,
+    verify,
+)
+from mmengine.utils.errors import ArgumentError
+
+
+def migrate_configs(
+    source: str | Path,
+    destination: str | Path | None = None,
+    *,
+    rules: Iterable[str] = (),
+    flatten: bool = False,
+    iters_per_epoch: int | None = None,
+    check: bool = False,
+    force: bool = False,
+) -> Report:
+    """Convert configs of MMCV 1.x and write them; sources are never changed.
+
+    Args:
+        source: A config file, converted with the files it inherits from, or a folder.
+        destination: A folder for a folder; for a file, the file to write, beside which its
+            bases get the places that
+            they had. By default a file or folder named as the source, with ``_migrated``.
+        rules: Names of vocabularies, or files of one's own; see :func:`load_rules`.
+        flatten: Write each config resolved, without ``_base_``.
+        iters_per_epoch: Iterations of an epoch, for what cannot be said in epochs.
+        check: Compare the schedules over the whole run.
+        force: Overwrite files that are there.
+
+    Raises:
+        ArgumentError: If there is nothing to convert, or files would be overwritten.
+    """
+    if iters_per_epoch is not None and iters_per_epoch < 1:
+        raise ArgumentError(f'iters_per_epoch is a whole number above 0, got {iters_per_epoch}.')
+    vocabulary = load_rules(rules)
+    source = Path(os.path.abspath(source))
+    if source.is_dir():
+        asked = config_files(source)
+    elif source.is_file():
+        asked = [source]
+    else:
+        raise ArgumentError(f'there is no file or folder {str(source)!r}.')
+    if not asked:
+        raise ArgumentError(f'{source} holds no config: no .py, .json or .yaml file.')
+    tree = load_tree(asked)
+    outcomes = convert_tree(
+        tree, rules=vocabulary, iters_per_epoch=iters_per_epoch, flatten=flatten
+    )
+    root = Path(os.path.commonpath([str(path.parent) for path in outcomes]))
+    verify(tree, outcomes, root)
+    if flatten:
+        outcomes = {path: outcomes[path] for path in asked}
+    report = Report(list(outcomes.values()), folder=Path.cwd())
+    if check:
+        report.checks = _checks(outcomes.values())
+    if destination is None and source.is_file() and len(outcomes) > 1:
+        folder = source.with_name(f'{source.stem}_migrated')
+        places = {path: _moved(path, root, folder) for path in outcomes}
+        report.destination = folder
+    else:
+        places = _places(source, destination, outcomes, flatten)
+        report.destination = Path(destination) if destination is not None else _default(source)
+    report.written = _write(outcomes, places, force)
+    if source.is_dir():
+        _copy_others(source, report.destination, set(outcomes), force)
+    return report
+
+
+def _checks(outcomes: Iterable[Outcome]) -> dict[Path, list[Check]]:
+    checks: dict[Path, list[Check]] = {}
+    for outcome in outcomes:
+        # Of parts of configs, those are checked that use them.
+        if outcome.text is None or (outcome.is_part and 'data' not in outcome.legacy):
+            continue
+        found = check_schedules(outcome.legacy, outcome.config, outcome.length)
+        if found:
+            checks[outcome.source] = found
+    return checks
+
+
+def _default(source: Path) -> Path:
+    return source.with_name(f'{source.stem}_migrated{source.suffix}')
+
+
+def _places(
+    source: Path, destination: str | Path | None, outcomes: Iterable[Path], flatten: bool
+) -> dict[Path, Path]:
+    """Where each file is written."""
+    target = Path(os.path.abspath(destination)) if destination is not None else _default(source)
+    if source.is_dir():
+        old, new = source, target
+        places = {path: _moved(path, old, new) for path in outcomes}
+    else:
+        if destination is not None and (target.is_dir() or not target.suffix):
+            target = target / source.name
+        places = {path: _moved(path, source.parent, target.parent) for path in outcomes}
+        places[source] = target
+    sources = set(places)
+    clash = [place for path, place in places.items() if place in sources]
+    if clash:
+        hint = '' if flatten else ' Name another folder with -o, or write one file with --flatten.'
+        raise ArgumentError(
+            f'{clash[0]} is a legacy config itself, and would be overwritten.{hint}'
+        )
+    return places
+
+
+def _moved(path: Path, old: Path, new: Path) -> Path:
+    return Path(os.path.normpath(new / os.path.relpath(path, old)))
+
+
+def _write(outcomes: dict[Path, Outcome], places: dict[Path, Path], force: bool) -> int:
+    pending = [
+        (places[path], outcome.text)
+        for path, outcome in outcomes.items()
+        if outcome.text is not None
+    ]
+    if not force:
+        for place, text in pending:
+            if place.exists() and place.read_text(encoding='utf-8', errors='replace') != text:
+                raise ArgumentError(f'{place} is there already; --force overwrites it.')
+    for place, text in pending:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(str(place)) as stream:
+            stream.write(text.encode())
+    return len(pending)
+
+
+def _copy_others(source: Path, target: Path, configs: set[Path], force: bool) -> None:
+    """What lies between the configs (readme files, modules that are no configs) comes along."""
+    target = Path(os.path.abspath(target))
+    for path in sorted(source.rglob('*')):
+        inside = path.relative_to(source)
+        hidden = any(part.startswith('.') or part == '__pycache__' for part in inside.parts)
+        if path.is_dir() or hidden or path in configs or target in path.parents:
+            continue
+        place = target / inside
+        if force or not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
