@@ -11,6 +11,11 @@ from torch import nn
 
 from mmengine._checkpoint.files import find_latest_checkpoint
 from mmengine._checkpoint.loader import CheckpointLoader, weights_of
+from mmengine._strategy._catch_up import (
+    advance_schedulers,
+    keep_scheduled_values,
+    position_of,
+)
 from mmengine._strategy._env import (
     check_launcher,
     describe_environment,
@@ -380,13 +385,25 @@ class BaseStrategy(ABC):
         map_location: str | Callable[..., Any] = 'default',
         callback: Callable[[Checkpoint], None] | None = None,
     ) -> Checkpoint:
-        """Load weights and, where asked and present, the state of optimizers and schedulers."""
+        """Load weights and, where asked and present, the state of optimizers and schedulers.
+
+        Schedulers of which the checkpoint knows nothing are stepped to its epoch and iteration.
+        """
         self.logger.info(f'Resume checkpoint from {filename}')
         checkpoint = self.load_checkpoint(filename, map_location=map_location, callback=callback)
-        if resume_optimizer and 'optimizer' in checkpoint and self.optim_wrapper is not None:
-            self.load_optim_state_dict(checkpoint.pop('optimizer'))
-        if resume_param_scheduler and 'param_schedulers' in checkpoint and self._has_schedulers():
+
+        def load_optimizer() -> None:
+            if resume_optimizer and 'optimizer' in checkpoint and self.optim_wrapper is not None:
+                self.load_optim_state_dict(checkpoint.pop('optimizer'))
+
+        if not resume_param_scheduler or not self._has_schedulers():
+            load_optimizer()
+        elif 'param_schedulers' in checkpoint:
+            load_optimizer()
             self.load_scheduler_state_dict(checkpoint.pop('param_schedulers'))
+        else:
+            advance_schedulers(self.param_schedulers, *position_of(checkpoint))
+            keep_scheduled_values(self.param_schedulers, load_optimizer, self.logger.warning)
         return checkpoint
 
     def load_or_resume(
