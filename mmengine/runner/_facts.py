@@ -123,7 +123,7 @@ class RunFacts:
         """Finished iterations."""
         # Asked several times in a step, so without the call that the others share.
         loop = self._train_loop
-        return 0 if loop is None or isinstance(loop, dict) else loop.iter  # type: ignore[no-any-return]  # a loop of the user's
+        return 0 if loop is None or isinstance(loop, dict) else loop.iter
 
     @property
     def val_begin(self) -> int:

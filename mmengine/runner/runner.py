@@ -387,12 +387,12 @@ class Runner(RunParts):
         """Continue a run or load weights, as the constructor was told. Does so once."""
         if self._has_loaded:
             return
-        self._has_loaded = True
         source = self.strategy.find_resume_source(self._load_from, self._resume)
         if source is not None:
             self.resume(source)
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
+        self._has_loaded = True
 
     def load_checkpoint(
         self,
