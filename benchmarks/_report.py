@@ -5,7 +5,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,23 @@ def machine() -> dict[str, Any]:
     if torch is not None:
         found |= {'torch': torch.__version__, 'threads': torch.get_num_threads()}
     return found
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Let nothing reach the terminal meanwhile, whoever writes it; writing still costs its time."""
+    kept = [(number, os.dup(number)) for number in (1, 2)]
+    sys.stdout.flush()
+    with open(os.devnull, 'w') as nowhere:
+        for number, _ in kept:
+            os.dup2(nowhere.fileno(), number)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        for number, copy in kept:
+            os.dup2(copy, number)
+            os.close(copy)
 
 
 def format_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

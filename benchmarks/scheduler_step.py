@@ -9,10 +9,7 @@ learning rate, `200 rates` a rate of its own to each. `--peer` names the Python 
 environment that has another implementation of the API: it runs the same script, for comparison.
 """
 
-import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _report import format_table, make_parser, verdict, write_report
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
@@ -32,7 +30,6 @@ GROUPS = 200
 STEPS = 1000
 BUDGET_US = 30.0
 LONG = 10**7
-RESULT = Path(__file__).parent / 'results' / 'scheduler_step.json'
 
 SETTINGS: dict[str, Callable[[Any], list[Any]]] = {
     'warm-up and cosine, both acting': lambda optimizer: [
@@ -68,20 +65,6 @@ def microseconds_per_step(schedules: Sequence[Any]) -> float:
     return (time.process_time() - start) / STEPS * 1e6
 
 
-def machine() -> dict[str, Any]:
-    cpu, info = platform.processor(), Path('/proc/cpuinfo')
-    if info.exists():
-        named = [line for line in info.read_text().splitlines() if line.startswith('model name')]
-        cpu = named[0].partition(':')[2].strip() if named else cpu
-    return {
-        'cpu': cpu,
-        'cores': os.cpu_count(),
-        'system': platform.platform(),
-        'python': platform.python_version(),
-        'torch': torch.__version__,
-    }
-
-
 def measure(repeat: int) -> list[dict[str, Any]]:
     rates = {
         'one rate': [0.1] * GROUPS,
@@ -114,11 +97,10 @@ def measure_peer(python: str, repeat: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__file__, __doc__)
     parser.add_argument('--repeat', type=int, default=30)
     parser.add_argument('--peer', metavar='PYTHON')
     parser.add_argument('--rows-only', action='store_true', help='print the rows as JSON')
-    parser.add_argument('--out', type=Path, default=RESULT)
     args = parser.parse_args()
     warnings.simplefilter('ignore')
 
@@ -130,16 +112,13 @@ def main() -> None:
         for row, peer in zip(rows, measure_peer(args.peer, args.repeat), strict=True):
             row['peer_median_us'], row['peer_best_us'] = peer['median_us'], peer['best_us']
 
-    columns = [key for key in rows[0] if key.endswith('_us')]
-    print(f'{"two schedules over 200 groups":38} {"rates":10}', *(f'{c:>15}' for c in columns))
-    for row in rows:
-        numbers = (f'{row[column]:15.2f}' for column in columns)
-        print(f'{row["setting"]:38} {row["rates"]:10}', *numbers)
+    numbers = [key for key in rows[0] if key.endswith('_us')]
+    columns = ['two schedules over 200 groups', 'rates', *numbers]
+    cells = [[row['setting'], row['rates'], *(row[key] for key in numbers)] for row in rows]
+    print(format_table(columns, cells))
     slowest = max(row['best_us'] for row in rows if row['both_acting'])
-    print(f'budget {BUDGET_US:g} us; the slowest with both acting, at its best: {slowest} us')
-    report = {'machine': machine(), 'budget_us': BUDGET_US, 'repeat': args.repeat, 'rows': rows}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(report, indent=2) + '\n')
+    print('the slowest with both acting, at its best:', verdict(slowest, BUDGET_US, 'us'))
+    write_report(args.out, budget_us=BUDGET_US, repeat=args.repeat, rows=rows)
 
 
 if __name__ == '__main__':

@@ -94,15 +94,20 @@ class ReadCounter(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def make_layers() -> nn.Sequential:
+    """Three layers: from the 16 inputs to scores of 4 labels."""
+    return nn.Sequential(
+        nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4)
+    )
+
+
 class Mlp(nn.Module):
-    """Three layers, with the clock in front of them."""
+    """The layers, with the clock in front of them."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self.clock = clock
-        self.layers = nn.Sequential(
-            nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4)
-        )
+        self.layers = make_layers()
 
     def forward(self, inputs: Tensor) -> Any:
         self.clock.tick()
