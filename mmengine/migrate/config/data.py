@@ -138,6 +138,9 @@ def _dataset(ctx: Context, key: str, dataset: Any) -> Any:
             ctx.notes.error(f'{key}.type', f'the rule for {kind} gives no dataset.')
             return dataset
         new = dict(changed)
+        if key.startswith(('data.val', 'data.test')) and kind not in _WRAPPERS:
+            for name, value in ctx.rules.test_dataset.items():
+                new.setdefault(name, value)
     elif isinstance(kind, str) and kind not in _WRAPPERS:
         ctx.notes.todo(
             f'{key}.type',

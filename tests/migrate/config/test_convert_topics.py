@@ -317,6 +317,8 @@ def test_mmdet_rules_convert_dataset_pipeline_metric_and_preprocessor():
         dict(type='PackDetInputs'),
     ]
     assert config['val_dataloader']['dataset']['metainfo'] == dict(classes=('a', 'b'))
+    assert config['val_dataloader']['dataset']['test_mode'] is True
+    assert 'test_mode' not in dataset
     assert config['model']['data_preprocessor'] == dict(
         type='DetDataPreprocessor', mean=[1.0], std=[2.0], bgr_to_rgb=True, pad_size_divisor=32
     )

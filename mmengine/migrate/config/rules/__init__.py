@@ -15,6 +15,7 @@ A vocabulary is a module or a config file with some of these names::
     data_preprocessor = dict(type='DetDataPreprocessor')   # gets mean, std ... of Normalize and Pad
     visualizer = 'DetLocalVisualizer'
     train_dataloader, val_dataloader = dict(...), dict(...)   # what the project's builders set
+    test_dataset = dict(test_mode=True)              # what they set for validation and test sets
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Rules:
     visualizer: str | None = None
     train_dataloader: dict[str, Any] = field(default_factory=dict)
     val_dataloader: dict[str, Any] = field(default_factory=dict)
+    test_dataset: dict[str, Any] = field(default_factory=dict)
 
     def over(self, other: Rules) -> Rules:
         """These rules, and where they say nothing those of ``other``."""

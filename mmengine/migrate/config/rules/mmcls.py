@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 scope = 'mmpretrain'
+test_dataset = {'test_mode': True}
 visualizer = 'UniversalVisualizer'
 data_preprocessor: dict[str, Any] = {}
 

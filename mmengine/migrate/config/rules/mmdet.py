@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 scope = 'mmdet'
+test_dataset = {'test_mode': True}
 visualizer = 'DetLocalVisualizer'
 data_preprocessor = {'type': 'DetDataPreprocessor'}
 val_dataloader = {'drop_last': False}

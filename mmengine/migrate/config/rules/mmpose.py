@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 scope = 'mmpose'
+test_dataset = {'test_mode': True}
 visualizer = 'PoseLocalVisualizer'
 data_preprocessor = {'type': 'PoseDataPreprocessor'}
 transforms = {

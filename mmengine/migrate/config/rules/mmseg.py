@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 scope = 'mmseg'
+test_dataset = {'test_mode': True}
 visualizer = 'SegLocalVisualizer'
 data_preprocessor = {'type': 'SegDataPreProcessor', 'pad_val': 0, 'seg_pad_val': 255}
 train_dataloader = {'drop_last': True}
