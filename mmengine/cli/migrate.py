@@ -1,34 +1,53 @@
-"""``mmengine migrate``: bring configs of MMCV 1.x to this engine."""
+"""``mmengine migrate``: bring configs, code and checkpoints of MMCV 1.x to this engine."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmengine.cli.options import new_parser
+from mmengine.migrate import checkpoint_cli as checkpoint
 from mmengine.migrate.config import cli as config
 
 if TYPE_CHECKING:
     from mmengine.cli.options import Commands
 
 _SUMMARY = 'bring what was written for MMCV 1.x to this engine'
+_SUBJECTS: tuple[tuple[str, Any, str, str], ...] = (
+    (
+        'config',
+        config,
+        'convert config files',
+        'Convert config files of MMCV 1.x, with their comments, names and inheritance.\n'
+        'Each new file is loaded and compared before it is written.',
+    ),
+    (
+        'checkpoint',
+        checkpoint,
+        'convert a checkpoint',
+        'Convert a checkpoint of MMCV 1.x, so that its training can be resumed here.\n'
+        'Nothing in the file is executed.',
+    ),
+)
 
 
 def add_parser(commands: Commands) -> None:
     """Add this command, and its own sub-commands, to ``commands``."""
     parser = new_parser(
-        commands, 'migrate', _SUMMARY, 'Convert what was written for MMCV 1.x.', config.EXAMPLES
+        commands,
+        'migrate',
+        _SUMMARY,
+        'Convert what was written for MMCV 1.x.',
+        ''.join(subject.EXAMPLES for _, subject, _, _ in _SUBJECTS),
     )
     subjects = parser.add_subparsers(dest='subject', metavar='WHAT', required=True)
-    configs = subjects.add_parser(
-        'config',
-        help='convert config files',
-        description=(
-            'Convert config files of MMCV 1.x, with their comments, names and inheritance.\n'
-            'Each new file is loaded and compared before it is written.'
-        ),
-        epilog=f'examples:\n{config.EXAMPLES}\n{config.EPILOG}',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    config.add_arguments(configs)
-    configs.set_defaults(run=config.run)
+    for name, subject, summary, description in _SUBJECTS:
+        words = subjects.add_parser(
+            name,
+            help=summary,
+            description=description,
+            epilog=f'examples:\n{subject.EXAMPLES}\n{subject.EPILOG}',
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        subject.add_arguments(words)
+        words.set_defaults(run=subject.run)
