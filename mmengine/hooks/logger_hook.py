@@ -101,6 +101,7 @@ class LoggerHook(Hook):
         if done % self.interval == 0 or (done == length and self._logs_rest_of(length)):
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
             runner.logger.info(line)
+            runner.visualizer.axes = {'iter': runner.iter + 1, 'epoch': runner.epoch}
             runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
 
     def after_val_iter(
@@ -135,6 +136,7 @@ class LoggerHook(Hook):
         runner.logger.info(line)
         by_epoch = self.log_metric_by_epoch and runner.log_processor.by_epoch
         step = runner.epoch if by_epoch else runner.iter
+        runner.visualizer.axes = {'iter': runner.iter, 'epoch': runner.epoch}
         runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:

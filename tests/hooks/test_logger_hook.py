@@ -9,6 +9,7 @@ import pytest
 
 from mmengine.hooks import LoggerHook
 from mmengine.runner import Runner
+from mmengine.visualization import BaseVisBackend
 
 
 def _train(make_run: Any, logger: dict[str, Any] | None = None, **kwargs: Any) -> Runner:
@@ -104,6 +105,46 @@ def test_metrics_of_an_iteration_run_are_counted_by_iteration(make_run, accs, by
 def test_metrics_of_an_epoch_run_can_be_counted_by_iteration(make_run, accs):
     runner = _train(make_run, {'log_metric_by_epoch': False}, scores=accs(0.5))
     assert [record['step'] for record in _records(runner) if 'acc' in record] == [4, 8]
+
+
+class Axes(BaseVisBackend):
+    """Keeps the step, iteration and epoch of each record, as a service is given them."""
+
+    takes_axes = True
+
+    def __init__(self) -> None:
+        super().__init__('')
+        self.seen: list[tuple[str, int, int, int]] = []
+
+    def _init_env(self) -> None:
+        pass
+
+    @property
+    def experiment(self) -> Any:
+        return self.seen
+
+    def add_scalars(self, scalar_dict, step=0, file_path=None, **kwargs):
+        what = 'val' if 'acc' in scalar_dict else 'train'
+        self.seen.append((what, step, scalar_dict['iter'], scalar_dict['epoch']))
+
+
+@pytest.mark.parametrize(
+    ('run', 'expected'),
+    [
+        # In an epoch run the epoch is the one that is trained, or was trained last.
+        ({'epochs': 2, 'batches': 4},
+         [('train', 4, 4, 1), ('val', 1, 4, 1), ('train', 8, 8, 2), ('val', 2, 8, 2)]),
+        # An iteration run counts no epochs.
+        ({'iters': 8, 'batches': 4, 'val_interval': 4},
+         [('train', 4, 4, 0), ('val', 4, 4, 0), ('train', 8, 8, 0), ('val', 8, 8, 0)]),
+    ],
+    ids=['epochs', 'iterations'],
+)  # fmt: skip
+def test_training_and_validation_are_told_the_same_axes(make_run, accs, run, expected):
+    tracker = Axes()
+    visualizer = {'type': 'Visualizer', 'vis_backends': [tracker]}
+    _train(make_run, {'interval': 4}, scores=accs(0.5, 0.75), visualizer=visualizer, **run)
+    assert tracker.seen == expected
 
 
 def test_validation_batches_are_logged_on_the_interval(make_run, accs):

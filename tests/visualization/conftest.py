@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 import pytest
 
 from mmengine.logging import MMLogger
+
+# A test sends nothing to anybody; these are read when the packages are imported.
+os.environ['MLFLOW_DISABLE_TELEMETRY'] = 'true'
+os.environ['WANDB_ERROR_REPORTING'] = 'false'
 
 
 @pytest.fixture

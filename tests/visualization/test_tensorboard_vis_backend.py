@@ -1,11 +1,13 @@
 """Event files: what the writer is told, and what is read back where TensorBoard is installed."""
 
+import io
 import sys
 import types
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmengine.config import Config
 from mmengine.visualization import TensorboardVisBackend
@@ -98,6 +100,31 @@ def test_event_files_hold_what_was_added(tmp_path):
     accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
     backend = TensorboardVisBackend(str(tmp_path))
     backend.add_scalars({'loss': 0.5}, step=3)
+    backend.add_image('cat', np.full((4, 5, 3), (255, 0, 9), np.uint8), step=4)
+    backend.add_image('grey', np.full((4, 5), 7, np.uint8), step=5)
+    backend.add_config(Config({'lr': 0.1}))
+    backend.close()
+    backend.add_scalar('loss', 0.25, step=6)
     backend.close()
     events = accumulator.EventAccumulator(str(tmp_path)).Reload()
-    assert [(event.step, event.value) for event in events.Scalars('loss')] == [(3, 0.5)]
+    loss = [(event.step, event.value) for event in events.Scalars('loss')]
+    assert loss == [(3, 0.5), (6, 0.25)]
+    for name, step, pixel in (('cat', 4, (255, 0, 9)), ('grey', 5, (7, 7, 7))):
+        (image,) = events.Images(name)
+        pixels = np.asarray(Image.open(io.BytesIO(image.encoded_image_string)).convert('RGB'))
+        assert (image.step, pixels.shape) == (step, (4, 5, 3))
+        assert (pixels == pixel).all()
+    (text,) = events.Tensors('config/text_summary')
+    assert text.tensor_proto.string_val == [b'lr = 0.1\n']
+
+
+# The SummaryWriter of torch traces a graph in a way that torch itself is about to leave.
+@pytest.mark.filterwarnings('ignore:.torch.jit:DeprecationWarning')
+def test_event_files_hold_the_graph(tmp_path):
+    accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
+    backend = TensorboardVisBackend(str(tmp_path))
+    backend.add_graph(torch.nn.Linear(1, 1), torch.ones(1, 1))
+    backend.close()
+    graph = accumulator.EventAccumulator(str(tmp_path)).Reload().Graph()
+    operations = [node.op for node in graph.node]
+    assert 'aten::linear' in operations

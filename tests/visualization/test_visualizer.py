@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmengine.config import Config
 from mmengine.registry import VISBACKENDS, VISUALIZERS
@@ -177,6 +178,52 @@ def test_a_sample_is_shown_as_its_image_unless_a_project_draws_it():
     image = np.zeros((2, 2, 3), np.uint8)
     visualizer.add_datasample('val_img', image, data_sample=object(), step=5)
     assert tracker.calls == [('image', 'val_img', image, 5)]
+
+
+class BoxVisualizer(Visualizer):
+    """What a detection project does: its own samples, drawn and handed on or shown."""
+
+    def add_datasample(
+        self,
+        name,
+        image,
+        data_sample=None,
+        draw_gt=True,
+        draw_pred=True,
+        show=False,
+        wait_time=0,
+        step=0,
+        score_threshold=0.5,
+    ):
+        self.set_image(image)
+        classes = self.dataset_meta['classes']
+        for box, label, score in data_sample:
+            if score >= score_threshold:
+                self.draw_bboxes(torch.tensor(box), edge_colors='none', face_colors='r', alpha=1)
+                self.draw_texts(classes[label], torch.tensor(box[2:]), font_sizes=6)
+        drawn = self.get_image()
+        if show:
+            self.show(drawn, win_name=name, wait_time=wait_time)
+        else:
+            self.add_image(name, drawn, step)
+
+
+def test_a_project_draws_its_samples(monkeypatch, tmp_path):
+    monkeypatch.setitem(VISUALIZERS.module_dict, 'BoxVisualizer', BoxVisualizer)
+    visualizer = VISUALIZERS.build(
+        {
+            'type': 'BoxVisualizer',
+            'vis_backends': [{'type': 'LocalVisBackend'}],
+            'save_dir': str(tmp_path),
+        }
+    )
+    visualizer.dataset_meta = {'classes': ('cat',)}
+    sample = [((2, 3, 6, 8), 0, 0.9), ((20, 3, 26, 8), 0, 0.1)]
+    visualizer.add_datasample('val_img', np.zeros((40, 50, 3), np.uint8), sample, step=5)
+    image = np.asarray(Image.open(tmp_path / 'vis_data' / 'vis_image' / 'val_img_5.png'))
+    assert (image[3:8, 2:6] == (255, 0, 0)).all()
+    assert image[8:, 6:].any()
+    assert not image[:8, 6:].any()
 
 
 def test_the_image_is_a_copy_in_and_out():

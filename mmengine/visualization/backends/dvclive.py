@@ -70,8 +70,8 @@ class DVCLiveVisBackend(ServiceVisBackend):
 
     def _finish(self) -> None:
         # DVCLive keeps its own files by itself.
-        own = Path(self._make_folder())
+        own = Path(self._make_folder()).resolve()
         for path, _ in self._artifacts(self._artifact_suffix):
-            if own not in path.parents:
+            if own not in path.resolve().parents:
                 self._live.log_artifact(str(path))
         self._live.end()
