@@ -213,6 +213,7 @@ def test_a_project_draws_its_samples(monkeypatch, tmp_path):
     visualizer = VISUALIZERS.build(
         {
             'type': 'BoxVisualizer',
+            'name': 'test_boxes_drawn',
             'vis_backends': [{'type': 'LocalVisBackend'}],
             'save_dir': str(tmp_path),
         }
