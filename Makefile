@@ -2,18 +2,22 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+CORE_VENV ?= .venv-core
 PEERS_VENV ?= .venv-peers
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PINNED := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python $(PINNED)
+CORE_PIP := $(CORE_VENV)/bin/python $(PINNED)
 DEMO_CONFIG := examples/digits/config.py
 DEMO_DIR := work_dirs/digits
 
-.PHONY: help demo test lint bench bench-peers docs clean
+.PHONY: help demo test test-core lint bench bench-peers docs clean
 
 help:
 	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
 	@echo 'make test         run all tests'
+	@echo 'make test-core    import and smoke tests of the built package, nothing but its core dependencies there'
 	@echo 'make lint         check style, types and the layers of the package'
 	@echo 'make bench        run the benchmarks'
 	@echo 'make bench-peers  the same step in other training engines, installed apart in $(PEERS_VENV)'
@@ -31,6 +35,10 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
+
+# pytest is called by its own name and without the repository on the path: what is tested is the installed package.
+test-core: $(CORE_VENV)/.installed
+	$(CORE_VENV)/bin/pytest -o pythonpath= -p no:cacheprovider tests/api tests/parity
 
 lint: $(VENV)/.installed-dev
 	@failed=0; \
@@ -59,6 +67,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed-demo
 	$(PIP) --no-build-isolation --editable '.[test,lint]'
 	touch $@
 
+$(CORE_VENV)/.installed: pyproject.toml constraints.txt $(shell find mmengine -name '*.py' -o -name '*.json')
+	$(PYTHON) -m venv $(CORE_VENV)
+	$(CORE_PIP) setuptools torch==2.13.0 pytest
+	$(CORE_PIP) --no-build-isolation --force-reinstall --no-deps .
+	$(CORE_PIP) --no-build-isolation .
+	touch $@
+
 $(PEERS_VENV)/.installed: benchmarks/peers-requirements.txt
 	$(PYTHON) -m venv $(PEERS_VENV)
 	$(PEERS_VENV)/bin/python -m pip install --quiet torch==2.13.0
@@ -66,4 +81,4 @@ $(PEERS_VENV)/.installed: benchmarks/peers-requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS_VENV) .venv-ci $(DEMO_DIR) build *.egg-info
+	rm -rf $(VENV) $(CORE_VENV) $(PEERS_VENV) .venv-ci $(DEMO_DIR) build *.egg-info
