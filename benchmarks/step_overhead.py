@@ -6,8 +6,9 @@ The task is in step_overhead/_task.py, one script beside it for each framework. 
 process of its own, with one thread, beside a process with the loop by hand. The two take turns of
 100 steps, each pair of turns gives a ratio, and shown are medians over the epochs of all rounds,
 with the middle half of the ratios. Reads are calls of `aten::_local_scalar_dense` a step, counted
-in a run of its own; one an epoch (0.002) is the dataloader's. Other frameworks are measured when
-the interpreter of their environment is there (`make bench-peers`).
+in a run of its own: one value each, for which the host waits. One an epoch (0.002) is the
+dataloader's; a whole array read at once, as this engine does at a log line, is no such call. Other
+frameworks are measured when the interpreter of their environment is there (`make bench-peers`).
 """
 
 import json
