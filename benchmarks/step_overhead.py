@@ -203,7 +203,9 @@ def for_readme(rows: list[dict[str, Any]], columns: list[str], rounds: int) -> s
         f'`python benchmarks/step_overhead.py --rounds {rounds} --readme`: a 3-layer MLP, batch 4, '
         f'2,000 steps, a log line every 50, one thread; {on["cpu"]}, {on["cores"]} cores, Python '
         f'{on["python"]}. Medians; each framework runs in its own process and takes turns with the '
-        'loop by hand. All end with the same weights.'
+        'loop by hand. All end with the same weights. A read is one value that the host waits for '
+        '(`aten::_local_scalar_dense`); this engine reads the values of a log line as one array, '
+        'which is not counted.'
     )
 
 
