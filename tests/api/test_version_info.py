@@ -6,9 +6,14 @@ from mmengine.version import parse_version_info
 
 @pytest.mark.parametrize(
     ('text', 'expected'),
-    [('1.2.3', (1, 2, 3)), ('1.2.3rc1', (1, 2, 3, 'rc1')), ('1.2', (1, 2)), ('1.2.3.dev0', (1, 2, 3))],
+    [
+        ('1.2.3', (1, 2, 3)),
+        ('1.2.3rc1', (1, 2, 3, 'rc1')),
+        ('1.2', (1, 2)),
+        ('1.2.3.dev0', (1, 2, 3)),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_numbers_of_a_release(text: str, expected: tuple[object, ...]) -> None:
     assert parse_version_info(text) == expected
 
