@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmengine.device import get_device
 from mmengine.structures import BaseDataElement
 
 # Joining tensors takes that much memory of the device for a moment.
@@ -28,6 +29,8 @@ def to_cpu(data: Any, *, compact: bool = False) -> Any:
         compact: Also copy tensors on the CPU that are views of larger ones, whose pickles would
             hold all of the larger one.
     """
+    if not compact and get_device() == 'cpu':
+        return data  # there is nowhere else for a tensor to be, so nothing has to be looked through
     found: dict[int, Tensor] = {}
     _find(data, _is_distant_or_view if compact else _is_distant, found)
     if not found:
