@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.cli.options import new_parser
 from mmengine.migrate import checkpoint_cli as checkpoint
+from mmengine.migrate.code import cli as code
 from mmengine.migrate.config import cli as config
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ _SUBJECTS: tuple[tuple[str, Any, str, str], ...] = (
         'convert config files',
         'Convert config files of MMCV 1.x, with their comments, names and inheritance.\n'
         'Each new file is loaded and compared before it is written.',
+    ),
+    (
+        'code',
+        code,
+        'convert Python code',
+        'Convert code written for MMCV 1.x: imports, models, hooks, training scripts.\n'
+        'Without --write nothing is changed.',
     ),
     (
         'checkpoint',
