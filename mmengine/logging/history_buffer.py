@@ -196,7 +196,7 @@ class HistoryBuffer:
         self._pending_counts.append(count)
 
     def _extend(self, values: _FloatArray, counts: npt.NDArray[Any] | None) -> None:
-        """Append to the stored columns, dropping what exceeds ``max_length``; no counts mean 1 each.
+        """Append to the stored columns, dropping what exceeds ``max_length``; no counts mean 1s.
 
         Columns have spare room at their end. A full column moves its live part to the front of one
         that is larger by half (a quarter over ``max_length`` at most), so each value is moved O(1)
