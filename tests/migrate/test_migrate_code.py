@@ -163,6 +163,67 @@ def test_a_runner_that_is_run_elsewhere_gets_a_mark():
     assert 'its run() is elsewhere' in new
 
 
+def test_hooks_that_were_registered_one_by_one_are_given_with_the_rest():
+    new = _converted(
+        """
+        from mmcv.runner import EpochBasedRunner
+
+        def main(model, optimizer, loader, hook):
+            runner = EpochBasedRunner(model, optimizer=optimizer, work_dir='w', max_epochs=2)
+            runner.register_hook(hook)
+            runner.load_checkpoint('a.pth')
+            runner.run([loader], [('train', 1)])
+        """
+    )
+    assert new == dedent(
+        """
+        from mmengine.optim import OptimWrapper
+        from mmengine.runner import Runner
+
+        def main(model, optimizer, loader, hook):
+            runner = Runner(
+                model=model,
+                work_dir='w',
+                train_dataloader=loader,
+                train_cfg=dict(by_epoch=True, max_epochs=2),
+                optim_wrapper=OptimWrapper(optimizer),
+                load_from='a.pth',
+                custom_hooks=[hook],
+            )
+            runner.train()
+        """
+    )
+
+
+def test_a_runner_that_is_used_before_its_run_stays_with_a_mark():
+    text = """
+        from mmcv.runner import EpochBasedRunner
+
+        def main(model, loader, path):
+            runner = EpochBasedRunner(model, max_epochs=2)
+            if path:
+                runner.resume(path)
+            runner.run([loader], [('train', 1)])
+        """
+    new = _converted(text)
+    assert 'used before its run()' in new
+    assert 'runner.resume(path)' in new
+
+
+def test_a_codemod_that_breaks_the_file_leaves_it_and_says_so(monkeypatch):
+    class Breaking(convert.Codemod):
+        name = 'breaking'
+
+        def leave_Name(self, original_node: Any, updated_node: Any) -> Any:
+            return updated_node.with_changes(value='1 2')
+
+    monkeypatch.setattr(convert, 'CODEMODS', (Breaking, convert.Imports))
+    conversion = convert.convert_source('import mmcv\na = mmcv.imread(1)\n')
+    assert conversion.applied == []
+    assert conversion.new.endswith('import mmcv\na = mmcv.imread(1)\n')
+    assert 'breaking could not be converted' in conversion.todo[0][1]
+
+
 def _run(*words: str) -> int:
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,11 +83,25 @@ def convert_source(text: str, path: Path = Path('<text>')) -> Conversion:
     for codemod in CODEMODS:
         if not any(word in text for word in codemod.triggers) and not source.wanted:
             continue
-        changed = module.visit(codemod(source))
+        before = deepcopy((source.wanted, source.models))
+        try:
+            changed = module.visit(codemod(source))
+            ast.parse(changed.code)
+        except (cst.CSTValidationError, cst.ParserSyntaxError, SyntaxError) as error:
+            # The promise is a file that parses: rather none of this codemod's work than half of it.
+            source.wanted, source.models = before
+            reason = str(error).splitlines()[0]
+            module = _with_header(module, f'{codemod.name} could not be converted: {reason}')
+            continue
         if changed.code != module.code:
             applied.append(codemod.name)
         module = changed
     return Conversion(text, module.code, applied, path=path)
+
+
+def _with_header(module: cst.Module, reason: str) -> cst.Module:
+    line = cst.EmptyLine(comment=cst.Comment(f'# {MARK}: {reason}'))
+    return module.with_changes(header=[*module.header, line])
 
 
 def convert_files(src: Path) -> Iterator[Conversion]:

@@ -184,7 +184,9 @@ class Hooks(Codemod):
         runner = self._runner[-1]
         if not runner or f'{runner}.log_buffer' not in code(original_node):
             return updated_node
-        new = self._logging(updated_node, runner)
+        new = self._logging(original_node, updated_node, runner)
+        if new == []:
+            return cst.RemoveFromParent()
         if new is None:
             if f'{runner}.log_buffer' in code(updated_node):
                 self.mark(f'{runner}.log_buffer: {_UNKNOWN["log_buffer"]}')
@@ -193,25 +195,32 @@ class Hooks(Codemod):
         lines[0] = lines[0].with_changes(leading_lines=updated_node.leading_lines)
         return cst.FlattenSentinel(lines)
 
-    def _logging(self, line: cst.SimpleStatementLine, runner: str) -> list[str] | None:
+    def _logging(
+        self, old: cst.SimpleStatementLine, new: cst.SimpleStatementLine, runner: str
+    ) -> list[str] | None:
+        """The lines for one of the log buffer's; None if it is of another kind."""
         hub = f'{runner}.message_hub'
-        small, call = only(line), call_of(line)
+        small, changed, call = only(old), only(new), call_of(new)
         if call is not None and dotted(call.func) == f'{runner}.log_buffer.update' and call.args:
             values = _literal(call.args[0].value)
             if values is None:
                 return None
             count = f', {code(call.args[1].value)}' if len(call.args) > 1 else ''
             return [f"{hub}.update_scalar('train/{key}', {value}{count})" for key, value in values]
-        if isinstance(small, cst.Assign) and len(small.targets) == 1:
+        if (
+            isinstance(small, cst.Assign)
+            and isinstance(changed, cst.Assign)
+            and len(small.targets) == 1
+        ):
             target = small.targets[0].target
             if dotted(target) == f'{runner}.log_buffer.ready':
-                return ['pass']
+                return []
             if (
                 isinstance(target, cst.Subscript)
                 and code(target.value) == f'{runner}.log_buffer.output'
             ):
                 key = code(target.slice[0]).strip('\'"')
-                return [f"{hub}.update_scalar('train/{key}', {code(small.value)})"]
+                return [f"{hub}.update_scalar('train/{key}', {code(changed.value)})"]
         return None
 
 

@@ -34,7 +34,8 @@ class Imports(Codemod):
         if full not in HOMES or dotted(original_node).partition('.')[0] not in self.source.origins:
             return updated_node
         home, name = HOMES[full]
-        if self.source.origins.get(name, f'{home}.{name}') != f'{home}.{name}':
+        taken_by = self.source.origins.get(name, f'{home}.{name}')
+        if taken_by != f'{home}.{name}' and HOMES.get(taken_by) != (home, name):
             alias = home.rpartition('.')[2]
             return cst.Attribute(self.want(home.rpartition('.')[0], alias), cst.Name(name))
         return self.want(home, name)

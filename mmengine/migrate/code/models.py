@@ -124,7 +124,7 @@ class Models(Codemod):
             if method.name.value == 'forward' and not takes_mode:
                 self.mark("forward gets mode= here: 'loss', 'predict' or 'tensor'")
             return method
-        if _FLAG not in code(method.body):
+        if method.name.value == 'forward' and _FLAG not in code(method.body):
             self.mark(
                 f'forward did not look at {_FLAG}: return a list of predictions for '
                 "mode == 'predict'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmengine.migrate.code._base import (
     dotted,
     entry,
     keyword,
+    marked,
     only,
     statements,
 )
@@ -31,6 +33,7 @@ _HOOK_ARGS = ('lr_config', 'optimizer_config', 'checkpoint_config', 'log_config'
 _RUN_ARGS = ('data_loaders', 'workflow', 'max_epochs')
 _LOGGER_ARGS = ('name', 'log_file', 'log_level')
 _APART = 'Runner is told everything at once, then train() is called: its run() is elsewhere'
+_USED = 'the runner is used before its run(): Runner is told everything at once'
 _Arguments = dict[str, cst.BaseExpression]
 
 
@@ -95,7 +98,8 @@ class Scripts(Codemod):
         return updated_node.with_changes(body=self._rewritten(list(updated_node.body)))
 
     def _rewritten(self, body: list[Any]) -> list[Any]:
-        for start, statement in enumerate(body):
+        original = list(body)
+        for start, statement in enumerate(original):
             small = only(statement)
             if not isinstance(small, cst.Assign) or not isinstance(small.value, cst.Call):
                 continue
@@ -112,12 +116,32 @@ class Scripts(Codemod):
             }
             if not name or 'run' not in calls:
                 continue
+            between = [
+                other
+                for index, other in enumerate(body[start + 1 : calls['run']], start + 1)
+                if index not in calls.values() and re.search(rf'\b{name}\b', code(other))
+            ]
+            hooks = [_registered_hook(other, name) for other in between]
+            if None in hooks:
+                body[start] = marked(_without(statement, _APART), [_USED])
+                continue
+            body = [other for other in body if other not in between]
+            calls = {
+                method: next(i for i, other in enumerate(body) if other is old)
+                for method, old in [(m, original[i]) for m, i in calls.items()]
+            }
             by_epoch = _RUNNERS[kind.rpartition('.')[2]]
-            return self._joined(body, name, start, calls, by_epoch)
+            return self._joined(body, name, start, calls, by_epoch, [h for h in hooks if h])
         return body
 
     def _joined(
-        self, body: list[Any], name: str, start: int, calls: dict[str, int], by_epoch: bool
+        self,
+        body: list[Any],
+        name: str,
+        start: int,
+        calls: dict[str, int],
+        by_epoch: bool,
+        custom_hooks: list[str],
     ) -> list[Any]:
         def given(index: int, names: Sequence[str]) -> _Arguments:
             small = only(body[index])
@@ -143,7 +167,9 @@ class Scripts(Codemod):
                 arguments['load_from'] = code(call.args[0].value)
                 if extra:
                     arguments['resume'] = extra
-        if any(word in runner for word in ('batch_processor',)):
+        if custom_hooks:
+            arguments['custom_hooks'] = f'[{", ".join(custom_hooks)}]'
+        if 'batch_processor' in runner:
             left.append('batch_processor is gone: the step is model.train_step')
         lines = ''.join(f'    {key}={value},\n' for key, value in arguments.items())
         self.want('mmengine.runner', 'Runner')
@@ -152,11 +178,7 @@ class Scripts(Codemod):
             cst.EmptyLine(comment=cst.Comment(f'# TODO(mmengine migrate): {reason}'))
             for reason in left
         ]
-        above = [
-            line
-            for line in body[start].leading_lines
-            if line.comment is None or _APART not in line.comment.value
-        ]
+        above = _without(body[start], _APART).leading_lines
         new[0] = new[0].with_changes(leading_lines=[*above, *comments])
         gone = {start, *calls.values()}
         result: list[Any] = []
@@ -292,6 +314,24 @@ class Scripts(Codemod):
             return ast.literal_eval(code(resolved))
         except (ValueError, SyntaxError):
             return None
+
+
+def _without(statement: Any, reason: str) -> Any:
+    """``statement`` without the mark for ``reason``."""
+    lines = [
+        line
+        for line in statement.leading_lines
+        if line.comment is None or reason not in line.comment.value
+    ]
+    return statement.with_changes(leading_lines=lines)
+
+
+def _registered_hook(statement: cst.CSTNode, name: str) -> str | None:
+    """The hook in ``runner.register_hook(hook)``; None for any other statement."""
+    call = call_of(statement)
+    if call is None or dotted(call.func) != f'{name}.register_hook' or len(call.args) != 1:
+        return None
+    return code(call.args[0].value)
 
 
 def _bound(call: cst.Call, names: Sequence[str]) -> _Arguments:
