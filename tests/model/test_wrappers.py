@@ -1,6 +1,7 @@
 """Wrappers with real processes: what several ranks do equals what one does on all the data."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -379,3 +380,15 @@ def synchronise(rank, world_size):
 
 def test_batch_norm_is_synchronised_on_demand():
     assert run_distributed(synchronise, 2) == [('BatchNorm1d', 'SyncBatchNorm')] * 2
+
+
+def _warnings_of_wrapping(rank: int, world_size: int) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        MMDistributedDataParallel(nn.Linear(1, 1), broadcast_buffers=False)
+    return [str(warning.message) for warning in caught]
+
+
+@pytest.mark.distributed
+def test_wrapping_a_model_without_buffer_broadcasts_warns_of_nothing():
+    assert run_distributed(_warnings_of_wrapping, 2) == [[], []]

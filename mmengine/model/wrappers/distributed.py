@@ -1,5 +1,6 @@
 """Data parallel training with one process a device: the steps of BaseModel through torch's DDP."""
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -30,7 +31,11 @@ class MMDistributedDataParallel(DistributedDataParallel):
     """
 
     def __init__(self, module: Any, detect_anomalous_params: bool = False, **kwargs: Any) -> None:
-        super().__init__(module=module, **kwargs)
+        with warnings.catch_warnings():
+            # torch 2.13 renames this argument for another meaning at the start, where buffers are
+            # equal here anyway; the old name says what is wanted on every torch that is supported.
+            warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated', FutureWarning)
+            super().__init__(module=module, **kwargs)
         self.detect_anomalous_params = detect_anomalous_params
 
     def train_step(
