@@ -27,7 +27,8 @@ from mmengine.device import get_device
 from mmengine.dist import get_dist_info, is_distributed
 from mmengine.logging import MMLogger
 from mmengine.model.build import build_model
-from mmengine.optim import BaseOptimWrapper, OptimWrapperDict, build_optim_wrapper
+from mmengine.optim import BaseOptimWrapper, build_optim_wrapper
+from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.optim.scheduler.build import build_param_schedulers
 from mmengine.utils.errors import ArgumentError
 
@@ -278,12 +279,7 @@ class BaseStrategy(ABC):
         real = self.world_size * batch_size
         ratio = real / base
         self.logger.info(f'LR is scaled by {ratio:g}: batch size {real} in place of {base}.')
-        wrappers = (
-            [wrapper for _, wrapper in optim_wrapper.items()]
-            if isinstance(optim_wrapper, OptimWrapperDict)
-            else [optim_wrapper]
-        )
-        for wrapper in wrappers:
+        for wrapper in wrappers_of(optim_wrapper):
             for group in wrapper.param_groups:
                 group['lr'] = group['lr'] * ratio
 

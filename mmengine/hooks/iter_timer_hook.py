@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from mmengine.hooks._dataloader import num_batches
+from mmengine.dataset._dataloader import num_batches
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.registry import HOOKS
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
-_DATA_TIME = {mode: f'{mode}/data_time' for mode in ('train', 'val', 'test')}
-_TIME = {mode: f'{mode}/time' for mode in ('train', 'val', 'test')}
+_DATA_TIME = {mode: f'{mode}/data_time' for mode in ('val', 'test')}
+_TIME = {mode: f'{mode}/time' for mode in ('val', 'test')}
 
 
 @HOOKS.register_module()

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmengine.dataset._dataloader import num_batches
 from mmengine.dist import master_only
 from mmengine.fileio import dump, get_file_backend
-from mmengine.hooks._dataloader import num_batches
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.logger_hook import log_interval
+from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
 
@@ -61,7 +62,7 @@ class NonFiniteLossHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Tell the optimizers, and find out how often the log is written."""
         if self.policy == 'skip':
-            for wrapper in _wrappers(runner.optim_wrapper):
+            for wrapper in wrappers_of(runner.optim_wrapper):
                 wrapper.skip_non_finite = True
         self._every = self.interval or log_interval(runner) or 10
         self._looked_at = runner.iter
@@ -134,11 +135,3 @@ def _describe(
         "default_hooks=dict(non_finite_loss=dict(policy='skip')) leaves such steps out, "
         "policy='ignore' goes on."
     )
-
-
-def _wrappers(optim_wrapper: Any) -> list[Any]:
-    from mmengine.optim import OptimWrapperDict
-
-    if isinstance(optim_wrapper, OptimWrapperDict):
-        return [wrapper for _, wrapper in optim_wrapper.items()]
-    return [optim_wrapper]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmengine.dataset._dataloader import num_batches
 from mmengine.dist import is_main_process
-from mmengine.hooks._dataloader import num_batches
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.logger_hook import log_interval
 from mmengine.registry import HOOKS

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mmengine.dataset._dataloader import set_epoch
 from mmengine.hooks.hook import Hook
 from mmengine.registry import HOOKS
 
@@ -19,19 +20,4 @@ class DistSamplerSeedHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """A new epoch: its order of samples is a function of seed and epoch alone."""
-        dataloader = runner.train_loop.dataloader
-        batch_sampler = getattr(dataloader, 'batch_sampler', None)
-        samplers = (
-            getattr(dataloader, 'sampler', None),
-            batch_sampler,
-            getattr(batch_sampler, 'sampler', None),
-        )
-        told: list[Any] = []
-        for sampler in samplers:
-            if (
-                sampler is not None
-                and hasattr(sampler, 'set_epoch')
-                and not any(sampler is one for one in told)
-            ):
-                sampler.set_epoch(runner.epoch)
-                told.append(sampler)
+        set_epoch(runner.train_loop.dataloader, runner.epoch)

@@ -58,17 +58,6 @@ def is_endless(dataloader: Any) -> bool:
     return bool(getattr(_index_sampler(dataloader), 'is_endless', False))
 
 
-def set_epoch(dataloader: Any, epoch: int) -> None:
-    """Tell every sampler of ``dataloader`` that wants to know which epoch begins."""
-    batch_sampler = getattr(dataloader, 'batch_sampler', None)
-    inner = getattr(batch_sampler, 'sampler', None)
-    told: list[Any] = []
-    for sampler in (getattr(dataloader, 'sampler', None), batch_sampler, inner):
-        if hasattr(sampler, 'set_epoch') and not any(sampler is other for other in told):
-            sampler.set_epoch(epoch)  # type: ignore[union-attr]  # None has no such attribute
-            told.append(sampler)
-
-
 def _skip_by_index(dataloader: Any, start: int) -> Iterator[Any] | None:
     if not isinstance(dataloader, DataLoader) or _reads_iterable(dataloader):
         return None

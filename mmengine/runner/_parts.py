@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from mmengine._checkpoint.unwrap import is_model_wrapper
 from mmengine._strategy._env import setup_process
 from mmengine.config.origin import placed
+from mmengine.dataset._dataloader import num_batches
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MessageHub, MMLogger, print_log
 from mmengine.optim import BaseOptimWrapper
@@ -124,7 +125,7 @@ class RunParts(RunFacts):
             )
         loop = self.train_loop
         lengths = {
-            'epoch_length': _length_of(self.train_dataloader),
+            'epoch_length': num_batches(self.train_dataloader),
             'max_epochs': getattr(loop, 'max_epochs', None),
             'max_iters': getattr(loop, 'max_iters', None),
         }
@@ -263,10 +264,3 @@ def _has_built_scheduler(schedulers: Any) -> bool:
     if isinstance(schedulers, (list, tuple)):
         return any(map(_has_built_scheduler, schedulers))
     return hasattr(schedulers, 'step')
-
-
-def _length_of(dataloader: Any) -> int | None:
-    try:
-        return len(dataloader)
-    except TypeError:
-        return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mmengine.dataset._dataloader import num_batches
 from mmengine.device import (
     get_max_cuda_memory,
     get_max_musa_memory,
@@ -291,10 +292,8 @@ class LogProcessor:
 
 def _length_of(dataloader: Any) -> str:
     """How many batches there are, as a position shows it."""
-    try:
-        return str(len(dataloader))
-    except TypeError:
-        return '?'
+    length = num_batches(dataloader)
+    return '?' if length is None else str(length)
 
 
 def _max_memory_mb() -> int | None:

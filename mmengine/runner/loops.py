@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmengine.dataset._dataloader import set_epoch
 from mmengine.registry import LOOPS
-from mmengine.runner._cursor import batches_from, epoch_and_offset, set_epoch
+from mmengine.runner._cursor import batches_from, epoch_and_offset
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at

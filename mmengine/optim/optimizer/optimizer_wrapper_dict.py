@@ -206,3 +206,10 @@ class OptimWrapperDict(OptimWrapper):
 
     def __repr__(self) -> str:
         return '\n'.join(f'name: {name}\n{wrapper!r}' for name, wrapper in self.items())
+
+
+def wrappers_of(optim_wrapper: Any) -> list[Any]:
+    """The wrappers that step an optimizer: those of an ``OptimWrapperDict``, or the one given."""
+    if isinstance(optim_wrapper, OptimWrapperDict):
+        return list(optim_wrapper.values())
+    return [optim_wrapper]
