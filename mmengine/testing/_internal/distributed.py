@@ -256,6 +256,8 @@ def _join(seat: _Seat) -> None:
             world_size=seat.world_size,
             timeout=datetime.timedelta(seconds=seat.timeout_s),
         )
+        # A rank that is through may fail and leave while another still connects to it.
+        torch_dist.barrier()
 
 
 def _leave() -> None:
