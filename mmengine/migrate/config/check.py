@@ -1,4 +1,5 @@
-"""Drive MMCV's schedule and the converted one over a whole run, and compare."""
+"""``--check``: the schedules of a converted config beside those of the legacy one, over the whole
+run."""
 
 from __future__ import annotations
 
@@ -6,97 +7,150 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.migrate.config.legacy_schedule import LegacySchedule, Run
+from mmengine.migrate.config.convert import SCHEDULES
+from mmengine.migrate.config.curves import Comparison, compare, converted_curve, legacy_curve
+from mmengine.migrate.config.plateau import compare_plateaus, is_plateau
+from mmengine.migrate.config.schedules import Length, parse_schedule
+from mmengine.utils.errors import ArgumentError
 
-Curve = list[list[float]]
-"""A value for every group, at every iteration."""
+TOLERANCE = 1e-6
+ASSUMED_EPOCH_LENGTHS = (1, 7, 250)
+"""A config does not tell how long its dataset is, and its conversion has to hold for any."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """How far two curves are apart.
+class Check:
+    """The comparison of one schedule.
 
     Args:
-        largest: The largest difference of two values, relative to the legacy one.
-        iteration: Where it is.
-        legacy: The legacy curve.
-        converted: The converted one.
+        key: 'lr_config' or 'momentum_config'.
+        comparison: The two curves, of that epoch length where they are farthest apart; None when
+            they cannot be compared.
+        reason: Why they cannot be, or what was compared instead.
+        epoch_lengths: The iterations of an epoch that were tried; none where no epoch matters.
+        was_assumed: Whether nobody told them.
+        unit: What the curves count: 'iterations' or 'validations'.
     """
 
-    largest: float
-    iteration: int
-    legacy: Curve
-    converted: Curve
+    key: str
+    comparison: Comparison | None
+    reason: str = ''
+    epoch_lengths: tuple[int, ...] = ()
+    was_assumed: bool = False
+    unit: str = 'iterations'
+
+    @property
+    def passed(self) -> bool:
+        return self.comparison is not None and self.comparison.largest <= TOLERANCE
 
 
-def legacy_curve(schedule: LegacySchedule | None, bases: Sequence[float], run: Run) -> Curve:
-    """The values that MMCV trains each iteration with; None as schedule keeps the base values."""
-    if schedule is None:
-        return [list(bases)] * run.max_iters
-    return [schedule.values(bases, iteration, run) for iteration in range(run.max_iters)]
+def check_schedules(
+    legacy: Mapping[str, Any], converted: Mapping[str, Any], length: Length | None
+) -> list[Check]:
+    """Compare every schedule of a config that converted; none where it has none."""
+    checks: list[Check] = []
+    schedulers = converted.get('param_scheduler') or []
+    for key in SCHEDULES:
+        config = legacy.get(key)
+        if config is None or length is None:
+            continue
+        if is_plateau(config):
+            checks.append(_check_plateau(key, config, schedulers, legacy, length))
+        else:
+            checks.append(_check(key, config, schedulers, legacy, length))
+    return checks
 
 
-def converted_curve(
+def _check(
+    key: str,
+    config: Mapping[str, Any],
     schedulers: Sequence[Mapping[str, Any]],
+    legacy: Mapping[str, Any],
+    length: Length,
+) -> Check:
+    of_momentum = key == 'momentum_config'
+    mine = [one for one in schedulers if one['type'].endswith(_OF_MOMENTUM) == of_momentum]
+    bases = _bases(legacy, of_momentum, config)
+    is_assumed = length.by_epoch and length.epoch_length is None
+    lengths = ASSUMED_EPOCH_LENGTHS if is_assumed else (length.epoch_length or 0,)
+    found: dict[int, Comparison] = {}
+    reason = ''
+    for epoch_length in lengths:
+        try:
+            expected = _legacy_curve(config, bases, length, epoch_length, of_momentum)
+        except (ArgumentError, TypeError, ArithmeticError) as error:
+            # MMCV could not have trained on epochs this short: its own formula has no value.
+            reason = f'the policy gives no rate with epochs of {epoch_length} iterations ({error})'
+            continue
+        try:
+            curve = converted_curve(
+                mine,
+                bases,
+                length.run(epoch_length),
+                by_epoch=length.by_epoch,
+                param_name='momentum' if of_momentum else 'lr',
+            )
+        except (ArgumentError, TypeError, ArithmeticError) as error:
+            return Check(key, None, str(error), (epoch_length,), is_assumed)
+        found[epoch_length] = compare(expected, curve)
+    if not found:
+        return Check(key, None, reason, lengths, is_assumed)
+    tried = tuple(found) if length.by_epoch else ()
+    # Of equals the longest epochs, which make the better picture.
+    worst = max(reversed(found.values()), key=lambda one: one.largest)
+    return Check(key, worst, '', tried, is_assumed)
+
+
+_OF_MOMENTUM = ('Momentum', 'MomentumScheduler')
+
+
+def _legacy_curve(
+    config: Mapping[str, Any],
     bases: Sequence[float],
-    run: Run,
-    *,
-    by_epoch: bool,
-    param_name: str = 'lr',
-) -> Curve:
-    """The values that this engine trains each iteration with, stepping the schedulers as its hook
-    does.
+    length: Length,
+    epoch_length: int,
+    of_momentum: bool,
+) -> list[list[float]]:
+    schedule = parse_schedule(config, length, of_momentum=of_momentum)
+    never_acts = schedule.by_epoch and not length.by_epoch
+    return legacy_curve(None if never_acts else schedule, bases, length.run(epoch_length))
 
-    Args:
-        schedulers: Configs, as ``param_scheduler`` has them.
-        bases: The initial value of each parameter group.
-        run: The run's length.
-        by_epoch: Whether the run counts epochs.
-        param_name: 'lr' or 'momentum'.
-    """
-    import torch
 
-    from mmengine.optim.scheduler.build import build_param_schedulers
-
-    rates, momenta = (
-        (bases, [0.9] * len(bases)) if param_name == 'lr' else ([0.1] * len(bases), bases)
+def _check_plateau(
+    key: str,
+    config: Mapping[str, Any],
+    schedulers: Sequence[Mapping[str, Any]],
+    legacy: Mapping[str, Any],
+    length: Length,
+) -> Check:
+    mine = [one for one in schedulers if one['type'] == 'ReduceOnPlateauLR']
+    if not mine:
+        return Check(key, None, 'it follows the training loss and is left in place.')
+    evaluation = legacy.get('evaluation')
+    interval = evaluation.get('interval', 1) if isinstance(evaluation, Mapping) else 1
+    validations = min(max(length.total // max(int(interval), 1), 20), 1000)
+    try:
+        comparison = compare_plateaus(
+            config, mine[0], _bases(legacy, False, config)[0], validations
+        )
+    except (ArgumentError, TypeError, ValueError) as error:
+        return Check(key, None, str(error))
+    reason = (
+        f"its curve depends on the metric {mine[0]['monitor']!r}: compared with torch's "
+        'ReduceLROnPlateau over made-up metrics instead'
     )
-    groups = [
-        {'params': [torch.nn.Parameter(torch.zeros(1))], 'lr': rate, 'momentum': momentum}
-        for rate, momentum in zip(rates, momenta, strict=True)
-    ]
-    optimizer = torch.optim.SGD(groups, lr=0.1)
-    built = build_param_schedulers(
-        list(schedulers),
-        optimizer,
-        epoch_length=run.epoch_length,
-        max_epochs=run.max_epochs if by_epoch else None,
-        max_iters=run.max_iters,
-    )
-    assert isinstance(built, list)
-    by_iter = [one for one in built if not one.by_epoch]
-    after_epoch = [one for one in built if one.by_epoch]
-    curve = []
-    for iteration in range(1, run.max_iters + 1):
-        curve.append([group[param_name] for group in optimizer.param_groups])
-        if iteration == run.max_iters:
-            break
-        for scheduler in by_iter:
-            scheduler.step()
-        if by_epoch and iteration % run.epoch_length == 0:
-            for scheduler in after_epoch:
-                scheduler.step()
-    return curve
+    return Check(key, comparison, reason, unit='validations')
 
 
-def compare(legacy: Curve, converted: Curve) -> Comparison:
-    """The largest relative difference of two curves."""
-    largest, at = 0.0, 0
-    for iteration, (old, new) in enumerate(zip(legacy, converted, strict=True)):
-        for expected, got in zip(old, new, strict=True):
-            if expected == got:
-                continue
-            difference = abs(got - expected) / abs(expected) if expected else float('inf')
-            if difference > largest:
-                largest, at = difference, iteration
-    return Comparison(largest, at, legacy, converted)
+def _bases(legacy: Mapping[str, Any], of_momentum: bool, config: Mapping[str, Any]) -> list[float]:
+    """The value of the optimizer, and a smaller one as some parameter group may have."""
+    if of_momentum:
+        return [0.9]
+    optimizer = legacy.get('optimizer') or legacy.get('optimizers') or {}
+    if 'type' not in optimizer and optimizer:
+        optimizer = next(iter(optimizer.values()))
+    rate = optimizer.get('lr', 0.01) if isinstance(optimizer, Mapping) else 0.01
+    rate = float(rate) if isinstance(rate, (int, float)) and rate > 0 else 0.01
+    groups = config.get('max_lr')
+    count = len(groups) if isinstance(groups, (list, tuple)) else 2
+    return [rate * 0.1**index for index in range(count)]

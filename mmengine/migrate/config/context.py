@@ -48,15 +48,19 @@ class Context:
         if before or rest:
             self.leftover[key] = {**rest, **before}
 
-    def rules_metric_name(self, name: Any) -> Any:
-        """The name that a metric's value has now, as far as the rules tell; 'auto' stays."""
+    def rules_metric_name(self, name: Any, key: str = 'evaluation.save_best') -> Any:
+        """The name that a metric's value has now, as far as the rules tell; 'auto' stays.
+
+        Args:
+            name: Its name so far.
+            key: Where it is asked for.
+        """
         if not isinstance(name, str) or name == 'auto':
             return name
         rule = self.metric_rule()
         if rule is None:
             self.notes.todo(
-                'evaluation.save_best',
-                f'check the name {name!r}: metrics are now reported as <prefix>/<name>.',
+                key, f'check the name {name!r}: metrics are now reported as <prefix>/<name>.'
             )
             return name
         named: str | None = rule.get('names', {}).get(name)

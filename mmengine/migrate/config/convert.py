@@ -6,7 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.migrate.config import data, model, optimizer, runtime
+from mmengine.migrate.config import (
+    data,
+    environment,
+    hooks,
+    loop,
+    model,
+    optimizer,
+    plateau,
+    recording,
+)
 from mmengine.migrate.config.context import Config, Context
 from mmengine.migrate.config.notes import ERROR, Note, Notes
 from mmengine.migrate.config.pipelines import convert_pipeline
@@ -15,9 +24,10 @@ from mmengine.migrate.config.schedules import Length, convert_schedule
 from mmengine.utils.errors import ArgumentError
 
 SCHEDULES = ('lr_config', 'momentum_config')
-LEGACY_KEYS = frozenset((*runtime.CONSUMES, *optimizer.CONSUMES, *data.CONSUMES, *SCHEDULES)) - {
-    'custom_hooks'
-}
+LEGACY_KEYS = frozenset((
+    *loop.CONSUMES, *recording.CONSUMES, *environment.CONSUMES, *optimizer.CONSUMES,
+    *data.CONSUMES, *SCHEDULES,
+))  # fmt: skip
 """Top-level keys that only a config of MMCV 1.x has."""
 
 MODERN_KEYS = frozenset((
@@ -107,7 +117,7 @@ def convert_config(
                 'is converted. Take one half out.',
             )
     try:
-        length = runtime.run_length(legacy, notes, iters_per_epoch)
+        length = loop.run_length(legacy, notes, iters_per_epoch)
     except _MALFORMED as error:
         notes.error('runner', f'it does not tell the length of the run ({error}).')
         length = None
@@ -157,8 +167,8 @@ def _schedules(ctx: Context) -> Config:
         if ctx.length is None:
             ctx.notes.error(key, 'a schedule needs the length of the run: runner or total_epochs.')
             return {}
-        if str(config.get('policy', '')).title() == 'Reduce':
-            schedulers += _plateau(ctx, config)
+        if plateau.is_plateau(config):
+            schedulers += plateau.convert_plateau(ctx, key, config)
             continue
         try:
             schedulers += convert_schedule(
@@ -170,47 +180,16 @@ def _schedules(ctx: Context) -> Config:
     return {'param_scheduler': schedulers} if given else {}
 
 
-_PLATEAU = {
-    'mode': 'rule', 'factor': 'factor', 'patience': 'patience', 'threshold': 'threshold',
-    'threshold_mode': 'threshold_rule', 'cooldown': 'cooldown', 'min_lr': 'min_value', 'eps': 'eps',
-}  # fmt: skip
-
-
-def _plateau(ctx: Context, config: Mapping[str, Any]) -> list[Config]:
-    """The Reduce policy listens to a metric, so no curve can tell whether it is the same."""
-    options = dict(config)
-    scheduler: Config = {
-        'type': 'ReduceOnPlateauLR',
-        'monitor': options.pop('val_metric', None) or 'loss',
-    }
-    for old, new in _PLATEAU.items():
-        if old in options:
-            value = options.pop(old)
-            scheduler[new] = (
-                {'min': 'less', 'max': 'greater'}.get(value, value) if old == 'mode' else value
-            )
-    ctx.notes.todo(
-        'lr_config',
-        'policy Reduce follows a metric: check that a validation reports '
-        f'{scheduler["monitor"]!r}, '
-        'and that it comes at the same interval.',
-    )
-    for key in options:
-        if key not in ('policy', 'by_epoch', 'verbose'):
-            ctx.notes.todo(f'lr_config.{key}', 'ReduceOnPlateauLR takes no such argument.')
-    return [scheduler]
-
-
 _MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 _TOPICS: dict[Callable[[Context], Config], tuple[str, ...]] = {
     model.convert_model: ('model', 'train_cfg', 'test_cfg', 'data'),
     _pipelines: ('data',),
-    runtime.convert_loop: ('runner', 'evaluation', 'workflow'),
+    loop.convert_loop: ('runner', 'evaluation', 'workflow'),
     data.convert_data: ('data', 'evaluation'),
     optimizer.convert_optimizer: ('optimizer', 'optimizers', 'optimizer_config', 'fp16'),
     _schedules: SCHEDULES,
-    runtime.convert_default_hooks: ('checkpoint_config', 'log_config', 'evaluation'),
-    runtime.convert_custom_hooks: ('custom_hooks',),
-    runtime.convert_logging: ('log_config',),
-    runtime.convert_environment: ('dist_params', 'resume_from'),
+    recording.convert_default_hooks: ('checkpoint_config', 'log_config', 'evaluation'),
+    hooks.convert_custom_hooks: ('custom_hooks',),
+    recording.convert_logging: ('log_config',),
+    environment.convert_environment: ('dist_params', 'resume_from'),
 }

@@ -1,108 +1,102 @@
-"""``--check``: the schedules of a converted config beside those of the legacy one, over the whole
-run."""
+"""Drive MMCV's schedule and the converted one over a whole run, and compare."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.migrate.config.check import Comparison, compare, converted_curve, legacy_curve
-from mmengine.migrate.config.convert import SCHEDULES
-from mmengine.migrate.config.schedules import Length, parse_schedule
-from mmengine.utils.errors import ArgumentError
+from mmengine.migrate.config.legacy_schedule import LegacySchedule, Run
 
-TOLERANCE = 1e-6
-ASSUMED_EPOCH_LENGTH = 250
+Curve = list[list[float]]
+"""A value for every group, at every iteration."""
 
 
 @dataclass(frozen=True)
-class Check:
-    """The comparison of one schedule.
+class Comparison:
+    """How far two curves are apart.
 
     Args:
-        key: 'lr_config' or 'momentum_config'.
-        comparison: The two curves; None when they cannot be compared.
-        reason: Why they cannot be.
-        epoch_length: The iterations of an epoch that were used.
-        was_assumed: Whether nobody told them.
+        largest: The largest difference of two values, relative to the legacy one.
+        iteration: Where it is.
+        legacy: The legacy curve.
+        converted: The converted one.
     """
 
-    key: str
-    comparison: Comparison | None
-    reason: str = ''
-    epoch_length: int = 0
-    was_assumed: bool = False
-
-    @property
-    def passed(self) -> bool:
-        return self.comparison is None or self.comparison.largest <= TOLERANCE
+    largest: float
+    iteration: int
+    legacy: Curve
+    converted: Curve
 
 
-def check_schedules(
-    legacy: Mapping[str, Any], converted: Mapping[str, Any], length: Length | None
-) -> list[Check]:
-    """Compare every schedule of a config that converted; none where it has none."""
-    checks: list[Check] = []
-    schedulers = converted.get('param_scheduler') or []
-    for key in SCHEDULES:
-        config = legacy.get(key)
-        if config is None or length is None:
-            continue
-        if str(config.get('policy', '')).title() == 'Reduce':
-            checks.append(Check(key, None, 'it follows a metric, so there is no curve to compare.'))
-            continue
-        checks.append(_check(key, config, schedulers, legacy, length))
-    return checks
+def legacy_curve(schedule: LegacySchedule | None, bases: Sequence[float], run: Run) -> Curve:
+    """The values that MMCV trains each iteration with; None as schedule keeps the base values."""
+    if schedule is None:
+        return [list(bases)] * run.max_iters
+    return [schedule.values(bases, iteration, run) for iteration in range(run.max_iters)]
 
 
-def _check(
-    key: str,
-    config: Mapping[str, Any],
-    schedulers: Any,
-    legacy: Mapping[str, Any],
-    length: Length,
-) -> Check:
-    of_momentum = key == 'momentum_config'
-    schedule = parse_schedule(config, length, of_momentum=of_momentum)
-    run = length.run(_assumed(config))
-    mine = [
-        one
-        for one in schedulers
-        if one['type'].endswith(('Momentum', 'MomentumScheduler')) == of_momentum
+def converted_curve(
+    schedulers: Sequence[Mapping[str, Any]],
+    bases: Sequence[float],
+    run: Run,
+    *,
+    by_epoch: bool,
+    param_name: str = 'lr',
+) -> Curve:
+    """The values that this engine trains each iteration with, stepping the schedulers as its hook
+    does.
+
+    Args:
+        schedulers: Configs, as ``param_scheduler`` has them.
+        bases: The initial value of each parameter group.
+        run: The run's length.
+        by_epoch: Whether the run counts epochs.
+        param_name: 'lr' or 'momentum'.
+    """
+    import torch
+
+    from mmengine.optim.scheduler.build import build_param_schedulers
+
+    rates, momenta = (
+        (bases, [0.9] * len(bases)) if param_name == 'lr' else ([0.1] * len(bases), bases)
+    )
+    groups = [
+        {'params': [torch.nn.Parameter(torch.zeros(1))], 'lr': rate, 'momentum': momentum}
+        for rate, momentum in zip(rates, momenta, strict=True)
     ]
-    bases = _bases(legacy, of_momentum, config)
-    never_acts = schedule.by_epoch and not length.by_epoch
-    was_assumed = length.by_epoch and length.epoch_length is None
-    try:
-        comparison = compare(
-            legacy_curve(None if never_acts else schedule, bases, run),
-            converted_curve(
-                mine,
-                bases,
-                run,
-                by_epoch=length.by_epoch,
-                param_name='momentum' if of_momentum else 'lr',
-            ),
-        )
-    except (ArgumentError, TypeError, ArithmeticError) as error:
-        return Check(key, None, str(error), run.epoch_length, was_assumed)
-    return Check(key, comparison, '', run.epoch_length, was_assumed)
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    built = build_param_schedulers(
+        list(schedulers),
+        optimizer,
+        epoch_length=run.epoch_length,
+        max_epochs=run.max_epochs if by_epoch else None,
+        max_iters=run.max_iters,
+    )
+    assert isinstance(built, list)
+    by_iter = [one for one in built if not one.by_epoch]
+    after_epoch = [one for one in built if one.by_epoch]
+    curve = []
+    for iteration in range(1, run.max_iters + 1):
+        curve.append([group[param_name] for group in optimizer.param_groups])
+        if iteration == run.max_iters:
+            break
+        for scheduler in by_iter:
+            scheduler.step()
+        if by_epoch and iteration % run.epoch_length == 0:
+            for scheduler in after_epoch:
+                scheduler.step()
+    return curve
 
 
-def _assumed(config: Mapping[str, Any]) -> int:
-    return ASSUMED_EPOCH_LENGTH
-
-
-def _bases(legacy: Mapping[str, Any], of_momentum: bool, config: Mapping[str, Any]) -> list[float]:
-    """The value of the optimizer, and a smaller one as some parameter group may have."""
-    if of_momentum:
-        return [0.9]
-    optimizer = legacy.get('optimizer') or legacy.get('optimizers') or {}
-    if 'type' not in optimizer and optimizer:
-        optimizer = next(iter(optimizer.values()))
-    rate = optimizer.get('lr', 0.01) if isinstance(optimizer, Mapping) else 0.01
-    rate = float(rate) if isinstance(rate, (int, float)) and rate > 0 else 0.01
-    groups = config.get('max_lr')
-    count = len(groups) if isinstance(groups, (list, tuple)) else 2
-    return [rate * 0.1**index for index in range(count)]
+def compare(legacy: Curve, converted: Curve) -> Comparison:
+    """The largest relative difference of two curves."""
+    largest, at = 0.0, 0
+    for iteration, (old, new) in enumerate(zip(legacy, converted, strict=True)):
+        for expected, got in zip(old, new, strict=True):
+            if expected == got:
+                continue
+            difference = abs(got - expected) / abs(expected) if expected else float('inf')
+            if difference > largest:
+                largest, at = difference, iteration
+    return Comparison(largest, at, legacy, converted)

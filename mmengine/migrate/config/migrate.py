@@ -8,16 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mmengine.fileio.atomic import atomic_write
-from mmengine.migrate.config.curves import Check, check_schedules
+from mmengine.migrate.config.check import Check, check_schedules
 from mmengine.migrate.config.report import Report
 from mmengine.migrate.config.rules import load_rules
-from mmengine.migrate.config.tree import (
-    Outcome,
-    config_files,
-    convert_tree,
-    load_tree,
-    verify,
-)
+from mmengine.migrate.config.tree import Outcome, config_files, load_tree
+from mmengine.migrate.config.tree_conversion import convert_tree
+from mmengine.migrate.config.verify import verify
 from mmengine.utils.errors import ArgumentError
 
 

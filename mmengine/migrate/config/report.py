@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmengine.migrate.config.check import Comparison
-from mmengine.migrate.config.curves import Check
+from mmengine.migrate.config.check import ASSUMED_EPOCH_LENGTHS, Check
+from mmengine.migrate.config.curves import Comparison
 from mmengine.migrate.config.notes import ERROR, INFO, TODO, Note
 from mmengine.migrate.config.tree import Outcome
 
@@ -82,21 +82,9 @@ def text_report(report: Report, *, verbose: bool = False) -> str:
 
 
 def _check_lines(report: Report) -> list[str]:
-    lines = []
+    lines: list[str] = []
     for path, checks in report.checks.items():
-        for check in checks:
-            label = f'  {report.name(path)}: {check.key}: '
-            if check.comparison is None:
-                lines.append(f'{label}not compared: {check.reason}')
-                continue
-            assumed = (
-                f', epochs of {check.epoch_length} iterations assumed' if check.was_assumed else ''
-            )
-            lines.append(
-                f'{label}largest relative difference {check.comparison.largest:.1e} over '
-                f'{len(check.comparison.legacy)} iterations{assumed}'
-                f'{"" if check.passed else " - TOO LARGE"}'
-            )
+        lines.extend(f'  {report.name(path)}: {check.key}: {outcome(check)}' for check in checks)
     compared = [
         check.comparison.largest
         for many in report.checks.values()
@@ -108,7 +96,35 @@ def _check_lines(report: Report) -> list[str]:
             0,
             f'Schedules compared: {len(compared)}; largest relative difference {max(compared):.1e}',
         )
+    if any(check.was_assumed for many in report.checks.values() for check in many):
+        tried = ', '.join(map(str, ASSUMED_EPOCH_LENGTHS))
+        lines.append(
+            f'  Configs do not tell how many iterations an epoch has; tried with {tried}. '
+            '--iters-per-epoch N checks yours.'
+        )
     return lines
+
+
+def outcome(check: Check) -> str:
+    """What a comparison came to, as a sentence."""
+    if check.comparison is None:
+        return f'NOT COMPARED: {check.reason}'
+    parts = [
+        f'largest relative difference {check.comparison.largest:.1e} over '
+        f'{len(check.comparison.legacy)} {check.unit}'
+    ]
+    if check.was_assumed:
+        parts.append(f', the worst of epochs of {_listed(check.epoch_lengths)} iterations')
+    elif check.epoch_lengths:
+        parts.append(f', epochs of {check.epoch_lengths[0]} iterations')
+    if check.reason:
+        parts.append(f'; {check.reason}')
+    return ''.join(parts) + ('' if check.passed else ' - TOO LARGE')
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    *most, last = map(str, numbers)
+    return f'{", ".join(most)} or {last}' if most else last
 
 
 def html_report(report: Report) -> str:

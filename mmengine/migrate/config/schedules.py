@@ -1,10 +1,9 @@
 """``lr_config`` and ``momentum_config`` to ``param_scheduler``.
 
 A stock scheduler is used where it follows MMCV's curve at every iteration; else
-``LegacyLRScheduler``, which holds
-MMCV's own formula. Stock schedulers act on what they find, so those that act together multiply:
-that is right for
-a warm-up on a schedule that falls to 0, and wrong for one that falls to a floor above 0.
+``LegacyLRScheduler``, which holds MMCV's own formula. Stock schedulers act on what they find, so
+those that act together multiply: that is right for a warm-up on a schedule that falls to 0, and
+wrong for one that falls to a floor above 0.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from mmengine.migrate.config.legacy_schedule import (
     LegacySchedule,
     Run,
     canonical_name,
-    flat_until,
 )
 from mmengine.migrate.config.notes import Notes
+from mmengine.migrate.config.policies import flat_until
 from mmengine.utils.errors import ArgumentError
 
 WARMUP_KEYS = ('warmup', 'warmup_iters', 'warmup_ratio', 'warmup_by_epoch')

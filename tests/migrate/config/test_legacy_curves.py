@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmengine.migrate.config.check import compare, converted_curve, legacy_curve
+from mmengine.migrate.config.curves import compare, converted_curve, legacy_curve
 from mmengine.migrate.config.notes import Notes
 from mmengine.migrate.config.schedules import Length, convert_schedule, parse_schedule
 from mmengine.utils.errors import ArgumentError

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmengine.migrate.config.check import compare, converted_curve, legacy_curve
+from mmengine.migrate.config.curves import compare, converted_curve, legacy_curve
 from mmengine.migrate.config.notes import Notes
 from mmengine.migrate.config.schedules import Length, convert_schedule, parse_schedule
 

@@ -1,0 +1,87 @@
+"""``custom_hooks``: known ones by their new names, the others as they are, and listed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.migrate.config.context import Config, Context
+from mmengine.migrate.config.rules import apply_rule, suggestion
+from mmengine.migrate.config.trace import edited
+
+CONSUMES = ('custom_hooks',)
+
+_EMA_HOOKS = {
+    'EMAHook': 'ExponentialMovingAverage',
+    'ExpMomentumEMAHook': 'ExpMomentumEMA',
+}
+_KNOWN_HOOKS = (
+    'EmptyCacheHook', 'ProfilerHook', 'SyncBuffersHook', 'CheckpointHook', 'EarlyStoppingHook',
+)  # fmt: skip
+_UNNEEDED_HOOKS = ('DistSamplerSeedHook', 'IterTimerHook')
+
+
+def convert_custom_hooks(ctx: Context) -> Config:
+    """``custom_hooks``: known ones by their new names, the others as they are, and listed."""
+    hooks = ctx.legacy.get('custom_hooks')
+    if hooks is None:
+        return {}
+    if not isinstance(hooks, (list, tuple)):
+        ctx.notes.error('custom_hooks', f'it is a list of dicts, got {hooks!r}.')
+        return {}
+    converted = []
+    for index, hook in enumerate(hooks):
+        new = _custom_hook(ctx, f'custom_hooks.{index}', hook)
+        if new is not None:
+            converted.append(new)
+    return {'custom_hooks': edited(hooks, converted)}
+
+
+def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
+    if not isinstance(hook, Mapping) or not isinstance(hook.get('type'), str):
+        return hook
+    kind = hook['type']
+    if kind in ctx.rules.hooks:
+        changed = apply_rule(ctx.rules.hooks[kind], hook)
+        return hook if changed == dict(hook) else changed and edited(hook, changed)
+    if kind in _EMA_HOOKS:
+        return edited(hook, _ema_hook(ctx, key, hook))
+    if kind in _UNNEEDED_HOOKS:
+        return None
+    if kind not in _KNOWN_HOOKS:
+        ctx.notes.todo(
+            f'{key}.type',
+            f'{kind} is in no rule: check that a hook of this name exists for this engine, with '
+            f'its new method signatures. Left as it is.{suggestion("hooks", kind)}',
+        )
+    return hook
+
+
+def _ema_hook(ctx: Context, key: str, hook: Mapping[str, Any]) -> Config:
+    options = dict(hook)
+    kind, momentum = options.pop('type'), options.pop('momentum', 0.0002)
+    converted: Config = {'type': 'EMAHook', 'ema_type': _EMA_HOOKS[kind], 'momentum': momentum}
+    interval = options.pop('interval', 1)
+    warm_up = options.pop('warm_up', 100)
+    if kind == 'ExpMomentumEMAHook':
+        converted['gamma'] = options.pop('total_iter', 2000)
+    elif momentum > 1 / warm_up:
+        ctx.notes.todo(
+            f'{key}.warm_up',
+            f'MMCV used min({momentum}, (1 + t) / ({warm_up} + t)) as momentum, which rises at '
+            'the start here; ExponentialMovingAverage keeps it constant.',
+        )
+    if interval != 1:
+        converted['interval'] = interval
+    skip_buffers = options.pop('skip_buffers', False)
+    converted['update_buffers'] = not skip_buffers
+    resume = options.pop('resume_from', None)
+    if resume is not None:
+        ctx.notes.todo(
+            f'{key}.resume_from', f'resume the run itself instead: load_from={resume!r}.'
+        )
+    if 'priority' in options:
+        converted['priority'] = options.pop('priority')
+    for name, value in options.items():
+        ctx.notes.todo(f'{key}.{name}', f'EMAHook takes no {name}; it was {value!r}.')
+    return converted

@@ -1,0 +1,132 @@
+"""How long a run is and when it validates: ``runner``, ``workflow`` and ``evaluation`` to
+``train_cfg``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.migrate.config.context import Config, Context
+from mmengine.migrate.config.notes import Notes
+from mmengine.migrate.config.schedules import Length
+
+CONSUMES = ('runner', 'total_epochs', 'total_iters', 'workflow')
+
+_RUNNERS = {
+    'EpochBasedRunner': 'max_epochs',
+    'Runner': 'max_epochs',
+    'IterBasedRunner': 'max_iters',
+    'DynamicIterBasedRunner': 'max_iters',
+}
+
+
+def run_length(
+    legacy: Mapping[str, Any], notes: Notes, iters_per_epoch: int | None = None
+) -> Length | None:
+    """How long a run is; None when the config does not tell, or is wrong (which is noted)."""
+    runner = legacy.get('runner')
+    if runner is None:
+        for key, by_epoch in (('total_epochs', True), ('total_iters', False)):
+            if legacy.get(key) is not None:
+                return _checked(key, legacy[key], by_epoch, notes, iters_per_epoch)
+        return None
+    if not isinstance(runner, Mapping):
+        notes.error(
+            'runner', f"it is dict(type='EpochBasedRunner', max_epochs=12), got {runner!r}."
+        )
+        return None
+    kind = runner.get('type', 'EpochBasedRunner')
+    if kind in _RUNNERS:
+        key = _RUNNERS[kind]
+    else:
+        given = [one for one in ('max_epochs', 'max_iters') if runner.get(one) is not None]
+        if len(given) != 1:
+            notes.error('runner.type', f'{kind!r} is not known, and does not tell its length.')
+            return None
+        key = given[0]
+        notes.todo('runner.type', f'{kind} is not known here; taken as a runner by {key}.')
+    by_epoch = key == 'max_epochs'
+    total = runner.get(key)
+    if total is None:
+        total = legacy.get('total_epochs' if by_epoch else 'total_iters')
+    if total is None:
+        notes.error('runner', f'{kind} needs {key}.')
+        return None
+    return _checked(f'runner.{key}', total, by_epoch, notes, iters_per_epoch)
+
+
+def _checked(
+    key: str, total: Any, by_epoch: bool, notes: Notes, iters_per_epoch: int | None
+) -> Length | None:
+    if isinstance(total, float) and total.is_integer():
+        total = int(total)
+    if isinstance(total, bool) or not isinstance(total, int) or total < 1:
+        notes.error(key, f'the length of a run is a whole number above 0, got {total!r}.')
+        return None
+    return Length(by_epoch, total, iters_per_epoch)
+
+
+def convert_loop(ctx: Context) -> Config:
+    """``train_cfg`` from the runner, the workflow and when to evaluate."""
+    length = ctx.length
+    if length is None:
+        return {}
+    runner = ctx.legacy.get('runner')
+    if isinstance(runner, Mapping):
+        extra = {
+            key: value
+            for key, value in runner.items()
+            if key not in ('type', 'max_epochs', 'max_iters')
+            and not (key == 'is_dynamic_ddp' and value is False)
+        }
+        ctx.leave('runner', extra, 'an argument of the runner that no loop here takes.')
+    name = 'max_epochs' if length.by_epoch else 'max_iters'
+    loop: Config = {'by_epoch': length.by_epoch, name: length.total}
+    _check_workflow(ctx)
+    evaluation = ctx.legacy.get('evaluation')
+    if isinstance(evaluation, Mapping):
+        loop |= _validation_times(ctx, evaluation, length)
+    return {'train_cfg': loop}
+
+
+def _check_workflow(ctx: Context) -> None:
+    workflow = ctx.legacy.get('workflow') or []
+    # ('train', 5) only groups epochs; anything but training means something else here.
+    if any(not isinstance(step, (list, tuple)) or step[0] != 'train' for step in workflow):
+        ctx.notes.todo(
+            'workflow',
+            "its ('val', n) computed losses on the validation set without metrics; that has no "
+            'counterpart: a metric in val_evaluator can report a loss.',
+        )
+
+
+def _validation_times(ctx: Context, evaluation: Mapping[str, Any], length: Length) -> Config:
+    by_epoch = evaluation.get('by_epoch', length.by_epoch)
+    interval = evaluation.get('interval', 1)
+    times: Config = {}
+    if by_epoch != length.by_epoch:
+        if length.epoch_length is None:
+            ctx.notes.todo(
+                'evaluation.by_epoch',
+                f'it counts {"epochs" if by_epoch else "iterations"} and the run does not: pass '
+                '--iters-per-epoch, or set train_cfg.val_interval.',
+            )
+            return {}
+        scaled = interval * length.epoch_length if by_epoch else interval / length.epoch_length
+        if scaled != int(scaled):
+            ctx.notes.todo('evaluation.interval', f'{interval} iterations are no whole epochs.')
+        interval = max(int(scaled), 1)
+    times['val_interval'] = interval
+    start = evaluation.get('start')
+    if start is not None:
+        times['val_begin'] = max(start, 1)
+        if start % interval:
+            ctx.notes.info(
+                'evaluation.start',
+                f'MMCV counted the interval from {start}; here validation comes at multiples of '
+                f'{interval} from there on.',
+            )
+    dynamic = evaluation.get('dynamic_intervals')
+    if dynamic is not None:
+        times['dynamic_intervals'] = dynamic
+    return times

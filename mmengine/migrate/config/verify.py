@@ -1,0 +1,112 @@
+"""Load every converted file, and make sure that it says what it should."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mmengine.config.config_dict import as_plain
+from mmengine.config.errors import ConfigError
+from mmengine.config.python_file import read_source
+from mmengine.config.text_style import TextLoader
+from mmengine.migrate.config.notes import ERROR, INFO, Note
+from mmengine.migrate.config.rewriting import flat_text, rewrite_python
+from mmengine.migrate.config.sources import CachingLoader
+from mmengine.migrate.config.tree import Config, Outcome, Tree
+from mmengine.migrate.config.tree_conversion import script_of
+
+
+def verify(
+    tree: Tree, outcomes: dict[Path, Outcome], root: Path, folder: Path | None = None
+) -> None:
+    """Load every new file, and make sure that it resolves to its flattened conversion.
+
+    A file that does not is written anew: first without taking over expressions, then without bases.
+
+    Args:
+        tree: The legacy files.
+        outcomes: Their conversions; texts are replaced where needed.
+        root: The folder above all of them.
+        folder: Where to lay them out; a temporary folder by default.
+    """
+    with tempfile.TemporaryDirectory(prefix='migrate-') as made:
+        stage = folder or Path(made)
+        for attempt in range(3):
+            for path, outcome in outcomes.items():
+                if outcome.text is not None:
+                    place = stage / path.relative_to(root)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_text(outcome.text, encoding='utf-8')
+            wrong = _wrong(tree, outcomes, root, stage)
+            if not wrong:
+                return
+            for path in wrong:
+                _simplify(tree, outcomes, path, attempt)
+        for path, why in _wrong(tree, outcomes, root, stage).items():
+            outcomes[path].text = None
+            outcomes[path].notes.append(Note(ERROR, path.name, f'the converted file {why}', None))
+
+
+def _wrong(tree: Tree, outcomes: dict[Path, Outcome], root: Path, stage: Path) -> dict[Path, str]:
+    loader = CachingLoader(lazy_import=False)
+    wrong: dict[Path, str] = {}
+    for path in tree.bases_first():
+        outcome = outcomes[path]
+        if outcome.text is None:
+            continue
+        place = stage / path.relative_to(root)
+        try:
+            loaded = as_plain(load_entries(place, loader))
+        except (ConfigError, OSError) as error:
+            wrong[path] = f'does not load: {error}'
+            continue
+        got = _comparable(loaded, str(place.parent), str(path.parent))
+        if got != _comparable(outcome.config, '', ''):
+            different = sorted(
+                key
+                for key in set(got) | set(outcome.config)
+                if got.get(key) != outcome.config.get(key)
+            )
+            wrong[path] = f'resolves differently in {", ".join(different)}.'
+    return wrong
+
+
+def load_entries(path: Path, loader: TextLoader) -> Any:
+    """The resolved entries of a text-style config file."""
+    return loader.load(read_source(path)).entries
+
+
+def _comparable(config: Any, folder: str, instead: str) -> Any:
+    """``config`` without top-level Nones, and with names for what cannot be compared."""
+    return {
+        key: _by_name(value, folder, instead) for key, value in config.items() if value is not None
+    }
+
+
+def _by_name(value: Any, folder: str, instead: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _by_name(item, folder, instead) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_by_name(item, folder, instead) for item in value)
+    if callable(value):
+        return getattr(value, '__qualname__', repr(type(value)))
+    if isinstance(value, str) and folder and folder in value:
+        return value.replace(folder, instead)
+    return value
+
+
+def _simplify(tree: Tree, outcomes: dict[Path, Outcome], path: Path, attempt: int) -> None:
+    outcome, file = outcomes[path], tree.files[path]
+    script = script_of(file)
+    if attempt == 0 and script is not None:
+        new_base: Config = {}
+        for base in file.bases:
+            new_base |= outcomes[base].config
+        outcome.text = rewrite_python(file, script, outcome.config, new_base, reuse=False)
+        return
+    outcome.text = flat_text(path, outcome.config)
+    outcome.notes.append(
+        Note(INFO, '_base_', 'written flat: code in this file kept it from being converted in '
+             'place.', str(path))
+    )  # fmt: skip
