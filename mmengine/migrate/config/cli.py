@@ -69,9 +69,14 @@ def run(options: argparse.Namespace) -> int:
         print(f'mmengine migrate config: {error}', file=sys.stderr)
         return NOTHING_WRITTEN
     print(text_report(report, verbose=options.verbose))
+    is_complete = report.is_complete
     if options.report is not None:
-        options.report.parent.mkdir(parents=True, exist_ok=True)
-        options.report.write_text(html_report(report), encoding='utf-8')
+        try:
+            options.report.parent.mkdir(parents=True, exist_ok=True)
+            options.report.write_text(html_report(report), encoding='utf-8')
+        except OSError as error:
+            print(f'mmengine migrate config: no report: {error}', file=sys.stderr)
+            is_complete = False
     if not report.written:
         return NOTHING_WRITTEN
-    return CONVERTED if report.is_complete else WITH_TODO
+    return CONVERTED if is_complete else WITH_TODO

@@ -17,10 +17,12 @@ from mmengine.migrate.config import (
     recording,
 )
 from mmengine.migrate.config.context import Config, Context
+from mmengine.migrate.config.expectations import wrong_values
 from mmengine.migrate.config.notes import ERROR, Note, Notes
 from mmengine.migrate.config.pipelines import convert_pipeline
 from mmengine.migrate.config.rules import Rules
 from mmengine.migrate.config.schedules import Length, convert_schedule
+from mmengine.migrate.config.trace import untraced
 from mmengine.utils.errors import ArgumentError
 
 SCHEDULES = ('lr_config', 'momentum_config')
@@ -116,6 +118,8 @@ def convert_config(
                 f'{", ".join(sorted(LEGACY_KEYS & set(legacy)))} of MMCV 1.x: half of this config '
                 'is converted. Take one half out.',
             )
+    for key, text in wrong_values(legacy):
+        notes.error(key, text)
     try:
         length = loop.run_length(legacy, notes, iters_per_epoch)
     except _MALFORMED as error:
@@ -128,12 +132,13 @@ def convert_config(
             new.update(topic(ctx))
         except _MALFORMED as error:
             # What a value may look like in a broken config has no end; which key it is in has.
-            given = [key for key in keys if key in legacy]
-            notes.error(
-                given[0] if given else keys[0],
-                f'a value in {" or ".join(given or keys)} is not of the kind that MMCV took '
-                f'({type(error).__name__}: {error}).',
-            )
+            given = [key for key in keys if key in legacy] or list(keys)
+            if not any(notes.has_error(key) for key in given):
+                notes.error(
+                    given[0],
+                    f'a value in {" or ".join(given)} is not of the kind that MMCV took '
+                    f'({type(error).__name__}: {untraced(str(error))}).',
+                )
     consumed = LEGACY_KEYS | set(OWNERS)
     kept = {key: value for key, value in legacy.items() if key not in consumed and key not in new}
     for key in ('load_from', 'custom_hooks'):

@@ -11,7 +11,7 @@ from mmengine.fileio.atomic import atomic_write
 from mmengine.migrate.config.check import Check, check_schedules
 from mmengine.migrate.config.report import Report
 from mmengine.migrate.config.rules import load_rules
-from mmengine.migrate.config.tree import Outcome, config_files, load_tree
+from mmengine.migrate.config.tree import Outcome, config_files, is_hidden, load_tree
 from mmengine.migrate.config.tree_conversion import convert_tree
 from mmengine.migrate.config.verify import verify
 from mmengine.utils.errors import ArgumentError
@@ -32,8 +32,8 @@ def migrate_configs(
     Args:
         source: A config file, converted with the files it inherits from, or a folder.
         destination: A folder for a folder; for a file, the file to write, beside which its
-            bases get the places that
-            they had. By default a file or folder named as the source, with ``_migrated``.
+            bases get the places that they had. By default a file or folder named as the source,
+            with ``_migrated``.
         rules: Names of vocabularies, or files of one's own; see :func:`load_rules`.
         flatten: Write each config resolved, without ``_base_``.
         iters_per_epoch: Iterations of an epoch, for what cannot be said in epochs.
@@ -48,13 +48,15 @@ def migrate_configs(
     vocabulary = load_rules(rules)
     source = Path(os.path.abspath(source))
     if source.is_dir():
-        asked = config_files(source)
+        asked = config_files(source, _target(source, destination))
     elif source.is_file():
         asked = [source]
     else:
         raise ArgumentError(f'there is no file or folder {str(source)!r}.')
     if not asked:
-        raise ArgumentError(f'{source} holds no config: no .py, .json or .yaml file.')
+        raise ArgumentError(
+            f'{source} holds no config: no .json or .yaml file, and no .py file that assigns keys.'
+        )
     tree = load_tree(asked)
     outcomes = convert_tree(
         tree, rules=vocabulary, iters_per_epoch=iters_per_epoch, flatten=flatten
@@ -72,9 +74,9 @@ def migrate_configs(
         report.destination = folder
     else:
         places = _places(source, destination, outcomes, flatten)
-        report.destination = Path(destination) if destination is not None else _default(source)
+        report.destination = _target(source, destination)
     report.written = _write(outcomes, places, force)
-    if source.is_dir():
+    if source.is_dir() and report.written:
         _copy_others(source, report.destination, set(outcomes), force)
     return report
 
@@ -95,14 +97,17 @@ def _default(source: Path) -> Path:
     return source.with_name(f'{source.stem}_migrated{source.suffix}')
 
 
+def _target(source: Path, destination: str | Path | None) -> Path:
+    return _default(source) if destination is None else Path(os.path.abspath(destination))
+
+
 def _places(
     source: Path, destination: str | Path | None, outcomes: Iterable[Path], flatten: bool
 ) -> dict[Path, Path]:
     """Where each file is written."""
-    target = Path(os.path.abspath(destination)) if destination is not None else _default(source)
+    target = _target(source, destination)
     if source.is_dir():
-        old, new = source, target
-        places = {path: _moved(path, old, new) for path in outcomes}
+        places = {path: _moved(path, source, target) for path in outcomes}
     else:
         if destination is not None and (target.is_dir() or not target.suffix):
             target = target / source.name
@@ -128,12 +133,17 @@ def _write(outcomes: dict[Path, Outcome], places: dict[Path, Path], force: bool)
         for path, outcome in outcomes.items()
         if outcome.text is not None
     ]
-    if not force:
-        for place, text in pending:
-            if place.exists() and place.read_text(encoding='utf-8', errors='replace') != text:
-                raise ArgumentError(f'{place} is there already; --force overwrites it.')
     for place, text in pending:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir():
+            raise ArgumentError(f'{place} is a folder; a config is to be written there.')
+        if force or not place.exists():
+            continue
+        if place.read_text(encoding='utf-8', errors='replace') != text:
+            raise ArgumentError(f'{place} is there already; --force overwrites it.')
+    # Folders first, so that one that cannot be made is found before anything is written.
+    for folder in {place.parent for place, _ in pending}:
+        folder.mkdir(parents=True, exist_ok=True)
+    for place, text in pending:
         with atomic_write(str(place)) as stream:
             stream.write(text.encode())
     return len(pending)
@@ -144,8 +154,7 @@ def _copy_others(source: Path, target: Path, configs: set[Path], force: bool) ->
     target = Path(os.path.abspath(target))
     for path in sorted(source.rglob('*')):
         inside = path.relative_to(source)
-        hidden = any(part.startswith('.') or part == '__pycache__' for part in inside.parts)
-        if path.is_dir() or hidden or path in configs or target in path.parents:
+        if is_hidden(inside) or path in configs or target in path.parents or not path.is_file():
             continue
         place = target / inside
         if force or not place.exists():

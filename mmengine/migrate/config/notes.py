@@ -50,6 +50,13 @@ class Notes:
     def error(self, key: str, text: str) -> None:
         self._add(ERROR, key, text)
 
+    def has_error(self, key: str) -> bool:
+        """Whether ``key``, or something inside it, is known to be wrong."""
+        return any(
+            note.kind == ERROR and (note.key == key or note.key.startswith(f'{key}.'))
+            for note in self.items
+        )
+
     def _add(self, kind: str, key: str, text: str) -> None:
         note = Note(kind, key, text, self.locate(key))
         if note not in self.items:

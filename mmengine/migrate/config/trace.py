@@ -1,10 +1,8 @@
 """Values of a config that remember how they were written.
 
 A conversion moves, renames and drops entries of dicts. Those that it moves as they are should be
-written as they
-were: with their comments, names and line breaks. So the values that it is given carry the
-    expression they came
-from, and stay ordinary dicts, lists, numbers and strings otherwise.
+written as they were: with their comments, names and line breaks. So the values that it is given
+carry the expression they came from, and stay ordinary dicts, lists, numbers and strings otherwise.
 """
 
 from __future__ import annotations
@@ -69,6 +67,13 @@ def traced(value: _T, origin: Origin) -> _T:
     marked: Any = kind(value)
     marked.origin = origin
     return marked  # type: ignore[no-any-return]  # a subclass of the value's own type
+
+
+def untraced(message: str) -> str:
+    """A message of Python's about a value, with the name of the kind that the value stands for."""
+    for plain_kind, kind in _KINDS.items():
+        message = message.replace(kind.__name__, plain_kind.__name__)
+    return message
 
 
 def origin_of(value: Any) -> Origin | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config.errors import ConfigError
+from mmengine.migrate.config.convert import LEGACY_KEYS, MODERN_KEYS
 from mmengine.migrate.config.notes import TODO, Note
 from mmengine.migrate.config.schedules import Length
 from mmengine.migrate.config.sources import (
@@ -123,6 +125,9 @@ def load_tree(paths: Iterable[Path]) -> Tree:
             continue
         try:
             files[path] = load_file(path, loader, os.path.relpath(path))
+        except SystemExit:
+            broken[path] = 'it ends the program that loads it (sys.exit).'
+            continue
         except (ConfigError, OSError, RecursionError) as error:
             broken[path] = str(error) or type(error).__name__
             continue
@@ -130,14 +135,50 @@ def load_tree(paths: Iterable[Path]) -> Tree:
     return Tree(files, broken)
 
 
-def config_files(folder: Path) -> list[Path]:
-    """The config files in a folder and those below it, in order of their names."""
+def config_files(folder: Path, target: Path | None = None) -> list[Path]:
+    """The config files in a folder and those below it, in order of their names.
+
+    Args:
+        folder: Where to look.
+        target: A folder that is left out: what an earlier call wrote.
+    """
     return sorted(
         path
         for path in folder.rglob('*')
-        if path.suffix in SUFFIXES and path.is_file() and not _is_hidden(path.relative_to(folder))
+        if path.suffix in SUFFIXES
+        and path.is_file()
+        and not is_hidden(path.relative_to(folder))
+        and (target is None or target == folder or target not in path.parents)
+        and not _is_module(path)
     )
 
 
-def _is_hidden(path: Path) -> bool:
+def is_hidden(path: Path) -> bool:
+    """Whether a part of a relative path is hidden, or holds Python's own files."""
     return any(part.startswith('.') or part == '__pycache__' for part in path.parts)
+
+
+def _is_module(path: Path) -> bool:
+    """Whether a Python file defines functions or classes and nothing that a config has.
+
+    Such a file is code of the project, which must not be run for its values.
+    """
+    if path.suffix != '.py':
+        return False
+    try:
+        statements = ast.parse(path.read_bytes()).body
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    defines = any(isinstance(one, _DEFINITIONS) for one in statements)
+    assigned = {
+        target.id
+        for one in statements
+        if isinstance(one, ast.Assign)
+        for target in one.targets
+        if isinstance(target, ast.Name)
+    }
+    return defines and not assigned & KEYS_OF_CONFIGS
+
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+KEYS_OF_CONFIGS = LEGACY_KEYS | MODERN_KEYS | {'_base_', 'model', 'train_cfg', 'test_cfg'}

@@ -59,7 +59,8 @@ def convert_tree(
 
 
 def _broken(path: Path, why: str) -> Note:
-    return Note(ERROR, path.name, why, None)
+    # The message names the file, and where in it; the folder that all lie in says nothing.
+    return Note(ERROR, os.path.relpath(path), why.replace(f'{os.getcwd()}{os.sep}', ''), None)
 
 
 def script_of(file: LegacyFile) -> Script | None:

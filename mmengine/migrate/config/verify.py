@@ -89,6 +89,8 @@ def _by_name(value: Any, folder: str, instead: str) -> Any:
         return {key: _by_name(item, folder, instead) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_by_name(item, folder, instead) for item in value)
+    if isinstance(value, float) and value != value:
+        return 'not a number'  # which is not even equal to itself
     if callable(value):
         return getattr(value, '__qualname__', repr(type(value)))
     if isinstance(value, str) and folder and folder in value:
