@@ -19,7 +19,7 @@ def _converted(text: str) -> str:
     return new
 
 
-@pytest.mark.parametrize('home', sorted(set(HOMES.values())))
+@pytest.mark.parametrize('home', sorted(set(HOMES.values()), key=str))
 def test_every_new_home_has_the_name(home):
     module, name = home
     assert hasattr(importlib.import_module(module), name)
@@ -213,6 +213,7 @@ def test_a_runner_that_is_used_before_its_run_stays_with_a_mark():
 def test_a_codemod_that_breaks_the_file_leaves_it_and_says_so(monkeypatch):
     class Breaking(convert.Codemod):
         name = 'breaking'
+        triggers = ('mmcv',)
 
         def leave_Name(self, original_node: Any, updated_node: Any) -> Any:
             return updated_node.with_changes(value='1 2')

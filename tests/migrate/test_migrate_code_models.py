@@ -261,7 +261,7 @@ def test_a_model_of_a_detector_keeps_its_two_ways_of_forward():
             def __init__(self, init_cfg=None):
                 super(Detector, self).__init__(init_cfg=init_cfg)
 
-            def forward(self, img, mode='tensor', **kwargs):
+            def forward(self, img, mode='loss', **kwargs):
                 if mode == 'loss':
                     return self.forward_train(img, **kwargs)
                 return self.forward_test(img, **kwargs)
@@ -273,6 +273,7 @@ def test_a_model_of_a_detector_keeps_its_two_ways_of_forward():
                     loss, log_vars = self.parse_losses(losses)
                     outputs = dict(loss=loss, log_vars=log_vars, num_samples=len(data['img']))
                 optim_wrapper.update_params(outputs['loss'])
+                # Logs take the mean over batches: each counts once, whatever its num_samples.
                 return outputs['log_vars']
         """
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         return NOTHING_WRITTEN
     changed = left = failed = 0
     try:
-        for conversion in convert.convert_files(options.src):
+        for conversion in convert.convert_files(options.src, os.cpu_count() or 1):
             if conversion.error:
                 failed += 1
                 print(f'{conversion.path}: not converted: {conversion.error}', file=sys.stderr)

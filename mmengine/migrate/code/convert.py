@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
+import re
+import tokenize
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
+from multiprocessing import get_context
 from pathlib import Path
 
 import libcst as cst
 
 from mmengine.fileio.atomic import atomic_write
-from mmengine.migrate.code._base import MARK, Codemod, Source
+from mmengine.migrate.code._base import MARK, Codemod
+from mmengine.migrate.code._source import Source, parse
 from mmengine.migrate.code.hooks import Hooks
 from mmengine.migrate.code.imports import Imports
 from mmengine.migrate.code.models import Models
@@ -27,6 +32,9 @@ from mmengine.utils.errors import ArgumentError
 CODEMODS: tuple[type[Codemod], ...] = (
     Precision, OptimizerHooks, OptimizerSteps, Models, Hooks, Registries, Scripts, Imports,
 )  # fmt: skip
+_BREAKAGE = (cst.CSTValidationError, cst.ParserSyntaxError, SyntaxError)
+# Starting a process costs about as much as converting this many files.
+_FILES_WORTH_A_PROCESS = 16
 _SKIPPED = {'.git', '.venv', 'venv', 'build', 'dist', '__pycache__', 'node_modules', '.tox'}
 
 
@@ -40,6 +48,7 @@ class Conversion:
         applied: Names of the codemods that changed something.
         error: Why it could not be parsed, if so.
         path: Its file.
+        encoding: How the file holds its text.
     """
 
     old: str
@@ -47,13 +56,14 @@ class Conversion:
     applied: list[str]
     error: str = ''
     path: Path = Path()
+    encoding: str = 'utf-8'
 
     @property
     def todo(self) -> list[tuple[int, str]]:
         """Lines of the new text that say what is left to do, and what they say."""
         return [
             (number, line.partition(MARK)[2].lstrip(': '))
-            for number, line in enumerate(self.new.splitlines(), 1)
+            for number, line in enumerate(re.split('\r\n|\r|\n', self.new), 1)
             if f'# {MARK}' in line
         ]
 
@@ -72,40 +82,93 @@ def convert_source(text: str, path: Path = Path('<text>')) -> Conversion:
     """Convert one module. What cannot be converted safely gets a comment; a text without MMCV
     stays as it is.
     """
-    applied: list[str] = []
     try:
-        module = cst.parse_module(text)
+        tree = parse(text)
+    except SyntaxError as error:
+        return Conversion(text, text, [], f'line {error.lineno or 1}: {error.msg}', path)
+    source = Source.of(tree)
+    if not any(codemod(source).concerns(text) for codemod in CODEMODS):
+        return Conversion(text, text, [], path=path)
+    try:
+        module = _with_marks_on_statements(cst.parse_module(text))
+        source.layout = module
+        try:
+            converted, applied = _run_all(module, source)
+            new = converted.code
+            parse(new)
+        except _BREAKAGE:
+            # The promise is a file that parses: rather none of a codemod's work than half of it.
+            converted, applied = _run_each_on_its_own(module, Source.of(tree))
+            new = converted.code
     except cst.ParserSyntaxError as error:
-        return Conversion(
-            text, text, [], f'line {error.raw_line}: {error.message.splitlines()[0]}', path
-        )
-    source = Source.of(module)
+        reason = f'line {error.raw_line}: {error.message.splitlines()[0]}'
+        return Conversion(text, text, [], reason, path)
+    except RecursionError:
+        return Conversion(text, text, [], 'its expressions are nested too deeply', path)
+    return Conversion(text, new, applied, path=path)
+
+
+def _run_all(module: cst.Module, source: Source) -> tuple[cst.Module, list[str]]:
+    """All codemods, one after the other, and the names of those that changed something."""
+    applied = []
     for codemod in CODEMODS:
-        if not any(word in text for word in codemod.triggers) and not source.wanted:
-            continue
+        changed = module.visit(codemod(source))
+        if not _is_same(module, changed, source):
+            applied.append(codemod.name)
+            module = changed
+    return module, applied
+
+
+def _run_each_on_its_own(module: cst.Module, source: Source) -> tuple[cst.Module, list[str]]:
+    """The same, each codemod checked and left out, with a comment, where it breaks the file."""
+    applied = []
+    for codemod in CODEMODS:
         before = deepcopy((source.wanted, source.models))
         try:
             changed = module.visit(codemod(source))
-            ast.parse(changed.code)
-        except (cst.CSTValidationError, cst.ParserSyntaxError, SyntaxError) as error:
-            # The promise is a file that parses: rather none of this codemod's work than half of it.
+            parse(changed.code)
+        except _BREAKAGE as error:
             source.wanted, source.models = before
             reason = str(error).splitlines()[0]
-            module = _with_header(module, f'{codemod.name} could not be converted: {reason}')
+            line = f'# {MARK}: {codemod.name} could not be converted: {reason}'
+            comment = cst.EmptyLine(comment=cst.Comment(line))
+            module = module.with_changes(header=[*module.header, comment])
             continue
         if changed.code != module.code:
             applied.append(codemod.name)
-        module = changed
-    return Conversion(text, module.code, applied, path=path)
+            module = changed
+    return module, applied
 
 
-def _with_header(module: cst.Module, reason: str) -> cst.Module:
-    line = cst.EmptyLine(comment=cst.Comment(f'# {MARK}: {reason}'))
-    return module.with_changes(header=[*module.header, line])
+def _is_same(old: cst.Module, new: cst.Module, source: Source) -> bool:
+    """Whether two modules have the same text; statements that were not entered are the same."""
+    return len(old.body) == len(new.body) and all(
+        before is after or source.text_of(before) == source.text_of(after)
+        for before, after in zip(old.body, new.body, strict=True)
+    )
 
 
-def convert_files(src: Path) -> Iterator[Conversion]:
-    """Convert a file, or the Python files of a tree, one by one. Nothing is written.
+def _with_marks_on_statements(module: cst.Module) -> cst.Module:
+    """Comments above the first statement are the module's: give it those this tool wrote."""
+    texts = [line.comment.value if line.comment else '' for line in module.header]
+    first = next((i for i, text in enumerate(texts) if text.startswith(f'# {MARK}')), None)
+    if first is None or not module.body:
+        return module
+    statement = module.body[0]
+    lines = [*module.header[first:], *statement.leading_lines]
+    return module.with_changes(
+        header=module.header[:first],
+        body=[statement.with_changes(leading_lines=lines), *module.body[1:]],
+    )
+
+
+def convert_files(src: Path, processes: int = 1) -> Iterator[Conversion]:
+    """Convert a file, or the Python files of a tree, in the order of their names. Nothing is
+    written.
+
+    Args:
+        src: The file or folder.
+        processes: How many convert at a time; a small tree gets one all the same.
 
     Raises:
         ArgumentError: If there is nothing at ``src``, or no Python file.
@@ -115,22 +178,36 @@ def convert_files(src: Path) -> Iterator[Conversion]:
     files = [src] if src.is_file() else sorted(_python_files(src))
     if not files:
         raise ArgumentError(f'{src} holds no Python files.')
-    for file in files:
-        try:
-            text = file.read_bytes().decode('utf-8')
-        except UnicodeDecodeError as error:
-            yield Conversion('', '', [], f'it is no UTF-8 text ({error.reason})', file)
-            continue
-        yield convert_source(text, file)
+    processes = min(processes, len(files) // _FILES_WORTH_A_PROCESS)
+    if processes < 2:
+        yield from map(convert_file, files)
+        return
+    with ProcessPoolExecutor(processes, get_context('spawn')) as pool:
+        yield from pool.map(convert_file, files, chunksize=8)
+
+
+def convert_file(path: Path) -> Conversion:
+    """Convert one file, in the encoding that it declares. Nothing is written."""
+    try:
+        data = path.read_bytes()
+        encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
+        text = data.decode(encoding)
+    except OSError as error:
+        return Conversion('', '', [], error.strerror or str(error), path)
+    except SyntaxError as error:
+        return Conversion('', '', [], str(error), path)
+    except UnicodeDecodeError as error:
+        return Conversion('', '', [], f'it is no {error.encoding} text ({error.reason})', path)
+    return replace(convert_source(text, path), encoding=encoding)
 
 
 def write(conversion: Conversion) -> None:
     """Write the new text over the old file, whole or not at all."""
     with atomic_write(conversion.path) as file:
-        file.write(conversion.new.encode('utf-8'))
+        file.write(conversion.new.encode(conversion.encoding))
 
 
 def _python_files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob('*.py'):
-        if not _SKIPPED.intersection(path.relative_to(folder).parts):
+        if path.is_file() and not _SKIPPED.intersection(path.relative_to(folder).parts):
             yield path

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import libcst as cst
 
-from mmengine.migrate.code._base import (
-    Codemod,
-    Source,
+from mmengine.migrate.code._base import Codemod
+from mmengine.migrate.code._nodes import (
     call_of,
     code,
     dotted,
@@ -16,6 +15,8 @@ from mmengine.migrate.code._base import (
     parameters,
     statements,
 )
+from mmengine.migrate.code._rewriter import Rewriter
+from mmengine.migrate.code._source import Source
 
 _BEFORE = 'self, {0}, batch_idx, data_batch=None'
 _AFTER = 'self, {0}, batch_idx, data_batch=None, outputs=None'
@@ -120,9 +121,10 @@ class Hooks(Codemod):
         changed = updated_node.with_changes(
             name=cst.Name(new_name), params=parameters(params.format(runner))
         )
-        return cst.ensure_type(
-            changed.visit(_SuperCalls(name, new_name, params.format(runner))), cst.FunctionDef
-        )
+        if 'super(' not in self.source.text_of(original_node):
+            return changed
+        calls = _SuperCalls(name, new_name, params.format(runner))
+        return cst.ensure_type(changed.visit(calls), cst.FunctionDef)
 
     def leave_Subscript(
         self, original_node: cst.Subscript, updated_node: cst.Subscript
@@ -244,7 +246,7 @@ def _literal(node: cst.BaseExpression) -> list[tuple[str, str]] | None:
     return [(key, code(value)) for key, value in values if value is not None]
 
 
-class _SuperCalls(cst.CSTTransformer):
+class _SuperCalls(Rewriter):
     """``super().after_train_iter(runner)`` passes on what the method got."""
 
     def __init__(self, old: str, new: str, params: str) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import libcst as cst
 
-from mmengine.migrate.code._base import Codemod, Source, dotted, statements
-from mmengine.migrate.code.homes import ADVICE, GONE, HOMES
+from mmengine.migrate.code._base import Codemod
+from mmengine.migrate.code._nodes import dotted, only, statements
+from mmengine.migrate.code._source import Source, imported_names, parse, used_names
+from mmengine.migrate.code.homes import GONE, advice_for, home_of, is_gone, is_module
+
+_STAR = 'names that other modules took from this import * are not imported any more'
 
 
 class Imports(Codemod):
@@ -15,29 +20,39 @@ class Imports(Codemod):
 
     name = 'imports'
     summary = 'import names of mmcv from their new homes; mmcv.Config(...) too'
+    triggers = ('mmcv',)
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         self._used: set[str] = set()
 
+    def _words(self) -> tuple[str, ...]:
+        """``mmcv``, and what modules of it are called here."""
+        origins = self.source.origins.items()
+        return ('mmcv', *sorted(local for local, full in origins if is_module(full)))
+
     def visit_Module(self, node: cst.Module) -> None:
-        """Note which names the code uses."""
-        uses = _Uses()
-        node.visit(uses)
-        self._used = uses.names
+        """Note which names the code uses, now that the other codemods are done."""
+        self._used = used_names(parse(self.source.code_of(node)))
 
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
     ) -> cst.BaseExpression:
         """``mmcv.Config`` by its own name, imported from its home."""
-        full = self.source.name_of(original_node)
-        if full not in HOMES or dotted(original_node).partition('.')[0] not in self.source.origins:
+        if dotted(original_node).partition('.')[0] not in self.source.origins:
             return updated_node
-        home, name = HOMES[full]
+        full = self.source.name_of(original_node)
+        found = home_of(full)
+        if found is None:
+            old = full.rpartition('.')[2]
+            if is_gone(full) and not is_module(full):
+                self.mark(f'{old}: {advice_for(old)}')
+            return updated_node
+        home, name = found
         taken_by = self.source.origins.get(name, f'{home}.{name}')
-        if taken_by != f'{home}.{name}' and HOMES.get(taken_by) != (home, name):
-            alias = home.rpartition('.')[2]
-            return cst.Attribute(self.want(home.rpartition('.')[0], alias), cst.Name(name))
+        if taken_by != f'{home}.{name}' and home_of(taken_by) != found:
+            package, _, module = home.rpartition('.')
+            return cst.Attribute(self.want(package, module), cst.Name(name))
         return self.want(home, name)
 
     def leave_SimpleStatementLine(
@@ -45,81 +60,101 @@ class Imports(Codemod):
     ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement] | cst.RemovalSentinel:
         """Split an import by the new homes of its names."""
         imported = updated_node.body[0]
-        if (
-            len(updated_node.body) != 1
-            or not isinstance(imported, cst.ImportFrom)
-            or isinstance(imported.names, cst.ImportStar)
-            or imported.relative
-        ):
+        if not isinstance(imported, cst.ImportFrom) or imported.relative:
             return updated_node
         module = dotted(imported.module)
         if module.partition('.')[0] != 'mmcv':
             return updated_node
+        if len(updated_node.body) != 1:
+            self.mark('several statements on one line: split it, and migrate again')
+            return updated_node
+        if isinstance(imported.names, cst.ImportStar):
+            return self._without_star(updated_node, module)
         moved: dict[str, list[str]] = defaultdict(list)
         kept = []
         for alias in imported.names:
             old = dotted(alias.name)
             local = dotted(alias.asname.name) if alias.asname else old
-            full = f'{module}.{old}'
-            if full in HOMES:
-                home, new = HOMES[full]
-                if local in self._used or local.startswith('_'):
+            found = home_of(f'{module}.{old}')
+            if found is not None:
+                home, new = found
+                if not self._is_settled(local):
                     moved[home].append(new if new == local else f'{new} as {local}')
-            elif self._is_settled(module, old, local):
+            elif self._is_taken_over(module, old, local):
                 continue
             else:
                 kept.append(alias.with_changes(comma=cst.MaybeSentinel.DEFAULT))
-                if module.startswith(GONE):
-                    advice = ADVICE.get(old, 'it has no counterpart that this tool knows')
-                    self.mark(f'{old}: {advice}')
+                if is_gone(f'{module}.{old}'):
+                    self.mark(f'{old}: {advice_for(old)}')
         if len(kept) == len(imported.names):
             return updated_node
-        lines: list[cst.BaseStatement] = []
-        if kept:
-            lines.append(updated_node.with_changes(body=[imported.with_changes(names=kept)]))
-        for home, names in sorted(moved.items()):
-            lines += statements(f'from {home} import {", ".join(sorted(names))}\n')
-        if not lines:
-            return cst.RemoveFromParent()
-        if not kept:
-            lines[0] = lines[0].with_changes(leading_lines=updated_node.leading_lines)
-            last = lines[-1]
-            if isinstance(last, cst.SimpleStatementLine):
-                lines[-1] = last.with_changes(trailing_whitespace=updated_node.trailing_whitespace)
-        return cst.FlattenSentinel(lines)
+        first = imported.with_changes(names=kept, lpar=None, rpar=None) if kept else None
+        return _replaced(updated_node, first, moved)
 
-    def _is_settled(self, module: str, old: str, local: str) -> bool:
-        """Whether no code needs the old name any more."""
-        if local == old and any(name == old for _, name in self.source.wanted):
-            return True
-        return module.startswith(GONE) and local not in self._used and old in ADVICE
+    def _is_settled(self, local: str) -> bool:
+        """Whether the code used a name, and the codemods have seen to it that none does now."""
+        return local in self.source.used and local not in self._used
+
+    def _is_taken_over(self, module: str, old: str, local: str) -> bool:
+        """Whether the import of a name without a home can go."""
+        is_wanted = local == old and any(name == old for _, name in self.source.wanted)
+        return is_wanted or (is_gone(f'{module}.{old}') and self._is_settled(local))
+
+    def _without_star(
+        self, line: cst.SimpleStatementLine, module: str
+    ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement] | cst.RemovalSentinel:
+        moved: dict[str, list[str]] = defaultdict(list)
+        for local, full in sorted(self.source.origins.items()):
+            if full != f'{module}.{local}' or local not in self._used:
+                continue
+            found = home_of(full)
+            if found is not None:
+                home, new = found
+                moved[home].append(new if new == local else f'{new} as {local}')
+            elif is_gone(full):
+                self.mark(f'{local}: {advice_for(local)}')
+        if not module.startswith(GONE):
+            return line
+        self.mark(_STAR)
+        return _replaced(line, None, moved) if moved else line
 
     def leave_Module(self, original_node: cst.Module, updated_node: cst.Module) -> cst.Module:
-        """Drop ``import mmcv`` where nothing is left to use it; add what was asked for."""
-        uses = _Uses()
-        updated_node.visit(uses)
-        body = [
-            statement
-            for statement in updated_node.body
-            if not (_imports_only(statement, 'mmcv') and 'mmcv' not in uses.names)
-        ]
-        return _with_imports(updated_node.with_changes(body=body), self.source.wanted)
+        """Drop modules that nothing uses any more; add what was asked for."""
+        tree = parse(self.source.code_of(updated_node))
+        leftovers = _Modules(self.source, used_names(tree))
+        body = []
+        for statement in updated_node.body:
+            if 'mmcv' in self.source.text_of(statement):
+                left = statement.visit(leftovers)
+                body += [left] if isinstance(left, cst.CSTNode) else []
+            else:
+                body.append(statement)
+        changed = updated_node.with_changes(body=body)
+        return _with_imports(changed, self.source.wanted, imported_names(tree))
 
 
-def _imports_only(statement: cst.CSTNode, package: str) -> bool:
-    return (
-        isinstance(statement, cst.SimpleStatementLine)
-        and len(statement.body) == 1
-        and isinstance(statement.body[0], cst.Import)
-        and all(
-            dotted(alias.name).partition('.')[0] == package and alias.asname is None
-            for alias in statement.body[0].names
-        )
+def _replaced(
+    line: cst.SimpleStatementLine, first: cst.ImportFrom | None, moved: dict[str, list[str]]
+) -> cst.RemovalSentinel | cst.FlattenSentinel[cst.BaseStatement]:
+    """Imports in the place of ``line``, which keep its comments."""
+    text = ''.join(
+        f'from {home} import {", ".join(sorted(names))}\n' for home, names in sorted(moved.items())
     )
+    lines: list[cst.BaseStatement] = []
+    if first is not None:
+        lines.append(line.with_changes(body=[first]))
+    lines += statements(text)
+    if not lines:
+        return cst.RemoveFromParent()
+    if first is None:
+        lines[0] = lines[0].with_changes(leading_lines=line.leading_lines)
+        lines[-1] = lines[-1].with_changes(trailing_whitespace=line.trailing_whitespace)
+    return cst.FlattenSentinel(lines)
 
 
-def _with_imports(module: cst.Module, wanted: set[tuple[str, str]]) -> cst.Module:
-    there = Source.of(module).origins
+def _with_imports(
+    module: cst.Module, wanted: set[tuple[str, str]], there: dict[str, str]
+) -> cst.Module:
     by_home: dict[str, list[str]] = defaultdict(list)
     for home, name in sorted(wanted):
         if there.get(name) != f'{home}.{name}':
@@ -130,37 +165,71 @@ def _with_imports(module: cst.Module, wanted: set[tuple[str, str]]) -> cst.Modul
         ''.join(f'from {home} import {", ".join(names)}\n' for home, names in by_home.items())
     )
     body = list(module.body)
-    place = max(
-        (
-            index + 1
-            for index, statement in enumerate(body)
-            if isinstance(statement, cst.SimpleStatementLine)
-            and isinstance(statement.body[0], (cst.Import, cst.ImportFrom))
-        ),
-        default=1 if module.get_docstring() else 0,
-    )
+    place = _end_of_imports(body)
     return module.with_changes(body=[*body[:place], *lines, *body[place:]])
 
 
-class _Uses(cst.CSTVisitor):
-    """Names that the code outside of imports uses."""
+def _end_of_imports(body: Sequence[cst.CSTNode]) -> int:
+    """Behind the first run of imports at the top, the docstring before it included."""
+    place = 0
+    for index, statement in enumerate(body):
+        small = statement.body[0] if isinstance(statement, cst.SimpleStatementLine) else None
+        is_text = isinstance(small, cst.Expr) and isinstance(
+            small.value, (cst.SimpleString, cst.ConcatenatedString)
+        )
+        if isinstance(small, (cst.Import, cst.ImportFrom)) or (index == 0 and is_text):
+            place = index + 1
+        elif place or not isinstance(small, cst.Assign):
+            break
+    return place
 
-    def __init__(self) -> None:
-        self.names: set[str] = set()
 
-    def visit_Import(self, node: cst.Import) -> bool:
-        return False
+class _Modules(Codemod):
+    """Imports of modules of MMCV, once the names that came from them are replaced."""
 
-    def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
-        return False
+    triggers = ('mmcv',)
+    in_expressions = False
 
-    def visit_Name(self, node: cst.Name) -> None:
-        self.names.add(node.value)
+    def __init__(self, source: Source, used: set[str]) -> None:
+        super().__init__(source)
+        self._used = used
 
-    def visit_Attribute(self, node: cst.Attribute) -> bool:
-        node.value.visit(self)
-        return False
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.SimpleStatementLine | cst.RemovalSentinel:
+        """``import mmcv.runner`` and ``from mmcv import runner``."""
+        small = only(original_node)
+        if isinstance(small, cst.Import):
+            prefix = ''
+        elif isinstance(small, cst.ImportFrom) and dotted(small.module) == 'mmcv':
+            prefix = 'mmcv.'
+        else:
+            return updated_node
+        if isinstance(small.names, cst.ImportStar):
+            return updated_node
+        kept: list[cst.ImportAlias] = []
+        for alias in small.names:
+            full = f'{prefix}{dotted(alias.name)}'
+            new = self._alias(alias, full) if full.partition('.')[0] == 'mmcv' else alias
+            if new is not None:
+                kept.append(new)
+        if not kept:
+            return cst.RemoveFromParent()
+        if all(new is old for new, old in zip(kept, small.names, strict=False)) and (
+            len(kept) == len(small.names)
+        ):
+            return updated_node
+        kept[-1] = kept[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
+        return updated_node.with_changes(body=[small.with_changes(names=kept)])
 
-    def visit_SimpleString(self, node: cst.SimpleString) -> None:
-        # An entry of __all__ is a use too.
-        self.names.add(node.value.strip('\'"'))
+    def _alias(self, alias: cst.ImportAlias, full: str) -> cst.ImportAlias | None:
+        local = dotted(alias.asname.name) if alias.asname else dotted(alias.name).partition('.')[0]
+        if local in self.source.used and local not in self._used:
+            return None
+        if not full.startswith(GONE):
+            return alias
+        if local == 'mmcv':
+            return cst.ImportAlias(cst.Name('mmcv'), comma=alias.comma)
+        if full != 'mmcv.utils':
+            self.mark(f'{full} is in no later MMCV: find a new home for what is taken from it')
+        return alias

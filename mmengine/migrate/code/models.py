@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from mmengine.migrate.code._base import (
-    Codemod,
-    Source,
+from mmengine.migrate.code._base import Codemod, marked
+from mmengine.migrate.code._nodes import (
     body_of,
     code,
     dotted,
     entry,
     expression,
-    marked,
     only,
     statements,
     with_body,
 )
+from mmengine.migrate.code._rewriter import Rewriter
+from mmengine.migrate.code._source import Source
 from mmengine.migrate.code.optimizer_steps import NEW_NAME
 
 _MODULES = (
@@ -30,6 +30,7 @@ _FORWARD = """\
 def forward(self, inputs, data_samples=None, mode='tensor'):
     raise NotImplementedError
 """
+_WEIGHTS = '# Logs take the mean over batches: each counts once, whatever its num_samples.'
 _FORWARD_TODO = "return what mode asks for; for 'predict' the predictions for validation, a list"
 
 
@@ -65,13 +66,13 @@ class Models(Codemod):
                 continue
             self._marks.append([])
             method = self._method(item)
-            body.append(marked(method, self._marks.pop()))
+            body.append(marked(method, self._marks.pop() or ()))
         changed = self._with_base(updated_node)
         if 'forward' not in own and self._becomes_base_model(updated_node):
             forward = statements(_FORWARD)[0].with_changes(leading_lines=[cst.EmptyLine(False)])
             body.append(marked(forward, [_FORWARD_TODO]))
         changed = changed.with_changes(body=changed.body.with_changes(body=body))
-        if '_parse_losses' in own:
+        if '_parse_losses' in own or '_parse_losses' not in self.source.text_of(original_node):
             return changed
         return cst.ensure_type(changed.visit(_ParseLosses()), cst.ClassDef)
 
@@ -159,6 +160,9 @@ class Models(Codemod):
             new = [*body[:-1], *_logged(body[-1], returned.value)]
         else:
             new = _with_update(body, returned.value)
+        if 'num_samples' in self.source.text_of(method):
+            comment = cst.EmptyLine(comment=cst.Comment(_WEIGHTS))
+            new[-1] = new[-1].with_changes(leading_lines=[*new[-1].leading_lines, comment])
         return with_body(method, [*intro, *new])
 
 
@@ -254,13 +258,17 @@ def _walk(node: cst.CSTNode) -> list[cst.CSTNode]:
     return found
 
 
-class _Modes(cst.CSTTransformer):
+class _Modes(Rewriter):
     """``return_loss`` in a signature and in tests of it."""
 
     def leave_Param(self, original_node: cst.Param, updated_node: cst.Param) -> cst.Param:
         if original_node.name.value != _FLAG:
             return updated_node
-        default = expression("'tensor'") if updated_node.default is not None else None
+        default = updated_node.default
+        if default is not None:
+            # Calls that do not say return_loss= go on meaning what they meant.
+            is_loss = dotted(default) == 'True'
+            default = expression("'loss'" if is_loss else "'tensor'")
         return updated_node.with_changes(name=cst.Name('mode'), default=default)
 
     def leave_Attribute(
@@ -282,7 +290,7 @@ class _Modes(cst.CSTTransformer):
         return updated_node
 
 
-class _InitCfg(cst.CSTTransformer):
+class _InitCfg(Rewriter):
     """``init_cfg`` is the second argument of BaseModel: give it by name."""
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
@@ -300,7 +308,7 @@ class _InitCfg(cst.CSTTransformer):
         return updated_node
 
 
-class _ParseLosses(cst.CSTTransformer):
+class _ParseLosses(Rewriter):
     """The method has lost its underscore."""
 
     def leave_Attribute(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import libcst as cst
 
-from mmengine.migrate.code._base import Codemod, body_of, code, dotted, expression, parameters
+from mmengine.migrate.code._base import Codemod
+from mmengine.migrate.code._nodes import body_of, code, dotted, expression, parameters
+from mmengine.migrate.code._rewriter import Rewriter
 
 _BASES = {
     'OptimizerHook': 'OptimWrapper',
@@ -20,6 +22,7 @@ class OptimizerHooks(Codemod):
     name = 'optimizer-hooks'
     summary = 'subclasses of OptimizerHook -> subclasses of OptimWrapper'
     triggers = ('OptimizerHook',)
+    in_expressions = False
 
     def leave_ClassDef(
         self, original_node: cst.ClassDef, updated_node: cst.ClassDef
@@ -91,7 +94,7 @@ def dotted_head(decorator: cst.Decorator) -> str:
     return dotted(func).partition('.')[0]
 
 
-class _Body(cst.CSTTransformer):
+class _Body(Rewriter):
     """The hook's runner in terms of the wrapper."""
 
     def __init__(self, runner: str) -> None:
@@ -127,7 +130,7 @@ class _Body(cst.CSTTransformer):
         return updated_node
 
 
-class _Init(cst.CSTTransformer):
+class _Init(Rewriter):
     """A wrapper is given its optimizer, and calls clipping ``clip_grad``."""
 
     @classmethod

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import libcst as cst
 
-from mmengine.migrate.code._base import (
-    Codemod,
-    Renamer,
-    body_of,
-    call_of,
-    code,
-    dotted,
-    marked,
-    statements,
-)
+from mmengine.migrate.code._base import Codemod, marked
+from mmengine.migrate.code._nodes import body_of, call_of, code, dotted, statements
+from mmengine.migrate.code._rewriter import Renamer, Rewriter
 
 _NAMES = ('optimizer', 'optimizers')
 NEW_NAME = 'optim_wrapper'
+_KEPT_ZERO = (
+    'it drops what losses of other optimizers left here; delete it where none does, since with '
+    'accumulative_counts > 1 it drops the window as well'
+)
 
 
 class OptimizerSteps(Codemod):
@@ -28,6 +26,7 @@ class OptimizerSteps(Codemod):
     name = 'optimizer-steps'
     summary = 'loss.backward(), optimizer.step(), zero_grad() -> optim_wrapper.update_params(loss)'
     triggers = ('train_step',)
+    in_expressions = False
 
     def leave_ClassDef(
         self, original_node: cst.ClassDef, updated_node: cst.ClassDef
@@ -38,11 +37,12 @@ class OptimizerSteps(Codemod):
         if not steps or not _optimizer_of(steps[0]):
             return updated_node
         self.source.models.add(updated_node.name.value)
+        several = re.search(r'\boptimizers?(\[|\.(items|values|keys)\()', code(original_node))
         body: list[cst.BaseStatement] = []
         for item in body_of(updated_node):
             name = _optimizer_of(item)
             if isinstance(item, cst.FunctionDef) and name and item.name.value != '__init__':
-                item = _converted(item, name)
+                item = _converted(item, name, several is not None)
             body.append(item)
         return updated_node.with_changes(body=updated_node.body.with_changes(body=body))
 
@@ -63,21 +63,31 @@ def _optimizer_of(node: cst.CSTNode) -> str:
     return next((name for name in names if name in _NAMES), '')
 
 
-def _converted(method: cst.FunctionDef, name: str) -> cst.FunctionDef:
-    blocks = _Blocks(name, several=f'{name}[' in code(method))
+def _converted(method: cst.FunctionDef, name: str, several: bool) -> cst.FunctionDef:
+    blocks = _Blocks({name, *_aliases_of(name, method)}, several)
     changed = cst.ensure_type(method.visit(blocks), cst.FunctionDef)
     changed = cst.ensure_type(changed.visit(Renamer({name: NEW_NAME})), cst.FunctionDef)
     changed = cst.ensure_type(changed.visit(_Keywords(name)), cst.FunctionDef)
-    params = [
-        param.with_changes(default=None, equal=cst.MaybeSentinel.DEFAULT)
-        if param.name.value == NEW_NAME and not method.name.value.startswith('val')
-        else param
-        for param in changed.params.params
-    ]
+    params = list(changed.params.params)
+    place = next(i for i, param in enumerate(params) if param.name.value == NEW_NAME)
+    is_first_default = all(param.default is None for param in params[:place])
+    if is_first_default and not method.name.value.startswith('val'):
+        params[place] = params[place].with_changes(default=None, equal=cst.MaybeSentinel.DEFAULT)
     return changed.with_changes(params=changed.params.with_changes(params=params))
 
 
-class _Keywords(cst.CSTTransformer):
+def _aliases_of(name: str, method: cst.FunctionDef) -> set[str]:
+    """What single optimizers are called: ``first = optimizer['first']``, loops over them."""
+    single = rf'{name}\[[^\]]*\]'
+    text = code(method.body)
+    found = set(re.findall(rf'^\s*(\w+) = {single}\s*$', text, re.MULTILINE))
+    found.update(re.findall(rf'\bfor (\w+) in {name}\.values\(\)', text))
+    found.update(re.findall(rf'\bfor \w+, (\w+) in {name}\.items\(\)', text))
+    pairs = rf'^\s*(\w+), (\w+) = {single}, {single}\s*$'
+    return found.union(*re.findall(pairs, text, re.MULTILINE))
+
+
+class _Keywords(Rewriter):
     """Calls of own methods name the argument anew as well."""
 
     def __init__(self, name: str) -> None:
@@ -96,12 +106,12 @@ class _Keywords(cst.CSTTransformer):
         return updated_node.with_changes(args=args)
 
 
-class _Blocks(cst.CSTTransformer):
+class _Blocks(Rewriter):
     """Rewrites the statements of each block that belong to one step."""
 
-    def __init__(self, name: str, several: bool) -> None:
+    def __init__(self, names: set[str], several: bool) -> None:
         super().__init__()
-        self._name = name
+        self._names = names
         self._several = several
 
     def leave_IndentedBlock(
@@ -118,7 +128,7 @@ class _Blocks(cst.CSTTransformer):
         if kind == 'backward':
             return _Step(kind, code(target), call)
         root = target.value if isinstance(target, cst.Subscript) else target
-        if kind in ('step', 'zero_grad') and dotted(root) == self._name:
+        if kind in ('step', 'zero_grad') and dotted(root) in self._names:
             return _Step(kind, code(target), call)
         return None
 
@@ -142,7 +152,15 @@ class _Blocks(cst.CSTTransformer):
                 and found[:2] == ('zero_grad', step.target)
             ]
             begin = index + 1
-            reason = _obstacle(step, losses, zeros, known)
+            ends = next(
+                (
+                    i
+                    for i in range(begin, len(body))
+                    if (found := known[i]) and found.kind != 'step'
+                ),
+                len(body),
+            )
+            reason = _obstacle(step, losses, zeros, known) or _reader(body[begin:ends])
             if reason:
                 result[index] = [marked(body[index], [reason])]
                 continue
@@ -164,10 +182,12 @@ class _Blocks(cst.CSTTransformer):
         assert loss is not None
         wrapper = step.target
         for zero in zeros:
-            # The loss of another model may have left gradients: with several optimizers a zeroing
-            # that comes first is not the same as one that comes after the step.
+            # The loss of another optimizer may have left gradients, as a generator's does in its
+            # discriminator: then a zeroing that comes first is not one that comes after the step.
             if zero > place or not self._several:
                 result[zero] = []
+            else:
+                result[zero] = [marked(body[zero], [_KEPT_ZERO])]
         between = [
             statement
             for statement, what in zip(
@@ -175,7 +195,7 @@ class _Blocks(cst.CSTTransformer):
             )
             if what is None
         ]
-        touches_gradients = any('grad' in code(statement) for statement in between)
+        touches_gradients = bool(_reader(between))
         if not loss.call.args and not touches_gradients:
             text = f'{wrapper}.update_params({loss.target})\n'
             result[place] = []
@@ -219,6 +239,14 @@ def _obstacle(
     if loss is not None and 'scale(' in loss.target:
         return 'a loss scaler: AmpOptimWrapper scales, so call update_params with the plain loss'
     return ''
+
+
+def _reader(body: Sequence[cst.BaseStatement]) -> str:
+    """Why statements near a step stand in its way: they do something with gradients."""
+    text = re.sub(r'#.*|\w*(zero|no|requires|enable)_grad_?\b', '', ''.join(map(code, body)))
+    if 'grad' not in text:
+        return ''
+    return 'gradients are used beside the step, and update_params(loss) drops them after it'
 
 
 def _in_place_of(old: cst.BaseStatement, text: str) -> list[cst.BaseStatement]:

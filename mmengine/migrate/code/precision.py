@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import libcst as cst
 
-from mmengine.migrate.code._base import Codemod, call_of, dotted, only
+from mmengine.migrate.code._base import Codemod
+from mmengine.migrate.code._nodes import call_of, dotted, only
 
 _FLAG = 'fp16_enabled'
 
@@ -15,6 +16,7 @@ class Precision(Codemod):
     name = 'precision'
     summary = '@auto_fp16, @force_fp32, wrap_fp16_model -> the context of AmpOptimWrapper'
     triggers = ('fp16', 'fp32')
+    in_expressions = False
 
     def leave_FunctionDef(
         self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
@@ -47,11 +49,3 @@ class Precision(Codemod):
         if name.startswith('mmcv.') and name.endswith('.wrap_fp16_model'):
             return cst.RemoveFromParent()
         return updated_node
-
-    def leave_IndentedBlock(
-        self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
-    ) -> cst.IndentedBlock:
-        """A block that lost all it had still needs a statement."""
-        if updated_node.body or not original_node.body:
-            return updated_node
-        return updated_node.with_changes(body=[cst.parse_statement('pass')])

@@ -9,18 +9,9 @@ from typing import Any
 
 import libcst as cst
 
-from mmengine.migrate.code._base import (
-    Codemod,
-    Source,
-    call_of,
-    code,
-    dotted,
-    entry,
-    keyword,
-    marked,
-    only,
-    statements,
-)
+from mmengine.migrate.code._base import Codemod, marked
+from mmengine.migrate.code._nodes import call_of, code, dotted, entry, keyword, only, statements
+from mmengine.migrate.code._source import Source
 from mmengine.migrate.config.notes import Notes
 from mmengine.migrate.config.schedules import Length, convert_schedule
 from mmengine.utils.errors import ArgumentError
@@ -48,11 +39,9 @@ class Scripts(Codemod):
         super().__init__(source)
         self._constants: _Arguments = {}
 
-    def visit_Assign(self, node: cst.Assign) -> None:
+    def visit_Module(self, node: cst.Module) -> None:
         """Remember values that configs are made of."""
-        for target in node.targets:
-            if isinstance(target.target, cst.Name):
-                self._constants[target.target.value] = node.value
+        self._constants = _assigned(node.body)
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
         """A logger by the name of this engine."""
@@ -131,6 +120,7 @@ class Scripts(Codemod):
                 for method, old in [(m, original[i]) for m, i in calls.items()]
             }
             by_epoch = _RUNNERS[kind.rpartition('.')[2]]
+            self._constants |= _assigned(body[:start])
             return self._joined(body, name, start, calls, by_epoch, [h for h in hooks if h])
         return body
 
@@ -314,6 +304,17 @@ class Scripts(Codemod):
             return ast.literal_eval(code(resolved))
         except (ValueError, SyntaxError):
             return None
+
+
+def _assigned(body: Sequence[cst.CSTNode]) -> _Arguments:
+    """What each name is set to by the statements of a block."""
+    found = {}
+    for small in map(only, body):
+        if isinstance(small, cst.Assign):
+            for target in small.targets:
+                if isinstance(target.target, cst.Name):
+                    found[target.target.value] = small.value
+    return found
 
 
 def _without(statement: Any, reason: str) -> Any:

@@ -1,0 +1,95 @@
+"""Short words for what codemods do with nodes of libcst."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import libcst as cst
+
+_PLAIN_MODULE = cst.Module(body=())
+
+
+def dotted(node: cst.CSTNode | None) -> str:
+    """``a.b.c`` of a chain of names; empty for other expressions."""
+    if isinstance(node, cst.Name):
+        return node.value
+    if isinstance(node, cst.Attribute):
+        head = dotted(node.value)
+        return f'{head}.{node.attr.value}' if head else ''
+    return ''
+
+
+def expression(text: str) -> cst.BaseExpression:
+    """Parse an expression."""
+    return cst.parse_expression(text)
+
+
+def statements(text: str) -> list[cst.BaseStatement]:
+    """Parse statements."""
+    return [
+        node
+        for node in cst.parse_module(text).body
+        if isinstance(node, (cst.SimpleStatementLine, cst.BaseCompoundStatement))
+    ]
+
+
+def code(node: cst.CSTNode) -> str:
+    """The text of ``node``."""
+    return _PLAIN_MODULE.code_for_node(node)
+
+
+def only(statement: cst.CSTNode) -> cst.BaseSmallStatement | None:
+    """The one small statement of a line; None for anything else."""
+    if isinstance(statement, cst.SimpleStatementLine) and len(statement.body) == 1:
+        return statement.body[0]
+    return None
+
+
+def call_of(statement: cst.CSTNode) -> cst.Call | None:
+    """The call that a line consists of."""
+    small = only(statement)
+    if isinstance(small, cst.Expr) and isinstance(small.value, cst.Call):
+        return small.value
+    return None
+
+
+def keyword(call: cst.Call, name: str) -> cst.BaseExpression | None:
+    """The value that ``call`` gives to ``name``."""
+    for arg in call.args:
+        if arg.keyword is not None and arg.keyword.value == name:
+            return arg.value
+    return None
+
+
+def entry(node: cst.BaseExpression | None, name: str) -> cst.BaseExpression | None:
+    """The value under ``name`` in ``dict(...)`` or ``{...}``."""
+    if isinstance(node, cst.Call) and dotted(node.func) == 'dict':
+        return keyword(node, name)
+    if isinstance(node, cst.Dict):
+        for element in node.elements:
+            if (
+                isinstance(element, cst.DictElement)
+                and isinstance(element.key, cst.SimpleString)
+                and element.key.evaluated_value == name
+            ):
+                return element.value
+    return None
+
+
+def parameters(names: str) -> cst.Parameters:
+    """Parse a list of parameters."""
+    function = cst.ensure_type(cst.parse_statement(f'def f({names}): pass'), cst.FunctionDef)
+    return function.params
+
+
+def body_of(node: cst.FunctionDef | cst.ClassDef) -> list[cst.BaseStatement]:
+    """The statements of a block; none where it is written behind the colon."""
+    if isinstance(node.body, cst.IndentedBlock):
+        return list(node.body.body)
+    return []
+
+
+def with_body(node: cst.FunctionDef, new: Sequence[cst.BaseStatement]) -> cst.FunctionDef:
+    """``node`` with other statements."""
+    filled = list(new) or statements('pass\n')
+    return node.with_changes(body=node.body.with_changes(body=filled))

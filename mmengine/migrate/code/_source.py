@@ -1,0 +1,128 @@
+"""What the codemods know of one module: where its names come from, and which it uses."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from dataclasses import dataclass, field
+
+import libcst as cst
+
+from mmengine.migrate.code._nodes import dotted
+from mmengine.migrate.code.homes import is_known
+
+
+def parse(text: str) -> ast.Module:
+    """The syntax tree of ``text``, without warnings about it.
+
+    Raises:
+        SyntaxError: If it is no Python that can be read.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        try:
+            return ast.parse(text)
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise SyntaxError(str(error)) from error
+
+
+@dataclass
+class Source:
+    """What the codemods know of one module.
+
+    Attributes:
+        origins: Full dotted name of what each imported name stands for.
+        used: Names that its code used before any of it was converted.
+        wanted: New names to import, as module and name.
+        models: Classes with a ``train_step(self, data, optimizer)``, by name.
+        layout: A module with the indent and line ends of this one.
+        texts: The text of each statement that was asked for.
+    """
+
+    origins: dict[str, str]
+    used: set[str] = field(default_factory=set)
+    wanted: set[tuple[str, str]] = field(default_factory=set)
+    models: set[str] = field(default_factory=set)
+    layout: cst.Module = field(default_factory=lambda: cst.Module(body=()))
+    texts: dict[cst.CSTNode, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tree: ast.Module) -> Source:
+        """Read the imports of a module."""
+        used = used_names(tree)
+        return cls(_names_of_stars(tree, used) | imported_names(tree), used)
+
+    def name_of(self, node: cst.CSTNode | None) -> str:
+        """The full name of a name or attribute chain: ``nn.Module`` is ``torch.nn.Module``."""
+        text = dotted(node)
+        head, dot, rest = text.partition('.')
+        return f'{self.origins.get(head, head)}{dot}{rest}'
+
+    def mmcv_name(self, node: cst.CSTNode | None) -> str:
+        """The last part of a name that comes from MMCV; empty for any other."""
+        full = self.name_of(node)
+        return full.rpartition('.')[2] if full.startswith('mmcv.') else ''
+
+    def text_of(self, node: cst.CSTNode) -> str:
+        """The text of a statement; remembered, since most statements stay as they are."""
+        text = self.texts.get(node)
+        if text is None:
+            text = self.texts[node] = self.layout.code_for_node(node)
+        return text
+
+    def code_of(self, module: cst.Module) -> str:
+        """The text of ``module`` without the comments at its ends."""
+        return ''.join(map(self.text_of, module.body))
+
+
+def imported_names(tree: ast.Module) -> dict[str, str]:
+    """What each imported name stands for."""
+    origins = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                head = alias.name.partition('.')[0]
+                origins[alias.asname or head] = alias.name if alias.asname else head
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            for alias in node.names:
+                origins[alias.asname or alias.name] = f'{node.module}.{alias.name}'
+    origins.pop('*', None)
+    return origins
+
+
+def _names_of_stars(tree: ast.Module, used: set[str]) -> dict[str, str]:
+    """Names that come from ``from mmcv.runner import *``, as far as can be told."""
+    stars = [
+        node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or '').startswith('mmcv')
+        and node.names[0].name == '*'
+    ]
+    if not stars:
+        return {}
+    own = {
+        getattr(node, 'name', None) or getattr(node, 'id', None)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef))
+        or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    }
+    return {
+        name: f'{module}.{name}'
+        for module in stars
+        for name in used - own
+        if is_known(f'{module}.{name}')
+    }
+
+
+def used_names(tree: ast.Module) -> set[str]:
+    """Names that the code uses, those in short texts included: annotations and ``__all__``."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            is_short = len(node.value) < 80
+            names.update(re.findall(r'[^\W\d]\w*', node.value) if is_short else ())
+    return names
