@@ -63,7 +63,7 @@ class Evaluator:
         Raises:
             TypeError: If ``data_samples`` is no sequence.
         """
-        if not isinstance(data_samples, Iterable):
+        if not isinstance(data_samples, (list, Iterable)):  # a list is spared the slow look
             raise TypeError(
                 'data_samples must be a sequence with one entry a sample, got a single '
                 f"{type(data_samples).__name__}. A model returns a list in mode 'predict'."

@@ -120,6 +120,13 @@ class CheckpointHook(Hook):
 
     # -- points -----------------------------------------------------------------------------------
 
+    def get_triggered_stages(self) -> list[str]:
+        """All but the iterations, when epochs count; a subclass may act there nevertheless."""
+        stages = super().get_triggered_stages()
+        if self.by_epoch and type(self).after_train_iter is CheckpointHook.after_train_iter:
+            stages.remove('after_train_iter')
+        return stages
+
     def before_train(self, runner: Runner) -> None:
         """Settle where files go, and recall what a resumed run had saved."""
         self._backend = get_file_backend(

@@ -13,8 +13,11 @@ from mmengine.registry import HOOKS
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
-_DATA_TIME = {mode: f'{mode}/data_time' for mode in ('val', 'test')}
-_TIME = {mode: f'{mode}/time' for mode in ('val', 'test')}
+_MODES = ('train', 'val', 'test')
+_DATA_TIME = {mode: f'{mode}/data_time' for mode in _MODES}
+_TIME = {mode: f'{mode}/time' for mode in _MODES}
+# Iterations after which times are folded even when nobody logs them.
+_FOLD_EVERY = 1024
 
 
 @HOOKS.register_module()
@@ -29,47 +32,25 @@ class IterTimerHook(Hook):
 
     def __init__(self) -> None:
         self._last = 0.0
-        self._train_pace = _Pace()
-        self._evaluation_pace = _Pace()
+        self._paces = {mode: _Pace() for mode in _MODES}
 
     def before_train(self, runner: Runner) -> None:
         """Count time from here; a resumed run estimates from its own iterations."""
-        self._train_pace = _Pace(runner.max_iters - runner.iter)
+        self._paces['train'] = _Pace(runner.max_iters - runner.iter)
 
     def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
         if mode != 'train':
             dataloader = runner.val_dataloader if mode == 'val' else runner.test_dataloader
-            self._evaluation_pace = _Pace(num_batches(dataloader) or 0)
+            self._paces[mode] = _Pace(num_batches(dataloader) or 0)
         self._last = perf_counter()
 
     def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
         self._last = perf_counter()
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
-    ) -> None:
-        """The batch is there."""
-        # The same as in other modes without the calls between: this is the path of every step.
-        runner.message_hub.update_scalar('train/data_time', perf_counter() - self._last)
-
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DataBatch = None,
-        outputs: dict[str, Any] | None = None,
-    ) -> None:
-        """The step is done."""
-        now = perf_counter()
-        elapsed, self._last = now - self._last, now
-        hub = runner.message_hub
-        hub.update_scalar('train/time', elapsed)
-        hub.update_info('eta', self._train_pace.seconds_left(elapsed))
-
     def _before_iter(
         self, runner: Runner, batch_idx: int, data_batch: DataBatch = None, mode: str = 'train'
     ) -> None:
-        runner.message_hub.update_scalar(_DATA_TIME[mode], perf_counter() - self._last)
+        runner.message_hub.append_number(_DATA_TIME[mode], perf_counter() - self._last)
 
     def _after_iter(
         self,
@@ -82,8 +63,10 @@ class IterTimerHook(Hook):
         now = perf_counter()
         elapsed, self._last = now - self._last, now
         hub = runner.message_hub
-        hub.update_scalar(_TIME[mode], elapsed)
-        hub.update_info('eta', self._evaluation_pace.seconds_left(elapsed))
+        hub.append_number(_TIME[mode], elapsed)
+        hub.update_info('eta', self._paces[mode].seconds_left(elapsed))
+        if batch_idx % _FOLD_EVERY == _FOLD_EVERY - 1:
+            hub.read_scalars((_DATA_TIME[mode], _TIME[mode]))
 
 
 class _Pace:

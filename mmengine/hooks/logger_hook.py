@@ -72,6 +72,8 @@ class LoggerHook(Hook):
         self.backend_args = backend_args or file_client_args
         self.log_metric_by_epoch = log_metric_by_epoch
         self._epoch_length: int | None = None
+        # Iterations that were finished when the epoch began, in the loop's count of batches.
+        self._epoch_start: int | None = None
 
     def before_run(self, runner: Runner) -> None:
         """Learn the names of this start's files."""
@@ -84,6 +86,7 @@ class LoggerHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         """Learn where the epoch ends; asking in each step would cost more than all else here."""
         self._epoch_length = num_batches(runner.train_loop.dataloader) or -1
+        self._epoch_start = None
 
     def after_train_iter(
         self,
@@ -93,10 +96,12 @@ class LoggerHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Every ``interval`` iterations: a line and a record."""
-        if self._epoch_length is None:
-            self.before_train_epoch(runner)
+        if self._epoch_start is None:
+            if self._epoch_length is None:
+                self.before_train_epoch(runner)
+            self._epoch_start = runner.iter - batch_idx
         done, length = batch_idx + 1, self._epoch_length
-        if done == length or (runner.iter + 1) % self.interval_exp_name == 0:
+        if done == length or (self._epoch_start + done) % self.interval_exp_name == 0:
             runner.logger.info(f'Exp name: {runner.experiment_name}')
         if done % self.interval == 0 or (done == length and self._logs_rest_of(length)):
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from mmengine.registry import HOOKS
 from mmengine.version import __version__
 
 if TYPE_CHECKING:
+    from mmengine.logging import MessageHub
     from mmengine.runner import Runner
 
 
@@ -61,11 +63,8 @@ class RuntimeInfoHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
     ) -> None:
         """Record the iteration and the first rate of each optimizer."""
-        hub = runner.message_hub
-        hub.update_info('iter', runner.iter)
-        names = self._scalar_names
-        for name, rates in runner.optim_wrapper.get_lr().items():
-            hub.update_scalar(names.get(name) or self._scalar_name(name), rates[0])
+        runner.message_hub.update_info('iter', runner.iter)
+        self._record(runner.message_hub, runner.optim_wrapper.leading_lr())
 
     def after_train_iter(
         self,
@@ -75,12 +74,8 @@ class RuntimeInfoHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Record the losses, which stay on their device."""
-        if outputs is None:
-            return
-        update = runner.message_hub.update_scalar
-        names = self._scalar_names
-        for key, value in outputs.items():
-            update(names.get(key) or self._scalar_name(key), value)
+        if outputs is not None:
+            self._record(runner.message_hub, outputs)
 
     def before_val(self, runner: Runner) -> None:
         """Validation, within training or alone."""
@@ -110,8 +105,18 @@ class RuntimeInfoHook(Hook):
         """Record the metrics."""
         _record_metrics(runner, 'test', metrics)
 
-    def _scalar_name(self, key: str) -> str:
-        return self._scalar_names.setdefault(key, f'train/{key}')
+    def _record(self, hub: MessageHub, values: Mapping[str, Any]) -> None:
+        """Append ``values`` to their histories; every step comes here twice."""
+        names, histories = self._scalar_names, hub.log_scalars
+        for key, value in values.items():
+            name = names.get(key)
+            if name is None:
+                name = names[key] = f'train/{key}'
+            history = histories.get(name)
+            if history is None:
+                hub.update_scalar(name, value)
+            else:
+                history.update(value)
 
 
 def _record_metrics(runner: Runner, stage: str, metrics: dict[str, Any] | None) -> None:

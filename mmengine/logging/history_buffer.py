@@ -77,10 +77,13 @@ class HistoryBuffer:
         self._counts: npt.NDArray[Any] | None = None
         self._begin = self._end = 0
         self._pending_values: list[float | Tensor] = []
-        # None while every pending count is 1.
-        self._pending_counts: list[float] | None = None
+        # By position among the pending, only those that are not 1.
+        self._pending_counts: dict[int, float] = {}
         # (position among the pending, version when logged) of each tensor; -1 for a private copy.
         self._pending_tensors: list[tuple[int, int]] = []
+        #: ``append(number)`` is :meth:`update` for a float of count 1 at the price of a list
+        #: append: nothing is checked, nor are the pending values bounded unless somebody reads.
+        self.append: Callable[[float], None] = self._pending_values.append
         self._extend(values, counts)
 
     def update(self, log_val: float | Tensor, count: float = 1) -> None:
@@ -103,8 +106,8 @@ class HistoryBuffer:
             else:
                 log_val = _as_number(log_val)
         pending = self._pending_values
-        if count != 1 or self._pending_counts is not None:
-            self._note_count(count)
+        if count != 1:
+            self._pending_counts[len(pending)] = count
         pending.append(log_val)
         if len(pending) >= _MAX_PENDING:
             read_pending((self,))
@@ -176,24 +179,21 @@ class HistoryBuffer:
     def _admit(self, value: Tensor) -> Tensor:
         """``value`` as a detached 0-d tensor, with a note in ``_pending_tensors``."""
         # On the path of every training step: each call here costs a twentieth of a microsecond.
-        if value.dim() or value.is_complex():
+        num_dims = value.dim()
+        if num_dims or value.is_complex():
             _check_holds_one_number(value)
         try:
             version = value._version
         except RuntimeError:  # a tensor of inference mode does not count its changes
             version = -1
+        has_graph = value.requires_grad
         # What was changed in place before (a parameter, a running total) will be changed again.
-        if version or (value.requires_grad and value.is_leaf) or _pins_much_memory(value):
+        if version or (has_graph and value.is_leaf) or (value._is_view() and _pins_much(value)):
             value, version = value.detach().clone(), -1
-        elif value.requires_grad:
+        elif has_graph:
             value = value.detach()
         self._pending_tensors.append((len(self._pending_values), version))
-        return value.reshape(()) if value.dim() else value
-
-    def _note_count(self, count: float) -> None:
-        if self._pending_counts is None:
-            self._pending_counts = [1] * len(self._pending_values)
-        self._pending_counts.append(count)
+        return value.reshape(()) if num_dims else value
 
     def _extend(self, values: _FloatArray, counts: npt.NDArray[Any] | None) -> None:
         """Append to the stored columns, dropping what exceeds ``max_length``; no counts mean 1s.
@@ -272,8 +272,15 @@ class HistoryBuffer:
     def _fold_pending(self) -> None:
         """Move the pending values, all numbers by now, into the stored columns."""
         values = np.array(self._pending_values, dtype=np.float64)
-        counts = None if self._pending_counts is None else np.array(self._pending_counts)
-        self._pending_values, self._pending_counts, self._pending_tensors = [], None, []
+        counts = None
+        if self._pending_counts:
+            odd = np.array(list(self._pending_counts.values()))
+            counts = np.ones(len(values), dtype=odd.dtype)
+            counts[list(self._pending_counts)] = odd
+        # In place: `append` belongs to this list.
+        self._pending_values.clear()
+        self._pending_counts.clear()
+        self._pending_tensors.clear()
         self._extend(values, counts)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -369,8 +376,8 @@ def _check_holds_one_number(value: Tensor) -> None:
         )
 
 
-def _pins_much_memory(value: Tensor) -> bool:
-    return value._is_view() and value.untyped_storage().nbytes() > _MAX_PINNED_BYTES
+def _pins_much(view: Tensor) -> bool:
+    return view.untyped_storage().nbytes() > _MAX_PINNED_BYTES
 
 
 def _as_number(value: Any) -> float:

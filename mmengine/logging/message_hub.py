@@ -104,6 +104,18 @@ class MessageHub(ManagerMixin):
                 return
         buffer.update(value, count)
 
+    def append_number(self, key: str, value: float) -> None:
+        """Same as :meth:`update_scalar` for a Python number, at the price of a list append.
+
+        Nothing is checked, and the pending values are bounded only if somebody reads them now and
+        then; for those who write in every step.
+        """
+        buffer = self._log_scalars.get(key)
+        if buffer is None:
+            self.update_scalar(key, value)
+        else:
+            buffer.append(value)
+
     def update_scalars(self, log_dict: Mapping[str, Any], resumed: bool = True) -> None:
         """Append to several histories: ``{key: value}``, or ``{key: dict(value=..., count=...)}``.
 

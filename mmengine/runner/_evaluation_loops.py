@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -86,33 +86,34 @@ class _EvaluationLoop(BaseLoop):
         self._call('after_{}')
         return metrics
 
-    @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """One batch: the hooks before, the prediction, the evaluator, the hooks after."""
         runner = self._runner
-        runner.call_hook(self._before_iter, batch_idx=idx, data_batch=data_batch)
-        with self._precision():
-            if self.compute_loss:
-                self._add_losses(data_batch)
-            outputs = self._predict(data_batch)
-        outputs, self.losses = _update_losses(outputs, self.losses)
-        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
-        runner.call_hook(self._after_iter, batch_idx=idx, data_batch=data_batch, outputs=outputs)
+        # A pass has switched gradients off for all of its batches; a batch alone does so here.
+        with torch.no_grad() if torch.is_grad_enabled() else _NO_CONTEXT:
+            runner.call_hook(self._before_iter, batch_idx=idx, data_batch=data_batch)
+            with autocast(enabled=True) if self.fp16 else _NO_CONTEXT:
+                if self.compute_loss:
+                    self._add_losses(data_batch)
+                outputs = self._predict(data_batch)
+            outputs, self.losses = _update_losses(outputs, self.losses)
+            self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+            runner.call_hook(
+                self._after_iter, batch_idx=idx, data_batch=data_batch, outputs=outputs
+            )
 
     def _predict(self, data_batch: Any) -> Any:
         raise NotImplementedError
 
     def _evaluate(self) -> dict[str, float]:
         self.losses.clear()
-        for idx, data_batch in enumerate(self.dataloader):
-            self.run_iter(idx, data_batch)
+        with torch.no_grad():
+            for idx, data_batch in enumerate(self.dataloader):
+                self.run_iter(idx, data_batch)
         metrics = self.evaluator.evaluate(_length(self.dataloader.dataset))
         if self.losses:
             metrics.update(_parse_losses(self.losses, self.stage))
         return metrics
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        return autocast(enabled=True) if self.fp16 else _NO_CONTEXT
 
     def _add_losses(self, data_batch: Any) -> None:
         model: Any = unwrap_model(self._runner.model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from mmengine.config.origin import placed
@@ -91,7 +92,7 @@ class _ActingMethods(dict[str, tuple[Callable[..., None], ...]]):
         self._hooks = hooks
 
     def __missing__(self, point: str) -> tuple[Callable[..., None], ...]:
-        methods = tuple(getattr(hook, point) for hook in self._hooks if _acts_at(hook, point))
+        methods = tuple(_method_at(hook, point) for hook in self._hooks if _acts_at(hook, point))
         self[point] = methods
         return methods
 
@@ -123,6 +124,21 @@ def _acts_at(hook: Hook, point: str) -> bool:
     if point in Hook.stages:
         return point in hook.get_triggered_stages()
     return hasattr(hook, point)
+
+
+def _method_at(hook: Hook, point: str) -> Callable[..., None]:
+    """The method of ``hook`` for ``point``.
+
+    An iteration's point that the hook inherits would only call the one that all modes share, which
+    is spared here in every step.
+    """
+    moment, _, rest = point.partition('_')
+    mode, _, unit = rest.partition('_')
+    if unit == 'iter' and point in Hook.stages and not hook._overrides(point):
+        shared: Callable[..., None] = getattr(hook, f'_{moment}_iter')
+        return partial(shared, mode=mode)
+    method: Callable[..., None] = getattr(hook, point)
+    return method
 
 
 def _level_name(hook: Hook) -> str:

@@ -31,6 +31,16 @@ def test_scalars_are_kept_in_order_with_their_counts(hub):
     assert counts.tolist() == [1, 3, 2]
 
 
+def test_appended_numbers_keep_their_place_among_weighted_values_and_tensors(hub):
+    hub.append_number('time', 1.0)
+    hub.update_scalar('time', torch.tensor(2.0), count=3)
+    hub.append_number('time', 4.0)
+    assert [column.tolist() for column in hub.get_scalar('time').data] == [[1, 2, 4], [1, 3, 1]]
+    hub.append_number('time', 5.0)
+    assert hub.get_scalar('time').current() == 5
+    assert hub.state_dict()['resumed_keys'] == {'time': True}
+
+
 def test_update_scalars_takes_plain_values_and_values_with_a_count(hub):
     hub.update_scalars({'a': 1, 'b': {'value': 2.5, 'count': 4}, 'c': {'value': torch.tensor(7)}})
     assert hub.get_scalar('a').current() == 1

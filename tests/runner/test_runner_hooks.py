@@ -144,10 +144,43 @@ def test_a_point_of_ones_own_reaches_the_hooks_that_have_it(tmp_path):
         def on_my_event(self, runner, value):
             CALLS.append(value)
 
+        def after_inner_iter(self, runner, value):
+            CALLS.append(value)
+
     runner = toy_runner(tmp_path, custom_hooks=[_named('deaf'), Listening()])
     runner.call_hook('on_my_event', value='heard')
     runner.call_hook('on_nothing', value=1)
-    assert CALLS == ['heard']
+    runner.call_hook('after_inner_iter', value='as well')
+    assert CALLS == ['heard', 'as well']
+
+
+def test_a_hook_for_iterations_of_all_modes_hears_the_mode(tmp_path):
+    class Acting(Hook):
+        def _before_iter(self, runner, batch_idx, data_batch=None, mode='train'):
+            CALLS.append(('before', batch_idx, data_batch, mode))
+
+        def _after_iter(self, runner, batch_idx, data_batch=None, outputs=None, mode='train'):
+            CALLS.append(('after', batch_idx, outputs, mode))
+
+    class Louder(Acting):
+        def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            super().after_val_iter(runner, batch_idx, data_batch, outputs)
+            CALLS.append('louder')
+
+    runner = toy_runner(tmp_path, custom_hooks=[Louder()])
+    runner.call_hook('before_test_iter', batch_idx=3, data_batch='batch')
+    runner.call_hook('after_val_iter', batch_idx=4, data_batch='batch', outputs='seen')
+    assert CALLS == [('before', 3, 'batch', 'test'), ('after', 4, 'seen', 'val'), 'louder']
+
+
+def test_checkpoints_by_epoch_act_at_no_iteration_unless_a_subclass_does(tmp_path):
+    class Own(CheckpointHook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            CALLS.append(batch_idx)
+
+    assert 'after_train_iter' not in CheckpointHook(by_epoch=True).get_triggered_stages()
+    assert 'after_train_iter' in CheckpointHook(by_epoch=False).get_triggered_stages()
+    assert 'after_train_iter' in Own(by_epoch=True).get_triggered_stages()
 
 
 def test_a_hook_registered_later_is_called_from_then_on(tmp_path):

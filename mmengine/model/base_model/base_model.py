@@ -18,6 +18,31 @@ if TYPE_CHECKING:
     from mmengine.optim import OptimWrapper
 
 
+def forward_batch(model: nn.Module, data: Any, mode: str) -> Any:
+    """``model(**data, mode=mode)`` for a dict, ``model(*data, mode=mode)`` for a list or tuple.
+
+    Args:
+        model: The model or its distributed wrapper.
+        data: What the data preprocessor returned.
+        mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
+
+    Raises:
+        TypeError: If the batch is of another kind, or ``forward`` cannot take it.
+    """
+    try:
+        if isinstance(data, (dict, Mapping)):
+            return model(**data, mode=mode)
+        if isinstance(data, (list, tuple)):
+            return model(*data, mode=mode)
+    except TypeError as error:
+        # Only a failing call pays for a look at the signature.
+        misfit = describe_misfit(unwrap_model(model), data, mode)
+        if misfit is None:
+            raise
+        raise TypeError(misfit) from error
+    raise TypeError(unusable_batch(unwrap_model(model), data))
+
+
 class BaseModel(AcceleratorMoves, BaseModule):
     """Base of models that the Runner trains. Implement ``forward``; the steps below call it.
 
@@ -139,33 +164,8 @@ class BaseModel(AcceleratorMoves, BaseModule):
             log_vars['loss'] = total
         return total, log_vars
 
-    def _run_forward(self, data: dict[str, Any] | tuple[Any, ...] | list[Any], mode: str) -> Any:
-        return forward_batch(self, data, mode)
-
-
-def forward_batch(model: nn.Module, data: Any, mode: str) -> Any:
-    """``model(**data, mode=mode)`` for a dict, ``model(*data, mode=mode)`` for a list or tuple.
-
-    Args:
-        model: The model or its distributed wrapper.
-        data: What the data preprocessor returned.
-        mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
-
-    Raises:
-        TypeError: If the batch is of another kind, or ``forward`` cannot take it.
-    """
-    try:
-        if isinstance(data, (dict, Mapping)):
-            return model(**data, mode=mode)
-        if isinstance(data, (list, tuple)):
-            return model(*data, mode=mode)
-    except TypeError as error:
-        # Only a failing call pays for a look at the signature.
-        misfit = describe_misfit(unwrap_model(model), data, mode)
-        if misfit is None:
-            raise
-        raise TypeError(misfit) from error
-    raise TypeError(unusable_batch(unwrap_model(model), data))
+    # The function itself: a method that called it would cost a frame in every step.
+    _run_forward = forward_batch
 
 
 def nothing_to_minimise(model: nn.Module, losses: Mapping[str, Any]) -> ArgumentError:

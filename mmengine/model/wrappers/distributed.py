@@ -62,5 +62,4 @@ class MMDistributedDataParallel(DistributedDataParallel):
         """The wrapped model's predictions for one test batch; no communication."""
         return self.module.test_step(data)  # type: ignore[no-any-return]  # a BaseModel
 
-    def _run_forward(self, data: dict[str, Any] | tuple[Any, ...] | list[Any], mode: str) -> Any:
-        return forward_batch(self, data, mode)
+    _run_forward = forward_batch

@@ -72,6 +72,15 @@ class BaseOptimWrapper(metaclass=ABCMeta):
         rates['lr'] = [group['lr'] for group in self.optimizer.param_groups]
         return rates
 
+    def leading_lr(self) -> dict[str, float]:
+        """The first rate of each entry of :meth:`get_lr`, without a look at all groups."""
+        if type(self).get_lr is not BaseOptimWrapper.get_lr:
+            return {name: rates[0] for name, rates in self.get_lr().items()}
+        rates = {'lr': self.optimizer.param_groups[0]['lr']}
+        if self.base_param_settings is not None and 'lr' in self.base_param_settings:
+            rates = {'base_lr': self.base_param_settings['lr'], **rates}
+        return rates
+
     def get_momentum(self) -> dict[str, list[float]]:
         """Momenta, one a group: ``momentum``, or the first of ``betas``, or 0."""
         return {'momentum': [_momentum_of(group) for group in self.optimizer.param_groups]}

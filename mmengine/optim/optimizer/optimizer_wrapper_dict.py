@@ -119,6 +119,14 @@ class OptimWrapperDict(OptimWrapper):
             for key, rates in wrapper.get_lr().items()
         }
 
+    def leading_lr(self) -> dict[str, float]:
+        """The first rate of each wrapper, under the names of :meth:`get_lr`."""
+        return {
+            f'{name}.{key}': rate
+            for name, wrapper in self.items()
+            for key, rate in wrapper.leading_lr().items()
+        }
+
     def get_momentum(self) -> dict[str, list[float]]:
         """Momenta under ``<name>.momentum``."""
         return {

@@ -8,6 +8,9 @@ from typing import Any
 
 from .base import plain
 
+# `json.dumps` would make an encoder for every record.
+_encode = json.JSONEncoder(default=plain, allow_nan=False).encode
+
 
 class JsonLines:
     """Appends records to a file, one JSON object a line, each in one write.
@@ -32,7 +35,10 @@ class JsonLines:
                 dict of them.
             OSError: If the file cannot be written.
         """
-        line = (_dumps(record) + '\n').encode()
+        self.append_line(json_line(record))
+
+    def append_line(self, line: bytes) -> None:
+        """Write what :func:`json_line` made."""
         if self._descriptor is None:
             os.makedirs(os.path.dirname(self.path) or '.', exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, 'O_CLOEXEC', 0)
@@ -54,11 +60,13 @@ class JsonLines:
         return {'path': self.path, '_descriptor': None}
 
 
-def _dumps(record: Mapping[str, Any]) -> str:
+def json_line(record: Mapping[str, Any]) -> bytes:
+    """``record`` as a line of :class:`JsonLines`."""
     try:
-        return json.dumps(record, default=plain, allow_nan=False)
+        text = _encode(record)
     except ValueError:
-        return json.dumps(_without_non_finite(plain(record)), allow_nan=False)
+        text = _encode(_without_non_finite(plain(record)))
+    return f'{text}\n'.encode()
 
 
 def _without_non_finite(value: Any) -> Any:

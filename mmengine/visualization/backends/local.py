@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import VISBACKENDS
 from mmengine.utils.errors import ArgumentError
 
-from ._files import JsonLines
+from ._files import JsonLines, json_line
 from .base import BaseVisBackend, force_init_env, require_image
 
 
@@ -126,9 +126,10 @@ class LocalVisBackend(BaseVisBackend):
         record = {'step': step} | scalar_dict
         if 'step' not in scalar_dict:
             record['step'] = record.pop('step')
-        self._scalars.append(record)
+        line = json_line(record)
+        self._scalars.append_line(line)
         if file_path is not None:
-            self._extra_file(file_path).append(record)
+            self._extra_file(file_path).append_line(line)
 
     def _extra_file(self, file_path: str) -> JsonLines:
         known = self._extra_files.get(file_path)

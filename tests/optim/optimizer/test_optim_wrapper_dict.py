@@ -58,6 +58,19 @@ def test_what_needs_one_optimizer_says_how_to_take_one(
         getattr(gan, member)(*args)
 
 
+def test_the_leading_rates_are_the_first_of_each_entry(gan: OptimWrapperDict) -> None:
+    assert gan.leading_lr() == {name: rates[0] for name, rates in gan.get_lr().items()}
+
+
+def test_a_wrapper_with_rates_of_its_own_leads_with_these() -> None:
+    class Doubled(OptimWrapper):
+        def get_lr(self) -> dict[str, list[float]]:
+            return {'doubled': [2 * rate for rate in super().get_lr()['lr']]}
+
+    assert wrapper(0.25, 0.125).leading_lr() == {'base_lr': 0.5, 'lr': 0.25}
+    assert Doubled(wrapper(0.25, 0.125).optimizer).leading_lr() == {'doubled': 0.5}
+
+
 def test_rates_and_momenta_are_named_after_their_wrapper(gan: OptimWrapperDict) -> None:
     assert gan.get_lr() == {
         'generator.lr': [0.1],
