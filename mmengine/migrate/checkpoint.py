@@ -13,10 +13,10 @@ from torch import Tensor
 
 from mmengine._checkpoint.plain import plain
 from mmengine.fileio import load
+from mmengine.migrate.legacy_averages import split_averages
 from mmengine.utils.errors import ArgumentError
 from mmengine.version import __version__
 
-_EMA_PREFIX = 'ema_'
 _SAVED_BY_ITER = re.compile(r'^(?:best_.*_)?iter_(\d+)\.pth$')
 _Rules = Sequence[tuple[str, str]]
 
@@ -37,24 +37,31 @@ class MigratedCheckpoint:
 
 
 def migrate_checkpoint(
-    checkpoint: Any, rename: _Rules = (), iterations: int | None = None
+    checkpoint: Any,
+    rename: _Rules = (),
+    iterations: int | None = None,
+    file_name: str = '',
+    averages: str | None = None,
 ) -> MigratedCheckpoint:
     """Convert what a checkpoint file of MMCV 1.x held.
 
-    ``state_dict`` loses the prefix of a distributed wrapper; the second weights of EMAHook become
-    ``ema_state_dict``; the state of the AMP scaler joins the optimizer's, best scores the message
-    hub's. Schedules of MMCV have no state: on resuming, those of this engine step to the
-    checkpoint's iteration.
+    ``state_dict`` loses the prefix of a distributed wrapper; of weights that EMAHook averaged, the
+    averages are the ``state_dict``, and those as trained the ``ema_state_dict``; the state of the
+    AMP scaler joins the optimizer's, best scores the message hub's. Schedules of MMCV have no
+    state: on resuming, those of this engine step to the checkpoint's iteration.
 
     Args:
         checkpoint: The file's content. Not changed.
         rename: Regular expressions and what replaces them in the names of weights, one by one.
         iterations: How many were finished, for a checkpoint saved by iteration: MMCV counts
             neither the iteration nor the epoch at whose end it saves as it does by epoch.
+        file_name: The name of the file, which may tell whether it was the best of an epoch.
+        averages: Where EMAHook left the averages: 'plain' for the names of the model, 'ema_' for
+            those with this prefix; None to find out.
 
     Raises:
-        ArgumentError: If it holds no weights, is in this engine's layout already, or two weights
-            would get one name.
+        ArgumentError: If it holds no weights, is in this engine's layout already, two weights would
+            get one name, or ``averages`` is something else.
     """
     if not isinstance(checkpoint, Mapping):
         raise ArgumentError(
@@ -72,15 +79,28 @@ def migrate_checkpoint(
 
     result = MigratedCheckpoint({})
     new_meta, best = _convert_meta(meta, iterations, result)
-    own, raw = _split_averages(weights)
-    result.content = {'meta': new_meta, 'state_dict': _renamed(own, rename)}
-    if raw:
-        renamed = _renamed(raw, rename)
+    split = split_averages(
+        {name.removeprefix('module.'): value for name, value in weights.items()},
+        meta.get('config'),
+        file_name,
+        by_iteration='iter' in meta and new_meta['iter'] != meta['iter'],
+        place=averages,
+    )
+    result.content = {'meta': new_meta, 'state_dict': _renamed(split.averaged, rename)}
+    if split.raw:
+        renamed = _renamed(split.raw, rename)
+        # The average began with a copy, which counts here as the first step.
+        steps = new_meta.get('iter', 0) + 1
         result.content['ema_state_dict'] = OrderedDict(
-            [('steps', new_meta.get('iter', 0))]
-            + [(f'module.{name}', value) for name, value in renamed.items()]
+            [('steps', steps)] + [(f'module.{name}', value) for name, value in renamed.items()]
         )
-        result.notes.append('the weights that EMAHook kept beside the average: ema_state_dict')
+        names = 'the plain names' if split.place == 'plain' else 'names with ema_'
+        result.notes.append(f'EMAHook had left the averaged weights under {names}')
+        if split.is_guess:
+            result.todo.append(
+                f'nothing in the file tells that: if {names} are those of the weights as trained '
+                '(an EMAHook of priority NORMAL, or saved by iteration), pass --averages ema_'
+            )
     if 'optimizer' in checkpoint:
         result.content['optimizer'] = _convert_optimizer(checkpoint['optimizer'], meta, result)
     if best:
@@ -163,25 +183,6 @@ def _convert_meta(
     messages = meta.get('hook_msgs') or {}
     best = {key: messages[key] for key in ('best_score', 'best_ckpt') if key in messages}
     return plain(new, unknown=str), plain(best, unknown=str)
-
-
-def _split_averages(
-    weights: Mapping[str, Any],
-) -> tuple[OrderedDict[str, Any], OrderedDict[str, Any]]:
-    """The weights, and those that EMAHook of MMCV kept under names with ``ema_`` for ``a.b``."""
-    stripped = {name.removeprefix('module.'): value for name, value in weights.items()}
-    counterparts = {
-        name: key for name in stripped if (key := _EMA_PREFIX + name.replace('.', '_')) in stripped
-    }
-    kept = set(counterparts.values())
-    own = OrderedDict((name, value) for name, value in stripped.items() if name not in kept)
-    if not counterparts:
-        return own, OrderedDict()
-    raw = OrderedDict(
-        (name, stripped[counterparts[name]] if name in counterparts else value)
-        for name, value in own.items()
-    )
-    return own, raw
 
 
 def _convert_optimizer(optimizer: Any, meta: Mapping[str, Any], result: MigratedCheckpoint) -> Any:

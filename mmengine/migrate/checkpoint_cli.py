@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--iterations', metavar='N', type=int,
         help='finished iterations, if it was saved by iteration and OLD is not named iter_<N>.pth',
     )  # fmt: skip
+    parser.add_argument(
+        '--averages', choices=('plain', 'ema_'),
+        help='where EMAHook left the averaged weights: under the plain names, or under those with '
+        'ema_; told by the file otherwise',
+    )  # fmt: skip
     parser.add_argument('--force', action='store_true', help='overwrite NEW')
 
 
@@ -47,7 +52,9 @@ def run(options: argparse.Namespace) -> int:
         iterations = options.iterations
         if iterations is None:
             iterations = migration.iterations_from_name(options.old)
-        result = migration.migrate_checkpoint(checkpoint, rules, iterations)
+        result = migration.migrate_checkpoint(
+            checkpoint, rules, iterations, options.old.resolve().name, options.averages
+        )
         save_checkpoint(result.content, options.new)
     except (ArgumentError, CheckpointReadError, OSError) as error:
         print(f'mmengine migrate checkpoint: {error}', file=sys.stderr)

@@ -96,6 +96,16 @@ class LegacyModel(BaseModel):
         self.steps_itself = steps_itself
         self.predict_kwargs = dict(predict_kwargs or {})
 
+    def __getattr__(self, name: str) -> Any:
+        """What the legacy model has: optimizers and hooks know its parts by their names."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            # By a `module` one knows the wrappers of a model.
+            if name in ('model', 'module'):
+                raise
+            return getattr(self.model, name)
+
     def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, Tensor]:
         """One step; the log variables go to the message hub with their number of samples."""
         if not self.steps_itself:

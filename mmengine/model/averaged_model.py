@@ -95,12 +95,16 @@ class BaseAveragedModel(nn.Module):
         if steps == 0:
             _copy(pairing.averaged)
             _copy(pairing.copied)
-        elif steps % self.interval == 0:
+        elif self._averages_at(steps):
             self._average(pairing, steps)
             _copy(pairing.copied)
         elif not self.update_buffers:
             _copy(pairing.copied)
         self.steps += 1
+
+    def _averages_at(self, steps: int) -> bool:
+        """Whether to average, after ``steps`` updates that came before."""
+        return steps % self.interval == 0
 
     def _average(self, pairing: ModelPairing, steps: int) -> None:
         if type(self).avg_func is not _mix:

@@ -2,21 +2,23 @@
 
 import argparse
 import re
+import shutil
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_legacy_model_as_mmcv import RECORDED, legacy, runner_like
+from mmcv_runs import here
+from mmcv_runs.cases import RUNS, STOPPED, file_of
+from mmcv_runs.toys import NUM_BATCHES
+from test_runs_as_mmcv import RECORDED, ROUNDING
 
 from mmengine.migrate import checkpoint as migration
 from mmengine.migrate import checkpoint_cli
-from mmengine.migrate.legacy_model import LegacyModel
-from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner import Runner
 
-DATA = Path(__file__).parent / 'data'
+DATA = Path(__file__).parent / 'data' / 'checkpoints'
+BY_ITERATION = DATA / file_of('iters/resume/step-warm')
 
 
 def _migrate(old: Path, new: Path, *words: str) -> int:
@@ -25,56 +27,46 @@ def _migrate(old: Path, new: Path, *words: str) -> int:
     return checkpoint_cli.run(parser.parse_args([str(old), str(new), *words]))
 
 
-@pytest.mark.parametrize(
-    ('name', 'case', 'done'),
-    [('mmcv_epoch_1', 'epochs', (1, 5)), ('mmcv_iter_6', 'iters', (0, 6))],
-)
-def test_a_training_stopped_under_mmcv_goes_on_here_to_the_same_bits(name, case, done, tmp_path):
-    old, new = DATA / f'{name}.pth', tmp_path / 'new.pth'
-    words = ['--iterations', '6'] if case == 'iters' else []
-    assert _migrate(old, new, '--rename', '^=model.', *words) == 0
-    meta = torch.load(new, weights_only=True)['meta']
-    assert (meta['epoch'], meta['iter']) == done
-
-    runner = runner_like(
-        case == 'epochs', 'step-warm', 'plain', tmp_path, load_from=str(new), resume=True
-    )
-    runner.train()
-    parameters = [parameter.item() for parameter in runner.model.parameters()]
-    assert parameters == RECORDED[f'{case}/step-warm/plain']['parameters']
-
-
-def test_a_dict_of_optimizers_goes_on_here_to_the_same_bits(tmp_path):
+@pytest.mark.parametrize('name', STOPPED)
+def test_a_training_stopped_under_mmcv_goes_on_here_to_the_same_bits(name, tmp_path):
     new = tmp_path / 'new.pth'
-    assert _migrate(DATA / 'mmcv_two_optimizers.pth', new, '--rename', '^=model.') == 0
-    model = LegacyModel(legacy.TwoLines(), steps_itself=True)
-    lines = {'a': model.model.a, 'b': model.model.b}
-    steps = {'type': 'MultiStepLR', 'milestones': [1, 2], 'by_epoch': True}
-    runner = Runner(
-        model,
-        str(tmp_path),
-        train_dataloader=legacy.loader(),
-        train_cfg={'by_epoch': True, 'max_epochs': legacy.MAX_EPOCHS},
-        optim_wrapper=OptimWrapperDict(
-            **{name: OptimWrapper(legacy.sgd(line)) for name, line in lines.items()}
-        ),
-        param_scheduler={'a': [steps], 'b': [steps]},
-        load_from=str(new),
-        resume=True,
-        log_level='ERROR',
-    )
-    runner.train()
-    parameters = [parameter.item() for parameter in runner.model.parameters()]
-    assert parameters == pytest.approx(RECORDED['two']['parameters'], rel=1e-7)
+    # Its name tells the finished iterations.
+    old = shutil.copy(DATA / file_of(name), tmp_path / STOPPED[name])
+    assert _migrate(old, new, '--rename', '^=model.') == 0
+    meta = torch.load(new, weights_only=True)['meta']
+    number = int(Path(STOPPED[name]).stem.split('_')[1])
+    if name.startswith('epochs'):
+        assert (meta['epoch'], meta['iter']) == (number, NUM_BATCHES * number)
+    else:
+        assert meta['iter'] == number
+
+    outcome = here.run(RUNS[name], tmp_path / 'work', load_from=str(new), resume=True)
+    done = meta['iter']
+    expected = RECORDED[name]
+    assert outcome['iterations'] == expected['iterations'] - done
+    for key in ('lr', 'momentum', 'scales'):
+        if len(expected.get(key, [])) > 1:
+            # Of a constant, one is told.
+            left = len(outcome[key])
+            flat = [_sum(one) for one in expected[key]]
+            assert [_sum(one) for one in outcome[key]] == pytest.approx(flat[-left:], rel=1e-12)
+    for key in expected.keys() & {'parameters', 'averaged'}:
+        assert outcome[key] == pytest.approx(expected[key], rel=ROUNDING, abs=0)
 
 
-def test_a_file_named_by_iteration_tells_how_many_are_finished(tmp_path):
-    old = tmp_path / 'iter_6.pth'
-    old.write_bytes((DATA / 'mmcv_iter_6.pth').read_bytes())
+def _sum(values: Any) -> float:
+    return sum(values) if isinstance(values, list) else values
+
+
+def test_the_count_of_iterations_comes_from_the_name_through_links_or_from_a_word(tmp_path):
+    old = tmp_path / 'iter_7.pth'
+    old.write_bytes(BY_ITERATION.read_bytes())
     link = tmp_path / 'latest.pth'
     link.symlink_to(old)
     assert _migrate(link, tmp_path / 'new.pth') == 0
-    assert torch.load(tmp_path / 'new.pth', weights_only=True)['meta']['iter'] == 6
+    assert torch.load(tmp_path / 'new.pth', weights_only=True)['meta']['iter'] == 7
+    assert _migrate(BY_ITERATION, tmp_path / 'told.pth', '--iterations', '7') == 0
+    assert torch.load(tmp_path / 'told.pth', weights_only=True)['meta']['iter'] == 7
 
 
 def _legacy_checkpoint(**changes: Any) -> dict[str, Any]:
@@ -89,7 +81,7 @@ def _legacy_checkpoint(**changes: Any) -> dict[str, Any]:
         'epoch': 3,
         'iter': 30,
         'CLASSES': ('cat', 'dog'),
-        'config': 'a = 1',
+        'config': "custom_hooks = [dict(type='EMAHook', priority=49)]",
         'seed': 7,
         'hook_msgs': {'best_score': 0.5, 'best_ckpt': 'best_mAP_epoch_2.pth', 'last_ckpt': 'x'},
         'fp16': {'loss_scaler': {'scale': 1024.0, '_growth_tracker': 3}},
@@ -101,16 +93,44 @@ def _legacy_checkpoint(**changes: Any) -> dict[str, Any]:
 def test_what_hooks_kept_in_odd_places_goes_where_hooks_here_look():
     content = migration.migrate_checkpoint(_legacy_checkpoint()).content
     assert list(content['state_dict']) == ['conv.weight', 'bn.mean']
-    # The file holds the average under the model's names and the raw weights beside it, as here.
+    # The hook came before the one that saves: the average is under the model's names.
     raw = content['ema_state_dict']
-    assert raw['steps'] == 30
+    assert raw['steps'] == 31
     assert raw['module.conv.weight'].tolist() == [3.0, 3.0]
     assert raw['module.bn.mean'].tolist() == [0.0]
     assert content['optimizer']['loss_scaler']['scale'] == 1024.0
     assert content['meta']['dataset_meta'] == {'classes': ('cat', 'dog')}
-    assert (content['meta']['cfg'], content['meta']['seed']) == ('a = 1', 7)
+    assert content['meta']['cfg'].startswith('custom_hooks')
+    assert content['meta']['seed'] == 7
     hub = content['message_hub']['runtime_info']
     assert hub == {'best_score': 0.5, 'best_ckpt': 'best_mAP_epoch_2.pth'}
+
+
+@pytest.mark.parametrize(
+    ('config', 'file_name', 'place', 'left'),
+    [
+        ("custom_hooks = [dict(type='EMAHook', momentum=1e-4)]", 'epoch_3.pth', 'ema_', 0),
+        ("custom_hooks = [{'type': 'EMAHook', 'priority': 'NORMAL'}]", 'epoch_3.pth', 'ema_', 0),
+        ("custom_hooks = [{'type': 'EMAHook', 'priority': 'HIGH'}]", 'epoch_3.pth', 'plain', 0),
+        ("custom_hooks = [dict(type='EMAHook')]", 'best_mAP_epoch_3.pth', 'plain', 0),
+        ('custom_hooks = [', 'epoch_3.pth', 'plain', 1),
+        (None, 'latest.pth', 'plain', 1),
+    ],
+    ids=['default', 'normal', 'before', 'best', 'unreadable', 'unknown'],
+)
+def test_where_the_averages_are_is_told_by_the_priority_of_their_hook(
+    config, file_name, place, left
+):
+    checkpoint = _legacy_checkpoint()
+    checkpoint['meta']['config'] = config
+    result = migration.migrate_checkpoint(checkpoint, file_name=file_name)
+    average = result.content['state_dict']['conv.weight'].tolist()
+    assert average == ([3.0, 3.0] if place == 'ema_' else [1.0, 1.0])
+    assert len(result.todo) == left
+    other = 'ema_' if place == 'plain' else 'plain'
+    told = migration.migrate_checkpoint(checkpoint, file_name=file_name, averages=other)
+    assert told.content['state_dict']['conv.weight'].tolist() != average
+    assert not told.todo
 
 
 def test_weights_alone_are_a_checkpoint_too():
@@ -160,5 +180,5 @@ def test_a_broken_file_a_missing_one_and_one_in_the_way_are_told(tmp_path, capsy
     assert 'no readable checkpoint' in capsys.readouterr().err
     assert _migrate(tmp_path / 'none.pth', tmp_path / 'new.pth') == 2
     assert 'no checkpoint at' in capsys.readouterr().err
-    assert _migrate(DATA / 'mmcv_epoch_1.pth', tmp_path / 'old.pth') == 2
+    assert _migrate(BY_ITERATION, tmp_path / 'old.pth') == 2
     assert '--force' in capsys.readouterr().err

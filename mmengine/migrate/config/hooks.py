@@ -11,10 +11,7 @@ from mmengine.migrate.config.trace import edited
 
 CONSUMES = ('custom_hooks',)
 
-_EMA_HOOKS = {
-    'EMAHook': 'ExponentialMovingAverage',
-    'ExpMomentumEMAHook': 'ExpMomentumEMA',
-}
+_EMA_HOOKS = ('EMAHook', 'ExpMomentumEMAHook')
 _KNOWN_HOOKS = (
     'EmptyCacheHook', 'ProfilerHook', 'SyncBuffersHook', 'CheckpointHook', 'EarlyStoppingHook',
 )  # fmt: skip
@@ -59,22 +56,21 @@ def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
 
 def _ema_hook(ctx: Context, key: str, hook: Mapping[str, Any]) -> Config:
     options = dict(hook)
-    kind, momentum = options.pop('type'), options.pop('momentum', 0.0002)
-    converted: Config = {'type': 'EMAHook', 'ema_type': _EMA_HOOKS[kind], 'momentum': momentum}
-    interval = options.pop('interval', 1)
-    warm_up = options.pop('warm_up', 100)
-    if kind == 'ExpMomentumEMAHook':
+    kind = options.pop('type')
+    converted: Config
+    if kind == 'EMAHook':
+        # Its momentum rises at the start, and its average begins at the untrained weights.
+        own = ('momentum', 'interval', 'warm_up')
+        converted = {'type': 'LegacyEMAHook'}
+        converted |= {name: options.pop(name) for name in own if name in options}
+    else:
+        converted = {'type': 'EMAHook', 'ema_type': 'ExpMomentumEMA'}
+        converted['momentum'] = options.pop('momentum', 0.0002)
         converted['gamma'] = options.pop('total_iter', 2000)
-    elif momentum > 1 / warm_up:
-        ctx.notes.todo(
-            f'{key}.warm_up',
-            f'MMCV used min({momentum}, (1 + t) / ({warm_up} + t)) as momentum, which rises at '
-            'the start here; ExponentialMovingAverage keeps it constant.',
-        )
-    if interval != 1:
-        converted['interval'] = interval
-    skip_buffers = options.pop('skip_buffers', False)
-    converted['update_buffers'] = not skip_buffers
+        if options.get('interval', 1) != 1:
+            converted['interval'] = options['interval']
+        options.pop('interval', None)
+        converted['update_buffers'] = not options.pop('skip_buffers', False)
     resume = options.pop('resume_from', None)
     if resume is not None:
         ctx.notes.todo(
@@ -83,5 +79,5 @@ def _ema_hook(ctx: Context, key: str, hook: Mapping[str, Any]) -> Config:
     if 'priority' in options:
         converted['priority'] = options.pop('priority')
     for name, value in options.items():
-        ctx.notes.todo(f'{key}.{name}', f'EMAHook takes no {name}; it was {value!r}.')
+        ctx.notes.todo(f'{key}.{name}', f'{converted["type"]} takes no {name}; it was {value!r}.')
     return converted

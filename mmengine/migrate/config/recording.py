@@ -38,7 +38,7 @@ def convert_default_hooks(ctx: Context) -> Config:
     log = legacy.get('log_config')
     if isinstance(log, Mapping):
         logger: Config = {'type': 'LoggerHook', 'interval': log.get('interval', 10)}
-        text = next((hook for hook in _log_hooks(log) if hook.get('type') == 'TextLoggerHook'), {})
+        text = _text_logger(log)
         for key in ('ignore_last', 'interval_exp_name', 'out_dir', 'out_suffix', 'keep_local'):
             if key in text:
                 logger[key] = text[key]
@@ -53,6 +53,9 @@ def _checkpoint(ctx: Context, config: Any, best: Config) -> Config:
     kind = options.pop('type', 'CheckpointHook')
     if kind != 'CheckpointHook':
         ctx.notes.todo('checkpoint_config.type', f'{kind} is not known here; kept as the type.')
+    if config is None and 'checkpoint_config' in ctx.legacy:
+        # Only the best were saved.
+        options = {'interval': -1, 'save_last': False}
     # An iteration runner of MMCV told the hook so; here the config must.
     if ctx.length is not None and not ctx.length.by_epoch:
         options.setdefault('by_epoch', False)
@@ -81,6 +84,7 @@ _TRACKERS = {
     'DvcliveLoggerHook': ('DVCLiveVisBackend', {}),
     'ClearMLLoggerHook': ('ClearMLVisBackend', {'init_kwargs': 'init_kwargs'}),
 }  # fmt: skip
+_ALL_BUT_RATES = r'(?!(.*[._])?(lr|momentum)$).*'
 _WITH_EVERY_LOGGER = ('interval', 'ignore_last', 'reset_flag', 'by_epoch', 'type')
 
 
@@ -121,7 +125,7 @@ def convert_logging(ctx: Context) -> Config:
     ctx.leave_more(
         'log_config', {key: value for key, value in log.items() if key not in ('interval', 'hooks')}
     )
-    interval = log.get('interval', 10)
+    interval = _text_logger(log).get('interval', log.get('interval', 10))
     by_epoch = True if ctx.length is None else ctx.length.by_epoch
     converted: Config = {
         'visualizer': {
@@ -129,10 +133,19 @@ def convert_logging(ctx: Context) -> Config:
             'vis_backends': backends,
             'name': 'visualizer',
         },
-        # What was logged was the average since the line before.
-        'log_processor': {'type': 'LogProcessor', 'window_size': interval, 'by_epoch': by_epoch},
+        # What was logged was the average since the line before, of whatever the model reported.
+        'log_processor': {
+            'type': 'LogProcessor',
+            'window_size': interval,
+            'by_epoch': by_epoch,
+            'mean_pattern': _ALL_BUT_RATES,
+        },
     }
     return converted
+
+
+def _text_logger(log: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((hook for hook in _log_hooks(log) if hook.get('type') == 'TextLoggerHook'), {})
 
 
 def _log_hooks(log: Mapping[str, Any]) -> list[Mapping[str, Any]]:

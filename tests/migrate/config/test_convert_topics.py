@@ -1,5 +1,7 @@
 """Key by key: what each part of a legacy config becomes."""
 
+import re
+
 import pytest
 
 from mmengine.migrate.config.convert import convert_config
@@ -178,7 +180,11 @@ def test_log_config_becomes_hook_visualizer_and_processor():
         'MLflowVisBackend',
     ]
     assert converted['visualizer']['vis_backends'][2]['init_kwargs'] == dict(project='toy')
-    assert converted['log_processor'] == dict(type='LogProcessor', window_size=50, by_epoch=False)
+    log_processor = converted['log_processor']
+    averaged = log_processor.pop('mean_pattern')
+    assert log_processor == dict(type='LogProcessor', window_size=50, by_epoch=False)
+    names = ('loss', 'acc', 'grad_norm', 'lr', 'base_lr', 'b.momentum')
+    assert [name for name in names if re.match(averaged, name)] == ['loss', 'acc', 'grad_norm']
     assert 'log_config' not in converted
 
 
@@ -209,18 +215,19 @@ def test_environment_keys_are_gathered():
     assert (converted['load_from'], converted['resume']) == ('a.pth', True)
 
 
-def test_ema_keeps_its_momentum_where_the_warm_up_never_acted():
-    # min(0.0002, (1 + t) / (100 + t)) is 0.0002 for every t.
+def test_averages_of_weights_keep_their_meaning():
     (hook,) = new(custom_hooks=[dict(type='EMAHook', momentum=0.0002, priority=49)])['custom_hooks']
+    assert hook == dict(type='LegacyEMAHook', momentum=0.0002, priority=49)
+    exponential = dict(type='ExpMomentumEMAHook', total_iter=900, priority=49)
+    (hook,) = new(custom_hooks=[exponential])['custom_hooks']
     assert hook == dict(
         type='EMAHook',
-        ema_type='ExponentialMovingAverage',
+        ema_type='ExpMomentumEMA',
         momentum=0.0002,
+        gamma=900,
         update_buffers=True,
         priority=49,
     )
-    (note,) = notes('todo', custom_hooks=[dict(type='EMAHook', momentum=0.05)])
-    assert note.key == 'custom_hooks.0.warm_up'
 
 
 def test_unknown_hooks_stay_as_they_are_and_are_listed():
