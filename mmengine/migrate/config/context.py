@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,8 +73,18 @@ class Context:
         """The rule for the metrics of the dataset that is validated on."""
         data = self.legacy.get('data')
         val = data.get('val') if isinstance(data, Mapping) else None
-        if isinstance(val, (list, tuple)):
-            val = val[0] if val else None
-        kind = val.get('type') if isinstance(val, Mapping) else None
-        metrics = self.rules.metrics
-        return metrics.get(str(kind)) or metrics.get('*')
+        kind = next(inner_datasets(val), {}).get('type')
+        return self.rules.metrics.get(str(kind)) or self.rules.metrics.get('*')
+
+
+def inner_datasets(dataset: Any) -> Iterator[Mapping[str, Any]]:
+    """The datasets inside all wrappers and lists of a legacy config."""
+    if isinstance(dataset, (list, tuple)):
+        for one in dataset:
+            yield from inner_datasets(one)
+    elif isinstance(dataset, Mapping):
+        inside = dataset.get('dataset', dataset.get('datasets'))
+        if isinstance(inside, (Mapping, list, tuple)):
+            yield from inner_datasets(inside)
+        else:
+            yield dataset

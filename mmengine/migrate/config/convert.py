@@ -13,13 +13,13 @@ from mmengine.migrate.config import (
     loop,
     model,
     optimizer,
+    pipelines,
     plateau,
     recording,
 )
 from mmengine.migrate.config.context import Config, Context
 from mmengine.migrate.config.expectations import wrong_values
 from mmengine.migrate.config.notes import ERROR, Note, Notes
-from mmengine.migrate.config.pipelines import convert_pipeline
 from mmengine.migrate.config.rules import Rules
 from mmengine.migrate.config.schedules import Length, convert_schedule
 from mmengine.migrate.config.trace import untraced
@@ -47,6 +47,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     'train_dataloader': ('data',),
     'val_dataloader': ('data',),
     'test_dataloader': ('data',),
+    'tta_model': ('data',),
+    'tta_pipeline': ('data',),
     'val_evaluator': ('data',),
     'test_evaluator': ('data',),
     'optim_wrapper': ('optimizer', 'optimizers'),
@@ -149,18 +151,6 @@ def convert_config(
     return Converted({**kept, **new, **ctx.leftover}, notes.items, length)
 
 
-def _pipelines(ctx: Context) -> Config:
-    """Top-level variables that hold a pipeline follow the rules as the pipelines in ``data`` do."""
-    if not ctx.rules.transforms:
-        return {}
-    quiet = Context(ctx.legacy, ctx.rules, Notes(), ctx.length)
-    return {
-        name: convert_pipeline(quiet, name, value)
-        for name, value in ctx.legacy.items()
-        if name.endswith('pipeline') and isinstance(value, (list, tuple))
-    }
-
-
 def _schedules(ctx: Context) -> Config:
     schedulers: list[Config] = []
     given = [key for key in SCHEDULES if ctx.legacy.get(key) is not None]
@@ -188,7 +178,8 @@ def _schedules(ctx: Context) -> Config:
 _MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 _TOPICS: dict[Callable[[Context], Config], tuple[str, ...]] = {
     model.convert_model: ('model', 'train_cfg', 'test_cfg', 'data'),
-    _pipelines: ('data',),
+    pipelines.convert_variables: ('data',),
+    pipelines.convert_test_time: ('data',),
     loop.convert_loop: ('runner', 'evaluation', 'workflow'),
     data.convert_data: ('data', 'evaluation'),
     optimizer.convert_optimizer: ('optimizer', 'optimizers', 'optimizer_config', 'fp16'),

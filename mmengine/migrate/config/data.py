@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.migrate.config.context import Config, Context
-from mmengine.migrate.config.pipelines import convert_pipeline
-from mmengine.migrate.config.rules import apply_rule, suggestion
+from mmengine.migrate.config.context import Config, Context, inner_datasets
+from mmengine.migrate.config.datasets import convert_dataset
+from mmengine.migrate.config.rules import build_metric, keys_of_metric
 from mmengine.migrate.config.trace import edited
 
 CONSUMES = ('data', 'evaluation')
@@ -19,7 +19,6 @@ _LOADER_KEYS = (
     'multiprocessing_context',
     'num_batch_per_epoch',
 )  # fmt: skip
-_WRAPPERS = ('RepeatDataset', 'ConcatDataset', 'ClassBalancedDataset')
 _RUNNING = (
     'type', 'interval', 'by_epoch', 'start', 'dynamic_intervals', 'save_best', 'rule',
     'greater_keys',
@@ -64,7 +63,7 @@ def _dataloader(ctx: Context, data: Mapping[str, Any], stage: str) -> Config:
     own = data.get(f'{stage}_dataloader')
     own = dict(own) if isinstance(own, Mapping) else {}
     dataset = data[stage]
-    size, workers = _sizes(data, own, stage)
+    size, workers = _sizes(ctx, data, own, stage)
     if isinstance(dataset, Mapping):
         inside = [name for name in (*_BATCH, 'workers_per_gpu') if name in dataset]
         if inside:
@@ -91,63 +90,24 @@ def _dataloader(ctx: Context, data: Mapping[str, Any], stage: str) -> Config:
     loader |= own
     if sampler is not None:
         ctx.notes.todo(f'data.{stage}_dataloader.sampler', 'an own sampler: check its arguments.')
-    if loader.get('persistent_workers') and not workers:
-        del loader['persistent_workers']
+    for name in ('persistent_workers', 'prefetch_factor'):
+        if name in loader and not workers:
+            # torch takes these with workers only.
+            del loader[name]
     loader['sampler'] = sampler or {'type': 'DefaultSampler', 'shuffle': shuffle}
-    loader['dataset'] = _dataset(ctx, key, dataset)
+    loader['dataset'] = convert_dataset(ctx, key, dataset)
     return loader
 
 
-def _sizes(data: Mapping[str, Any], own: Mapping[str, Any], stage: str) -> tuple[Any, Any]:
+def _sizes(
+    ctx: Context, data: Mapping[str, Any], own: Mapping[str, Any], stage: str
+) -> tuple[Any, Any]:
     given = next((own[name] for name in _BATCH if name in own), None)
-    if given is None and (stage == 'train' or 'videos_per_gpu' in data):
+    shared = ctx.rules.same_batch_size or stage == 'train' or 'videos_per_gpu' in data
+    if given is None and shared:
         given = next((data[name] for name in _BATCH if name in data), None)
     workers = own.get('workers_per_gpu', data.get('workers_per_gpu', 0))
     return (1 if given is None else given), workers
-
-
-def _dataset(ctx: Context, key: str, dataset: Any) -> Any:
-    if isinstance(dataset, (list, tuple)):
-        if len(dataset) == 1:
-            return _dataset(ctx, f'{key}.0', dataset[0])
-        parts = [_dataset(ctx, f'{key}.{index}', one) for index, one in enumerate(dataset)]
-        return {'type': 'ConcatDataset', 'datasets': edited(dataset, parts)}
-    if not isinstance(dataset, Mapping):
-        ctx.notes.error(key, f'a dataset is a dict with a type, got {dataset!r}.')
-        return dataset
-    kind = dataset.get('type')
-    new: Config = dict(dataset)
-    if 'dataset' in new:
-        new['dataset'] = _dataset(ctx, f'{key}.dataset', new['dataset'])
-    if 'datasets' in new and isinstance(new['datasets'], (list, tuple)):
-        new['datasets'] = edited(
-            dataset['datasets'],
-            [_dataset(ctx, f'{key}.datasets.{i}', one) for i, one in enumerate(new['datasets'])],
-        )
-    if kind == 'ConcatDataset' and 'separate_eval' in new:
-        separate = new.pop('separate_eval')
-        if separate:
-            ctx.notes.todo(
-                f'{key}.separate_eval', 'give one dataloader and evaluator each, as a dict by name.'
-            )
-    if isinstance(new.get('pipeline'), (list, tuple)):
-        new['pipeline'] = convert_pipeline(ctx, f'{key}.pipeline', new['pipeline'])
-    if isinstance(kind, str) and kind in ctx.rules.datasets:
-        changed = apply_rule(ctx.rules.datasets[kind], new)
-        if not isinstance(changed, Mapping):
-            ctx.notes.error(f'{key}.type', f'the rule for {kind} gives no dataset.')
-            return dataset
-        new = dict(changed)
-        if key.startswith(('data.val', 'data.test')) and kind not in _WRAPPERS:
-            for name, value in ctx.rules.test_dataset.items():
-                new.setdefault(name, value)
-    elif isinstance(kind, str) and kind not in _WRAPPERS:
-        ctx.notes.todo(
-            f'{key}.type',
-            f'{kind} is in no rule: check its arguments. Left as it is.'
-            f'{suggestion("datasets", kind)}',
-        )
-    return dataset if new == dict(dataset) and list(new) == list(dataset) else edited(dataset, new)
 
 
 def _evaluator(ctx: Context, data: Mapping[str, Any], stage: str) -> Any:
@@ -163,12 +123,14 @@ def _evaluator(ctx: Context, data: Mapping[str, Any], stage: str) -> Any:
                 'test_evaluator are empty lists; add it there.',
             )
         return []
-    dataset = data[stage]
-    while isinstance(dataset, (list, tuple)) and dataset:
-        dataset = dataset[0]
-    metric = rule['build'](evaluation, dataset if isinstance(dataset, Mapping) else {})
-    if 'type' in rule and isinstance(metric, dict):
-        metric['type'] = rule['type']
+    datasets = list(inner_datasets(data[stage]))
+    files = {repr(one[name]) for one in datasets for name in ('ann_file',) if name in one}
+    metric = build_metric(rule, evaluation, datasets[0] if datasets else {})
+    if len(files) > 1 and isinstance(metric, dict) and 'ann_file' in metric:
+        ctx.notes.todo(
+            f'data.{stage}',
+            f'several datasets: {metric["type"]} reads the annotations of the first alone.',
+        )
     if evaluation.get('gpu_collect') and isinstance(metric, dict):
         metric['collect_device'] = 'gpu'
     return metric
@@ -185,7 +147,7 @@ def _leave_evaluation(ctx: Context) -> None:
     if kind is not None and kind not in _EVAL_HOOKS:
         ctx.notes.todo('evaluation.type', f'{kind} is an own hook; validation is the ValLoop now.')
     rule = ctx.metric_rule()
-    taken: tuple[str, ...] = (*_RUNNING, *(rule['takes'] if rule else ()))
+    taken: tuple[str, ...] = (*_RUNNING, *keys_of_metric(rule))
     if kind is not None and kind not in _EVAL_HOOKS:
         taken = tuple(key for key in taken if key != 'type')
     rest = {key: value for key, value in evaluation.items() if key not in taken}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
-from mmengine.migrate.config.pipelines import data_preprocessor
+from mmengine.migrate.config.preprocessing import data_preprocessor
 from mmengine.migrate.config.trace import edited
 
 CONSUMES = ('train_cfg', 'test_cfg')
@@ -24,6 +24,7 @@ def is_loop(config: Any) -> bool:
 def convert_model(ctx: Context) -> Config:
     """``model`` with what belongs to it."""
     model = ctx.legacy.get('model')
+    _list_changed(ctx, 'model', model)
     moved: Config = {}
     for key in ('train_cfg', 'test_cfg'):
         if key in ctx.legacy and not is_loop(ctx.legacy[key]):
@@ -44,3 +45,16 @@ def convert_model(ctx: Context) -> Config:
     if not moved:
         return {'model': model}
     return {'model': edited(model, {**model, **moved})}
+
+
+def _list_changed(ctx: Context, key: str, part: Any) -> None:
+    """Tell which modules mean something else now; their arguments are the project's own."""
+    if isinstance(part, Mapping):
+        kind = part.get('type')
+        if isinstance(kind, str) and kind in ctx.rules.models:
+            ctx.notes.todo(f'{key}.type', f'{kind}: {ctx.rules.models[kind]}')
+        for name, value in part.items():
+            _list_changed(ctx, f'{key}.{name}', value)
+    elif isinstance(part, (list, tuple)):
+        for index, value in enumerate(part):
+            _list_changed(ctx, f'{key}.{index}', value)

@@ -1,47 +1,103 @@
-"""Data pipelines, and the part of them that the model's data preprocessor does now."""
+"""Data pipelines: their transforms by the rules of the projects.
+
+Transforms that no rule knows stay, and are listed. What the model's data preprocessor does now is
+left out (:mod:`.preprocessing`); what augmented a test is in :mod:`.tta`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mmengine.migrate.config.context import Config, Context
+from mmengine.migrate.config.context import Config, Context, inner_datasets
+from mmengine.migrate.config.notes import Notes
+from mmengine.migrate.config.preprocessing import is_done_by_preprocessor
 from mmengine.migrate.config.rules import apply_rule, suggestion
 from mmengine.migrate.config.trace import edited
+from mmengine.migrate.config.tta import plain_view, views
 
-_BY_PREPROCESSOR = ('Normalize', 'Pad')
+One = Callable[[str, Any], list[Any]]
 
 
-def convert_pipeline(ctx: Context, key: str, pipeline: Any) -> Any:
-    """``pipeline`` by the rules of the projects; as it is when there are none.
+def convert_pipeline(ctx: Context, key: str, pipeline: Any, dataset: Any = None) -> Any:
+    """``pipeline`` by the rules; as it is when there are none.
 
-    Transforms that no rule knows stay, and are listed.
+    Args:
+        ctx: The conversion.
+        key: Dotted key of the pipeline.
+        pipeline: Its transforms.
+        dataset: The dataset that it is of, for rules that look at it.
     """
     if not ctx.rules.transforms:
         return pipeline
     converted: list[Any] = []
     for index, transform in enumerate(pipeline):
-        converted.extend(_transform(ctx, f'{key}.{index}', transform))
+        converted.extend(_transform(ctx, f'{key}.{index}', transform, dataset))
     return pipeline if converted == list(pipeline) else edited(pipeline, converted)
 
 
-def _transform(ctx: Context, key: str, transform: Any) -> list[Any]:
+def convert_variables(ctx: Context) -> Config:
+    """Top-level variables that hold a pipeline follow the rules as the pipelines in ``data`` do.
+
+    So they stay equal, and the datasets go on naming them. Notes are made where they are used.
+    """
+    if not ctx.rules.transforms:
+        return {}
+    quiet = Context(ctx.legacy, ctx.rules, Notes(), ctx.length)
+    return {
+        name: convert_pipeline(quiet, name, value, _user_of(ctx, value))
+        for name, value in ctx.legacy.items()
+        if name.endswith('pipeline') and isinstance(value, (list, tuple))
+    }
+
+
+def convert_test_time(ctx: Context) -> Config:
+    """``tta_model`` and ``tta_pipeline`` where tests were augmented and a rule knows the model."""
+    data = ctx.legacy.get('data')
+    if ctx.rules.tta_model is None or not isinstance(data, Mapping):
+        return {}
+    for dataset in inner_datasets(data.get('test', data.get('val'))):
+        found = views(ctx, dataset.get('pipeline'), _quietly(ctx, dataset))
+        if found is not None:
+            return {'tta_model': dict(ctx.rules.tta_model), 'tta_pipeline': found}
+    return {}
+
+
+def _quietly(ctx: Context, dataset: Any) -> One:
+    quiet = Context(ctx.legacy, ctx.rules, Notes(), ctx.length)
+    return lambda key, transform: _transform(quiet, key, transform, dataset)
+
+
+def _user_of(ctx: Context, pipeline: Any) -> Any:
+    """The dataset that has ``pipeline``; a training one where there is none."""
+    data = ctx.legacy.get('data')
+    datasets = list(_all_datasets(data)) if isinstance(data, Mapping) else []
+    users = (one for one in datasets if one.get('pipeline') == pipeline)
+    return next(users, datasets[0] if datasets else None)
+
+
+def _all_datasets(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for stage in ('train', 'val', 'test'):
+        yield from inner_datasets(data.get(stage))
+
+
+def _transform(ctx: Context, key: str, transform: Any, dataset: Any) -> list[Any]:
     if not isinstance(transform, Mapping) or not isinstance(transform.get('type'), str):
         return [transform]
     kind = transform['type']
     if kind == 'MultiScaleFlipAug':
-        return _test_time(ctx, key, transform)
-    if kind == 'Normalize' and _has_preprocessor(ctx):
+        return plain_view(ctx, key, transform, lambda k, one: _transform(ctx, k, one, dataset))
+    if is_done_by_preprocessor(ctx, key, transform):
         return []
-    if kind == 'Pad' and _has_preprocessor(ctx) and ({'size_divisor', 'size'} & set(transform)):
-        return []
+    if kind == 'AutoAugment' and _holds_known(ctx, transform):
+        return [_choice(ctx, key, transform, dataset)]
     if kind not in ctx.rules.transforms:
         ctx.notes.todo(
             f'{key}.type',
             f'transform {kind} is in no rule; left as it is.{suggestion("transforms", kind)}',
         )
         return [transform]
-    changed = apply_rule(ctx.rules.transforms[kind], transform)
+    changed = apply_rule(ctx.rules.transforms[kind], transform, dataset)
     if changed is None:
         return []
     if isinstance(changed, list):
@@ -49,72 +105,25 @@ def _transform(ctx: Context, key: str, transform: Any) -> list[Any]:
     return [transform if changed == dict(transform) else edited(transform, changed)]
 
 
-def _test_time(ctx: Context, key: str, transform: Mapping[str, Any]) -> list[Any]:
-    """Without augmentation the wrapped transforms are the pipeline; with it, that is a model of its
-    own now."""
-    scales = transform.get('img_scale')
-    several = isinstance(scales, list) and len(scales) > 1
-    if several or transform.get('flip') or transform.get('img_ratios'):
-        ctx.notes.todo(
-            key,
-            'test-time augmentation is done by a tta_model with a tta_pipeline; what is left here '
-            'is its first view, without flips.',
-        )
-    scale = scales[0] if isinstance(scales, list) and scales else scales
-    converted: list[Any] = []
-    for index, inner in enumerate(transform.get('transforms') or []):
-        if isinstance(inner, Mapping) and inner.get('type') == 'Resize' and scale is not None:
-            inner = edited(inner, {**inner, 'img_scale': scale})
-        if isinstance(inner, Mapping) and inner.get('type') == 'RandomFlip':
-            continue
-        converted.extend(_transform(ctx, f'{key}.transforms.{index}', inner))
-    return converted
+def _policies(transform: Mapping[str, Any]) -> list[Any]:
+    policies = transform.get('policies')
+    return [one for one in policies if isinstance(one, (list, tuple))] if policies else []
 
 
-def _has_preprocessor(ctx: Context) -> bool:
-    return ctx.rules.data_preprocessor is not None
+def _holds_known(ctx: Context, transform: Mapping[str, Any]) -> bool:
+    """Whether an ``AutoAugment`` only chooses among pipelines of ordinary transforms."""
+    inner = [one for policy in _policies(transform) for one in policy]
+    return bool(inner) and all(
+        isinstance(one, Mapping) and one.get('type') in ctx.rules.transforms and 'level' not in one
+        for one in inner
+    )
 
 
-def data_preprocessor(ctx: Context) -> Config | None:
-    """The config of the model's data preprocessor, from ``Normalize`` and ``Pad`` of the training
-    pipeline."""
-    if ctx.rules.data_preprocessor is None:
-        return None
-    found: Config = {}
-    data = ctx.legacy.get('data')
-    train = data.get('train') if isinstance(data, Mapping) else None
-    for transform in _transforms(train):
-        kind = transform.get('type')
-        if kind == 'Normalize':
-            found |= {key: transform[key] for key in ('mean', 'std') if key in transform}
-            found[_rgb_key(ctx)] = transform.get('to_rgb', True)
-        elif kind == 'Pad' and 'size_divisor' in transform:
-            found['pad_size_divisor'] = transform['size_divisor']
-        elif kind == 'Pad' and 'size' in transform and ctx.rules.scope == 'mmseg':
-            found['size'] = transform['size']
-            renamed = {'pad_val': 'pad_val', 'seg_pad_val': 'seg_pad_val'}
-            found |= {new: transform[old] for old, new in renamed.items() if old in transform}
-    if not found:
-        return None
-    known = ctx.rules.data_preprocessor
-    merged = {**known, **found}
-    return {'type': merged.pop('type'), **merged} if 'type' in merged else merged
-
-
-def _rgb_key(ctx: Context) -> str:
-    return 'to_rgb' if ctx.rules.scope == 'mmpretrain' else 'bgr_to_rgb'
-
-
-def _transforms(dataset: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(dataset, (list, tuple)):
-        dataset = dataset[0] if dataset else None
-    if not isinstance(dataset, Mapping):
-        return
-    for part in ('dataset', 'datasets'):
-        yield from _transforms(dataset.get(part))
-    for transform in dataset.get('pipeline') or ():
-        if isinstance(transform, Mapping):
-            yield transform
-            for inner in transform.get('transforms') or ():
-                if isinstance(inner, Mapping):
-                    yield inner
+def _choice(ctx: Context, key: str, transform: Mapping[str, Any], dataset: Any) -> Any:
+    policies = [
+        convert_pipeline(ctx, f'{key}.policies.{index}', policy, dataset)
+        for index, policy in enumerate(_policies(transform))
+    ]
+    rest = {name: transform[name] for name in transform if name not in ('type', 'policies')}
+    whole = edited(transform['policies'], policies)
+    return edited(transform, {'type': 'RandomChoice', 'transforms': whole, **rest})

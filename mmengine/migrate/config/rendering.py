@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmengine.migrate.config.sources import dict_parts
@@ -25,19 +25,27 @@ class Renderer:
         code_of: The text of an expression.
         may_reuse: Whether an expression, at the place where it would stand now, still has the
             value given.
+        named: Long values that have a name at that place, with the name.
     """
 
     def __init__(
         self,
         code_of: Callable[[cst.CSTNode], str],
         may_reuse: Callable[[cst.BaseExpression, Any, Any], bool],
+        named: Sequence[tuple[Any, str]] = (),
     ) -> None:
         self._code_of = code_of
         self._may_reuse = may_reuse
+        self._named = named
 
     def statement(self, name: str, value: Any) -> str:
         """``name = value`` over as many lines as it takes."""
         prefix = f'{name} = '
+        if isinstance(value, dict):
+            # A list inside may have a name; the value as a whole is what the name is for.
+            same = next((code for known, code in self._named if _same(known, plain(value))), None)
+            if same is not None and same != name:
+                return f'{prefix}{same}\n'
         return f'{prefix}{self.expression(value, "", len(prefix))}\n'
 
     def expression(self, value: Any, indent: str = '', used: int = 0) -> str:
@@ -57,8 +65,30 @@ class Renderer:
             if _same(old, now) is False:
                 edited = self._edited(node, value, was_indented)
                 if edited is not None:
-                    return _reindented(edited, was_indented, indent)
-        return self._laid_out(value, indent, used)
+                    moved = _reindented(edited, was_indented, indent)
+                    code = self._code_of(node)
+                    return moved if '#' in code else self._tidy(code, moved, value, indent, used)
+        name = self._name_of(value)
+        return name if name is not None else self._laid_out(value, indent, used)
+
+    def _name_of(self, value: Any) -> str | None:
+        if not isinstance(value, list) or len(value) < 2:
+            return None
+        now = plain(value)
+        return next((code for known, code in self._named if _same(known, now)), None)
+
+    def _tidy(self, before: str, edited: str, value: Any, indent: str, used: int) -> str:
+        """``edited``, or the value laid out anew where the edit left a poor layout: a line that is
+        too long, many lines for what fits on one, or old line breaks between new entries."""
+        anew = self._laid_out(value, indent, used)
+        first, *rest = edited.split('\n')
+        is_long = used + len(first) > LINE_LENGTH or any(len(line) > LINE_LENGTH for line in rest)
+        if is_long and not any(len(line) > LINE_LENGTH for line in anew.split('\n')):
+            return anew
+        shrank = edited.count('=') < before.count('=')
+        if rest and shrank and '\n' not in anew:
+            return anew
+        return edited
 
     def _laid_out(self, value: Any, indent: str, used: int) -> str:
         if isinstance(value, dict):
@@ -105,6 +135,9 @@ class Renderer:
         if not node.args or not value:
             return None
         old = {arg.keyword.value: arg for arg in node.args if arg.keyword is not None}
+        code = self._code_of(node)
+        if '#' not in code and 2 * len(old.keys() & value.keys()) < len(value):
+            return None
         gap = _gap([arg.comma for arg in node.args], node.whitespace_before_args)
         inner = _indent_of(gap, indent)
         args = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmengine.migrate.config.check import ASSUMED_EPOCH_LENGTHS, Check
@@ -52,12 +52,21 @@ class Report:
 
     def notes(self, kind: str) -> list[Note]:
         """The notes of one kind; one that many files inherit is told once."""
-        found: dict[tuple[str | None, str, str], Note] = {}
+        found: dict[Note, list[Path]] = {}
         for outcome in self.outcomes:
             for note in outcome.notes:
                 if note.kind == kind:
-                    found.setdefault((note.place, note.key, note.text), note)
-        return list(found.values())
+                    found.setdefault(note, []).append(outcome.source)
+        return [self._with_users(note, paths) for note, paths in found.items()]
+
+    def _with_users(self, note: Note, paths: list[Path]) -> Note:
+        """``note``; where it is about a line of a base, with the configs that give it reason."""
+        written = Path(os.path.abspath((note.place or '').rpartition(':')[0]))
+        if not note.place or written in paths or note.kind == ERROR:
+            return note
+        first, *others = [self.name(path) for path in paths]
+        more = f' and {len(others)} more' if others else ''
+        return replace(note, text=f'{note.text} (In {first}{more}.)')
 
 
 def text_report(report: Report, *, verbose: bool = False) -> str:

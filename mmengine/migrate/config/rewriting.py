@@ -179,14 +179,19 @@ class _Rewriting:
     def text(self) -> str:
         script = self._script
         placed: dict[int, list[str]] = {}
+        placed_names: dict[int, list[str]] = {}
         for name, value in self._changes.assigned.items():
             position = self._position(name)
-            renderer = Renderer(script.code, self._may_reuse_at(position))
+            named = self._named_at(position, placed_names.get(position, []))
+            renderer = Renderer(script.code, self._may_reuse_at(position), named)
             placed.setdefault(position, []).append(renderer.statement(name, value))
+            placed_names.setdefault(position, []).append(name)
         rewritten = self._rewritten_positions()
         header = ''.join(script.code(line) for line in script.module.header)
         out = [header]
         pending = ''
+        moved: dict[int, str] = {}
+        written_at: dict[int, int] = {}
         for position, statement in enumerate(script.statements):
             new = placed.get(position, [])
             code = script.code(statement)
@@ -199,11 +204,19 @@ class _Rewriting:
             lost = _comments(code) - _comments(leading + body) if '#' in code else {}
             notes = ''.join(f'{comment}\n' for comment in lost)
             if new:
-                out.append(pending + leading + notes + body)
+                written_at[position] = len(out)
+                out.append(pending + leading + moved.get(position, '') + notes + body)
                 pending = ''
             else:
-                # Comments of what is gone stay, before whatever comes next.
-                pending += _without_blank_lines(leading) + notes
+                # Comments of what is gone go where its meaning went, else before what comes next.
+                comments = _without_blank_lines(leading) + notes
+                home = self._home_of(position)
+                if home in placed and home > position:
+                    moved[home] = moved.get(home, '') + comments
+                elif home in placed and home in written_at:
+                    out[written_at[home]] = _with_comments(out[written_at[home]], comments)
+                else:
+                    pending += comments
         out.append(pending)
         for name in sorted(self._gone):
             if name not in self._target and self._stays(name):
@@ -212,6 +225,14 @@ class _Rewriting:
         out.extend(script.code(line) for line in script.module.footer)
         text = ''.join(out)
         return text if text.endswith('\n') or not text else f'{text}\n'
+
+    def _home_of(self, position: int) -> int:
+        """Where stands now what the statement at ``position`` said; the end where nothing does."""
+        names = {name for name in self._gone if self._script.written.get(name) == [position]}
+        for new, owners in OWNERS.items():
+            if names & set(owners) and new in self._changes.assigned:
+                return self._position(new)
+        return self._script.end
 
     def _stays(self, name: str) -> bool:
         return self._script.is_live(name)
@@ -240,6 +261,22 @@ class _Rewriting:
         if name in self._gone and name in script.written and not self._stays(name):
             return script.written[name][0]
         return script.end
+
+    def _named_at(self, position: int, beside: list[str]) -> list[tuple[Any, str]]:
+        """Values that need not be written out, as something has them already: lists of the bases,
+        and what stands just before."""
+        if not self._reuse:
+            return []
+        named: list[tuple[Any, str]] = [
+            (value, f'{{{{_base_.{name}}}}}')
+            for name, value in self._new_base.items()
+            if isinstance(value, list) and name.isidentifier()
+        ]
+        for name in beside:
+            value = self._target.get(name)
+            if isinstance(value, dict) and len(value) > 1 and name not in self._new_base:
+                named.append((value, name))
+        return named
 
     def _may_reuse_at(self, position: int) -> Any:
         def may_reuse(node: cst.BaseExpression, old: Any, now: Any) -> bool:
@@ -320,3 +357,10 @@ def _comments(code: str) -> _Ordered:
 
 def _without_blank_lines(text: str) -> str:
     return ''.join(line for line in text.splitlines(keepends=True) if line.strip())
+
+
+def _with_comments(statement: str, comments: str) -> str:
+    """``statement`` with more comments before it, after blank lines and comments of its own."""
+    lines = statement.splitlines(keepends=True)
+    first = next((i for i, line in enumerate(lines) if line.strip() and line[0] != '#'), 0)
+    return ''.join([*lines[:first], comments, *lines[first:]])

@@ -74,7 +74,8 @@ def cycle(draw, total):
     top, bottom = draw(st.floats(2, 10)), draw(st.floats(1e-4, 0.5))
     options = {'target_ratio': draw(st.sampled_from([(top, bottom), (top,), top]))}
     options |= {'cyclic_times': draw(st.integers(1, min(3, total)))}
-    options |= {'step_ratio_up': draw(st.floats(0.1, 0.9)), 'gamma': draw(st.sampled_from([1, 0.5]))}
+    options |= {'step_ratio_up': draw(st.floats(0.1, 0.9))}
+    options |= {'gamma': draw(st.sampled_from([1, 0.5]))}
     return options | draw(annealing())
 
 
@@ -147,7 +148,8 @@ def follows(drawn, bases, *, of_momentum=False):
     try:
         converted = convert_schedule(config, length, notes, of_momentum=of_momentum)
     except ArgumentError as error:
-        assert 'iters-per-epoch' in str(error)
+        if 'iters-per-epoch' not in str(error):
+            raise
         assume(False)
     curve = converted_curve(
         converted,

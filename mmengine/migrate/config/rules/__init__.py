@@ -8,28 +8,43 @@ A vocabulary is a module or a config file with some of these names::
         RandomFlip=dict(keys=dict(flip_ratio='prob')),   # renamed keys; 'a.b' nests
         Collect=dict(type='PackDetInputs', drop=['keys']),   # a new type, dropped keys
         DefaultFormatBundle=None,                    # gone: leave it out
-        Resize=function)                             # config -> config, list of configs, or None
-    datasets, hooks = dict(...), dict(...)           # likewise
-    metrics = dict(CocoDataset=dict(...))            # by dataset type; '*' for any other
+        Resize=function)                             # (config) or (config, dataset) -> config,
+                                                     # list of configs, or None
+    datasets, hooks = dict(...), dict(...)           # likewise; (config, stage) for datasets
+    metrics = dict(CocoDataset=dict(                 # by dataset type; '*' for any other
+        type='CocoMetric', keys=dict(metric='metric'),   # arguments from `evaluation`,
+        dataset_keys=dict(ann_file='ann_file'),      # and from the dataset
+        prefix='coco'))                              # of the names that it reports
     constructors = dict(LayerDecayOptimizerConstructor='LayerDecayOptimizerConstructor')
+    models = dict(TopDown='a sentence: what to do by hand')
     data_preprocessor = dict(type='DetDataPreprocessor')   # gets mean, std ... of Normalize and Pad
     visualizer = 'DetLocalVisualizer'
-    train_dataloader, val_dataloader = dict(...), dict(...)   # what the project's builders set
-    test_dataset = dict(test_mode=True)              # what they set for validation and test sets
+
+and of these, for what the project did besides its configs::
+
+    train_dataloader, val_dataloader = dict(...), dict(...)   # what its builders set
+    train_dataset, test_dataset = dict(...), dict(test_mode=True)   # and for its datasets
+    same_batch_size = True                           # validation took samples_per_gpu too
+    listed = ['ann_file', 'img_prefix']              # lists of these meant several datasets
+    test_annotations = True                          # tests load annotations as training does;
+                                                     # or the transform that loads them
+    test_pack = dict(meta_keys=(...))                # arguments of the last transform in testing
+    tta_model = dict(type='DetTTAModel')             # the model that merges augmented views
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
+from mmengine.migrate.config.rules.own_file import read_rules
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 BUILT_IN = ('mmcls', 'mmdet', 'mmpose', 'mmseg')
-Rule = None | str | Mapping[str, Any] | Callable[[dict[str, Any]], Any]
+Rule = None | str | Mapping[str, Any] | Callable[..., Any]
 
 
 @dataclass
@@ -43,24 +58,30 @@ class Rules:
     hooks: dict[str, Rule] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     constructors: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
     data_preprocessor: dict[str, Any] | None = None
     visualizer: str | None = None
     train_dataloader: dict[str, Any] = field(default_factory=dict)
     val_dataloader: dict[str, Any] = field(default_factory=dict)
+    train_dataset: dict[str, Any] = field(default_factory=dict)
     test_dataset: dict[str, Any] = field(default_factory=dict)
+    same_batch_size: bool | None = None
+    listed: list[str] | None = None
+    test_annotations: bool | dict[str, Any] | None = None
+    test_pack: dict[str, Any] = field(default_factory=dict)
+    tta_model: dict[str, Any] | None = None
 
     def over(self, other: Rules) -> Rules:
         """These rules, and where they say nothing those of ``other``."""
-        merged = Rules()
+        merged = Rules(names=other.names + self.names)
         for each in fields(Rules):
             mine, theirs = getattr(self, each.name), getattr(other, each.name)
             if each.name == 'names':
-                value: Any = theirs + mine
-            elif each.name in ('scope', 'data_preprocessor', 'visualizer'):
-                value = theirs if mine is None else mine
+                continue
+            if each.default is None:
+                setattr(merged, each.name, theirs if mine is None else mine)
             else:
-                value = {**theirs, **mine}
-            setattr(merged, each.name, value)
+                setattr(merged, each.name, {**theirs, **mine})
         return merged
 
 
@@ -72,7 +93,7 @@ def load_rules(names: Iterable[str]) -> Rules:
 
     Raises:
         ArgumentError: If there is no such vocabulary, or a file has unknown names or values of the
-        wrong kind.
+            wrong kind.
     """
     rules = Rules()
     for name in names:
@@ -83,49 +104,40 @@ def load_rules(names: Iterable[str]) -> Rules:
 def _load(name: str) -> Rules:
     if name in BUILT_IN:
         module = importlib.import_module(f'mmengine.migrate.config.rules.{name}')
-        return _rules(name, vars(module))
-    path = Path(name)
-    if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
+        content: Mapping[str, Any] = vars(module)
+    elif name.endswith(('.py', '.json', '.yaml', '.yml')):
+        content = read_rules(name, Rules())
+    else:
         raise ArgumentError(
             f'there are rules for {", ".join(BUILT_IN)}, or in a file of your own (.py, .json, '
             f'.yaml); got {name!r}.{did_you_mean(name, BUILT_IN)}'
         )
-    if not path.is_file():
-        raise ArgumentError(f'there is no rule file {name!r}.')
-    if path.suffix == '.py':
-        content: dict[str, Any] = {}
-        code = compile(path.read_text(encoding='utf-8'), str(path), 'exec')
-        exec(code, content)
-        return _checked(name, content)
-    from mmengine.config import Config
-
-    return _checked(name, Config.fromfile(name).to_dict())
-
-
-def _checked(name: str, content: Mapping[str, Any]) -> Rules:
-    known = {each.name for each in fields(Rules)} - {'names'}
-    for key, value in content.items():
-        machinery = callable(value) or type(value).__name__ == 'module'
-        if key not in known and not key.startswith('_') and not machinery:
-            raise ArgumentError(f'{name}: rules have no {key!r}.{did_you_mean(key, known)}')
-    rules = _rules(name, content)
-    for each in ('transforms', 'datasets', 'hooks', 'metrics', 'constructors'):
-        if not isinstance(getattr(rules, each), dict):
-            raise ArgumentError(f'{name}: {each} is a dict by name.')
-    return rules
-
-
-def _rules(name: str, content: Mapping[str, Any]) -> Rules:
     known = [each.name for each in fields(Rules) if each.name != 'names']
     return Rules(names=(name,), **{key: content[key] for key in known if key in content})
 
 
-def apply_rule(rule: Rule, config: Mapping[str, Any]) -> Any:
-    """What ``config`` becomes by ``rule``: a config, a list of configs, or None for nothing."""
+def apply_rule(rule: Rule, config: Mapping[str, Any], place: Any = None) -> Any:
+    """What ``config`` becomes by ``rule``: a config, a list of configs, or None for nothing.
+
+    Args:
+        rule: What the vocabulary says.
+        config: A transform, dataset or hook.
+        place: For functions that look at it: the dataset of a transform, or the stage of a
+            dataset ('train', 'val' or 'test').
+
+    Raises:
+        ValueError: If the rule is a function and fails; it tells which.
+    """
     if rule is None:
         return None
     if callable(rule):
-        return rule(dict(config))
+        arguments = (dict(config), place or {})[: _num_arguments(rule)]
+        try:
+            return rule(*arguments)
+        except Exception as error:
+            name = getattr(rule, '__name__', repr(rule))
+            kind = type(error).__name__
+            raise ValueError(f'the rule {name} failed with {kind}: {error}') from error
     if isinstance(rule, str):
         rule = {'type': rule}
     renamed, dropped = rule.get('keys', {}), rule.get('drop', ())
@@ -137,9 +149,47 @@ def apply_rule(rule: Rule, config: Mapping[str, Any]) -> Any:
             _put(result, renamed[key], value)
         elif key not in dropped:
             _put(result, key, value)
-    for key, value in rule.get('add', {}).items():
-        result.setdefault(key, value)
+    return with_defaults(result, rule.get('add', {}))
+
+
+def _num_arguments(rule: Callable[..., Any]) -> int:
+    return min(len(inspect.signature(rule).parameters), 2)
+
+
+def with_defaults(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """``config``, and of ``defaults`` what it does not say; dicts inside likewise."""
+    result = dict(config)
+    for key, value in defaults.items():
+        inner = result.get(key)
+        if isinstance(inner, Mapping) and isinstance(value, Mapping):
+            result[key] = with_defaults(inner, value)
+        else:
+            result.setdefault(key, value)
     return result
+
+
+def build_metric(
+    rule: Mapping[str, Any], evaluation: Mapping[str, Any], dataset: Mapping[str, Any]
+) -> Any:
+    """The evaluator that a rule for metrics makes of ``evaluation`` and a dataset."""
+    if 'build' in rule:
+        metric = rule['build'](evaluation, dataset)
+        if 'type' in rule and isinstance(metric, dict):
+            metric['type'] = rule['type']
+        return metric
+    metric = {'type': rule['type']}
+    for old, new in rule.get('keys', {}).items():
+        if old in evaluation:
+            metric[new] = evaluation[old]
+    for old, new in rule.get('dataset_keys', {}).items():
+        if old in dataset:
+            metric[new] = dataset[old]
+    return with_defaults(metric, rule.get('add', {}))
+
+
+def keys_of_metric(rule: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The keys of ``evaluation`` that a rule turns into arguments of a metric."""
+    return () if rule is None else (*rule.get('takes', ()), *rule.get('keys', {}))
 
 
 def _put(target: dict[str, Any], path: str, value: Any) -> None:
@@ -158,6 +208,7 @@ def suggestion(kind: str, name: str) -> str:
 
     Args:
         kind: 'transforms', 'datasets' or 'hooks'.
+        name: Of a class.
     """
     knowing = [one for one in BUILT_IN if name in getattr(_load(one), kind)]
     return f' --rules {" or ".join(knowing)} knows it.' if knowing else ''

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmengine.migrate.config.rules.shared import FORMATTING, loading, pack
+
 scope = 'mmpretrain'
 test_dataset = {'test_mode': True}
 visualizer = 'UniversalVisualizer'
 data_preprocessor: dict[str, Any] = {}
+same_batch_size = True
 
 
 def _resize(config: dict[str, Any]) -> dict[str, Any]:
@@ -20,13 +23,13 @@ def _resize(config: dict[str, Any]) -> dict[str, Any]:
     return {'type': config.pop('type'), 'scale': size, **config}
 
 
-transforms = {
-    'LoadImageFromFile': {},
+transforms = FORMATTING | {
+    'LoadImageFromFile': loading,
     'RandomResizedCrop': {
         'keys': {'size': 'scale', 'scale': 'crop_ratio_range', 'ratio': 'aspect_ratio_range'}
     },
     'RandomCrop': {'keys': {'size': 'crop_size'}},
-    'CenterCrop': {'keys': {'crop_size': 'crop_size'}, 'drop': ['efficientnet_style']},
+    'CenterCrop': {},
     'RandomFlip': {'keys': {'flip_prob': 'prob'}},
     'RandomGrayscale': {'keys': {'gray_prob': 'prob'}},
     'RandomErasing': {},
@@ -36,11 +39,9 @@ transforms = {
     'RandAugment': {},
     'Albumentations': {},
     'Resize': _resize,
-    'ImageToTensor': None,
-    'ToTensor': None,
-    'Collect': {'type': 'PackInputs', 'drop': ['keys']},
+    'Collect': pack('PackInputs'),
 }
-_NAMED = {'keys': {'data_prefix': 'data_prefix', 'classes': 'metainfo.classes'}}
+_NAMED = {'keys': {'classes': 'metainfo.classes'}}
 datasets = dict.fromkeys(
     (
         'ImageNet',

@@ -2,81 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+
+from mmengine.migrate.config.rules.shared import FORMATTING, loading, pack, resize, width_first
 
 scope = 'mmdet'
 test_dataset = {'test_mode': True}
 visualizer = 'DetLocalVisualizer'
 data_preprocessor = {'type': 'DetDataPreprocessor'}
+# Its training sampler made batches of images that are all wide or all high.
+train_dataloader = {'batch_sampler': {'type': 'AspectRatioBatchSampler'}}
 val_dataloader = {'drop_last': False}
-
-
-def _resize(config: dict[str, Any]) -> dict[str, Any]:
-    """One class became three: a fixed scale, one of several, or any between two."""
-    scale = config.pop('img_scale', None)
-    mode = config.pop('multiscale_mode', 'range')
-    ratio_range = config.pop('ratio_range', None)
-    config.pop('override', None)
-    if ratio_range is not None:
-        return {**config, 'type': 'RandomResize', 'scale': scale, 'ratio_range': ratio_range}
-    several = isinstance(scale, list) and len(scale) > 1
-    if isinstance(scale, list) and not several:
-        scale = scale[0]
-    if several and mode == 'value':
-        shared = {key: value for key, value in config.items() if key != 'type'}
-        return {'type': 'RandomChoiceResize', 'scales': scale, **shared}
-    if several:
-        return {**config, 'type': 'RandomResize', 'scale': scale}
-    if scale is None:
-        return config
-    return {'type': config.pop('type'), 'scale': scale, **config}
+train_dataset = {'filter_cfg': {'filter_empty_gt': True, 'min_size': 32}}
+listed = ['ann_file', 'img_prefix', 'seg_prefix', 'proposal_file']
+test_annotations = {'type': 'LoadAnnotations', 'with_bbox': True}
+test_pack = {'meta_keys': ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')}
+tta_model = {
+    'type': 'DetTTAModel',
+    'tta_cfg': {'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 100},
+}
 
 
 def _flip(config: dict[str, Any]) -> dict[str, Any]:
     return {('prob' if key == 'flip_ratio' else key): value for key, value in config.items()}
 
 
-def _mosaic(config: dict[str, Any]) -> dict[str, Any]:
-    """Sizes were (height, width), and are (width, height)."""
-    for key in ('img_scale', 'size', 'crop_size', 'input_size'):
-        value = config.get(key)
-        if isinstance(value, (list, tuple)) and len(value) == 2:
-            height, width = value
-            config[key] = (width, height)
-    return config
+def _pad(config: dict[str, Any]) -> dict[str, Any]:
+    value = config.get('pad_val')
+    if isinstance(value, (int, float)):
+        config['pad_val'] = {'img': (value, value, value)}
+    return width_first(config)
 
 
-_LOADED = {'drop': ['file_client_args'], 'keys': {}}
-transforms = {
-    'LoadImageFromFile': {},
-    'LoadMultiChannelImageFromFiles': {},
-    'LoadAnnotations': {},
-    'LoadPanopticAnnotations': {},
+transforms = FORMATTING | {
+    'LoadImageFromFile': loading,
+    'LoadMultiChannelImageFromFiles': loading,
+    'LoadAnnotations': loading,
+    'LoadPanopticAnnotations': loading,
     'LoadProposals': {},
     'FilterAnnotations': {},
-    'Resize': _resize,
+    'Resize': resize,
     'RandomFlip': _flip,
-    'RandomCrop': {},
+    'RandomCrop': width_first,
     'RandomShift': {},
-    'RandomAffine': {'keys': {'border': 'border'}},
+    'RandomAffine': width_first,
     'PhotoMetricDistortion': {},
     'Expand': {},
     'MinIoURandomCrop': {},
     'Corrupt': {},
-    'Albu': {'keys': {'update_pad_shape': 'update_pad_shape'}},
+    'Albu': {},
     'CutOut': {},
     'CopyPaste': {},
-    'MixUp': {},
-    'Mosaic': _mosaic,
+    'MixUp': width_first,
+    'Mosaic': width_first,
+    'Pad': _pad,
     'YOLOXHSVRandomAug': {},
-    'SegRescale': {'keys': {'scale_factor': 'scale_factor'}},
-    'RandomCenterCropPad': {},
+    'SegRescale': {},
+    'RandomCenterCropPad': width_first,
     'InstaBoost': {},
-    'AutoAugment': {},
-    'DefaultFormatBundle': None,
-    'ImageToTensor': None,
-    'Collect': {'type': 'PackDetInputs', 'drop': ['keys']},
+    'Collect': pack('PackDetInputs'),
 }
 
 _PREFIXED = {
@@ -89,74 +73,61 @@ _PREFIXED = {
         'min_size': 'filter_cfg.min_size',
     }
 }
-datasets = dict.fromkeys(
-    (
-        'CocoDataset',
-        'CocoPanopticDataset',
-        'CityscapesDataset',
-        'VOCDataset',
-        'LVISDataset',
-        'LVISV05Dataset',
-        'LVISV1Dataset',
-        'DeepFashionDataset',
-        'WIDERFaceDataset',
-        'XMLDataset',
-        'Objects365V1Dataset',
-        'Objects365V2Dataset',
-        'CustomDataset',
-    ),
-    _PREFIXED,
-) | {
-    'RepeatDataset': {},
-    'ConcatDataset': {},
-    'ClassBalancedDataset': {},
-    'MultiImageMixDataset': {},
+# Datasets in the manner of VOC look for images and annotations in folders below one.
+_OF_VOC = {'keys': {**_PREFIXED['keys'], 'img_prefix': 'data_prefix.sub_data_root'}}
+_LIKE_COCO = (
+    'CocoDataset', 'CocoPanopticDataset', 'CityscapesDataset', 'LVISDataset', 'LVISV05Dataset',
+    'LVISV1Dataset', 'DeepFashionDataset', 'Objects365V1Dataset', 'Objects365V2Dataset',
+    'OpenImagesDataset', 'CustomDataset',
+)  # fmt: skip
+_LIKE_VOC = ('VOCDataset', 'XMLDataset', 'WIDERFaceDataset')
+_WRAPPERS = ('RepeatDataset', 'ConcatDataset', 'ClassBalancedDataset', 'MultiImageMixDataset')
+datasets: dict[str, Any] = {
+    **dict.fromkeys(_LIKE_COCO, _PREFIXED),
+    **dict.fromkeys(_LIKE_VOC, _OF_VOC),
+    **{name: {} for name in _WRAPPERS},
 }
-
-
-def _coco_metric(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
-    metric = {'type': 'CocoMetric', 'metric': evaluation.get('metric', 'bbox')}
-    if 'ann_file' in dataset:
-        metric['ann_file'] = dataset['ann_file']
-    for key in ('classwise', 'proposal_nums', 'iou_thrs', 'metric_items'):
-        if key in evaluation:
-            metric[key] = evaluation[key]
-    return metric
-
-
-def _voc_metric(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
-    metric = {
-        'type': 'VOCMetric',
-        'metric': evaluation.get('metric', 'mAP'),
-        'eval_mode': '11points',
-    }
-    if 'iou_thr' in evaluation:
-        metric['iou_thrs'] = evaluation['iou_thr']
-    return metric
-
 
 _COCO = {
-    'build': _coco_metric,
-    'takes': ['metric', 'classwise', 'proposal_nums', 'iou_thrs', 'metric_items'],
+    'type': 'CocoMetric',
+    'add': {'metric': 'bbox'},
+    'keys': {
+        **{key: key for key in ('metric', 'classwise', 'proposal_nums', 'iou_thrs')},
+        'metric_items': 'metric_items',
+        'jsonfile_prefix': 'outfile_prefix',
+    },
+    'dataset_keys': {'ann_file': 'ann_file'},
     'prefix': 'coco',
 }
-_VOC = {'build': _voc_metric, 'takes': ['metric', 'iou_thr'], 'prefix': 'pascal_voc'}
-metrics = {
+_VOC = {
+    'type': 'VOCMetric',
+    'add': {'metric': 'mAP', 'eval_mode': '11points'},
+    'keys': {'metric': 'metric', 'iou_thr': 'iou_thrs'},
+    'prefix': 'pascal_voc',
+}
+_LVIS = {**_COCO, 'type': 'LVISMetric', 'prefix': 'lvis'}
+_PANOPTIC = {
+    'type': 'CocoPanopticMetric',
+    'dataset_keys': {'ann_file': 'ann_file', 'seg_prefix': 'seg_prefix'},
+    'takes': ['metric'],
+    'prefix': 'coco_panoptic',
+}
+metrics: dict[str, Any] = {
     'CocoDataset': _COCO,
     'DeepFashionDataset': _COCO,
     'Objects365V1Dataset': _COCO,
     'Objects365V2Dataset': _COCO,
     'VOCDataset': _VOC,
     'WIDERFaceDataset': _VOC,
-    'LVISDataset': {**_COCO, 'type': 'LVISMetric', 'prefix': 'lvis'},
-    'LVISV1Dataset': {**_COCO, 'type': 'LVISMetric', 'prefix': 'lvis'},
+    'LVISDataset': _LVIS,
+    'LVISV1Dataset': _LVIS,
+    'CocoPanopticDataset': _PANOPTIC,
 }
 
 hooks: dict[str, Any] = {
     'NumClassCheckHook': {},
     'YOLOXModeSwitchHook': {},
     'SyncNormHook': {},
-    'SyncRandomSizeHook': None,
     'CheckInvalidLossHook': {},
     'SetEpochInfoHook': {},
     'MemoryProfilerHook': {},

@@ -1,7 +1,7 @@
-"""mmpose 0.x: the parts of its vocabulary that kept their meaning.
+"""mmpose 0.x: top-down and bottom-up datasets, and the pipelines of heat maps.
 
-Its data pipelines were designed anew; their transforms are listed as left, with the classes that
-took over.
+Its data pipelines were designed anew. What a transform once read from the dataset's ``data_cfg`` is
+an argument of its own now; targets are made by an encoder, which the model's head needs too.
 """
 
 from __future__ import annotations
@@ -9,13 +9,73 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmengine.migrate.config.rules.shared import FORMATTING, loading
+
 scope = 'mmpose'
 test_dataset = {'test_mode': True}
 visualizer = 'PoseLocalVisualizer'
 data_preprocessor = {'type': 'PoseDataPreprocessor'}
-transforms = {
-    'LoadImageFromFile': {'type': 'LoadImage'},
+same_batch_size = True
+
+Config = dict[str, Any]
+
+
+def _load(config: Config) -> Config:
+    config = loading(config)
+    config['type'] = 'LoadImage'
+    # Channels are put in order by the data preprocessor.
+    config.pop('channel_order', None)
+    return config
+
+
+def _size(dataset: Mapping[str, Any], key: str) -> Any:
+    sizes = dataset.get('data_cfg')
+    value = sizes.get(key) if isinstance(sizes, Mapping) else None
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _affine(config: Config, dataset: Mapping[str, Any]) -> Config:
+    converted = {'type': 'TopdownAffine', 'input_size': _size(dataset, 'image_size')}
+    return converted | ({'use_udp': True} if config.get('use_udp') else {})
+
+
+def _target(config: Config, dataset: Mapping[str, Any]) -> Any:
+    """Heat maps of one Gaussian; other encodings have too many choices to be guessed."""
+    if set(config) - {'type', 'sigma'}:
+        return config
+    sizes = {'input_size': 'image_size', 'heatmap_size': 'heatmap_size'}
+    encoder: Config = {'type': 'MSRAHeatmap'}
+    encoder |= {new: _size(dataset, old) for new, old in sizes.items()}
+    return {'type': 'GenerateTarget', 'encoder': {**encoder, 'sigma': config.get('sigma', 2)}}
+
+
+def _shift(config: Config) -> Config:
+    return {
+        'type': 'RandomBBoxTransform',
+        'shift_factor': config.get('shift_factor', 0.16),
+        'shift_prob': config.get('prob', 0.3),
+        'scale_prob': 0.0,
+        'rotate_prob': 0.0,
+    }
+
+
+def _scale_and_rotate(config: Config) -> Config:
+    """Scales were 1 plus or minus the factor, and rotations reached twice theirs."""
+    scale, rotation = config.get('scale_factor', 0.5), config.get('rot_factor', 40)
+    return {
+        'type': 'RandomBBoxTransform',
+        'shift_prob': 0.0,
+        'scale_factor': (1 - scale, 1 + scale),
+        'rotate_factor': 2 * rotation,
+        'rotate_prob': config.get('rot_prob', 0.6),
+    }
+
+
+transforms: dict[str, Any] = {
+    **FORMATTING,
+    'LoadImageFromFile': _load,
     'TopDownGetBboxCenterScale': {'type': 'GetBBoxCenterScale'},
+    'TopDownRandomShiftBboxCenter': _shift,
     'TopDownRandomFlip': {
         'type': 'RandomFlip',
         'keys': {'flip_prob': 'prob'},
@@ -25,24 +85,63 @@ transforms = {
         'type': 'RandomHalfBody',
         'keys': {'num_joints_half_body': 'min_total_keypoints', 'prob_half_body': 'prob'},
     },
-    'ToTensor': None,
-    'Collect': {'type': 'PackPoseInputs', 'drop': ['keys']},
+    'TopDownGetRandomScaleRotation': _scale_and_rotate,
+    'TopDownAffine': _affine,
+    'TopDownGenerateTarget': _target,
+    'Collect': {'type': 'PackPoseInputs', 'drop': ['keys', 'meta_keys']},
 }
-_PREFIXED = {'keys': {'img_prefix': 'data_prefix.img'}, 'drop': ['dataset_info']}
-datasets = {
-    'TopDownCocoDataset': {**_PREFIXED, 'type': 'CocoDataset', 'add': {'data_mode': 'topdown'}},
-    'BottomUpCocoDataset': {**_PREFIXED, 'type': 'CocoDataset', 'add': {'data_mode': 'bottomup'}},
-    'TopDownMpiiDataset': {**_PREFIXED, 'type': 'MpiiDataset', 'add': {'data_mode': 'topdown'}},
+
+
+def _dataset(kind: str, mode: str) -> Any:
+    def rule(config: Config, stage: str) -> Config:
+        converted: Config = {'type': kind, 'data_mode': mode}
+        for key, value in config.items():
+            if key == 'img_prefix':
+                converted['data_prefix'] = {'img': value}
+            elif key == 'data_cfg':
+                # Detected boxes are for tests only.
+                converted |= {} if stage == 'train' else _of_data_cfg(value)
+            elif key not in ('type', 'dataset_info'):
+                converted[key] = value
+        return converted
+
+    return rule
+
+
+def _of_data_cfg(data_cfg: Any) -> Config:
+    """Of its many entries the one that a dataset still takes; sizes went to the transforms."""
+    boxes = data_cfg.get('bbox_file') if isinstance(data_cfg, Mapping) else None
+    uses_truth = not isinstance(data_cfg, Mapping) or data_cfg.get('use_gt_bbox', True)
+    return {} if uses_truth or not boxes else {'bbox_file': boxes}
+
+
+_KINDS = {
+    name: f'{name}Dataset'
+    for name in ('Coco', 'CocoWholeBody', 'CrowdPose', 'Aic', 'Mpii', 'Jhmdb', 'OCHuman')
+}
+datasets: dict[str, Any] = {
+    **{f'TopDown{name}Dataset': _dataset(kind, 'topdown') for name, kind in _KINDS.items()},
+    **{f'BottomUp{name}Dataset': _dataset(kind, 'bottomup') for name, kind in _KINDS.items()},
     'RepeatDataset': {},
+    'ConcatDataset': {},
 }
 
-
-def _coco_metric(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
-    metric = {'type': 'CocoMetric'}
-    return metric | ({'ann_file': dataset['ann_file']} if 'ann_file' in dataset else {})
-
-
-_COCO = {'build': _coco_metric, 'takes': ['metric'], 'prefix': 'coco'}
-metrics = {'TopDownCocoDataset': _COCO, 'BottomUpCocoDataset': _COCO}
+_COCO = {
+    'type': 'CocoMetric',
+    'dataset_keys': {'ann_file': 'ann_file'},
+    'takes': ['metric'],
+    'prefix': 'coco',
+}
+metrics: dict[str, Any] = {
+    f'{way}{name}Dataset': _COCO
+    for way in ('TopDown', 'BottomUp')
+    for name in ('Coco', 'OCHuman', 'Aic')
+}
 hooks: dict[str, Any] = {}
 constructors: dict[str, str] = {}
+models = {
+    'TopDown': 'the detector is a TopdownPoseEstimator now, with a head instead of keypoint_head.',
+    'TopdownHeatmapSimpleHead': 'a HeatmapHead now; its decoder is the encoder of GenerateTarget.',
+    'BottomUp': 'the detector is a BottomupPoseEstimator now.',
+    'JointsMSELoss': 'a KeypointMSELoss now.',
+}

@@ -5,33 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmengine.migrate.config.rules.shared import FORMATTING, loading, pack, resize
+
 scope = 'mmseg'
 test_dataset = {'test_mode': True}
 visualizer = 'SegLocalVisualizer'
 data_preprocessor = {'type': 'SegDataPreProcessor', 'pad_val': 0, 'seg_pad_val': 255}
 train_dataloader = {'drop_last': True}
+listed = ['img_dir', 'ann_dir', 'split']
+test_annotations = True
+tta_model = {'type': 'SegTTAModel'}
 
 
-def _resize(config: dict[str, Any]) -> dict[str, Any]:
-    scale = config.pop('img_scale', None)
-    ratio_range = config.pop('ratio_range', None)
-    mode = config.pop('multiscale_mode', 'range')
-    if ratio_range is not None:
-        return {**config, 'type': 'RandomResize', 'scale': scale, 'ratio_range': ratio_range}
-    if isinstance(scale, list) and len(scale) > 1:
-        kind, key = (
-            ('RandomChoiceResize', 'scales') if mode == 'value' else ('RandomResize', 'scale')
-        )
-        return {**config, 'type': kind, key: scale}
-    return config if scale is None else {'type': config.pop('type'), 'scale': scale, **config}
+def _flip(config: dict[str, Any]) -> dict[str, Any]:
+    return {('prob' if key == 'flip_ratio' else key): value for key, value in config.items()}
 
 
-transforms = {
-    'LoadImageFromFile': {},
-    'LoadAnnotations': {},
-    'Resize': _resize,
+transforms = FORMATTING | {
+    'LoadImageFromFile': loading,
+    'LoadAnnotations': loading,
+    'Resize': resize,
     'RandomCrop': {},
-    'RandomFlip': {},
+    'RandomFlip': _flip,
     'PhotoMetricDistortion': {},
     'RandomRotate': {},
     'RandomCutOut': {},
@@ -42,9 +37,7 @@ transforms = {
     'RandomMosaic': {},
     'ResizeToMultiple': {},
     'Rerange': {},
-    'DefaultFormatBundle': None,
-    'ImageToTensor': None,
-    'Collect': {'type': 'PackSegInputs', 'drop': ['keys']},
+    'Collect': pack('PackSegInputs'),
 }
 _PREFIXED = {
     'keys': {
@@ -87,7 +80,7 @@ def _iou_metric(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> di
     }
 
 
-metrics = {'*': {'build': _iou_metric, 'takes': ['metric'], 'prefix': None}}
+metrics = {'*': {'build': _iou_metric, 'takes': ['metric', 'efficient_test'], 'prefix': None}}
 hooks: dict[str, Any] = {}
 constructors = {
     'LearningRateDecayOptimizerConstructor': 'LearningRateDecayOptimizerConstructor',
