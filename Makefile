@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 CORE_VENV ?= .venv-core
 PEERS_VENV ?= .venv-peers
+MMCV_VENV ?= .venv-mmcv
 
 BIN := $(VENV)/bin
 PINNED := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -12,12 +13,13 @@ CORE_PIP := $(CORE_VENV)/bin/python $(PINNED)
 DEMO_CONFIG := examples/digits/config.py
 DEMO_DIR := work_dirs/digits
 
-.PHONY: help demo test test-core lint bench bench-peers docs clean
+.PHONY: help demo test test-core test-mmcv lint bench bench-peers docs clean
 
 help:
 	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
 	@echo 'make test         run all tests'
 	@echo 'make test-core    import and smoke tests of the built package, nothing but its core dependencies there'
+	@echo 'make test-mmcv    check that recorded trainings are those of MMCV 1.7.2, installed apart in $(MMCV_VENV)'
 	@echo 'make lint         check style, types and the layers of the package'
 	@echo 'make bench        run the benchmarks'
 	@echo 'make bench-peers  the same step in other training engines, installed apart in $(PEERS_VENV)'
@@ -39,6 +41,10 @@ test: $(VENV)/.installed-dev
 # pytest is called by its own name and without the repository on the path: what is tested is the installed package.
 test-core: $(CORE_VENV)/.installed
 	$(CORE_VENV)/bin/pytest -o pythonpath= -p no:cacheprovider tests/api tests/parity
+
+# Its recorders import nothing from this package, and MMCV nothing from them.
+test-mmcv: $(MMCV_VENV)/.installed
+	cd tests/migrate && $(abspath $(MMCV_VENV))/bin/python -m mmcv_runs.check
 
 lint: $(VENV)/.installed-dev
 	@failed=0; \
@@ -80,5 +86,13 @@ $(PEERS_VENV)/.installed: benchmarks/peers-requirements.txt
 	$(PEERS_VENV)/bin/python -m pip install --quiet --requirement benchmarks/peers-requirements.txt
 	touch $@
 
+# MMCV's own build needs an old setuptools at hand, and its operators a compiler that nothing here uses.
+$(MMCV_VENV)/.installed:
+	$(PYTHON) -m venv $(MMCV_VENV)
+	$(MMCV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 'setuptools<81' wheel
+	MMCV_WITH_OPS=0 $(MMCV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-build-isolation mmcv==1.7.2
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(CORE_VENV) $(PEERS_VENV) .venv-ci $(DEMO_DIR) build *.egg-info
+	rm -rf $(VENV) $(CORE_VENV) $(PEERS_VENV) $(MMCV_VENV) .venv-ci $(DEMO_DIR) build *.egg-info

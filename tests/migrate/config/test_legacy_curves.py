@@ -1,4 +1,4 @@
-"""Every policy and warm-up against what MMCV 1.7.2 did (``record_mmcv_curves.py``)."""
+"""Every policy and warm-up against what MMCV 1.7.2 did (``mmcv_runs.curves``)."""
 
 import json
 from pathlib import Path

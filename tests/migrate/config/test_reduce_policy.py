@@ -1,4 +1,4 @@
-"""Policy Reduce: what ``record_reduce.py`` saw it do, and what it becomes."""
+"""Policy Reduce: what ``mmcv_runs.reduce`` saw it do, and what it becomes."""
 
 import json
 from pathlib import Path

@@ -37,6 +37,13 @@ def prepare():
         import mmcv.runner  # noqa: F401
 
 
+def quiet_logger():
+    """A logger that says nothing."""
+    quiet = logging.getLogger('quiet')
+    quiet.setLevel(logging.CRITICAL)
+    return quiet
+
+
 def run(config, work_dir, parallel=False):
     """Train by the legacy ``config``; tells what happened.
 
@@ -54,14 +61,12 @@ def run(config, work_dir, parallel=False):
     optimizer = _optimizers(model, config['optimizer'])
     if parallel:
         model = _on_all_ranks(model)
-    quiet = logging.getLogger('quiet')
-    quiet.setLevel(logging.CRITICAL)
     runner = build_runner(
         config['runner'],
         default_args=dict(
             model=model,
             optimizer=optimizer,
-            logger=quiet,
+            logger=quiet_logger(),
             work_dir=str(work_dir),
             # As training scripts had it: the config's text goes into checkpoints.
             meta=dict(config='\n'.join(f'{key} = {value!r}' for key, value in config.items())),
@@ -73,7 +78,8 @@ def run(config, work_dir, parallel=False):
     workflow = config.get('workflow', [('train', 1)])
     stages = ['train', 'val'][: len(workflow)]
     loaders = [_loader(config['data'], stage, parallel and stage == 'train') for stage in stages]
-    runner.run(loaders, workflow)
+    with contextlib.redirect_stdout(io.StringIO()):
+        runner.run(loaders, workflow)
     messages = (runner.meta or {}).get('hook_msgs') or {}
     best = messages.get('best_ckpt')
     own, averaged = _weights(getattr(model, 'module', model), by_epoch)
@@ -215,6 +221,9 @@ def run_in_two_processes(configs, folder):
 
 def _rank(rank, world_size, configs, folder):
     prepare()
+    from mmcv.utils import get_logger
+
+    get_logger('mmcv', log_level=logging.CRITICAL)
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=world_size

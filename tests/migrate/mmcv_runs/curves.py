@@ -1,38 +1,23 @@
-"""Record what MMCV 1.7.2 does to rates and momenta, as the fixtures of these tests.
-
-Not a test: it runs in an environment of its own, which has MMCV 1.7.2 (and, for the policies that
-projects brought along, those projects), and writes ``curves.json`` beside itself::
-
-    python -m venv env && env/bin/pip install torch 'setuptools<81' wheel
-    MMCV_WITH_OPS=0 env/bin/pip install --no-build-isolation mmcv==1.7.2
-    env/bin/pip install --no-deps mmdet==2.28.2 mmcls==0.25.0 mmselfsup==0.11.0
-    env/bin/pip install --no-deps mmgen==0.7.3
-    env/bin/python record_mmcv_curves.py projects
+"""What MMCV 1.7.2 does to rates and momenta, alone.
 
 MMCV is driven from outside: a training of two parameters, whose every step notes the optimizer's
-groups.
+groups. Policies that projects brought along are recorded where these are installed::
+
+    env/bin/pip install --no-deps mmdet==2.28.2 mmcls==0.25.0 mmselfsup==0.11.0
+    env/bin/pip install --no-deps mmgen==0.7.3
+    env/bin/python -m mmcv_runs.record projects
 """
 
 import copy
 import importlib.abc
 import importlib.machinery
 import itertools
-import json
-import logging
 import sys
-import time
 import types
-import warnings
-from pathlib import Path
 
 import torch
 
-warnings.simplefilter('ignore')
-# MMCV pauses for two seconds between epochs, which nothing here depends on.
-time.sleep = lambda seconds: None
-if 'torchvision' not in sys.modules:
-    sys.modules['torchvision'] = types.ModuleType('torchvision')
-    sys.modules['torchvision'].__version__ = '0.0.0'
+from mmcv_runs.under_mmcv import quiet_logger
 
 BASE_RATES = (0.1, 0.004)
 EPOCHS, EPOCH_LENGTH = 6, 10
@@ -179,7 +164,7 @@ def in_iterations(policy):
     return scaled
 
 
-def cases():
+def cases(with_projects):
     for (name, policy), (warm, warmup) in itertools.product(POLICIES.items(), WARMUPS.items()):
         yield f'{name}/{warm}/epochs', 'EpochBasedRunner', {**policy, **warmup}, None
         scaled = {**in_iterations(policy), **warmup, 'by_epoch': False}
@@ -195,7 +180,7 @@ def cases():
             yield f'momentum-{name}/epochs', 'EpochBasedRunner', None, dict(policy)
         else:
             yield f'momentum-{name}/default', 'EpochBasedRunner', None, dict(policy)
-    if 'projects' in sys.argv:
+    if with_projects:
         import_projects()
         for name, policy in PROJECT_POLICIES.items():
             yield f'{name}/project/epochs', 'EpochBasedRunner', dict(policy), None
@@ -274,7 +259,6 @@ class Absentees(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def import_projects():
-
     del sys.modules['torchvision']
     sys.meta_path.insert(0, Absentees())
     for module in PROJECT_MODULES:
@@ -304,8 +288,6 @@ def record(runner_type, lr_config, momentum_config):
 
     # MMCV takes entries out of the dicts it is given.
     lr_config, momentum_config = copy.deepcopy((lr_config, momentum_config))
-    quiet = logging.getLogger('quiet')
-    quiet.setLevel(logging.CRITICAL)
     model = Model()
     optimizer = torch.optim.SGD(
         [dict(params=[w], lr=lr) for w, lr in zip(model.weights, BASE_RATES, strict=True)],
@@ -316,7 +298,7 @@ def record(runner_type, lr_config, momentum_config):
     length = dict(max_epochs=EPOCHS) if by_epoch else dict(max_iters=EPOCHS * EPOCH_LENGTH)
     runner = build_runner(
         dict(type=runner_type, **length),
-        default_args=dict(model=model, optimizer=optimizer, logger=quiet, work_dir=None),
+        default_args=dict(model=model, optimizer=optimizer, logger=quiet_logger(), work_dir=None),
     )
     runner.register_training_hooks(
         lr_config, optimizer_config=dict(grad_clip=None), momentum_config=momentum_config
@@ -326,9 +308,10 @@ def record(runner_type, lr_config, momentum_config):
     return model.seen
 
 
-def main():
+def curves(with_projects=False):
+    """Every case by name: its configs, and the values of each iteration or MMCV's refusal."""
     recorded = {}
-    for name, runner, lr_config, momentum_config in cases():
+    for name, runner, lr_config, momentum_config in cases(with_projects):
         try:
             seen = record(runner, lr_config, momentum_config)
         except Exception as error:
@@ -337,11 +320,4 @@ def main():
             key = 0 if momentum_config is None else 1
             outcome = dict(values=[[float(f'{v:.10g}') for v in step[key]] for step in seen])
         recorded[name] = dict(runner=runner, lr=lr_config, momentum=momentum_config, **outcome)
-    target = Path(__file__).with_name('curves.json')
-    lines = [f'{json.dumps(name)}: {json.dumps(case)}' for name, case in recorded.items()]
-    target.write_text('{\n' + ',\n'.join(lines) + '\n}\n')
-    print(len(recorded), 'cases;', sum('error' in c for c in recorded.values()), 'refused by MMCV')
-
-
-if __name__ == '__main__':
-    main()
+    return recorded

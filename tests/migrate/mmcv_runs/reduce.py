@@ -1,21 +1,23 @@
-"""Record what policy Reduce does with given metrics, as ``reduce.json`` beside this file.
+"""What policy Reduce does with given metrics.
 
-Not a test: it runs where ``record_mmcv_curves.py`` does, with ``pip install --no-deps
-mmedit==0.16.1``, the project that brought the policy along. A hook reports one metric at each
-validation, and the rate is noted at every iteration.
+It needs the project that brought the policy along, besides MMCV::
+
+    env/bin/pip install --no-deps mmedit==0.16.1
+    env/bin/python -m mmcv_runs.reduce
+
+A hook reports one metric at each validation, and the rate is noted at every iteration.
 """
 
 import copy
 import importlib
-import json
-import logging
 import sys
-from pathlib import Path
 
-import record_mmcv_curves as curves
 import torch
 
-# After the import above, which puts an empty torchvision in place for it.
+from mmcv_runs import curves, under_mmcv
+from mmcv_runs.record import TESTS, write
+
+under_mmcv.prepare()
 mmcv_runner = importlib.import_module('mmcv.runner')
 
 EPOCHS, EPOCH_LENGTH, INTERVAL = 14, 3, 2
@@ -52,15 +54,16 @@ class Report(mmcv_runner.Hook):
 
 
 def record(by_epoch, lr_config, series):
-    quiet = logging.getLogger('quiet')
-    quiet.setLevel(logging.CRITICAL)
     model = curves.Model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     kind = dict(type='EpochBasedRunner', max_epochs=EPOCHS)
     if not by_epoch:
         kind = dict(type='IterBasedRunner', max_iters=EPOCHS * INTERVAL)
     runner = mmcv_runner.build_runner(
-        kind, default_args=dict(model=model, optimizer=optimizer, logger=quiet, work_dir=None)
+        kind,
+        default_args=dict(
+            model=model, optimizer=optimizer, logger=under_mmcv.quiet_logger(), work_dir=None
+        ),
     )
     runner.register_training_hooks(copy.deepcopy(lr_config), dict(grad_clip=None))
     runner.register_hook(Report(series, by_epoch), priority='LOW')
@@ -74,22 +77,20 @@ def main():
     curves.Absentees.NAMES += ['mmedit.models', 'mmedit.datasets', 'mmedit.apis']
     sys.meta_path.insert(0, curves.Absentees())
     importlib.import_module('mmedit.core.scheduler')
-    lines = []
+    recorded = {}
     for name, (options, series) in CASES.items():
         for by_epoch in (True, False):
             # On an iteration runner the policy is told that validations report as epochs do.
             runner = {} if by_epoch else dict(by_epoch=False, epoch_base_valid=True)
             config = {**BASE, **options, **runner}
-            case = dict(
+            recorded[f'{name}/{"epochs" if by_epoch else "iters"}'] = dict(
                 by_epoch=by_epoch,
                 interval=EPOCH_LENGTH if by_epoch else INTERVAL,
                 lr=config,
                 series=series,
                 values=[float(f'{v:.10g}') for v in record(by_epoch, config, series)],
             )
-            label = f'{name}/{"epochs" if by_epoch else "iters"}'
-            lines.append(f'{json.dumps(label)}: {json.dumps(case)}')
-    Path(__file__).with_name('reduce.json').write_text('{\n' + ',\n'.join(lines) + '\n}\n')
+    write(TESTS / 'config' / 'reduce.json', recorded)
 
 
 if __name__ == '__main__':
