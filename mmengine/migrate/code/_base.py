@@ -113,10 +113,14 @@ def _never_empty(block: Any) -> Any:
 
 def marked(node: cst.CSTNodeT, reasons: Sequence[str]) -> cst.CSTNodeT:
     """``node``, a statement, with a comment for each reason above it; comments do not repeat."""
+    return commented(node, [f'# {MARK}: {reason}' for reason in reasons])
+
+
+def commented(node: cst.CSTNodeT, comments: Sequence[str]) -> cst.CSTNodeT:
+    """``node``, a statement, with these comments above it that are not there yet."""
     lines = list(getattr(node, 'leading_lines', ()))
     there = {line.comment.value for line in lines if line.comment}
-    for reason in reasons:
-        comment = f'# {MARK}: {reason}'
-        if comment not in there:
-            lines.append(cst.EmptyLine(comment=cst.Comment(comment)))
+    lines += [
+        cst.EmptyLine(comment=cst.Comment(comment)) for comment in comments if comment not in there
+    ]
     return node.with_changes(leading_lines=lines)

@@ -35,6 +35,7 @@ class Source:
         origins: Full dotted name of what each imported name stands for.
         used: Names that its code used before any of it was converted.
         wanted: New names to import, as module and name.
+        configs: What holds the outcome of ``Config.fromfile``.
         models: Classes with a ``train_step(self, data, optimizer)``, by name.
         layout: A module with the indent and line ends of this one.
         texts: The text of each statement that was asked for.
@@ -43,6 +44,7 @@ class Source:
     origins: dict[str, str]
     used: set[str] = field(default_factory=set)
     wanted: set[tuple[str, str]] = field(default_factory=set)
+    configs: frozenset[str] = frozenset()
     models: set[str] = field(default_factory=set)
     layout: cst.Module = field(default_factory=lambda: cst.Module(body=()))
     texts: dict[cst.CSTNode, str] = field(default_factory=dict)
@@ -51,7 +53,8 @@ class Source:
     def of(cls, tree: ast.Module) -> Source:
         """Read the imports of a module."""
         used = used_names(tree)
-        return cls(_names_of_stars(tree, used) | imported_names(tree), used)
+        origins = _names_of_stars(tree, used) | imported_names(tree)
+        return cls(origins, used, configs=_configs_of(tree, origins))
 
     def name_of(self, node: cst.CSTNode | None) -> str:
         """The full name of a name or attribute chain: ``nn.Module`` is ``torch.nn.Module``."""
@@ -60,7 +63,7 @@ class Source:
         return f'{self.origins.get(head, head)}{dot}{rest}'
 
     def mmcv_name(self, node: cst.CSTNode | None) -> str:
-        """The last part of a name that comes from MMCV; empty for any other."""
+        """The last part of a name that comes from MMCV; empty for any other name."""
         full = self.name_of(node)
         return full.rpartition('.')[2] if full.startswith('mmcv.') else ''
 
@@ -89,6 +92,18 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
                 origins[alias.asname or alias.name] = f'{node.module}.{alias.name}'
     origins.pop('*', None)
     return origins
+
+
+def _configs_of(tree: ast.Module, origins: dict[str, str]) -> frozenset[str]:
+    """Names that are set to ``mmcv.Config.fromfile(...)``."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            head, _, rest = ast.unparse(node.value.func).partition('.')
+            full = f'{origins.get(head, head)}.{rest}'
+            if full.startswith('mmcv.') and full.endswith('Config.fromfile'):
+                found.update(each.id for each in node.targets if isinstance(each, ast.Name))
+    return frozenset(found)
 
 
 def _names_of_stars(tree: ast.Module, used: set[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ import libcst as cst
 from mmengine.fileio.atomic import atomic_write
 from mmengine.migrate.code._base import MARK, Codemod
 from mmengine.migrate.code._source import Source, parse
+from mmengine.migrate.code.configs import Configs
 from mmengine.migrate.code.hooks import Hooks
 from mmengine.migrate.code.imports import Imports
 from mmengine.migrate.code.models import Models
@@ -30,7 +31,8 @@ from mmengine.utils.errors import ArgumentError
 
 # Imports last: the others know names of MMCV by where they came from.
 CODEMODS: tuple[type[Codemod], ...] = (
-    Precision, OptimizerHooks, OptimizerSteps, Models, Hooks, Registries, Scripts, Imports,
+    Precision, OptimizerHooks, OptimizerSteps, Models, Hooks, Registries, Scripts, Configs,
+    Imports,
 )  # fmt: skip
 _BREAKAGE = (cst.CSTValidationError, cst.ParserSyntaxError, SyntaxError)
 # Starting a process costs about as much as converting this many files.

@@ -64,6 +64,7 @@ _MOVES: dict[str, dict[str, str]] = {
     'mmengine.optim': {
         'runner': 'DefaultOptimizerConstructor=DefaultOptimWrapperConstructor',
     },
+    'mmengine.migrate.updater_hooks': {'runner': 'LrUpdaterHook=LegacyLrUpdaterHook'},
     'mmengine.testing': {
         'utils': 'assert_attrs_equal assert_dict_contains_subset assert_dict_has_keys '
         'assert_is_norm_layer assert_keys_equal assert_params_all_zeros check_python_script',

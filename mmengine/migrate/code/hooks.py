@@ -6,17 +6,15 @@ import libcst as cst
 
 from mmengine.migrate.code._base import Codemod
 from mmengine.migrate.code._nodes import (
-    call_of,
     code,
     dotted,
-    entry,
     expression,
-    only,
     parameters,
     statements,
 )
 from mmengine.migrate.code._rewriter import Rewriter
 from mmengine.migrate.code._source import Source
+from mmengine.migrate.code.log_buffer import logged_value, logging_lines
 
 _BEFORE = 'self, {0}, batch_idx, data_batch=None'
 _AFTER = 'self, {0}, batch_idx, data_batch=None, outputs=None'
@@ -136,12 +134,8 @@ class Hooks(Codemod):
             return updated_node.value
         if code(original_node) == f"{self._runner[-1]}.outputs['num_samples']":
             self.mark('num_samples is not known here: take the length of data_batch')
-        if code(original_node.value) == f'{self._runner[-1]}.log_buffer.output':
-            item = code(original_node.slice[0]).strip('\'"')
-            return expression(
-                f"{self._runner[-1]}.message_hub.get_scalar('train/{item}').current()"
-            )
-        return updated_node
+        logged = logged_value(original_node, self._runner[-1])
+        return expression(logged) if logged else updated_node
 
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
@@ -186,7 +180,7 @@ class Hooks(Codemod):
         runner = self._runner[-1]
         if not runner or f'{runner}.log_buffer' not in code(original_node):
             return updated_node
-        new = self._logging(original_node, updated_node, runner)
+        new = logging_lines(original_node, updated_node, runner, f'{runner}.message_hub')
         if new == []:
             return cst.RemoveFromParent()
         if new is None:
@@ -196,54 +190,6 @@ class Hooks(Codemod):
         lines = statements(''.join(f'{line}\n' for line in new))
         lines[0] = lines[0].with_changes(leading_lines=updated_node.leading_lines)
         return cst.FlattenSentinel(lines)
-
-    def _logging(
-        self, old: cst.SimpleStatementLine, new: cst.SimpleStatementLine, runner: str
-    ) -> list[str] | None:
-        """The lines for one of the log buffer's; None if it is of another kind."""
-        hub = f'{runner}.message_hub'
-        small, changed, call = only(old), only(new), call_of(new)
-        if call is not None and dotted(call.func) == f'{runner}.log_buffer.update' and call.args:
-            values = _literal(call.args[0].value)
-            if values is None:
-                return None
-            count = f', {code(call.args[1].value)}' if len(call.args) > 1 else ''
-            return [f"{hub}.update_scalar('train/{key}', {value}{count})" for key, value in values]
-        if (
-            isinstance(small, cst.Assign)
-            and isinstance(changed, cst.Assign)
-            and len(small.targets) == 1
-        ):
-            target = small.targets[0].target
-            if dotted(target) == f'{runner}.log_buffer.ready':
-                return []
-            if (
-                isinstance(target, cst.Subscript)
-                and code(target.value) == f'{runner}.log_buffer.output'
-            ):
-                key = code(target.slice[0]).strip('\'"')
-                return [f"{hub}.update_scalar('train/{key}', {code(changed.value)})"]
-        return None
-
-
-def _literal(node: cst.BaseExpression) -> list[tuple[str, str]] | None:
-    """Keys and values of ``dict(a=1)`` or ``{'a': 1}``."""
-    keys: list[str] = []
-    if isinstance(node, cst.Call) and dotted(node.func) == 'dict':
-        keys = [arg.keyword.value for arg in node.args if arg.keyword is not None]
-        if len(keys) != len(node.args):
-            return None
-    elif isinstance(node, cst.Dict):
-        for element in node.elements:
-            if not isinstance(element, cst.DictElement) or not isinstance(
-                element.key, cst.SimpleString
-            ):
-                return None
-            keys.append(str(element.key.evaluated_value))
-    else:
-        return None
-    values = [(key, entry(node, key)) for key in keys]
-    return [(key, code(value)) for key, value in values if value is not None]
 
 
 class _SuperCalls(Rewriter):

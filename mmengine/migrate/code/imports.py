@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import libcst as cst
 
@@ -124,11 +125,11 @@ class Imports(Codemod):
         leftovers = _Modules(self.source, used_names(tree))
         body = []
         for statement in updated_node.body:
+            left: Any = statement
             if 'mmcv' in self.source.text_of(statement):
                 left = statement.visit(leftovers)
-                body += [left] if isinstance(left, cst.CSTNode) else []
-            else:
-                body.append(statement)
+            if isinstance(left, cst.CSTNode):
+                body.append(left)
         changed = updated_node.with_changes(body=body)
         return _with_imports(changed, self.source.wanted, imported_names(tree))
 

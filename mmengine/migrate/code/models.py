@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from mmengine.migrate.code._base import Codemod, marked
+from mmengine.migrate.code._base import Codemod, commented, marked
 from mmengine.migrate.code._nodes import (
     body_of,
     code,
@@ -82,11 +82,7 @@ class Models(Codemod):
         if not given:
             return updated_node
         if not self._inside:
-            self.mark(
-                'a model is called with mode= here: model.test_step(data) gives the predictions '
-                'of a batch'
-            )
-            return updated_node
+            self.mark('model.test_step(data) moves the batch to the device as well, and predicts')
         args = [_mode_of(arg) if arg in given else arg for arg in updated_node.args]
         return updated_node.with_changes(args=args)
 
@@ -161,8 +157,7 @@ class Models(Codemod):
         else:
             new = _with_update(body, returned.value)
         if 'num_samples' in self.source.text_of(method):
-            comment = cst.EmptyLine(comment=cst.Comment(_WEIGHTS))
-            new[-1] = new[-1].with_changes(leading_lines=[*new[-1].leading_lines, comment])
+            new[-1] = commented(new[-1], [_WEIGHTS])
         return with_body(method, [*intro, *new])
 
 

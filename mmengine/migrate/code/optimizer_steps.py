@@ -152,14 +152,9 @@ class _Blocks(Rewriter):
                 and found[:2] == ('zero_grad', step.target)
             ]
             begin = index + 1
-            ends = next(
-                (
-                    i
-                    for i in range(begin, len(body))
-                    if (found := known[i]) and found.kind != 'step'
-                ),
-                len(body),
-            )
+            ends = begin
+            while ends < len(body) and ((later := known[ends]) is None or later.kind == 'step'):
+                ends += 1
             reason = _obstacle(step, losses, zeros, known) or _reader(body[begin:ends])
             if reason:
                 result[index] = [marked(body[index], [reason])]

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import libcst as cst
 
 from mmengine.migrate.code._base import Codemod, marked
-from mmengine.migrate.code._nodes import call_of, code, dotted, entry, keyword, only, statements
+from mmengine.migrate.code._nodes import call_of, code, dotted, only, statements
 from mmengine.migrate.code._source import Source
-from mmengine.migrate.config.notes import Notes
-from mmengine.migrate.config.schedules import Length, convert_schedule
-from mmengine.utils.errors import ArgumentError
+from mmengine.migrate.code.runner_arguments import RUNNERS, Legacy, runner_arguments
 
-_RUNNERS = {'Runner': True, 'EpochBasedRunner': True, 'IterBasedRunner': False}
-_RUNNER_ARGS = ('model', 'batch_processor', 'optimizer', 'work_dir', 'logger', 'meta', 'max_iters',
-                'max_epochs')  # fmt: skip
-_HOOK_ARGS = ('lr_config', 'optimizer_config', 'checkpoint_config', 'log_config',
-              'momentum_config', 'timer_config', 'custom_hooks_config')  # fmt: skip
-_RUN_ARGS = ('data_loaders', 'workflow', 'max_epochs')
 _LOGGER_ARGS = ('name', 'log_file', 'log_level')
+_TOLD = ('register_training_hooks', 'run', 'resume', 'load_checkpoint')
 _APART = 'Runner is told everything at once, then train() is called: its run() is elsewhere'
 _USED = 'the runner is used before its run(): Runner is told everything at once'
 _Arguments = dict[str, cst.BaseExpression]
@@ -33,7 +26,7 @@ class Scripts(Codemod):
 
     name = 'scripts'
     summary = 'Runner(...), register_training_hooks(...), run(...) -> Runner(...).train()'
-    triggers = ('Runner', 'get_logger')
+    triggers = ('Runner', 'build_runner', 'get_logger')
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -73,8 +66,8 @@ class Scripts(Codemod):
         return updated_node
 
     def _is_runner(self, call: cst.Call) -> bool:
-        module, _, name = self.source.name_of(call.func).rpartition('.')
-        return module.startswith('mmcv.runner') and name in _RUNNERS
+        name = self.source.mmcv_name(call.func)
+        return name in RUNNERS or name == 'build_runner'
 
     def leave_IndentedBlock(
         self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
@@ -87,223 +80,166 @@ class Scripts(Codemod):
         return updated_node.with_changes(body=self._rewritten(list(updated_node.body)))
 
     def _rewritten(self, body: list[Any]) -> list[Any]:
-        original = list(body)
-        for start, statement in enumerate(original):
+        for start, statement in enumerate(body):
             small = only(statement)
             if not isinstance(small, cst.Assign) or not isinstance(small.value, cst.Call):
                 continue
-            if not self._is_runner(small.value):
-                continue
-            kind = self.source.name_of(small.value.func)
             name = dotted(small.targets[0].target)
-            calls = {
-                method: index
-                for index in range(start + 1, len(body))
-                if (call := call_of(body[index])) is not None
-                and (method := dotted(call.func).removeprefix(f'{name}.'))
-                in ('register_training_hooks', 'run', 'resume', 'load_checkpoint')
-            }
-            if not name or 'run' not in calls:
-                continue
-            between = [
-                other
-                for index, other in enumerate(body[start + 1 : calls['run']], start + 1)
-                if index not in calls.values() and re.search(rf'\b{name}\b', code(other))
-            ]
-            hooks = [_registered_hook(other, name) for other in between]
-            if None in hooks:
-                body[start] = marked(_without(statement, _APART), [_USED])
-                continue
-            body = [other for other in body if other not in between]
-            calls = {
-                method: next(i for i, other in enumerate(body) if other is old)
-                for method, old in [(m, original[i]) for m, i in calls.items()]
-            }
-            by_epoch = _RUNNERS[kind.rpartition('.')[2]]
-            self._constants |= _assigned(body[:start])
-            return self._joined(body, name, start, calls, by_epoch, [h for h in hooks if h])
+            if name and self._is_runner(small.value):
+                parts = _Parts.found(name, body, start)
+                if parts is None:
+                    continue
+                if parts.obstacle:
+                    return _put(body, start, [marked(_without(statement, _APART), [_USED])])
+                return self._joined(body, small.value, parts)
         return body
 
-    def _joined(
-        self,
-        body: list[Any],
-        name: str,
-        start: int,
-        calls: dict[str, int],
-        by_epoch: bool,
-        custom_hooks: list[str],
-    ) -> list[Any]:
-        def given(index: int, names: Sequence[str]) -> _Arguments:
-            small = only(body[index])
-            call = small.value if isinstance(small, cst.Assign) else call_of(body[index])
-            assert isinstance(call, cst.Call)
-            return _bound(call, names)
-
-        runner = given(start, _RUNNER_ARGS)
-        run = given(calls['run'], _RUN_ARGS)
-        hooks = (
-            given(calls['register_training_hooks'], _HOOK_ARGS)
-            if ('register_training_hooks' in calls)
-            else {}
-        )
-        left: list[str] = []
-        arguments = {'model': code(runner['model']) if 'model' in runner else 'model'}
-        arguments['work_dir'] = code(runner['work_dir']) if 'work_dir' in runner else "'./work_dir'"
-        arguments |= self._training(runner, run, hooks, by_epoch, left)
-        for method, extra in (('load_checkpoint', ''), ('resume', 'True')):
-            if method in calls:
-                call = call_of(body[calls[method]])
-                assert call is not None
-                arguments['load_from'] = code(call.args[0].value)
-                if extra:
-                    arguments['resume'] = extra
-        if custom_hooks:
-            arguments['custom_hooks'] = f'[{", ".join(custom_hooks)}]'
-        if 'batch_processor' in runner:
-            left.append('batch_processor is gone: the step is model.train_step')
+    def _joined(self, body: list[Any], made: cst.Call, parts: _Parts) -> list[Any]:
+        """``body`` with one Runner(...) and its train() in the place of all the calls."""
+        legacy = Legacy.of(made, parts.calls, self._constants | _assigned(body[: parts.start]))
+        arguments, left = runner_arguments(legacy, self.want)
+        wrapping = _wrapping(body[: parts.start], arguments['model'])
+        if any('Distributed' in code(body[index]) for index in wrapping):
+            arguments['launcher'] = "'pytorch'"
+            if any(isinstance(body[index], cst.If) for index in wrapping):
+                left.append("launcher='pytorch' for several processes, 'none' for one")
+        if parts.custom_hooks:
+            arguments['custom_hooks'] = f'[{", ".join(parts.custom_hooks)}]'
         lines = ''.join(f'    {key}={value},\n' for key, value in arguments.items())
         self.want('mmengine.runner', 'Runner')
-        new = statements(f'{name} = Runner(\n{lines})\n{name}.train()\n')
-        comments = [
-            cst.EmptyLine(comment=cst.Comment(f'# TODO(mmengine migrate): {reason}'))
-            for reason in left
-        ]
-        above = _without(body[start], _APART).leading_lines
-        new[0] = new[0].with_changes(leading_lines=[*above, *comments])
-        gone = {start, *calls.values()}
+        made_now = statements(f'{parts.name} = Runner(\n{lines})\n')[0]
+        above = _without(body[parts.start], _APART).leading_lines
+        made_now = marked(made_now.with_changes(leading_lines=above), left)
+        trained = statements(f'{parts.name}.train()\n')[0]
+        gone = {*parts.gone, *wrapping, *_unneeded(body, parts, arguments)}
         result: list[Any] = []
         for index, statement in enumerate(body):
-            if index == calls['run']:
-                result += new
+            if index == min([parts.run, *parts.kept]):
+                result.append(made_now)
+            if index == parts.run:
+                result.append(trained)
             elif index not in gone:
                 result.append(statement)
         return result
 
-    def _training(
-        self,
-        runner: _Arguments,
-        run: _Arguments,
-        hooks: _Arguments,
-        by_epoch: bool,
-        left: list[str],
-    ) -> dict[str, str]:
-        loaders = run.get('data_loaders')
-        arguments: dict[str, str] = {}
-        if isinstance(loaders, (cst.List, cst.Tuple)) and loaders.elements:
-            arguments['train_dataloader'] = code(loaders.elements[0].value)
+
+@dataclass
+class _Parts:
+    """The statements of a block that have to do with one runner, by their places.
+
+    Attributes:
+        name: What the runner is called.
+        start: Where it is made.
+        run: Where it is run.
+        calls: What it is told, by method.
+        custom_hooks: Hooks that are registered.
+        gone: Statements that are part of Runner(...) now.
+        kept: Statements that a Runner understands too, once it is made.
+        obstacle: Whether something else is done with it.
+    """
+
+    name: str
+    start: int
+    run: int
+    calls: dict[str, cst.Call] = field(default_factory=dict)
+    custom_hooks: list[str] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    obstacle: bool = False
+
+    @classmethod
+    def found(cls, name: str, body: Sequence[cst.CSTNode], start: int) -> _Parts | None:
+        """The parts of the runner that is made at ``start``; None if it is not run here."""
+        runs = [
+            index
+            for index in range(start + 1, len(body))
+            if (call := call_of(body[index])) is not None and dotted(call.func) == f'{name}.run'
+        ]
+        if not runs:
+            return None
+        parts = cls(name, start, runs[0], gone=[start, runs[0]])
+        for index in range(start + 1, runs[0] + 1):
+            if re.search(rf'\b{name}\b', code(body[index])):
+                parts._take(index, body[index])
+        return parts
+
+    def _take(self, index: int, statement: cst.CSTNode) -> None:
+        call = call_of(statement)
+        method = dotted(call.func).removeprefix(f'{self.name}.') if call is not None else ''
+        if call is not None and method in _TOLD:
+            self.calls[method] = call
+            self.gone.append(index)
+        elif call is not None and method == 'register_hook' and len(call.args) == 1:
+            self.custom_hooks.append(code(call.args[0].value))
+            self.gone.append(index)
+        elif method == 'register_hook':
+            self.kept.append(index)
+        elif re.search(rf'(?m)^\s*{self.name}\.timestamp = ', code(statement)):
+            self.gone.append(index)
+        elif isinstance(statement, cst.If) and (resuming := _resuming(statement, self.name)):
+            self.calls['if'] = resuming
+            self.gone.append(index)
         else:
-            arguments['train_dataloader'] = f'{code(loaders)}[0]' if loaders else 'None'
-        workflow = self._value(run.get('workflow'))
-        if not isinstance(workflow, list) or [phase[0] for phase in workflow] != ['train']:
-            left.append('validation: give val_dataloader, val_cfg and val_evaluator')
-        unit = 'max_epochs' if by_epoch else 'max_iters'
-        total = runner.get(unit) or run.get(unit)
-        total_text = code(total) if total is not None else '1'
-        if total is None:
-            left.append(f'{unit} was not given where the runner was made')
-        arguments['train_cfg'] = f'dict(by_epoch={by_epoch}, {unit}={total_text})'
-        arguments['optim_wrapper'] = self._wrapper(runner, hooks, left)
-        for key in ('lr_config', 'momentum_config'):
-            if key in hooks and code(hooks[key]) != 'None':
-                self._schedule(key, hooks[key], by_epoch, total, arguments, left)
-        defaults = self._default_hooks(hooks, by_epoch, left)
-        if defaults:
-            arguments['default_hooks'] = f'dict({", ".join(defaults)})'
-        return arguments
+            self.obstacle = True
 
-    def _wrapper(self, runner: _Arguments, hooks: _Arguments, left: list[str]) -> str:
-        optimizer = runner.get('optimizer')
-        if optimizer is None:
-            left.append('the optimizer was not given where the runner was made')
-            return 'None'
-        config = self._resolved(hooks.get('optimizer_config'))
-        clip = entry(config, 'grad_clip') if config is not None else None
-        count = entry(config, 'cumulative_iters') if config is not None else None
-        options = ''
-        if clip is not None and code(clip) != 'None':
-            options += f', clip_grad={code(clip)}'
-        if count is not None:
-            options += f', accumulative_counts={code(count)}'
-        kind = entry(config, 'type') if config is not None else None
-        if kind is not None and 'Fp16' in code(kind):
-            left.append('mixed precision: AmpOptimWrapper takes the place of OptimWrapper')
-        resolved = self._resolved(optimizer)
-        if isinstance(resolved, (cst.Dict, cst.DictComp)) or (
-            isinstance(resolved, cst.Call) and dotted(resolved.func) == 'dict'
+
+def _resuming(statement: cst.If, name: str) -> cst.Call | None:
+    """The call for a resume in ``if cfg.resume_from: runner.resume(cfg.resume_from) elif ...``."""
+    pattern = (
+        rf'\s*if (\w+)\.resume_from:\s+{name}\.resume\(\1\.resume_from\)\s+'
+        rf'elif \1\.load_from:\s+{name}\.load_checkpoint\(\1\.load_from\)\s*'
+    )
+    text = re.sub(r'(?m)^\s*#.*\n', '', code(statement))
+    found = re.fullmatch(pattern, text.replace(' is not None', ''))
+    return cst.Call(cst.Name(found[1])) if found else None
+
+
+def _wrapping(body: Sequence[cst.CSTNode], model: str) -> list[int]:
+    """Where ``model = MMDataParallel(model, ...)`` stands: Runner wraps models itself."""
+    wraps = rf'{model} = MM(Distributed)?DataParallel\(\s*{model}\b[\s\S]*'
+    helper = r'find_unused_parameters = .*'
+    found = []
+    for index, statement in enumerate(body):
+        lines = _simple_statements(statement)
+        texts = [code(line.with_changes(leading_lines=())).strip() for line in lines]
+        if any(re.fullmatch(wraps, text) for text in texts) and all(
+            re.fullmatch(f'{wraps}|{helper}', text) for text in texts
         ):
-            self.want('mmengine.optim', 'OptimWrapperDict')
-            self.want('mmengine.optim', 'OptimWrapper')
-            text = code(optimizer)
-            return (
-                'OptimWrapperDict(**{name: OptimWrapper(optimizer'
-                f'{options}) for name, optimizer in {text}.items()}})'
-            )
-        self.want('mmengine.optim', 'OptimWrapper')
-        return f'OptimWrapper({code(optimizer)}{options})'
+            found.append(index)
+    return found
 
-    def _schedule(
-        self,
-        key: str,
-        node: cst.BaseExpression,
-        by_epoch: bool,
-        total: cst.BaseExpression | None,
-        arguments: dict[str, str],
-        left: list[str],
-    ) -> None:
-        config, length = self._value(node), self._value(total)
-        if not isinstance(config, dict) or not isinstance(length, int):
-            left.append(f'{key} is not written out here: convert it to param_scheduler')
-            return
-        try:
-            schedulers = convert_schedule(
-                config, Length(by_epoch, length, None), Notes(), of_momentum=key[0] == 'm', key=key
-            )
-        except ArgumentError as error:
-            left.append(f'{key}: {error}')
-            return
-        texts = [_as_code(scheduler) for scheduler in schedulers]
-        if texts:
-            before = arguments.get('param_scheduler', '[]')[1:-1]
-            arguments['param_scheduler'] = f'[{", ".join([*([before] if before else []), *texts])}]'
 
-    def _default_hooks(self, hooks: _Arguments, by_epoch: bool, left: list[str]) -> list[str]:
-        found = []
-        log = self._value(hooks.get('log_config'))
-        if isinstance(log, dict) and 'interval' in log:
-            found.append(f"logger=dict(type='LoggerHook', interval={log['interval']!r})")
-        saving = self._value(hooks.get('checkpoint_config'))
-        if isinstance(saving, dict):
-            options = {'type': 'CheckpointHook', 'by_epoch': by_epoch, **saving}
-            found.append(f'checkpoint={_as_code(options)}')
-        for key in ('log_config', 'checkpoint_config'):
-            node = hooks.get(key)
-            if node is not None and code(node) != 'None' and self._value(node) is None:
-                left.append(f'{key} is not written out here: convert it to default_hooks')
-        if 'custom_hooks_config' in hooks and code(hooks['custom_hooks_config']) != 'None':
-            left.append('custom_hooks_config: give it as custom_hooks')
-        return found
+def _simple_statements(statement: cst.CSTNode) -> list[cst.SimpleStatementLine]:
+    """The lines of a statement, those in the branches of an ``if`` too."""
+    if isinstance(statement, cst.SimpleStatementLine):
+        return [statement]
+    parts: list[cst.CSTNode] = []
+    if isinstance(statement, (cst.If, cst.Else)):
+        parts = [*statement.body.body]
+        parts += [statement.orelse] if isinstance(statement, cst.If) and statement.orelse else []
+    return [line for part in parts for line in _simple_statements(part)]
 
-    def _resolved(self, node: cst.BaseExpression | None) -> cst.BaseExpression | None:
-        if isinstance(node, cst.Name):
-            return self._constants.get(node.value, node)
-        return node
 
-    def _value(self, node: cst.BaseExpression | None) -> Any:
-        """The value of a literal or of ``dict(...)`` of literals; None if it is none."""
-        resolved = self._resolved(node)
-        if resolved is None:
-            return None
-        if isinstance(resolved, cst.Call) and dotted(resolved.func) == 'dict':
-            names = [arg.keyword.value for arg in resolved.args if arg.keyword is not None]
-            if len(names) != len(resolved.args):
-                return None
-            return {name: self._value(keyword(resolved, name)) for name in names}
-        if isinstance(resolved, (cst.List, cst.Tuple)):
-            return [self._value(element.value) for element in resolved.elements]
-        try:
-            return ast.literal_eval(code(resolved))
-        except (ValueError, SyntaxError):
-            return None
+def _unneeded(body: Sequence[cst.CSTNode], parts: _Parts, arguments: dict[str, str]) -> list[int]:
+    """Where ``optimizer = build_optimizer(...)`` stands that Runner does by itself."""
+    new_text = ' '.join(arguments.values())
+    found = []
+    for index in range(parts.start):
+        small = only(body[index])
+        if not isinstance(small, cst.Assign) or not isinstance(small.value, cst.Call):
+            continue
+        if not dotted(small.value.func).endswith('build_optimizer'):
+            continue
+        name = dotted(small.targets[0].target)
+        others = [each for i, each in enumerate(body) if i != index and i not in parts.gone]
+        used = ' '.join([new_text, *map(code, others)])
+        if name and not re.search(rf'\b{name}\b', used):
+            found.append(index)
+    return found
+
+
+def _put(body: list[Any], index: int, new: list[Any]) -> list[Any]:
+    return [*body[:index], *new, *body[index + 1 :]]
 
 
 def _assigned(body: Sequence[cst.CSTNode]) -> _Arguments:
@@ -325,30 +261,3 @@ def _without(statement: Any, reason: str) -> Any:
         if line.comment is None or reason not in line.comment.value
     ]
     return statement.with_changes(leading_lines=lines)
-
-
-def _registered_hook(statement: cst.CSTNode, name: str) -> str | None:
-    """The hook in ``runner.register_hook(hook)``; None for any other statement."""
-    call = call_of(statement)
-    if call is None or dotted(call.func) != f'{name}.register_hook' or len(call.args) != 1:
-        return None
-    return code(call.args[0].value)
-
-
-def _bound(call: cst.Call, names: Sequence[str]) -> _Arguments:
-    """Arguments by name."""
-    found: _Arguments = {}
-    for index, arg in enumerate(call.args):
-        if arg.keyword is not None:
-            found[arg.keyword.value] = arg.value
-        elif not arg.star and index < len(names):
-            found[names[index]] = arg.value
-    return found
-
-
-def _as_code(config: dict[str, Any]) -> str:
-    items = (
-        f'{key}={_as_code(value) if isinstance(value, dict) else repr(value)}'
-        for key, value in config.items()
-    )
-    return f'dict({", ".join(items)})'

@@ -1,0 +1,306 @@
+"""What a legacy runner was told, as the arguments of Runner."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import libcst as cst
+
+from mmengine.migrate.code._nodes import code, dotted, entry, keyword
+from mmengine.migrate.config.notes import Notes
+from mmengine.migrate.config.schedules import Length, convert_schedule
+from mmengine.utils.errors import ArgumentError
+
+RUNNERS = {'Runner': True, 'EpochBasedRunner': True, 'IterBasedRunner': False}
+_RUNNER_ARGS = ('model', 'batch_processor', 'optimizer', 'work_dir', 'logger', 'meta', 'max_iters',
+                'max_epochs')  # fmt: skip
+_HOOK_ARGS = ('lr_config', 'optimizer_config', 'checkpoint_config', 'log_config',
+              'momentum_config', 'timer_config', 'custom_hooks_config')  # fmt: skip
+_RUN_ARGS = ('data_loaders', 'workflow', 'max_epochs')
+_Arguments = Mapping[str, cst.BaseExpression]
+_Want = Callable[[str, str], cst.Name]
+
+
+@dataclass
+class Legacy:
+    """What a legacy runner was told.
+
+    Attributes:
+        runner: Arguments of the runner itself.
+        hooks: Arguments of ``register_training_hooks``.
+        run: Arguments of ``run``.
+        by_epoch: Whether it counts epochs; None if its config says so.
+        length: The expression for how long it runs.
+        config: The name of the config that tells its parts, if there is one.
+        start: Code for the checkpoint to begin with, and whether to resume it.
+        constants: What names stand for.
+    """
+
+    runner: _Arguments
+    hooks: _Arguments
+    run: _Arguments
+    by_epoch: bool | None
+    length: cst.BaseExpression | None
+    config: str
+    start: dict[str, str]
+    constants: _Arguments = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, made: cst.Call, calls: Mapping[str, cst.Call], constants: _Arguments) -> Legacy:
+        """Read the call that made the runner, and calls of its methods."""
+        hooks = _bound(calls.get('register_training_hooks'), _HOOK_ARGS)
+        run = _bound(calls.get('run'), _RUN_ARGS)
+        legacy = cls({}, hooks, run, None, None, '', _start_of(calls), constants)
+        kind = dotted(made.func).rpartition('.')[2]
+        if kind in RUNNERS:
+            legacy.runner = _bound(made, _RUNNER_ARGS)
+            legacy.by_epoch = RUNNERS[kind]
+        else:
+            legacy._read_build_runner(made)
+        if legacy.by_epoch is not None and legacy.length is None:
+            unit = legacy.unit
+            legacy.length = legacy.runner.get(unit) or run.get(unit)
+        told = [*legacy.runner.values(), *hooks.values(), *run.values(), legacy.length]
+        legacy.config = legacy.config or next(filter(None, map(_config_of, told)), '')
+        return legacy
+
+    def _read_build_runner(self, made: cst.Call) -> None:
+        """``build_runner(cfg.runner, default_args=dict(model=model, ...))``."""
+        args = _bound(made, ('cfg', 'default_args'))
+        given = self.resolved(args.get('default_args'))
+        names = [name for name in _RUNNER_ARGS if entry(given, name) is not None]
+        self.runner = {name: value for name in names if (value := entry(given, name)) is not None}
+        config = self.value(args.get('cfg'))
+        if isinstance(config, dict):
+            self.by_epoch = RUNNERS.get(str(config.get('type')))
+            if self.by_epoch is not None:
+                self.length = entry(self.resolved(args.get('cfg')), self.unit)
+        elif 'cfg' in args:
+            self.config = _config_of(args['cfg'])
+
+    @property
+    def unit(self) -> str:
+        """What the length of the run is called."""
+        return 'max_epochs' if self.by_epoch else 'max_iters'
+
+    def is_told_by_config(self, key: str, node: cst.BaseExpression | None) -> bool:
+        """Whether ``node`` is an entry of the config, which has been migrated itself."""
+        return bool(self.config) and node is not None and _config_of(node) == self.config
+
+    def resolved(self, node: cst.BaseExpression | None) -> cst.BaseExpression | None:
+        """What a name stands for; any other expression itself."""
+        if isinstance(node, cst.Name):
+            return self.constants.get(node.value, node)
+        return node
+
+    def value(self, node: cst.BaseExpression | None) -> Any:
+        """The value of a literal or of ``dict(...)`` of literals; None if it is none."""
+        resolved = self.resolved(node)
+        if resolved is None:
+            return None
+        if isinstance(resolved, cst.Call) and dotted(resolved.func) == 'dict':
+            names = [arg.keyword.value for arg in resolved.args if arg.keyword is not None]
+            if len(names) != len(resolved.args):
+                return None
+            return {name: self.value(keyword(resolved, name)) for name in names}
+        if isinstance(resolved, (cst.List, cst.Tuple)):
+            return [self.value(element.value) for element in resolved.elements]
+        try:
+            return ast.literal_eval(code(resolved))
+        except (ValueError, SyntaxError):
+            return None
+
+
+def runner_arguments(legacy: Legacy, want: _Want) -> tuple[dict[str, str], list[str]]:
+    """Code for the arguments of Runner, and what is left to do."""
+    left: list[str] = []
+    runner = legacy.runner
+    arguments = {
+        'model': code(runner['model']) if 'model' in runner else 'model',
+        'work_dir': code(runner['work_dir']) if 'work_dir' in runner else "'./work_dir'",
+        'train_dataloader': _loader(legacy, left),
+        'train_cfg': _length(legacy, left),
+        'optim_wrapper': _wrapper(legacy, want, left),
+    }
+    arguments |= _schedules(legacy, left)
+    arguments |= _hooks(legacy, left)
+    arguments |= legacy.start
+    if legacy.config:
+        arguments['cfg'] = legacy.config
+    if 'batch_processor' in runner and code(runner['batch_processor']) != 'None':
+        left.append('batch_processor is gone: the step is model.train_step')
+    return arguments, left
+
+
+def _loader(legacy: Legacy, left: list[str]) -> str:
+    workflow = legacy.run.get('workflow')
+    if not legacy.is_told_by_config('workflow', workflow):
+        phases = legacy.value(workflow)
+        if not isinstance(phases, list) or [phase[0] for phase in phases] != ['train']:
+            left.append('validation: give val_dataloader, val_cfg and val_evaluator')
+    loaders = legacy.run.get('data_loaders')
+    if isinstance(loaders, (cst.List, cst.Tuple)) and loaders.elements:
+        return code(loaders.elements[0].value)
+    return f'{code(loaders)}[0]' if loaders else 'None'
+
+
+def _length(legacy: Legacy, left: list[str]) -> str:
+    if legacy.by_epoch is None and legacy.config:
+        return f'{legacy.config}.train_cfg'
+    if legacy.is_told_by_config(legacy.unit, legacy.length):
+        return f'{legacy.config}.train_cfg'
+    if legacy.length is None:
+        left.append(f'{legacy.unit} was not given where the runner was made')
+    total = code(legacy.length) if legacy.length is not None else '1'
+    return f'dict(by_epoch={bool(legacy.by_epoch)}, {legacy.unit}={total})'
+
+
+def _wrapper(legacy: Legacy, want: _Want, left: list[str]) -> str:
+    optimizer = legacy.runner.get('optimizer')
+    if optimizer is None:
+        left.append('the optimizer was not given where the runner was made')
+        return 'None'
+    resolved = legacy.resolved(optimizer)
+    text = code(optimizer)
+    if isinstance(resolved, cst.Call) and dotted(resolved.func).endswith('build_optimizer'):
+        given = resolved.args[1].value if len(resolved.args) > 1 else None
+        if legacy.is_told_by_config('optimizer', given):
+            return f'{legacy.config}.optim_wrapper'
+        text = code(given) if given is not None else text
+    config = legacy.resolved(legacy.hooks.get('optimizer_config'))
+    options = {}
+    kind = 'OptimWrapper'
+    if isinstance(config, cst.Call) and dotted(config.func) not in ('', 'dict'):
+        kind = dotted(config.func)
+        options = {arg.keyword.value: arg.value for arg in config.args if arg.keyword is not None}
+    elif config is not None:
+        names = [*(legacy.value(config) or {}), 'grad_clip', 'cumulative_iters']
+        options = {name: value for name in names if (value := entry(config, name)) is not None}
+    kind_text = code(options.pop('type')) if 'type' in options else ''
+    if 'Fp16' in kind_text:
+        left.append('mixed precision: AmpOptimWrapper takes the place of OptimWrapper')
+    renamed = {'grad_clip': 'clip_grad', 'cumulative_iters': 'accumulative_counts'}
+    given_options = ''.join(
+        f', {renamed.get(name, name)}={code(value)}'
+        for name, value in options.items()
+        if code(value) != 'None'
+    )
+    if kind_text and kind_text.strip('\'"') not in _STOCK:
+        return f'dict(type={kind_text}, optimizer={text}{given_options})'
+    if text != code(optimizer):
+        return f'dict(optimizer={text}{given_options})'
+    if kind == 'OptimWrapper':
+        want('mmengine.optim', kind)
+    if isinstance(resolved, (cst.Dict, cst.DictComp)) or (
+        isinstance(resolved, cst.Call) and dotted(resolved.func) == 'dict'
+    ):
+        want('mmengine.optim', 'OptimWrapperDict')
+        return (
+            f'OptimWrapperDict(**{{name: {kind}(optimizer{given_options}) '
+            f'for name, optimizer in {text}.items()}})'
+        )
+    return f'{kind}({text}{given_options})'
+
+
+_STOCK = {
+    'OptimizerHook', 'Fp16OptimizerHook', 'GradientCumulativeOptimizerHook',
+    'GradientCumulativeFp16OptimizerHook',
+}  # fmt: skip
+
+
+def _schedules(legacy: Legacy, left: list[str]) -> dict[str, str]:
+    texts: list[str] = []
+    for key in ('lr_config', 'momentum_config'):
+        node = legacy.hooks.get(key)
+        if node is None or code(node) == 'None':
+            continue
+        if legacy.is_told_by_config(key, node):
+            return {'param_scheduler': f"{legacy.config}.get('param_scheduler')"}
+        config, length = legacy.value(node), legacy.value(legacy.length)
+        if not isinstance(config, dict) or not isinstance(length, int):
+            left.append(f'{key} is not written out here: convert it to param_scheduler')
+            continue
+        try:
+            schedulers = convert_schedule(
+                config,
+                Length(bool(legacy.by_epoch), length, None),
+                Notes(),
+                of_momentum=key == 'momentum_config',
+                key=key,
+            )
+        except ArgumentError as error:
+            left.append(f'{key}: {error}')
+            continue
+        texts += map(_as_code, schedulers)
+    return {'param_scheduler': f'[{", ".join(texts)}]'} if texts else {}
+
+
+def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
+    arguments = {}
+    found = []
+    told = [key for key in ('log_config', 'checkpoint_config') if key in legacy.hooks]
+    if any(legacy.is_told_by_config(key, legacy.hooks[key]) for key in told):
+        arguments['default_hooks'] = f"{legacy.config}.get('default_hooks')"
+    else:
+        log = legacy.value(legacy.hooks.get('log_config'))
+        if isinstance(log, dict) and 'interval' in log:
+            found.append(f"logger=dict(type='LoggerHook', interval={log['interval']!r})")
+        saving = legacy.value(legacy.hooks.get('checkpoint_config'))
+        if isinstance(saving, dict):
+            options = {'type': 'CheckpointHook', 'by_epoch': bool(legacy.by_epoch), **saving}
+            found.append(f'checkpoint={_as_code(options)}')
+        for key in told:
+            node = legacy.hooks[key]
+            if code(node) != 'None' and legacy.value(node) is None:
+                left.append(f'{key} is not written out here: convert it to default_hooks')
+    if found:
+        arguments['default_hooks'] = f'dict({", ".join(found)})'
+    custom = legacy.hooks.get('custom_hooks_config')
+    if custom is not None and code(custom) != 'None':
+        arguments['custom_hooks'] = code(custom)
+    return arguments
+
+
+def _start_of(calls: Mapping[str, cst.Call]) -> dict[str, str]:
+    if 'if' in calls:
+        config = dotted(calls['if'].func)
+        return {
+            'load_from': f"{config}.get('load_from')",
+            'resume': f"{config}.get('resume', False)",
+        }
+    for method, extra in (('resume', {'resume': 'True'}), ('load_checkpoint', {})):
+        if method in calls:
+            return {'load_from': code(calls[method].args[0].value), **extra}
+    return {}
+
+
+def _config_of(node: cst.BaseExpression | None) -> str:
+    """``cfg`` of ``cfg.lr_config``, ``cfg['lr_config']`` and ``cfg.get('lr_config')``."""
+    if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute):
+        return dotted(node.func.value) if node.func.attr.value == 'get' else ''
+    if isinstance(node, cst.Subscript):
+        return dotted(node.value)
+    name = dotted(node).rpartition('.')[0] if isinstance(node, cst.Attribute) else ''
+    return '' if name in ('self', 'args') else name
+
+
+def _bound(call: cst.Call | None, names: Sequence[str]) -> dict[str, cst.BaseExpression]:
+    """Arguments by name."""
+    found: dict[str, cst.BaseExpression] = {}
+    for index, arg in enumerate(call.args if call is not None else ()):
+        if arg.keyword is not None:
+            found[arg.keyword.value] = arg.value
+        elif not arg.star and index < len(names):
+            found[names[index]] = arg.value
+    return found
+
+
+def _as_code(config: dict[str, Any]) -> str:
+    items = (
+        f'{key}={_as_code(value) if isinstance(value, dict) else repr(value)}'
+        for key, value in config.items()
+    )
+    return f'dict({", ".join(items)})'

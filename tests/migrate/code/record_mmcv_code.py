@@ -1,0 +1,115 @@
+"""Record what legacy code does under MMCV 1.7.2, as the fixtures of these tests.
+
+Not a test: it runs in the environment that ``../record_mmcv_training.py`` describes, and writes
+``mmcv_code.json`` beside itself. MMCV is driven from outside.
+"""
+
+import importlib.util
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import types
+import warnings
+from pathlib import Path
+
+import torch
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+MAX_EPOCHS = 3
+
+
+def new_runner(model, optimizer, work_dir):
+    from mmcv.runner import EpochBasedRunner
+
+    quiet = logging.getLogger('quiet')
+    quiet.setLevel(logging.CRITICAL)
+    return EpochBasedRunner(
+        model, optimizer=optimizer, logger=quiet, work_dir=work_dir, max_epochs=MAX_EPOCHS
+    )
+
+
+def parameters_of(model):
+    return [parameter.item() for parameter in model.parameters()]
+
+
+def record_hooks(work_dir):
+    import legacy_hooks
+    from legacy_toy import Line, loader, sgd
+    from mmcv.runner import Hook
+
+    logged = []
+
+    class Averages(Hook):
+        def after_train_iter(self, runner):
+            runner.log_buffer.average(2)
+            output = runner.log_buffer.output
+            logged.append([output['twice'], output.get('latest')])
+            runner.log_buffer.clear_output()
+
+    model = Line()
+    runner = new_runner(model, sgd(model), work_dir)
+    runner.register_training_hooks(None, optimizer_config=dict(grad_clip=None))
+    for kind, options, priority in legacy_hooks.HOOKS_TO_REGISTER:
+        runner.register_hook(kind(**options), **({'priority': priority} if priority else {}))
+    runner.register_hook(Averages(), priority='LOWEST')
+    runner.run([loader()], [('train', 1)])
+    return dict(seen=legacy_hooks.SEEN, parameters=parameters_of(model), logged=logged)
+
+
+def record_optimizer_hook(name, work_dir):
+    import legacy_optimizer_hooks
+    from legacy_toy import Line, loader, sgd
+
+    kind, options = legacy_optimizer_hooks.CASES[name]
+    model = Line()
+    runner = new_runner(model, sgd(model), work_dir)
+    runner.register_hook(kind(**options), priority='ABOVE_NORMAL')
+    runner.run([loader()], [('train', 1)])
+    return dict(parameters=parameters_of(model))
+
+
+def record_project(work_dir):
+    """The whole project: its training script, then its test script."""
+    sys.path[:0] = [str(HERE / 'project'), str(HERE / 'project' / 'tools')]
+    os.chdir(HERE / 'project')
+    import train
+
+    model = train.main(['configs/line.py', '--work-dir', work_dir])
+    spec = importlib.util.spec_from_file_location('test_line', 'tools/test.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    out = str(Path(work_dir, 'out.json'))
+    module.main(['configs/line.py', str(Path(work_dir, 'epoch_3.pth')), '--out', out])
+    return dict(
+        parameters=parameters_of(model),
+        notes=json.loads(Path(work_dir, 'notes.json').read_text()),
+        predictions=json.loads(Path(out).read_text()),
+    )
+
+
+def main():
+    warnings.simplefilter('ignore')
+    torch.set_num_threads(1)
+    # MMCV pauses for two seconds between epochs, which nothing here depends on.
+    time.sleep = lambda seconds: None
+    sys.modules['torchvision'] = types.ModuleType('torchvision')
+    sys.modules['torchvision'].__version__ = '0.0.0'
+    import legacy_optimizer_hooks
+
+    recorded = {}
+    with tempfile.TemporaryDirectory() as folder:
+        recorded['hooks'] = record_hooks(folder)
+        for name in legacy_optimizer_hooks.CASES:
+            recorded[f'optimizer/{name}'] = record_optimizer_hook(name, folder)
+        recorded['project'] = record_project(folder)
+    lines = [f'{json.dumps(name)}: {json.dumps(case)}' for name, case in recorded.items()]
+    (HERE / 'mmcv_code.json').write_text('{\n' + ',\n'.join(lines) + '\n}\n')
+    print(len(recorded), 'recordings')
+
+
+if __name__ == '__main__':
+    main()
