@@ -42,7 +42,7 @@ test: $(VENV)/.installed-dev
 test-core: $(CORE_VENV)/.installed
 	$(CORE_VENV)/bin/pytest -o pythonpath= -p no:cacheprovider tests/api tests/parity
 
-# Its recorders import nothing from this package, and MMCV nothing from them.
+# The recorders import nothing of this package.
 test-mmcv: $(MMCV_VENV)/.installed
 	cd tests/migrate && $(abspath $(MMCV_VENV))/bin/python -m mmcv_runs.check
 

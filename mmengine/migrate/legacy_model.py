@@ -12,26 +12,6 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import MODELS
 
 
-class LegacyLosses(dict[str, Tensor]):
-    """What a legacy ``train_step`` returned: the log variables by name, and what is minimised.
-
-    Args:
-        loss: The loss to minimise.
-        log_vars: Numbers or tensors to log.
-        num_samples: How many samples they are means over.
-    """
-
-    def __init__(self, loss: Tensor, log_vars: Mapping[str, Any], num_samples: int) -> None:
-        super().__init__(
-            {
-                name: value if isinstance(value, Tensor) else torch.as_tensor(float(value))
-                for name, value in log_vars.items()
-            }
-        )
-        self.loss = loss
-        self.num_samples = num_samples
-
-
 class LegacyDataPreprocessor(BaseDataPreprocessor):
     """Moves a batch to the device, out of the containers of MMCV 1.x's collate function.
 
@@ -112,8 +92,7 @@ class LegacyModel(BaseModel):
             return super().train_step(data, optim_wrapper)
         (data,) = self.data_preprocessor(data, True)
         outputs = self.model.train_step(data, _torch_optimizers(optim_wrapper))
-        losses = _as_losses(self.model, outputs, needs_loss=False)
-        self.parse_losses(losses)
+        self.parse_losses(_checked(self.model, outputs, needs_loss=False))
         return {}
 
     # A legacy batch is one argument.
@@ -126,7 +105,7 @@ class LegacyModel(BaseModel):
                 ``return_loss=False``.
         """
         if mode == 'loss':
-            return _as_losses(self.model, self.model.train_step(data, None), needs_loss=True)
+            return _checked(self.model, self.model.train_step(data, None), needs_loss=True)
         arguments = {**self.predict_kwargs, 'return_loss': False}
         if isinstance(data, Mapping):
             predictions = self.model(**data, **arguments)
@@ -144,13 +123,16 @@ class LegacyModel(BaseModel):
         """The loss to minimise; its log variables are recorded here, since they carry weights."""
         if self.training:
             hub = MessageHub.get_current_instance()
-            for name, value in losses.items():
-                hub.update_scalar(f'train/{name}', value, count=losses.num_samples)
-        return losses.loss, {}
+            for name, value in losses['log_vars'].items():
+                hub.update_scalar(f'train/{name}', value, count=losses['num_samples'])
+        return losses['loss'], {}
 
 
-def _as_losses(model: nn.Module, outputs: Any, needs_loss: bool) -> LegacyLosses:
-    """Check what a legacy ``train_step`` returned."""
+def _checked(model: nn.Module, outputs: Any, needs_loss: bool) -> dict[str, Any]:
+    """What a legacy ``train_step`` returned, its log variables as tensors.
+
+    A plain dict with the loss in it: there DDP looks for the parameters that are unused.
+    """
     if not isinstance(outputs, Mapping):
         raise TypeError(
             f'{type(model).__name__}.train_step returns a dict with loss, log_vars and '
@@ -166,7 +148,11 @@ def _as_losses(model: nn.Module, outputs: Any, needs_loss: bool) -> LegacyLosses
     loss = outputs.get('loss', torch.zeros(()))
     if log_vars is None:
         log_vars = {'loss': loss.detach()}
-    return LegacyLosses(loss, log_vars, int(outputs.get('num_samples', 1)))
+    values = {
+        name: value if isinstance(value, Tensor) else torch.as_tensor(float(value))
+        for name, value in log_vars.items()
+    }
+    return {'loss': loss, 'log_vars': values, 'num_samples': int(outputs.get('num_samples', 1))}
 
 
 def _torch_optimizers(optim_wrapper: OptimWrapper | OptimWrapperDict) -> Any:

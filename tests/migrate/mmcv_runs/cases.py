@@ -1,8 +1,11 @@
 """The cases: legacy configs by name, each as a change of one."""
 
+import copy
+
 from mmcv_runs.toys import BATCH_SIZE, NUM_BATCHES
 
 MAX_EPOCHS, MAX_ITERS = 3, 13
+WORK_DIR = '<work_dir>'
 
 _BASE = dict(
     model=dict(type='Line'),
@@ -259,6 +262,7 @@ CHECKPOINTS = {
     'keep-not-last': dict(interval=2, save_last=False, max_keep_ckpts=1),
     'name': dict(interval=1, filename_tmpl='weights_{}.pth'),
     'no-optimizer': dict(interval=3, save_optimizer=False),
+    'out-dir': dict(interval=2, out_dir=f'{WORK_DIR}/elsewhere'),
     'none': dict(interval=-1),
 }
 EVALUATIONS = {
@@ -300,6 +304,11 @@ def _files_and_logs():
         longer = {key: 3 * v if key in ('interval', 'start') else v for key, v in config.items()}
         case = _case('iters', data=_VALIDATED, checkpoint_config=None, evaluation=longer)
         yield f'iters/evaluation/{name}', case
+    for runner, name, times in (
+        ('epochs', 'by-iter', dict(interval=NUM_BATCHES, by_epoch=False)),
+        ('iters', 'by-epoch', dict(interval=1, by_epoch=True)),
+    ):
+        yield f'{runner}/evaluation/{name}', _case(runner, data=_VALIDATED, evaluation=times)
     for name, config in LOGS.items():
         config = {'hooks': [dict(type='TextLoggerHook')], **config}
         warm = POLICIES['exp'] | WARMUPS['linear']
@@ -353,6 +362,16 @@ DISTRIBUTED = {
     'accumulate-clip': dict(optimizer_config=OPTIMIZER_HOOKS['accumulate-clip']),
     'warm-up': dict(lr_config=dict(policy='exp', gamma=0.7, **WARMUPS['linear'])),
     'evaluation': dict(data=_VALIDATED, evaluation=dict(interval=1, save_best='acc')),
+    'norm': dict(model=dict(type='NormedLine'), find_unused_parameters=True),
+    'norm-evaluation': dict(
+        model=dict(type='NormedLine'),
+        find_unused_parameters=True,
+        data=_VALIDATED,
+        evaluation=dict(interval=1),
+    ),
+    'half': dict(model=dict(type='LinearLine'), **HALF_PRECISION['fp16-dict']),
+    'half-accumulate': dict(model=dict(type='LinearLine'), **HALF_PRECISION['accumulate-dynamic']),
+    'ema': dict(custom_hooks=[dict(type='EMAHook', momentum=0.25, priority='ABOVE_NORMAL')]),
 }
 
 
@@ -376,6 +395,15 @@ STOPPED |= {
     if name.endswith(('ema/Line-plain', 'ema/Line-interval-warm-up'))
     or name == 'epochs/ema/Line-plain-later'
 }
+
+
+def in_folder(config, work_dir):
+    """A config of its own, its folders within ``work_dir``."""
+    if isinstance(config, dict):
+        return {key: in_folder(value, work_dir) for key, value in config.items()}
+    if isinstance(config, str):
+        return config.replace(WORK_DIR, str(work_dir))
+    return copy.deepcopy(config)
 
 
 def file_of(name):

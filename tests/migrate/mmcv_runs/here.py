@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from mmcv_runs import toys
+from mmcv_runs.cases import in_folder
 from mmcv_runs.watch import Watch, numbers
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
@@ -72,6 +73,7 @@ def _with_legacy_model(config, new):
 
 def runner_for(config, work_dir, watch=None, converted_file=None, **changes):
     """A Runner for the legacy ``config``, or for a file that was converted from it."""
+    config = in_folder(config, work_dir)
     new = Config.fromfile(converted_file) if converted_file else converted(config)
     new = _with_legacy_model(config, new)
     runner = Runner.from_cfg({**new, 'work_dir': str(work_dir), 'log_level': 'ERROR', **changes})

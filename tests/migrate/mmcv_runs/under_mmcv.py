@@ -6,7 +6,6 @@ same classes of torch, told another device.
 """
 
 import contextlib
-import copy
 import io
 import json
 import logging
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from mmcv_runs.cases import in_folder
 from mmcv_runs.toys import MODELS, NUM_BATCHES, Points
 from mmcv_runs.watch import Watch, numbers
 
@@ -55,12 +55,12 @@ def run(config, work_dir, parallel=False):
     from mmcv.runner import build_runner
 
     # MMCV takes entries out of the dicts it is given.
-    config = copy.deepcopy(config)
+    config = in_folder(config, work_dir)
     by_epoch = 'max_epochs' in config['runner']
     model = _model(config)
     optimizer = _optimizers(model, config['optimizer'])
     if parallel:
-        model = _on_all_ranks(model)
+        model = _on_all_ranks(model, config.get('find_unused_parameters', False))
     runner = build_runner(
         config['runner'],
         default_args=dict(
@@ -170,10 +170,12 @@ def _loader(data, stage, parallel):
     return torch.utils.data.DataLoader(points, batch_size=size, sampler=sampler)
 
 
-def _on_all_ranks(model):
+def _on_all_ranks(model, find_unused_parameters):
     from mmcv.parallel import MMDistributedDataParallel
 
-    wrapped = MMDistributedDataParallel(model)
+    wrapped = MMDistributedDataParallel(
+        model, broadcast_buffers=False, find_unused_parameters=find_unused_parameters
+    )
     # torch has dropped this switch, off by default, which MMCV still looks at.
     wrapped._use_replicated_tensor_module = False
     return wrapped
