@@ -24,12 +24,13 @@ class Check:
 
     Args:
         key: 'lr_config' or 'momentum_config'.
-        comparison: The two curves, of that epoch length where they are farthest apart; None when
-            they cannot be compared.
+        comparison: The two curves, for the longest epochs, or for those where they differ by too
+            much; None when they cannot be compared.
         reason: Why they cannot be, or what was compared instead.
         epoch_lengths: The iterations of an epoch that were tried; none where no epoch matters.
         was_assumed: Whether nobody told them.
         unit: What the curves count: 'iterations' or 'validations'.
+        largest: The largest difference of all lengths that were tried.
     """
 
     key: str
@@ -38,10 +39,11 @@ class Check:
     epoch_lengths: tuple[int, ...] = ()
     was_assumed: bool = False
     unit: str = 'iterations'
+    largest: float = 0.0
 
     @property
     def passed(self) -> bool:
-        return self.comparison is not None and self.comparison.largest <= TOLERANCE
+        return self.comparison is not None and self.largest <= TOLERANCE
 
 
 def check_schedules(
@@ -96,9 +98,10 @@ def _check(
     if not found:
         return Check(key, None, reason, lengths, is_assumed)
     tried = tuple(found) if length.by_epoch else ()
-    # Of equals the longest epochs, which make the better picture.
-    worst = max(reversed(found.values()), key=lambda one: one.largest)
-    return Check(key, worst, '', tried, is_assumed)
+    worst = max(found.values(), key=lambda one: one.largest)
+    # Where all is well, the longest epochs make the better picture.
+    shown = worst if worst.largest > TOLERANCE else list(found.values())[-1]
+    return Check(key, shown, '', tried, is_assumed, largest=worst.largest)
 
 
 _OF_MOMENTUM = ('Momentum', 'MomentumScheduler')
@@ -139,7 +142,7 @@ def _check_plateau(
         f"its curve depends on the metric {mine[0]['monitor']!r}: compared with torch's "
         'ReduceLROnPlateau over made-up metrics instead'
     )
-    return Check(key, comparison, reason, unit='validations')
+    return Check(key, comparison, reason, unit='validations', largest=comparison.largest)
 
 
 def _bases(legacy: Mapping[str, Any], of_momentum: bool, config: Mapping[str, Any]) -> list[float]:

@@ -39,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--check', action='store_true', help='compare the schedules at every iteration'
     )  # fmt: skip
     parser.add_argument(
-        '--report', metavar='HTML', type=Path, help='write a report with both curves'
+        '--report',
+        metavar='FILE',
+        type=Path,
+        help='write a page with both curves (.html), or the first picture alone (.svg)',
     )
     parser.add_argument('--force', action='store_true', help='overwrite files that are there')
     parser.add_argument('--verbose', action='store_true', help='print every note')
@@ -49,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
     """Convert, print what there is to tell, return the exit code."""
     try:
         from mmengine.migrate.config.migrate import migrate_configs
-        from mmengine.migrate.config.report import html_report, text_report
+        from mmengine.migrate.config.page import written_report
+        from mmengine.migrate.config.report import text_report
     except ImportError as error:
         if (error.name or '').partition('.')[0] != 'libcst':
             raise
@@ -73,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     if options.report is not None:
         try:
             options.report.parent.mkdir(parents=True, exist_ok=True)
-            options.report.write_text(html_report(report), encoding='utf-8')
+            options.report.write_text(written_report(report, options.report), 'utf-8')
         except OSError as error:
             print(f'mmengine migrate config: no report: {error}', file=sys.stderr)
             is_complete = False

@@ -170,7 +170,7 @@ def _schedules(ctx: Context) -> Config:
                 config, ctx.length, ctx.notes, of_momentum=key == 'momentum_config', key=key
             )
         except (ArgumentError, TypeError) as error:
-            ctx.notes.error(key, str(error))
+            ctx.notes.error(key, untraced(str(error)))
             return {}
     return {'param_scheduler': schedulers} if given else {}
 

@@ -40,6 +40,10 @@ def _all(items: Test) -> Test:
     return lambda value: _is_list(value) and all(map(items, value))
 
 
+def _is_typed(value: Any) -> bool:
+    return _is_dict(value) and _is_text(value.get('type'))
+
+
 def _is_pair(value: Any) -> bool:
     return _is_list(value) and len(value) == 2 and all(map(_is_whole, value))
 
@@ -75,7 +79,7 @@ _KINDS: dict[str, tuple[Test, str]] = {
     'checkpoint_config.max_keep_ckpts': _WHOLE,
     'log_config': _DICT,
     'log_config.interval': _COUNT,
-    'log_config.hooks': (_all(_is_dict), 'a list of dicts'),
+    'log_config.hooks': (_all(_is_typed), 'a list of dicts with a type'),
     'custom_hooks': (_all(_is_dict), 'a list of dicts'),
     'optimizer': (_is_dict, 'a dict with a type'),
     'optimizer.constructor': _TEXT,

@@ -102,7 +102,8 @@ class LegacySchedule:
             raise ArgumentError(
                 f'a warm-up needs warmup_iters above 0, a whole number, got {self.warmup_iters!r}.'
             )
-        if not 0 < self.warmup_ratio <= 1:
+        ratio = self.warmup_ratio
+        if not isinstance(ratio, (int, float)) or not 0 < ratio <= 1:
             raise ArgumentError(f'warmup_ratio lies in (0, 1], got {self.warmup_ratio!r}.')
 
     def values(self, bases: Sequence[float], iteration: int, run: Run) -> Values:

@@ -253,6 +253,6 @@ def test_the_report_shows_both_curves_and_what_is_left(tree, tmp_path, capsys):
     page = tmp_path / 'report.html'
     main(['migrate', 'config', str(tree), '-o', str(tmp_path / 'new'), '--report', str(page)])
     text = page.read_text()
-    assert text.count('<polyline') == 2
+    assert text.count('<polyline class="old"') == text.count('<polyline class="new"') == 1
     assert 'Left to do' in text
     assert 'data.py:5' in text
