@@ -70,9 +70,8 @@ class Codemod(Rewriter):
             self._marks[-1].append(why)
 
     def want(self, module: str, name: str) -> cst.Name:
-        """A name that is to be imported."""
-        self.source.wanted.add((module, name))
-        return cst.Name(name)
+        """A name that is to be imported, or what it is called where the name is taken."""
+        return cst.Name(self.source.want(module, name))
 
     def on_visit(self, node: cst.CSTNode) -> bool:
         """Begin to collect marks for a statement; stay out of what is of no concern."""

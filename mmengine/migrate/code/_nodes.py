@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import libcst as cst
 
 _PLAIN_MODULE = cst.Module(body=())
+_DefinitionT = TypeVar('_DefinitionT', cst.FunctionDef, cst.ClassDef)
 
 
 def dotted(node: cst.CSTNode | None) -> str:
@@ -83,13 +85,17 @@ def parameters(names: str) -> cst.Parameters:
 
 
 def body_of(node: cst.FunctionDef | cst.ClassDef) -> list[cst.BaseStatement]:
-    """The statements of a block; none where it is written behind the colon."""
+    """The statements of a block, those written behind the colon too."""
     if isinstance(node.body, cst.IndentedBlock):
         return list(node.body.body)
-    return []
+    parts = node.body.body if isinstance(node.body, cst.SimpleStatementSuite) else ()
+    alone = (part.with_changes(semicolon=cst.MaybeSentinel.DEFAULT) for part in parts)
+    return [cst.SimpleStatementLine(body=[part]) for part in alone]
 
 
-def with_body(node: cst.FunctionDef, new: Sequence[cst.BaseStatement]) -> cst.FunctionDef:
-    """``node`` with other statements."""
+def with_body(node: _DefinitionT, new: Sequence[cst.BaseStatement]) -> _DefinitionT:
+    """``node``, a class or function, with other statements."""
     filled = list(new) or statements('pass\n')
-    return node.with_changes(body=node.body.with_changes(body=filled))
+    if isinstance(node.body, cst.IndentedBlock):
+        return node.with_changes(body=node.body.with_changes(body=filled))
+    return node.with_changes(body=cst.IndentedBlock(body=filled))

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import libcst as cst
 
 from mmengine.migrate.code._nodes import dotted
-from mmengine.migrate.code.homes import is_known
+from mmengine.migrate.code.homes import home_of, is_known
+
+TOO_DEEP = 'its expressions are nested too deeply'
 
 
 def parse(text: str) -> ast.Module:
@@ -23,7 +25,9 @@ def parse(text: str) -> ast.Module:
         warnings.simplefilter('ignore')
         try:
             return ast.parse(text)
-        except (ValueError, RecursionError, MemoryError) as error:
+        except (RecursionError, MemoryError) as error:
+            raise SyntaxError(TOO_DEEP) from error
+        except ValueError as error:
             raise SyntaxError(str(error)) from error
 
 
@@ -34,6 +38,7 @@ class Source:
     Attributes:
         origins: Full dotted name of what each imported name stands for.
         used: Names that its code used before any of it was converted.
+        bound: Names that its code gives to things of its own.
         wanted: New names to import, as module and name.
         configs: What holds the outcome of ``Config.fromfile``.
         models: Classes with a ``train_step(self, data, optimizer)``, by name.
@@ -43,6 +48,7 @@ class Source:
 
     origins: dict[str, str]
     used: set[str] = field(default_factory=set)
+    bound: frozenset[str] = frozenset()
     wanted: set[tuple[str, str]] = field(default_factory=set)
     configs: frozenset[str] = frozenset()
     models: set[str] = field(default_factory=set)
@@ -54,7 +60,7 @@ class Source:
         """Read the imports of a module."""
         used = used_names(tree)
         origins = _names_of_stars(tree, used) | imported_names(tree)
-        return cls(origins, used, configs=_configs_of(tree, origins))
+        return cls(origins, used, bound_names(tree), configs=_configs_of(tree, origins))
 
     def name_of(self, node: cst.CSTNode | None) -> str:
         """The full name of a name or attribute chain: ``nn.Module`` is ``torch.nn.Module``."""
@@ -66,6 +72,16 @@ class Source:
         """The last part of a name that comes from MMCV; empty for any other name."""
         full = self.name_of(node)
         return full.rpartition('.')[2] if full.startswith('mmcv.') else ''
+
+    def want(self, module: str, name: str) -> str:
+        """Ask for an import; by what name the code can use it."""
+        there = self.origins.get(name, f'{module}.{name}')
+        is_free = there == f'{module}.{name}' or home_of(there) == (module, name)
+        if is_free and name not in self.bound:
+            self.wanted.add((module, name))
+            return name
+        self.wanted.add((module, f'{name} as mmengine_{name}'))
+        return f'mmengine_{name}'
 
     def text_of(self, node: cst.CSTNode) -> str:
         """The text of a statement; remembered, since most statements stay as they are."""
@@ -117,18 +133,26 @@ def _names_of_stars(tree: ast.Module, used: set[str]) -> dict[str, str]:
     ]
     if not stars:
         return {}
-    own = {
-        getattr(node, 'name', None) or getattr(node, 'id', None)
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef))
-        or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
-    }
+    own = bound_names(tree)
     return {
         name: f'{module}.{name}'
         for module in stars
         for name in used - own
         if is_known(f'{module}.{name}')
     }
+
+
+def bound_names(tree: ast.Module) -> frozenset[str]:
+    """Names of variables, arguments, functions and classes, wherever in the module."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+    return frozenset(names)
 
 
 def used_names(tree: ast.Module) -> set[str]:

@@ -17,7 +17,7 @@ import libcst as cst
 
 from mmengine.fileio.atomic import atomic_write
 from mmengine.migrate.code._base import MARK, Codemod
-from mmengine.migrate.code._source import Source, parse
+from mmengine.migrate.code._source import TOO_DEEP, Source, parse
 from mmengine.migrate.code.configs import Configs
 from mmengine.migrate.code.hooks import Hooks
 from mmengine.migrate.code.imports import Imports
@@ -34,7 +34,6 @@ CODEMODS: tuple[type[Codemod], ...] = (
     Precision, OptimizerHooks, OptimizerSteps, Models, Hooks, Registries, Scripts, Configs,
     Imports,
 )  # fmt: skip
-_BREAKAGE = (cst.CSTValidationError, cst.ParserSyntaxError, SyntaxError)
 # Starting a process costs about as much as converting this many files.
 _FILES_WORTH_A_PROCESS = 16
 _SKIPPED = {'.git', '.venv', 'venv', 'build', 'dist', '__pycache__', 'node_modules', '.tox'}
@@ -98,7 +97,9 @@ def convert_source(text: str, path: Path = Path('<text>')) -> Conversion:
             converted, applied = _run_all(module, source)
             new = converted.code
             parse(new)
-        except _BREAKAGE:
+        except RecursionError:
+            raise
+        except Exception:
             # The promise is a file that parses: rather none of a codemod's work than half of it.
             converted, applied = _run_each_on_its_own(module, Source.of(tree))
             new = converted.code
@@ -106,7 +107,7 @@ def convert_source(text: str, path: Path = Path('<text>')) -> Conversion:
         reason = f'line {error.raw_line}: {error.message.splitlines()[0]}'
         return Conversion(text, text, [], reason, path)
     except RecursionError:
-        return Conversion(text, text, [], 'its expressions are nested too deeply', path)
+        return Conversion(text, text, [], TOO_DEEP, path)
     return Conversion(text, new, applied, path=path)
 
 
@@ -129,9 +130,9 @@ def _run_each_on_its_own(module: cst.Module, source: Source) -> tuple[cst.Module
         try:
             changed = module.visit(codemod(source))
             parse(changed.code)
-        except _BREAKAGE as error:
+        except Exception as error:
             source.wanted, source.models = before
-            reason = str(error).splitlines()[0]
+            reason = f'{type(error).__name__}: {error}'.splitlines()[0]
             line = f'# {MARK}: {codemod.name} could not be converted: {reason}'
             comment = cst.EmptyLine(comment=cst.Comment(line))
             module = module.with_changes(header=[*module.header, comment])

@@ -76,12 +76,13 @@ class Hooks(Codemod):
         self._is_hook = [False]
         self._runner = ['']
         self._given: list[set[str]] = [set()]
+        self._method = ['']
 
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
         """Note whether the class is a hook."""
         names = [self.source.name_of(base.value) for base in node.bases]
         is_hook = any(
-            name in self._known or (name.startswith('mmcv.') and name.endswith('Hook'))
+            name in self._known or (name.endswith('Hook') and not name.startswith('mmengine.'))
             for name in names
         )
         self._is_hook.append(is_hook)
@@ -100,8 +101,9 @@ class Hooks(Codemod):
         names = [param.name.value for param in node.params.params]
         runner = names[1] if self._is_hook[-1] and len(names) > 1 and 'runner' in names[1] else ''
         self._runner.append(runner)
+        self._method.append(node.name.value)
         given = set(names)
-        if runner and len(names) == 2 and node.name.value in _METHODS:
+        if runner and _takes_runner_alone(node) and node.name.value in _METHODS:
             fresh = parameters(_METHODS[node.name.value][1].format(runner))
             given = {param.name.value for param in fresh.params}
         self._given.append(given)
@@ -112,10 +114,15 @@ class Hooks(Codemod):
         """The new signature."""
         runner = self._runner.pop()
         self._given.pop()
+        self._method.pop()
         name = original_node.name.value
-        if not runner or name not in _METHODS or len(original_node.params.params) != 2:
+        if not runner or name not in _METHODS:
             return updated_node
         new_name, params = _METHODS[name]
+        if not _takes_runner_alone(original_node):
+            if new_name != name:
+                self._marks[-1:] = [[f'{name} has another name and signature: {new_name}']]
+            return updated_node
         changed = updated_node.with_changes(
             name=cst.Name(new_name), params=parameters(params.format(runner))
         )
@@ -151,8 +158,25 @@ class Hooks(Codemod):
             self.mark(f'{runner}.{name} is handed to before_ and after_ methods of an iteration')
         elif name in _ATTRIBUTES:
             return expression(_ATTRIBUTES[name].format(runner))
+        elif name == 'mode' and (mode := self._mode()):
+            return expression(mode)
         elif name in _UNKNOWN and name != 'log_buffer':
             self.mark(f'{runner}.{name}: {_UNKNOWN[name]}')
+        return updated_node
+
+    def _mode(self) -> str:
+        """What ``runner.mode`` is in the method at hand; empty if that is not known."""
+        if 'mode' in self._given[-1]:
+            return 'mode'
+        modes = ("'train'", "'val'")
+        return next((mode for mode in modes if f'_{mode[1:-1]}_' in self._method[-1]), '')
+
+    def leave_AssignTarget(
+        self, original_node: cst.AssignTarget, updated_node: cst.AssignTarget
+    ) -> cst.AssignTarget:
+        """What is assigned to is not read: the whole statement changes, or nothing."""
+        if f'{self._runner[-1]}.log_buffer' in code(original_node) and self._runner[-1]:
+            return original_node
         return updated_node
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
@@ -190,6 +214,13 @@ class Hooks(Codemod):
         lines = statements(''.join(f'{line}\n' for line in new))
         lines[0] = lines[0].with_changes(leading_lines=updated_node.leading_lines)
         return cst.FlattenSentinel(lines)
+
+
+def _takes_runner_alone(method: cst.FunctionDef) -> bool:
+    params = method.params
+    return len(params.params) == 2 and not (
+        params.kwonly_params or params.star_kwarg or isinstance(params.star_arg, cst.Param)
+    )
 
 
 class _SuperCalls(Rewriter):

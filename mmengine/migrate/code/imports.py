@@ -49,12 +49,7 @@ class Imports(Codemod):
             if is_gone(full) and not is_module(full):
                 self.mark(f'{old}: {advice_for(old)}')
             return updated_node
-        home, name = found
-        taken_by = self.source.origins.get(name, f'{home}.{name}')
-        if taken_by != f'{home}.{name}' and home_of(taken_by) != found:
-            package, _, module = home.rpartition('.')
-            return cst.Attribute(self.want(package, module), cst.Name(name))
-        return self.want(home, name)
+        return self.want(*found)
 
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
@@ -158,7 +153,8 @@ def _with_imports(
 ) -> cst.Module:
     by_home: dict[str, list[str]] = defaultdict(list)
     for home, name in sorted(wanted):
-        if there.get(name) != f'{home}.{name}':
+        old, _, alias = name.partition(' as ')
+        if there.get(alias or old) != f'{home}.{old}':
             by_home[home].append(name)
     if not by_home:
         return module

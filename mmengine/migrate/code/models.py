@@ -31,6 +31,9 @@ def forward(self, inputs, data_samples=None, mode='tensor'):
     raise NotImplementedError
 """
 _WEIGHTS = '# Logs take the mean over batches: each counts once, whatever its num_samples.'
+_SIGNATURE = (
+    'the signature is train_step(self, data, optim_wrapper), and a dict of logs is returned'
+)
 _FORWARD_TODO = "return what mode asks for; for 'predict' the predictions for validation, a list"
 
 
@@ -47,15 +50,17 @@ class Models(Codemod):
 
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
         """Note that calls below are the model's own."""
-        self._inside += node.name.value in self.source.models
+        self._inside += self._is_model(node)
 
     def leave_ClassDef(
         self, original_node: cst.ClassDef, updated_node: cst.ClassDef
     ) -> cst.ClassDef:
         """Convert a class that OptimizerSteps recognised."""
-        if original_node.name.value not in self.source.models:
+        if not self._is_model(original_node):
             return updated_node
         self._inside -= 1
+        if original_node.name.value not in self.source.models:
+            return with_body(updated_node, [self._other(item) for item in body_of(updated_node)])
         body: list[cst.BaseStatement] = []
         own = _own_names(updated_node)
         for item in body_of(updated_node):
@@ -71,10 +76,25 @@ class Models(Codemod):
         if 'forward' not in own and self._becomes_base_model(updated_node):
             forward = statements(_FORWARD)[0].with_changes(leading_lines=[cst.EmptyLine(False)])
             body.append(marked(forward, [_FORWARD_TODO]))
-        changed = changed.with_changes(body=changed.body.with_changes(body=body))
+        changed = with_body(changed, body)
         if '_parse_losses' in own or '_parse_losses' not in self.source.text_of(original_node):
             return changed
         return cst.ensure_type(changed.visit(_ParseLosses()), cst.ClassDef)
+
+    def _is_model(self, node: cst.ClassDef) -> bool:
+        """Whether it steps by itself, or is called with ``return_loss``."""
+        return node.name.value in self.source.models or any(
+            isinstance(item, cst.FunctionDef) and _has_parameter(item, _FLAG)
+            for item in body_of(node)
+        )
+
+    def _other(self, item: cst.BaseStatement) -> cst.BaseStatement:
+        """A method of a class without ``train_step(self, data, optimizer)``."""
+        if not isinstance(item, cst.FunctionDef):
+            return item
+        if item.name.value == 'train_step':
+            return marked(item, [_SIGNATURE])
+        return self._forward(item) if _has_parameter(item, _FLAG) else item
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
         """``return_loss=`` of a call becomes its ``mode=``."""
@@ -145,6 +165,7 @@ class Models(Codemod):
             not isinstance(returned, cst.Return)
             or returned.value is None
             or sum(isinstance(node, cst.Return) for node in _walk(method)) != 1
+            or (_is_dict(returned.value) and not _is_told(returned.value, code(method.body)))
         ):
             self.mark(
                 'train_step returns what is logged, a dict, from one place, after '
@@ -192,11 +213,20 @@ def _logged(statement: cst.BaseStatement, value: cst.BaseExpression) -> list[cst
         return statements(f'return {code(log_vars)}\n')
     if isinstance(value, cst.Name):
         return statements(f"return {value.value}.get('log_vars', {{}})\n")
-    if isinstance(value, (cst.Call, cst.Dict)) and (
-        isinstance(value, cst.Dict) or dotted(value.func) == 'dict'
-    ):
+    if _is_dict(value):
         return statements('return {}\n')
     return statements(f"return {code(value)}.get('log_vars', {{}})\n")
+
+
+def _is_dict(node: cst.BaseExpression) -> bool:
+    return isinstance(node, cst.Dict) or (
+        isinstance(node, cst.Call) and dotted(node.func) == 'dict'
+    )
+
+
+def _is_told(outputs: cst.BaseExpression, text: str) -> bool:
+    """Whether a written out dict has the loss, or the method has stepped its optimizers."""
+    return entry(outputs, 'loss') is not None or NEW_NAME in text
 
 
 def _only_predicts(method: cst.FunctionDef) -> bool:

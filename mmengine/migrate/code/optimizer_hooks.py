@@ -72,19 +72,19 @@ class OptimizerHooks(Codemod):
                 body.append(self._constructor(item))
             elif not _only_zeroes(item):
                 body.append(self._method(item))
-        return updated_node.with_changes(
+        changed = updated_node.with_changes(
             bases=bases,
             decorators=[self._registered(decorator) for decorator in updated_node.decorators],
-            body=updated_node.body.with_changes(body=body or statements('pass\n')),
         )
+        return with_body(changed, body)
 
     def _registered(self, decorator: cst.Decorator) -> cst.Decorator:
         """``@HOOKS.register_module()`` by the registry of optimizer wrappers."""
         head, _, tail = code(decorator.decorator).partition('.')
         if head != 'HOOKS':
             return decorator
-        self.want('mmengine.registry', 'OPTIM_WRAPPERS')
-        return decorator.with_changes(decorator=expression(f'OPTIM_WRAPPERS.{tail}'))
+        registry = self.want('mmengine.registry', 'OPTIM_WRAPPERS').value
+        return decorator.with_changes(decorator=expression(f'{registry}.{tail}'))
 
     def _method(self, method: cst.FunctionDef) -> cst.FunctionDef:
         names = [param.name.value for param in method.params.params]

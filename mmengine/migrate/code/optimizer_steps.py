@@ -9,7 +9,7 @@ from typing import NamedTuple
 import libcst as cst
 
 from mmengine.migrate.code._base import Codemod, marked
-from mmengine.migrate.code._nodes import body_of, call_of, code, dotted, statements
+from mmengine.migrate.code._nodes import body_of, call_of, code, dotted, statements, with_body
 from mmengine.migrate.code._rewriter import Renamer, Rewriter
 
 _NAMES = ('optimizer', 'optimizers')
@@ -44,7 +44,7 @@ class OptimizerSteps(Codemod):
             if isinstance(item, cst.FunctionDef) and name and item.name.value != '__init__':
                 item = _converted(item, name, several is not None)
             body.append(item)
-        return updated_node.with_changes(body=updated_node.body.with_changes(body=body))
+        return with_body(updated_node, body)
 
 
 class _Step(NamedTuple):

@@ -193,13 +193,13 @@ def _wrapper(legacy: Legacy, want: _Want, left: list[str]) -> str:
     if text != code(optimizer):
         return f'dict(optimizer={text}{given_options})'
     if kind == 'OptimWrapper':
-        want('mmengine.optim', kind)
+        kind = want('mmengine.optim', kind).value
     if isinstance(resolved, (cst.Dict, cst.DictComp)) or (
         isinstance(resolved, cst.Call) and dotted(resolved.func) == 'dict'
     ):
-        want('mmengine.optim', 'OptimWrapperDict')
+        several = want('mmengine.optim', 'OptimWrapperDict').value
         return (
-            f'OptimWrapperDict(**{{name: {kind}(optimizer{given_options}) '
+            f'{several}(**{{name: {kind}(optimizer{given_options}) '
             f'for name, optimizer in {text}.items()}})'
         )
     return f'{kind}({text}{given_options})'

@@ -90,7 +90,10 @@ class Scripts(Codemod):
                 if parts is None:
                     continue
                 if parts.obstacle:
-                    return _put(body, start, [marked(_without(statement, _APART), [_USED])])
+                    return [
+                        marked(_without(each, _APART), [_USED]) if each is statement else each
+                        for each in body
+                    ]
                 return self._joined(body, small.value, parts)
         return body
 
@@ -106,8 +109,8 @@ class Scripts(Codemod):
         if parts.custom_hooks:
             arguments['custom_hooks'] = f'[{", ".join(parts.custom_hooks)}]'
         lines = ''.join(f'    {key}={value},\n' for key, value in arguments.items())
-        self.want('mmengine.runner', 'Runner')
-        made_now = statements(f'{parts.name} = Runner(\n{lines})\n')[0]
+        kind = self.want('mmengine.runner', 'Runner').value
+        made_now = statements(f'{parts.name} = {kind}(\n{lines})\n')[0]
         above = _without(body[parts.start], _APART).leading_lines
         made_now = marked(made_now.with_changes(leading_lines=above), left)
         trained = statements(f'{parts.name}.train()\n')[0]
@@ -158,6 +161,9 @@ class _Parts:
         if not runs:
             return None
         parts = cls(name, start, runs[0], gone=[start, runs[0]])
+        small = only(body[start])
+        made = small.value if isinstance(small, cst.Assign) else None
+        parts.obstacle = isinstance(made, cst.Call) and any(arg.star for arg in made.args)
         for index in range(start + 1, runs[0] + 1):
             if re.search(rf'\b{name}\b', code(body[index])):
                 parts._take(index, body[index])
@@ -236,10 +242,6 @@ def _unneeded(body: Sequence[cst.CSTNode], parts: _Parts, arguments: dict[str, s
         if name and not re.search(rf'\b{name}\b', used):
             found.append(index)
     return found
-
-
-def _put(body: list[Any], index: int, new: list[Any]) -> list[Any]:
-    return [*body[:index], *new, *body[index + 1 :]]
 
 
 def _assigned(body: Sequence[cst.CSTNode]) -> _Arguments:
