@@ -146,8 +146,11 @@ def _cyclic(
         peak = 1 + (top - 1) * gamma**cycle if gamma != 1 else top
         if at < rising:
             start, stop, share = 1.0, peak, at / rising
-        else:
+        elif rising:
             start, stop, share = peak, bottom, (at - rising) / (length - rising)
+        else:
+            # Without a rise MMCV lets gamma act on where a cycle ends, not on its peak.
+            start, stop, share = top, 1 + (bottom - 1) * gamma**cycle, at / length
         return [anneal(base * start, base * stop, share) for base in bases]
 
     return regular

@@ -61,7 +61,10 @@ class Renderer:
             node, old, was_indented = origin
             now = plain(value)
             if self._may_reuse(node, old, now):
-                return _reindented(self._code_of(node), was_indented, indent)
+                kept = _reindented(self._code_of(node), was_indented, indent)
+                is_long = used + len(kept) > LINE_LENGTH and '\n' not in kept
+                has_parts = isinstance(value, (dict, list)) and dict_parts(node) is not None
+                return self._laid_out(value, indent, used) if is_long and has_parts else kept
             if _same(old, now) is False:
                 edited = self._edited(node, value, was_indented)
                 if edited is not None:
@@ -80,15 +83,15 @@ class Renderer:
     def _tidy(self, before: str, edited: str, value: Any, indent: str, used: int) -> str:
         """``edited``, or the value laid out anew where the edit left a poor layout: a line that is
         too long, many lines for what fits on one, or old line breaks between new entries."""
-        anew = self._laid_out(value, indent, used)
         first, *rest = edited.split('\n')
         is_long = used + len(first) > LINE_LENGTH or any(len(line) > LINE_LENGTH for line in rest)
+        shrank = bool(rest) and edited.count('=') < before.count('=')
+        if not is_long and not shrank:
+            return edited
+        anew = self._laid_out(value, indent, used)
         if is_long and not any(len(line) > LINE_LENGTH for line in anew.split('\n')):
             return anew
-        shrank = edited.count('=') < before.count('=')
-        if rest and shrank and '\n' not in anew:
-            return anew
-        return edited
+        return anew if shrank and '\n' not in anew else edited
 
     def _laid_out(self, value: Any, indent: str, used: int) -> str:
         if isinstance(value, dict):
