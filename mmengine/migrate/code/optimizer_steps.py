@@ -14,6 +14,7 @@ from mmengine.migrate.code._rewriter import Renamer, Rewriter
 
 _NAMES = ('optimizer', 'optimizers')
 NEW_NAME = 'optim_wrapper'
+_ONE_LINE = 'several statements on one line: split it, and call update_params(loss)'
 _KEPT_ZERO = (
     'it drops what losses of other optimizers left here; delete it where none does, since with '
     'accumulative_counts > 1 it drops the window as well'
@@ -119,6 +120,15 @@ class _Blocks(Rewriter):
     ) -> cst.IndentedBlock:
         body = [item for item in updated_node.body if isinstance(item, cst.BaseStatement)]
         return updated_node.with_changes(body=self._rewritten(body))
+
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.SimpleStatementLine:
+        several = len(original_node.body) > 1
+        alone = [cst.SimpleStatementLine(body=[part]) for part in original_node.body]
+        return marked(
+            updated_node, [_ONE_LINE] if several and any(map(self._step_of, alone)) else []
+        )
 
     def _step_of(self, statement: cst.CSTNode) -> _Step | None:
         call = call_of(statement)

@@ -19,6 +19,16 @@ _RUNNER_ARGS = ('model', 'batch_processor', 'optimizer', 'work_dir', 'logger', '
                 'max_epochs')  # fmt: skip
 _HOOK_ARGS = ('lr_config', 'optimizer_config', 'checkpoint_config', 'log_config',
               'momentum_config', 'timer_config', 'custom_hooks_config')  # fmt: skip
+# What registers one kind of hook, and the argument of ``register_training_hooks`` that it is.
+HOOK_METHODS = {
+    'register_lr_hook': 'lr_config',
+    'register_momentum_hook': 'momentum_config',
+    'register_optimizer_hook': 'optimizer_config',
+    'register_checkpoint_hook': 'checkpoint_config',
+    'register_logger_hooks': 'log_config',
+    'register_timer_hook': 'timer_config',
+    'register_custom_hooks': 'custom_hooks_config',
+}
 _RUN_ARGS = ('data_loaders', 'workflow', 'max_epochs')
 _Arguments = Mapping[str, cst.BaseExpression]
 _Want = Callable[[str, str], cst.Name]
@@ -52,6 +62,9 @@ class Legacy:
     def of(cls, made: cst.Call, calls: Mapping[str, cst.Call], constants: _Arguments) -> Legacy:
         """Read the call that made the runner, and calls of its methods."""
         hooks = _bound(calls.get('register_training_hooks'), _HOOK_ARGS)
+        for method, key in HOOK_METHODS.items():
+            if method in calls and calls[method].args:
+                hooks[key] = calls[method].args[0].value
         run = _bound(calls.get('run'), _RUN_ARGS)
         legacy = cls({}, hooks, run, None, None, '', _start_of(calls), constants)
         kind = dotted(made.func).rpartition('.')[2]

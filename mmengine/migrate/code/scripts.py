@@ -12,10 +12,10 @@ import libcst as cst
 from mmengine.migrate.code._base import Codemod, marked
 from mmengine.migrate.code._nodes import call_of, code, dotted, only, statements
 from mmengine.migrate.code._source import Source
-from mmengine.migrate.code.runner_arguments import RUNNERS, Legacy, runner_arguments
+from mmengine.migrate.code.runner_arguments import HOOK_METHODS, RUNNERS, Legacy, runner_arguments
 
 _LOGGER_ARGS = ('name', 'log_file', 'log_level')
-_TOLD = ('register_training_hooks', 'run', 'resume', 'load_checkpoint')
+_TOLD = ('register_training_hooks', 'run', 'resume', 'load_checkpoint', *HOOK_METHODS)
 _APART = 'Runner is told everything at once, then train() is called: its run() is elsewhere'
 _USED = 'the runner is used before its run(): Runner is told everything at once'
 _Arguments = dict[str, cst.BaseExpression]
@@ -99,7 +99,7 @@ class Scripts(Codemod):
 
     def _joined(self, body: list[Any], made: cst.Call, parts: _Parts) -> list[Any]:
         """``body`` with one Runner(...) and its train() in the place of all the calls."""
-        legacy = Legacy.of(made, parts.calls, self._constants | _assigned(body[: parts.start]))
+        legacy = Legacy.of(made, parts.calls, self._constants | _assigned(body[: parts.run]))
         arguments, left = runner_arguments(legacy, self.want)
         wrapping = _wrapping(body[: parts.start], arguments['model'])
         if any('Distributed' in code(body[index]) for index in wrapping):
@@ -239,7 +239,7 @@ def _unneeded(body: Sequence[cst.CSTNode], parts: _Parts, arguments: dict[str, s
         name = dotted(small.targets[0].target)
         others = [each for i, each in enumerate(body) if i != index and i not in parts.gone]
         used = ' '.join([new_text, *map(code, others)])
-        if name and not re.search(rf'\b{name}\b', used):
+        if name and not re.search(rf'(?<!\.)\b{name}\b(?!=)', used):
             found.append(index)
     return found
 

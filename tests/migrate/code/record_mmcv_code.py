@@ -4,6 +4,7 @@ Not a test: it runs in the environment that ``../record_mmcv_training.py`` descr
 ``mmcv_code.json`` beside itself. MMCV is driven from outside.
 """
 
+import importlib
 import importlib.util
 import json
 import logging
@@ -34,6 +35,21 @@ def new_runner(model, optimizer, work_dir):
 
 def parameters_of(model):
     return [parameter.item() for parameter in model.parameters()]
+
+
+def record_names():
+    """Names of the parts of MMCV 1.x that no later one has, modules left out."""
+    parts = ('runner', 'parallel', 'engine', 'utils', 'fileio', 'device')
+    found = {}
+    for part in parts:
+        package = importlib.import_module(f'mmcv.{part}')
+        found[part] = [
+            name
+            for name in sorted(vars(package))
+            if not name.startswith('__')
+            and not isinstance(getattr(package, name), types.ModuleType)
+        ]
+    return found
 
 
 def record_hooks(work_dir):
@@ -72,6 +88,10 @@ def record_optimizer_hook(name, work_dir):
     return dict(parameters=parameters_of(model))
 
 
+def record_script(case, work_dir):
+    return dict(parameters=parameters_of(case(work_dir)))
+
+
 def record_project(work_dir):
     """The whole project: its training script, then its test script."""
     sys.path[:0] = [str(HERE / 'project'), str(HERE / 'project' / 'tools')]
@@ -99,12 +119,15 @@ def main():
     sys.modules['torchvision'] = types.ModuleType('torchvision')
     sys.modules['torchvision'].__version__ = '0.0.0'
     import legacy_optimizer_hooks
+    import legacy_script
 
-    recorded = {}
+    recorded = {'names': record_names()}
     with tempfile.TemporaryDirectory() as folder:
         recorded['hooks'] = record_hooks(folder)
         for name in legacy_optimizer_hooks.CASES:
             recorded[f'optimizer/{name}'] = record_optimizer_hook(name, folder)
+        for case in legacy_script.CASES:
+            recorded[f'script/{case.__name__}'] = record_script(case, folder)
         recorded['project'] = record_project(folder)
     lines = [f'{json.dumps(name)}: {json.dumps(case)}' for name, case in recorded.items()]
     (HERE / 'mmcv_code.json').write_text('{\n' + ',\n'.join(lines) + '\n}\n')

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 RECORDED = json.loads((HERE / 'mmcv_code.json').read_text())
 # Processors of other makers fuse a multiplication and an addition elsewhere.
 ROUNDING = 0 if platform.machine() == 'x86_64' else 1e-6
+SCRIPTS = [name for name in RECORDED if name.startswith('script/')]
 OPTIMIZER_HOOKS = [name for name in RECORDED if name.startswith('optimizer/')]
 
 
@@ -100,3 +101,14 @@ def test_an_optimizer_hook_that_only_scales_and_clips_accumulates_too(toy, tmp_p
         ends.append([parameter.item() for parameter in model.parameters()])
     # Twice the loss at half the rate is the same step.
     assert ends[0] == pytest.approx(ends[1])
+
+
+@pytest.mark.parametrize('name', SCRIPTS)
+def test_a_script_trains_as_it_did_under_mmcv(name, toy, tmp_path, monkeypatch):
+    text = migrated(HERE / 'legacy_script.py')
+    assert 'TODO' not in text
+    script = load('legacy_script', text, monkeypatch)
+    model = getattr(script, name.removeprefix('script/'))(str(tmp_path))
+    assert [each.item() for each in model.parameters()] == pytest.approx(
+        RECORDED[name]['parameters'], rel=ROUNDING, abs=0
+    )

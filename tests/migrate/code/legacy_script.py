@@ -1,0 +1,82 @@
+"""Training scripts as private code for MMCV 1.x has them, one a function.
+
+Text for the recorder, which runs it under MMCV, and for the test, which migrates it first.
+"""
+
+import logging
+
+from legacy_toy import Line, loader, sgd
+from mmcv.runner import EpochBasedRunner, IterBasedRunner, build_optimizer, build_runner
+from mmcv.utils import get_logger
+
+
+def by_epoch(work_dir):
+    model = Line()
+    logger = get_logger('script', log_level=logging.ERROR)
+    runner = EpochBasedRunner(
+        model, optimizer=sgd(model), work_dir=work_dir, logger=logger, max_epochs=3
+    )
+    lr_config = dict(policy='step', step=[1, 2], warmup='linear', warmup_iters=4, warmup_ratio=0.1)
+    runner.register_training_hooks(
+        lr_config,
+        optimizer_config=dict(grad_clip=dict(max_norm=0.3)),
+        checkpoint_config=dict(interval=1),
+        log_config=dict(interval=2, hooks=[dict(type='TextLoggerHook')]),
+    )
+    runner.run([loader()], [('train', 1)])
+    return model
+
+
+def by_iter(work_dir):
+    model = Line()
+    logger = get_logger('script', log_level=logging.ERROR)
+    runner = IterBasedRunner(
+        model, optimizer=sgd(model), work_dir=work_dir, logger=logger, max_iters=13
+    )
+    runner.register_training_hooks(
+        dict(policy='poly', power=0.9, min_lr=1e-3, by_epoch=False),
+        dict(type='GradientCumulativeOptimizerHook', cumulative_iters=3),
+    )
+    runner.run([loader()], [('train', 1)])
+    return model
+
+
+def built(work_dir):
+    model = Line()
+    optimizer = build_optimizer(model, dict(type='SGD', lr=0.1, momentum=0.8))
+    runner = build_runner(
+        dict(type='EpochBasedRunner', max_epochs=2),
+        default_args=dict(
+            model=model,
+            optimizer=optimizer,
+            work_dir=work_dir,
+            logger=get_logger('script', log_level=logging.ERROR),
+            meta=None,
+        ),
+    )
+    runner.register_lr_hook(dict(policy='exp', gamma=0.7))
+    runner.register_optimizer_hook(dict(grad_clip=None))
+    runner.run([loader()], [('train', 1)])
+    return model
+
+
+def resumed(work_dir):
+    model = by_epoch(work_dir)
+    model = Line()
+    runner = EpochBasedRunner(
+        model,
+        optimizer=sgd(model),
+        work_dir=work_dir,
+        logger=get_logger('script', log_level=logging.ERROR),
+        max_epochs=3,
+    )
+    runner.register_training_hooks(
+        dict(policy='step', step=[1, 2], warmup='linear', warmup_iters=4, warmup_ratio=0.1),
+        dict(grad_clip=dict(max_norm=0.3)),
+    )
+    runner.resume(f'{work_dir}/epoch_1.pth')
+    runner.run([loader()], [('train', 1)])
+    return model
+
+
+CASES = [by_epoch, by_iter, built, resumed]
