@@ -34,8 +34,7 @@ LEGACY_KEYS = frozenset((
 
 MODERN_KEYS = frozenset((
     'optim_wrapper', 'param_scheduler', 'train_dataloader', 'val_dataloader', 'test_dataloader',
-    'val_evaluator',
-    'test_evaluator', 'default_hooks', 'env_cfg',
+    'val_evaluator', 'test_evaluator', 'default_hooks', 'env_cfg',
 ))  # fmt: skip
 """Top-level keys that only a config of this engine has."""
 
@@ -112,14 +111,14 @@ def convert_config(
         locate: Gives the place ('file:line') of a dotted key, for notes.
     """
     notes = Notes(locate or (lambda key: None))
-    for key in sorted(MODERN_KEYS & set(legacy)):
-        if LEGACY_KEYS & set(legacy):
-            notes.error(
-                key,
-                'is a key of this engine, beside '
-                f'{", ".join(sorted(LEGACY_KEYS & set(legacy)))} of MMCV 1.x: half of this config '
-                'is converted. Take one half out.',
-            )
+    old = ', '.join(sorted(LEGACY_KEYS & set(legacy)))
+    loops = {key for key in model.CONSUMES if model.is_loop(legacy.get(key))}
+    for key in sorted((MODERN_KEYS | loops) & set(legacy)) if old else ():
+        notes.error(
+            key,
+            f'is a key of this engine, beside {old} of MMCV 1.x: half of this config is '
+            'converted. Take one half out.',
+        )
     for key, text in wrong_values(legacy):
         notes.error(key, text)
     try:

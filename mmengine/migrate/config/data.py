@@ -16,13 +16,11 @@ _BATCH = ('samples_per_gpu', 'videos_per_gpu')
 _STAGES = ('train', 'val', 'test')
 _LOADER_KEYS = (
     'persistent_workers', 'drop_last', 'pin_memory', 'prefetch_factor', 'timeout',
-    'multiprocessing_context',
-    'num_batch_per_epoch',
+    'multiprocessing_context', 'num_batch_per_epoch',
 )  # fmt: skip
 _RUNNING = (
     'type', 'interval', 'by_epoch', 'start', 'dynamic_intervals', 'save_best', 'rule',
-    'greater_keys',
-    'less_keys', 'gpu_collect', 'pre_eval', 'broadcast_bn_buffer', 'tmpdir',
+    'greater_keys', 'less_keys', 'gpu_collect', 'pre_eval', 'broadcast_bn_buffer', 'tmpdir',
 )  # fmt: skip
 _EVAL_HOOKS = ('EvalHook', 'DistEvalHook')
 
@@ -31,6 +29,7 @@ def convert_data(ctx: Context) -> Config:
     """Dataloaders, their loops' empty configs, and evaluators."""
     data = ctx.legacy.get('data')
     if data is None:
+        _leave_evaluation(ctx)
         return {}
     if not isinstance(data, Mapping):
         ctx.notes.error('data', f'it is a dict with train, val and test, got {data!r}.')
@@ -39,8 +38,7 @@ def convert_data(ctx: Context) -> Config:
     for stage in _STAGES:
         if data.get(stage) is not None:
             converted[f'{stage}_dataloader'] = _dataloader(ctx, data, stage)
-    # A test set without annotations is not told apart: MMCV's test script was asked for --eval or
-    # not.
+    # A test set without annotations is not told apart: MMCV's test script took --eval or not.
     evaluation = ctx.legacy.get('evaluation')
     for stage in ('val', 'test'):
         if f'{stage}_dataloader' not in converted:

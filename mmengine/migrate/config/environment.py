@@ -41,6 +41,8 @@ def convert_environment(ctx: Context) -> Config:
         source = legacy.get('resume_from')
         if source is not None:
             converted['load_from'] = source
+            if legacy.get('load_from') is not None:
+                ctx.notes.info('load_from', 'it was not used: resume_from comes first.')
         converted['resume'] = source is not None or bool(legacy.get('auto_resume'))
     for key in ('gpus', 'gpu_ids'):
         if key in legacy:

@@ -25,11 +25,14 @@ def run_length(
 ) -> Length | None:
     """How long a run is; None when the config does not tell, or is wrong (which is noted)."""
     runner = legacy.get('runner')
+    totals = [key for key in ('total_epochs', 'total_iters') if legacy.get(key) is not None]
     if runner is None:
-        for key, by_epoch in (('total_epochs', True), ('total_iters', False)):
-            if legacy.get(key) is not None:
-                return _checked(key, legacy[key], by_epoch, notes, iters_per_epoch)
-        return None
+        if len(totals) > 1:
+            notes.error('total_iters', 'it stands beside total_epochs: keep the one that was used.')
+        if not totals:
+            return None
+        by_epoch = totals[0] == 'total_epochs'
+        return _checked(totals[0], legacy[totals[0]], by_epoch, notes, iters_per_epoch)
     if not isinstance(runner, Mapping):
         notes.error(
             'runner', f"it is dict(type='EpochBasedRunner', max_epochs=12), got {runner!r}."
@@ -47,8 +50,16 @@ def run_length(
         notes.todo('runner.type', f'{kind} is not known here; taken as a runner by {key}.')
     by_epoch = key == 'max_epochs'
     total = runner.get(key)
-    if total is None:
-        total = legacy.get('total_epochs' if by_epoch else 'total_iters')
+    for told in totals:
+        if (told == 'total_epochs') != by_epoch:
+            counted = 'epochs' if by_epoch else 'iterations'
+            notes.info(told, f'it was not used: the runner counts {counted}.')
+        elif total is None:
+            total = legacy[told]
+        elif legacy[told] != total:
+            notes.todo(
+                told, f'runner.{key} is {total!r}, which comes first; some projects stopped.'
+            )
     if total is None:
         notes.error('runner', f'{kind} needs {key}.')
         return None

@@ -30,6 +30,8 @@ def convert_optimizer(ctx: Context) -> Config:
     optimizer = ctx.legacy.get(name)
     if optimizer is None:
         return {}
+    if name == 'optimizer' and ctx.legacy.get('optimizers') is not None:
+        ctx.notes.error('optimizers', 'it stands beside optimizer: keep the one that was used.')
     if not isinstance(optimizer, Mapping):
         ctx.notes.error(name, f'it is a dict with a type, got {optimizer!r}.')
         return {}

@@ -13,8 +13,7 @@ CONSUMES = ('checkpoint_config', 'log_config')
 
 _CHECKPOINT = (
     'interval', 'by_epoch', 'save_optimizer', 'out_dir', 'max_keep_ckpts', 'save_last',
-    'filename_tmpl',
-    'file_client_args',
+    'filename_tmpl', 'file_client_args',
 )  # fmt: skip
 _BEST = ('save_best', 'rule', 'greater_keys', 'less_keys')
 

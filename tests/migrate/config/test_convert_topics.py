@@ -398,12 +398,29 @@ def test_each_vocabulary_has_a_scope_transforms_and_datasets(name):
         (dict(log_config=3), 'log_config'),
         (dict(custom_hooks=dict()), 'custom_hooks'),
         (dict(model=dict(train_cfg=dict(a=1)), train_cfg=dict(b=1)), 'train_cfg'),
+        (dict(**EPOCHS, train_cfg=dict(by_epoch=True, max_epochs=5)), 'train_cfg'),
+        (dict(**EPOCHS, test_cfg=dict(type='TestLoop')), 'test_cfg'),
+        (dict(optimizer=SGD, optimizers=dict(head=SGD)), 'optimizers'),
+        (dict(total_epochs=3, total_iters=5), 'total_iters'),
     ],
 )
 def test_a_wrong_or_half_legacy_config_gets_a_message(legacy, key):
     result = convert(**legacy)
     assert result.failed
     assert key in {note.key for note in result.notes if note.kind == 'error'}
+
+
+@pytest.mark.parametrize(
+    ('legacy', 'kind', 'key'),
+    [
+        (dict(**EPOCHS, total_epochs=9), 'todo', 'total_epochs'),
+        (dict(**EPOCHS, total_iters=9), 'info', 'total_iters'),
+        (dict(**EPOCHS, load_from='a', resume_from='b'), 'info', 'load_from'),
+        (dict(evaluation=dict(interval=1, metric='acc')), 'todo', 'evaluation.metric'),
+    ],
+)
+def test_a_key_that_another_one_outdoes_is_told(legacy, kind, key):
+    assert key in {note.key for note in notes(kind, **legacy)}
 
 
 @pytest.mark.parametrize('wrong', [3, 'x', [1], dict(type=1), [[1]]], ids=repr)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.migrate.config.rules.shared import FORMATTING, loading, pack, resize, width_first
+from mmengine.migrate.config.rules.shared import (
+    FLIP,
+    FORMATTING,
+    loading,
+    pack,
+    resize,
+    width_first,
+)
 
 scope = 'mmdet'
 test_dataset = {'test_mode': True}
@@ -23,10 +30,6 @@ tta_model = {
 }
 
 
-def _flip(config: dict[str, Any]) -> dict[str, Any]:
-    return {('prob' if key == 'flip_ratio' else key): value for key, value in config.items()}
-
-
 def _pad(config: dict[str, Any]) -> dict[str, Any]:
     value = config.get('pad_val')
     if isinstance(value, (int, float)):
@@ -42,7 +45,7 @@ transforms = FORMATTING | {
     'LoadProposals': {},
     'FilterAnnotations': {},
     'Resize': resize,
-    'RandomFlip': _flip,
+    'RandomFlip': FLIP,
     'RandomCrop': width_first,
     'RandomShift': {},
     'RandomAffine': width_first,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.migrate.config.rules.shared import FORMATTING, loading, pack, resize
+from mmengine.migrate.config.rules.shared import FLIP, FORMATTING, loading, pack, resize
 
 scope = 'mmseg'
 test_dataset = {'test_mode': True}
@@ -17,16 +17,12 @@ test_annotations = True
 tta_model = {'type': 'SegTTAModel'}
 
 
-def _flip(config: dict[str, Any]) -> dict[str, Any]:
-    return {('prob' if key == 'flip_ratio' else key): value for key, value in config.items()}
-
-
 transforms = FORMATTING | {
     'LoadImageFromFile': loading,
     'LoadAnnotations': loading,
     'Resize': resize,
     'RandomCrop': {},
-    'RandomFlip': _flip,
+    'RandomFlip': FLIP,
     'PhotoMetricDistortion': {},
     'RandomRotate': {},
     'RandomCutOut': {},

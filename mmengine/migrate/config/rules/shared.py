@@ -13,6 +13,9 @@ FORMATTING: dict[str, None] = dict.fromkeys((
 ))  # fmt: skip
 
 
+FLIP = {'keys': {'flip_ratio': 'prob'}}
+
+
 def resize(config: Config) -> Config:
     """One class became three: a fixed scale, one of several, or any between two."""
     kind, scale = config.pop('type'), config.pop('img_scale', None)
