@@ -1,13 +1,14 @@
 """The cases: legacy configs by name, each as a change of one."""
 
 import copy
+import math
 
-from mmcv_runs.toys import BATCH_SIZE, NUM_BATCHES
+from mmcv_runs.toys import BATCH_SIZE, NUM_BATCHES, SIZE
 
 MAX_EPOCHS, MAX_ITERS = 3, 13
 WORK_DIR = '<work_dir>'
 
-_BASE = dict(
+BASE = dict(
     model=dict(type='Line'),
     data=dict(
         samples_per_gpu=BATCH_SIZE,
@@ -24,11 +25,16 @@ _RUNNERS = dict(
     epochs=dict(type='EpochBasedRunner', max_epochs=MAX_EPOCHS),
     iters=dict(type='IterBasedRunner', max_iters=MAX_ITERS),
 )
-_VALIDATED = {**_BASE['data'], 'val': dict(type='Points', size=5, offset=20)}
+_VALIDATED = {**BASE['data'], 'val': dict(type='Points', size=5, offset=20)}
+
+
+def num_batches(config):
+    """Iterations of an epoch."""
+    return math.ceil(config['data']['train'].get('size', SIZE) / BATCH_SIZE)
 
 
 def _case(runner, **changes):
-    return {**_BASE, 'runner': _RUNNERS[runner], **changes}
+    return {**BASE, 'runner': _RUNNERS[runner], **changes}
 
 
 # Learning rates and momenta. Steps and periods are in epochs.
@@ -47,6 +53,10 @@ POLICIES = {
     'restart': dict(policy='CosineRestart', periods=[1, 2], restart_weights=[1, 0.5], min_lr=0.0),
     'linear': dict(policy='LinearAnnealing', min_lr_ratio=0.1),
     'cyclic': dict(policy='cyclic', target_ratio=(4, 0.1), cyclic_times=2, step_ratio_up=0.4),
+    # Too short a cycle to rise
+    'cyclic-fall': dict(
+        policy='cyclic', target_ratio=(4, 0.1), cyclic_times=2, step_ratio_up=0.1, gamma=0.5
+    ),
     'one-cycle': dict(policy='OneCycle', max_lr=0.4, pct_start=0.4),
     'one-cycle-phases': dict(
         policy='OneCycle', max_lr=0.3, three_phase=True, anneal_strategy='linear'
@@ -59,7 +69,7 @@ WARMUPS = {
     'exp': dict(warmup='exp', warmup_iters=6, warmup_ratio=0.01),
     'linear-epochs': dict(warmup='linear', warmup_iters=1, warmup_ratio=0.1, warmup_by_epoch=True),
 }
-_COUNTS_ITERATIONS = ('cyclic', 'OneCycle')
+COUNTS_ITERATIONS = ('cyclic', 'OneCycle')
 MOMENTA = {
     'step': dict(policy='step', step=[1, 2], gamma=0.8, min_momentum=0.5),
     'cosine': dict(policy='CosineAnnealing', min_momentum_ratio=0.3),
@@ -73,7 +83,8 @@ MOMENTA = {
 }  # fmt: skip
 
 
-def _in_iterations(policy):
+def in_iterations(policy):
+    """The same policy, its counts of epochs as iterations."""
     scaled = {**policy, 'by_epoch': False}
     for key in ('step', 'periods'):
         value = scaled.get(key)
@@ -88,19 +99,19 @@ def _schedules():
     for name, policy in POLICIES.items():
         for warm, warmup in WARMUPS.items():
             lr_config = {**policy, **warmup}
-            if policy['policy'] not in _COUNTS_ITERATIONS or warm == 'none':
+            if policy['policy'] not in COUNTS_ITERATIONS or warm == 'none':
                 yield f'epochs/{name}/{warm}', _case('epochs', lr_config=lr_config)
             if warm in ('none', 'linear', 'exp'):
-                by_iter = {**_in_iterations(policy), **warmup}
+                by_iter = {**in_iterations(policy), **warmup}
                 yield f'iters/{name}/{warm}', _case('iters', lr_config=by_iter)
-        by_iter = _in_iterations(policy)
-        if policy['policy'] not in _COUNTS_ITERATIONS:
+        by_iter = in_iterations(policy)
+        if policy['policy'] not in COUNTS_ITERATIONS:
             yield f'epochs/{name}/by-iter', _case('epochs', lr_config=by_iter)
     never = dict(policy='step', step=[1, 2], by_epoch=True)
     yield 'iters/step/by-epoch', _case('iters', lr_config=never)
     for name, policy in MOMENTA.items():
         yield f'epochs/momentum/{name}', _case('epochs', momentum_config=policy)
-        by_iter = _in_iterations(policy)
+        by_iter = in_iterations(policy)
         yield f'iters/momentum/{name}', _case('iters', momentum_config=by_iter)
     adam = dict(type='AdamW', lr=0.05, betas=(0.9, 0.99), weight_decay=0.1)
     both = dict(
@@ -117,8 +128,8 @@ def _schedules():
             f'{runner}/groups/poly-floor',
             _case(
                 runner,
-                optimizer={**_BASE['optimizer'], 'paramwise_cfg': groups},
-                lr_config=policy if runner == 'epochs' else _in_iterations(policy),
+                optimizer={**BASE['optimizer'], 'paramwise_cfg': groups},
+                lr_config=policy if runner == 'epochs' else in_iterations(policy),
             ),
         )
 
@@ -170,10 +181,10 @@ HALF_PRECISION = {
 def _steps():
     hook = OPTIMIZER_HOOKS['accumulate-3']
     for name, policy in POLICIES.items():
-        warmup = WARMUPS['none' if policy['policy'] in _COUNTS_ITERATIONS else 'linear']
+        warmup = WARMUPS['none' if policy['policy'] in COUNTS_ITERATIONS else 'linear']
         case = _case('epochs', lr_config=policy | warmup, optimizer_config=hook)
         yield f'epochs/{name}/accumulate', case
-        by_iter = _in_iterations(policy) | WARMUPS['linear']
+        by_iter = in_iterations(policy) | WARMUPS['linear']
         yield f'iters/{name}/accumulate', _case('iters', lr_config=by_iter, optimizer_config=hook)
     for runner in _RUNNERS:
         for name, hook in OPTIMIZER_HOOKS.items():
@@ -181,13 +192,23 @@ def _steps():
         for name, changes in HALF_PRECISION.items():
             model = dict(type='LinearLine')
             yield f'{runner}/half/{name}', _case(runner, model=model, **changes)
+        yield (
+            f'{runner}/half/validated',
+            _case(
+                runner,
+                model=dict(type='LinearLine'),
+                data=_VALIDATED,
+                evaluation=dict(interval=1),
+                **HALF_PRECISION['number'],
+            ),
+        )
         warm = POLICIES['poly-floor'] | WARMUPS['linear']
         yield (
             f'{runner}/half/warm-up',
             _case(
                 runner,
                 model=dict(type='LinearLine'),
-                lr_config=warm if runner == 'epochs' else _in_iterations(warm),
+                lr_config=warm if runner == 'epochs' else in_iterations(warm),
                 fp16=dict(loss_scale=_DYNAMIC),
             ),
         )
@@ -195,11 +216,11 @@ def _steps():
             f'{runner}/optimizer/warm-up-accumulate',
             _case(
                 runner,
-                lr_config=warm if runner == 'epochs' else _in_iterations(warm),
+                lr_config=warm if runner == 'epochs' else in_iterations(warm),
                 optimizer_config=OPTIMIZER_HOOKS['accumulate-clip'],
             ),
         )
-    sgd = _BASE['optimizer']
+    sgd = BASE['optimizer']
     yield (
         'epochs/optimizer/two',
         _case(
@@ -319,9 +340,15 @@ def _files_and_logs():
                 **dict(type=_ACCUMULATE, cumulative_iters=3) if 'accumulate' in name else {},
             )
         for runner in _RUNNERS:
-            lr_config = warm if runner == 'epochs' else _in_iterations(warm)
+            lr_config = warm if runner == 'epochs' else in_iterations(warm)
             case = _case(runner, log_config=config, lr_config=lr_config, **changes)
             yield f'{runner}/log/{name}', case
+    for runner in _RUNNERS:
+        changes = dict(
+            data=_VALIDATED, evaluation=dict(interval=1 if runner == 'epochs' else 5),
+            log_config=dict(interval=4, hooks=[dict(type='TextLoggerHook')]),
+        )  # fmt: skip
+        yield f'{runner}/log/validated', _case(runner, **changes)
     for runner in _RUNNERS:
         turns = [('train', 1), ('val', 1)]
         yield f'{runner}/workflow/grouped', _case(runner, workflow=[('train', 2)])
@@ -345,7 +372,7 @@ def _resumable():
         saved = dict(checkpoint_config=dict(interval=1))
         yield f'epochs/resume/{name}', _case('epochs', **saved, **changes)
         changes = {
-            key: _in_iterations(value) if 'policy' in value else value
+            key: in_iterations(value) if 'policy' in value else value
             for key, value in changes.items()
         }
         saved = dict(checkpoint_config=dict(interval=7))

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from mmcv_runs import toys
-from mmcv_runs.cases import in_folder
+from mmcv_runs.cases import in_folder, num_batches
 from mmcv_runs.watch import Watch, numbers
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
@@ -55,7 +55,7 @@ class Watching(Hook):
 
 def converted(config):
     """The new config for a legacy one."""
-    result = convert_config(config, rules=RULES, iters_per_epoch=toys.NUM_BATCHES)
+    result = convert_config(config, rules=RULES, iters_per_epoch=num_batches(config))
     assert not result.failed, result.notes
     return result.config
 
@@ -104,11 +104,21 @@ def run(config, work_dir, **changes):
     )
 
 
+def scores_of(parameters, config):
+    """The scores of a line with ``parameters`` in a validation of the config, in full precision."""
+    points = toys.Points(**{key: v for key, v in config['data']['val'].items() if key != 'type'})
+    lines = [sample['x'] * parameters['slope'] + parameters['shift'] for sample in points]
+    return points.evaluate(lines)
+
+
 def _logged(work_dir):
-    (path,) = Path(work_dir).rglob('scalars.json')
     entries = []
-    for line in path.read_text().splitlines():
+    # There is no file before the first line.
+    files = [path.read_text() for path in Path(work_dir).rglob('scalars.json')]
+    for line in ''.join(files).splitlines():
         entry = json.loads(line)
+        if 'lr' not in entry:
+            continue  # of a validation
         kept = {key: entry[key] for key in ('lr', 'loss', 'abs', 'grad_norm') if key in entry}
         entries.append([entry['step'], kept])
     return entries

@@ -5,7 +5,6 @@ It runs in an environment of its own, which ``make test-mmcv`` makes, from ``tes
     ../../.venv-mmcv/bin/python -m mmcv_runs.record
 """
 
-import json
 import shutil
 import sys
 import tempfile
@@ -14,14 +13,8 @@ from pathlib import Path
 from mmcv_runs import under_mmcv
 from mmcv_runs.cases import PARALLEL_RUNS, RUNS, STOPPED, file_of
 from mmcv_runs.curves import curves
-
-TESTS = Path(__file__).parents[1]
-FIXTURES = {
-    'runs.json': TESTS / 'data' / 'runs.json',
-    'parallel_runs.json': TESTS / 'data' / 'parallel_runs.json',
-    'curves.json': TESTS / 'config' / 'curves.json',
-    'checkpoints': TESTS / 'data' / 'checkpoints',
-}
+from mmcv_runs.fixtures import FIXTURES, differing, of_projects, read, write
+from mmcv_runs.random_cases import NUM_CASES, random_config
 
 
 def record(folder, with_projects=False):
@@ -36,33 +29,34 @@ def record(folder, with_projects=False):
         if name in STOPPED:
             shutil.copy(work_dir / STOPPED[name], checkpoints / file_of(name))
     write(folder / 'runs.json', runs)
+    write(folder / 'random_runs.json', dict(_random_runs(folder / 'work')))
     parallel_runs = under_mmcv.run_in_two_processes(PARALLEL_RUNS, folder)
     write(folder / 'parallel_runs.json', parallel_runs)
     write(folder / 'curves.json', curves(with_projects))
 
 
-def write(path, recorded):
-    """One line a case, so that a change shows where it is."""
-    lines = [f'{json.dumps(name)}: {json.dumps(outcome)}' for name, outcome in recorded.items()]
-    path.write_text('{\n' + ',\n'.join(lines) + '\n}\n')
-
-
-def of_projects(committed):
-    """The curves that only an environment with the projects can record."""
-    return {name: case for name, case in committed.items() if '/project/' in name}
+def _random_runs(folder):
+    for seed in range(NUM_CASES):
+        config = random_config(seed)
+        yield f'{seed}', dict(config=config, **under_mmcv.run(config, folder / f'{seed}'))
 
 
 def main():
+    """Put what changed into its place."""
     with_projects = 'projects' in sys.argv[1:]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         record(folder, with_projects)
         if not with_projects:
-            kept = of_projects(json.loads(FIXTURES['curves.json'].read_text()))
-            write(folder / 'curves.json', json.loads((folder / 'curves.json').read_text()) | kept)
-        shutil.rmtree(FIXTURES['checkpoints'], ignore_errors=True)
+            kept = of_projects(read(FIXTURES['curves.json']))
+            write(folder / 'curves.json', read(folder / 'curves.json') | kept)
+        old, new = FIXTURES.pop('checkpoints'), folder / 'checkpoints'
+        for name in differing(read(old), read(new)):
+            (old / name).unlink(missing_ok=True)
+            if (new / name).exists():
+                shutil.copy(new / name, old / name)
         for name, place in FIXTURES.items():
-            shutil.move(folder / name, place)
+            shutil.copy(folder / name, place)
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ import sys
 import torch
 
 from mmcv_runs import curves, under_mmcv
-from mmcv_runs.record import TESTS, write
+from mmcv_runs.fixtures import TESTS, write
 
 under_mmcv.prepare()
 mmcv_runner = importlib.import_module('mmcv.runner')

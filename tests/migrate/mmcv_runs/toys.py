@@ -11,12 +11,13 @@ from torch import nn
 
 BATCH_SIZE = 2
 NUM_BATCHES = 5
+SIZE = NUM_BATCHES * BATCH_SIZE - 1
 
 
 class Points(torch.utils.data.Dataset):
     """Points of a plane; the last batch holds one less."""
 
-    def __init__(self, size=NUM_BATCHES * BATCH_SIZE - 1, offset=0, test_mode=False):
+    def __init__(self, size=SIZE, offset=0, test_mode=False):
         self.samples = [
             dict(
                 x=torch.tensor([(37 * i % 101 - 50) / 128]),

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from mmcv_runs.cases import in_folder
-from mmcv_runs.toys import MODELS, NUM_BATCHES, Points
+from mmcv_runs.toys import MODELS, Points
 from mmcv_runs.watch import Watch, numbers
 
 
@@ -88,7 +88,7 @@ def run(config, work_dir, parallel=False):
         own,
         averaged=averaged,
         best=best and [Path(best).name, messages['best_score']],
-        logged=_logged(work_dir, by_epoch),
+        logged=_logged(work_dir, len(loaders[0]) if by_epoch else None),
     )
 
 
@@ -181,7 +181,7 @@ def _on_all_ranks(model, find_unused_parameters):
     return wrapped
 
 
-def _logged(work_dir, by_epoch):
+def _logged(work_dir, epoch_length):
     """Of each line of the log: the iterations done and the averages; none without a log."""
     entries = []
     for path in Path(work_dir).glob('*.log.json'):
@@ -190,8 +190,8 @@ def _logged(work_dir, by_epoch):
             if entry.get('mode') != 'train':
                 continue
             done = entry['iter']
-            if by_epoch:
-                done += (entry['epoch'] - 1) * NUM_BATCHES
+            if epoch_length is not None:
+                done += (entry['epoch'] - 1) * epoch_length
             kept = {key: entry[key] for key in ('lr', 'loss', 'abs', 'grad_norm') if key in entry}
             entries.append([done, kept])
     return entries
