@@ -44,10 +44,9 @@ def test_imports_are_split_by_new_home_and_others_stay():
     for line in (
         'import mmcv',
         'from mmcv.cnn import ConvModule',
-        'from mmengine.model import constant_init',
-        'from mmengine.model import BaseModule as Base',
         'from mmengine.runner import load_checkpoint  # parts',
-        'from mmengine.model import is_model_wrapper as is_module_wrapper',
+        'from mmengine.model import BaseModule as Base, constant_init, '
+        'is_model_wrapper as is_module_wrapper',
         'from mmengine.config import Config',
         'from mmcv.parallel import collate',
     ):

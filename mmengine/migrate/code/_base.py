@@ -50,6 +50,7 @@ class Codemod(Rewriter):
         self.source = source
         self.words = self._words()
         self._marks: list[list[str] | None] = []
+        self._dropped: list[cst.EmptyLine] = []
 
     def _words(self) -> tuple[str, ...]:
         """The triggers, and what names with a trigger are called here."""
@@ -88,21 +89,36 @@ class Codemod(Rewriter):
 
     def on_leave(self, original_node: cst.CSTNode, updated_node: cst.CSTNode) -> Any:
         """Write the marks of a statement above it."""
-        kind = type(original_node)
-        if kind not in _STATEMENTS:
+        if type(original_node) not in _STATEMENTS:
+            part = super().on_leave(original_node, updated_node)
+            return _never_empty(part) if isinstance(original_node, cst.IndentedBlock) else part
+        marks = self._marks[-1]
+        result: Any = updated_node
+        if marks is not None:
             result = super().on_leave(original_node, updated_node)
-            return _never_empty(result) if kind is cst.IndentedBlock else result
-        if self._marks[-1] is None:
-            self._marks.pop()
-            return updated_node
-        result = super().on_leave(original_node, updated_node)
-        marks = self._marks.pop()
-        if marks and isinstance(result, cst.FlattenSentinel):
-            first, *others = result
-            return cst.FlattenSentinel([marked(first, marks), *others])
-        if marks and isinstance(result, cst.CSTNode):
-            return marked(result, marks)
-        return result
+            marks = self._marks[-1] or []
+        self._marks.pop()
+        is_at_top = not self._marks
+        if is_at_top and result is cst.RemovalSentinel.REMOVE:
+            # What stands above a statement that goes is often about the next one as well.
+            self._dropped += getattr(original_node, 'leading_lines', ())
+            return result
+        first, *others = result if isinstance(result, cst.FlattenSentinel) else [result]
+        if not isinstance(first, cst.CSTNode):
+            return result
+        if is_at_top and self._dropped:
+            first = headed(first, self._dropped)
+            self._dropped = []
+        first = marked(first, marks) if marks else first
+        return cst.FlattenSentinel([first, *others]) if others else first
+
+
+def headed(node: cst.CSTNodeT, lines: Sequence[cst.EmptyLine]) -> cst.CSTNodeT:
+    """``node``, a statement, with what stood above statements before it that are gone."""
+    own = list(getattr(node, 'leading_lines', ()))
+    if any(line.comment for line in lines):
+        return node.with_changes(leading_lines=[*lines, *own])
+    return node.with_changes(leading_lines=own or list(lines))
 
 
 def _never_empty(block: Any) -> Any:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 import libcst as cst
 
-from mmengine.migrate.code._base import Codemod
-from mmengine.migrate.code._nodes import dotted, only, statements
+from mmengine.migrate.code._base import Codemod, headed
+from mmengine.migrate.code._nodes import dotted, only
 from mmengine.migrate.code._source import Source, imported_names, parse, used_names
 from mmengine.migrate.code.homes import GONE, advice_for, home_of, is_gone, is_module
+from mmengine.migrate.code.import_lines import import_lines, merged, with_imports
 
 _STAR = 'names that other modules took from this import * are not imported any more'
 
@@ -118,67 +118,35 @@ class Imports(Codemod):
         """Drop modules that nothing uses any more; add what was asked for."""
         tree = parse(self.source.code_of(updated_node))
         leftovers = _Modules(self.source, used_names(tree))
-        body = []
+        body: list[cst.CSTNode] = []
+        dropped: list[cst.EmptyLine] = []
         for statement in updated_node.body:
             left: Any = statement
             if 'mmcv' in self.source.text_of(statement):
                 left = statement.visit(leftovers)
-            if isinstance(left, cst.CSTNode):
-                body.append(left)
-        changed = updated_node.with_changes(body=body)
-        return _with_imports(changed, self.source.wanted, imported_names(tree))
+            if not isinstance(left, cst.CSTNode):
+                dropped += statement.leading_lines
+                continue
+            body.append(headed(left, dropped))
+            dropped = []
+        body = with_imports(body, self.source.wanted, imported_names(tree))
+        return updated_node.with_changes(body=merged(body, original_node.body))
 
 
 def _replaced(
     line: cst.SimpleStatementLine, first: cst.ImportFrom | None, moved: dict[str, list[str]]
 ) -> cst.RemovalSentinel | cst.FlattenSentinel[cst.BaseStatement]:
     """Imports in the place of ``line``, which keep its comments."""
-    text = ''.join(
-        f'from {home} import {", ".join(sorted(names))}\n' for home, names in sorted(moved.items())
-    )
     lines: list[cst.BaseStatement] = []
     if first is not None:
         lines.append(line.with_changes(body=[first]))
-    lines += statements(text)
+    lines += import_lines(moved)
     if not lines:
         return cst.RemoveFromParent()
     if first is None:
         lines[0] = lines[0].with_changes(leading_lines=line.leading_lines)
         lines[-1] = lines[-1].with_changes(trailing_whitespace=line.trailing_whitespace)
     return cst.FlattenSentinel(lines)
-
-
-def _with_imports(
-    module: cst.Module, wanted: set[tuple[str, str]], there: dict[str, str]
-) -> cst.Module:
-    by_home: dict[str, list[str]] = defaultdict(list)
-    for home, name in sorted(wanted):
-        old, _, alias = name.partition(' as ')
-        if there.get(alias or old) != f'{home}.{old}':
-            by_home[home].append(name)
-    if not by_home:
-        return module
-    lines = statements(
-        ''.join(f'from {home} import {", ".join(names)}\n' for home, names in by_home.items())
-    )
-    body = list(module.body)
-    place = _end_of_imports(body)
-    return module.with_changes(body=[*body[:place], *lines, *body[place:]])
-
-
-def _end_of_imports(body: Sequence[cst.CSTNode]) -> int:
-    """Behind the first run of imports at the top, the docstring before it included."""
-    place = 0
-    for index, statement in enumerate(body):
-        small = statement.body[0] if isinstance(statement, cst.SimpleStatementLine) else None
-        is_text = isinstance(small, cst.Expr) and isinstance(
-            small.value, (cst.SimpleString, cst.ConcatenatedString)
-        )
-        if isinstance(small, (cst.Import, cst.ImportFrom)) or (index == 0 and is_text):
-            place = index + 1
-        elif place or not isinstance(small, cst.Assign):
-            break
-    return place
 
 
 class _Modules(Codemod):

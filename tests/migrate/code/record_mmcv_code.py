@@ -1,35 +1,37 @@
 """Record what legacy code does under MMCV 1.7.2, as the fixtures of these tests.
 
-Not a test: it runs in the environment that ``../record_mmcv_training.py`` describes, and writes
-``mmcv_code.json`` beside itself. MMCV is driven from outside.
+Not a test: ``mmcv_runs.record`` and ``mmcv_runs.check`` start it, with the file to write. MMCV is
+driven from outside.
 """
 
 import importlib
 import importlib.util
 import json
-import logging
 import os
 import sys
 import tempfile
-import time
 import types
-import warnings
 from pathlib import Path
 
 import torch
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+from mmcv_runs import under_mmcv  # noqa: E402  # found by the line above
+from mmcv_runs.fixtures import write  # noqa: E402
+
 MAX_EPOCHS = 3
 
 
 def new_runner(model, optimizer, work_dir):
     from mmcv.runner import EpochBasedRunner
 
-    quiet = logging.getLogger('quiet')
-    quiet.setLevel(logging.CRITICAL)
     return EpochBasedRunner(
-        model, optimizer=optimizer, logger=quiet, work_dir=work_dir, max_epochs=MAX_EPOCHS
+        model,
+        optimizer=optimizer,
+        logger=under_mmcv.quiet_logger(),
+        work_dir=work_dir,
+        max_epochs=MAX_EPOCHS,
     )
 
 
@@ -111,13 +113,9 @@ def record_project(work_dir):
     )
 
 
-def main():
-    warnings.simplefilter('ignore')
+def main(target):
+    under_mmcv.prepare()
     torch.set_num_threads(1)
-    # MMCV pauses for two seconds between epochs, which nothing here depends on.
-    time.sleep = lambda seconds: None
-    sys.modules['torchvision'] = types.ModuleType('torchvision')
-    sys.modules['torchvision'].__version__ = '0.0.0'
     import legacy_optimizer_hooks
     import legacy_script
 
@@ -129,10 +127,8 @@ def main():
         for case in legacy_script.CASES:
             recorded[f'script/{case.__name__}'] = record_script(case, folder)
         recorded['project'] = record_project(folder)
-    lines = [f'{json.dumps(name)}: {json.dumps(case)}' for name, case in recorded.items()]
-    (HERE / 'mmcv_code.json').write_text('{\n' + ',\n'.join(lines) + '\n}\n')
-    print(len(recorded), 'recordings')
+    write(Path(target), recorded)
 
 
 if __name__ == '__main__':
-    main()
+    main(sys.argv[1])

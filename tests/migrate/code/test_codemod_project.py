@@ -65,3 +65,29 @@ def test_a_migrated_project_trains_and_tests_as_under_mmcv(project, capsys):
         RECORDED['predictions'], rel=ROUNDING, abs=0
     )
     assert 'norm' in ''.join(torch.load('work/epoch_3.pth')['message_hub']['log_scalars'])
+
+
+WRAPPED = """
+from mmcv.parallel import MMDataParallel, MMDistributedDataParallel
+from mmcv.runner import EpochBasedRunner
+
+
+def main(model, optimizer, loader, distributed):
+    if distributed:
+        find_unused_parameters = False
+        model = MMDistributedDataParallel(
+            model.cuda(), device_ids=[0], find_unused_parameters=find_unused_parameters)
+    else:
+        model = MMDataParallel(model.cuda(), device_ids=[0])
+    runner = EpochBasedRunner(model, optimizer=optimizer, work_dir='w', max_epochs=2)
+    runner.run([loader], [('train', 1)])
+"""
+
+
+def test_a_model_that_was_wrapped_by_hand_is_given_as_it_is_with_a_launcher():
+    convert = pytest.importorskip('mmengine.migrate.code.convert')
+    new = convert.convert_source(WRAPPED).new
+    assert 'Parallel' not in new
+    assert "model=model,\n        work_dir='w'" in new
+    assert "launcher='pytorch',\n    )\n    runner.train()" in new
+    assert "TODO(mmengine migrate): launcher='pytorch' for several processes, 'none' for one" in new
