@@ -13,6 +13,7 @@ FIXTURES = {
     'random_runs.json': TESTS / 'data' / 'random_runs.json',
     'parallel_runs.json': TESTS / 'data' / 'parallel_runs.json',
     'curves.json': TESTS / 'config' / 'curves.json',
+    'mmcv_code.json': TESTS / 'code' / 'mmcv_code.json',
     'checkpoints': TESTS / 'data' / 'checkpoints',
 }
 # Two float32 numbers that differ do so by 6e-8 at least; those of double precision may differ by

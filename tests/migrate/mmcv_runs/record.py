@@ -6,6 +6,7 @@ It runs in an environment of its own, which ``make test-mmcv`` makes, from ``tes
 """
 
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from mmcv_runs import under_mmcv
 from mmcv_runs.cases import PARALLEL_RUNS, RUNS, STOPPED, file_of
 from mmcv_runs.curves import curves
-from mmcv_runs.fixtures import FIXTURES, differing, of_projects, read, write
+from mmcv_runs.fixtures import FIXTURES, TESTS, differing, of_projects, read, write
 from mmcv_runs.random_cases import NUM_CASES, random_config
 
 
@@ -33,6 +34,10 @@ def record(folder, with_projects=False):
     parallel_runs = under_mmcv.run_in_two_processes(PARALLEL_RUNS, folder)
     write(folder / 'parallel_runs.json', parallel_runs)
     write(folder / 'curves.json', curves(with_projects))
+    # Legacy code registers names and sits in folders of its own, so it gets a process of its own.
+    code = TESTS / 'code' / 'record_mmcv_code.py'
+    command = [sys.executable, str(code), str(folder / 'mmcv_code.json')]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def _random_runs(folder):
