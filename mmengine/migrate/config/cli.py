@@ -29,11 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--rules', metavar='NAMES', default='',
-        help='vocabularies: mmdet, mmcls, mmseg, mmpose, or a file of your own; comma-separated',
+        help='vocabularies: mmdet, mmcls, mmseg, mmpose, or a file of your own (see '
+        'docs/migration.md); comma-separated',
     )  # fmt: skip
     parser.add_argument(
         '--iters-per-epoch', metavar='N', type=int,
-        help='iterations of an epoch, for schedules that cannot be said in epochs',
+        help='iterations of an epoch: for --check, and for what cannot be said in epochs',
     )  # fmt: skip
     parser.add_argument(
         '--check', action='store_true', help='compare the schedules at every iteration'

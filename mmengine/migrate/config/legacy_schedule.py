@@ -17,8 +17,8 @@ from mmengine.migrate.config.policies import (
     WITH_WARMUP_OF_THEIR_OWN,
     Moment,
     Values,
-    bound,
 )
+from mmengine.migrate.config.policy_options import bound
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 WARMUPS = ('constant', 'linear', 'exp')

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.fileio.atomic import atomic_write
 from mmengine.migrate.config.check import Check, check_schedules
+from mmengine.migrate.config.convert import SCHEDULES
 from mmengine.migrate.config.report import Report
 from mmengine.migrate.config.rules import load_rules
 from mmengine.migrate.config.tree import Outcome, config_files, is_hidden, load_tree
@@ -83,13 +84,19 @@ def migrate_configs(
 
 def _checks(outcomes: Iterable[Outcome]) -> dict[Path, list[Check]]:
     checks: dict[Path, list[Check]] = {}
+    known: dict[str, list[Check]] = {}
     for outcome in outcomes:
         # Of parts of configs, those are checked that use them.
         if outcome.text is None or (outcome.is_part and 'data' not in outcome.legacy):
             continue
-        found = check_schedules(outcome.legacy, outcome.config, outcome.length)
-        if found:
-            checks[outcome.source] = found
+        # Many configs of a project share one schedule.
+        keys = (*SCHEDULES, 'optimizer', 'optimizers', 'evaluation')
+        asked = [outcome.legacy.get(key) for key in keys]
+        label = repr((asked, outcome.config.get('param_scheduler'), outcome.length))
+        if label not in known:
+            known[label] = check_schedules(outcome.legacy, outcome.config, outcome.length)
+        if known[label]:
+            checks[outcome.source] = known[label]
     return checks
 
 
