@@ -47,6 +47,7 @@ class Models(Codemod):
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         self._inside = 0
+        self._is_rebased = False
 
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
         """Note that calls below are the model's own."""
@@ -61,6 +62,7 @@ class Models(Codemod):
         self._inside -= 1
         if original_node.name.value not in self.source.models:
             return with_body(updated_node, [self._other(item) for item in body_of(updated_node)])
+        self._is_rebased = self._becomes_base_model(original_node)
         body: list[cst.BaseStatement] = []
         own = _own_names(updated_node)
         for item in body_of(updated_node):
@@ -132,7 +134,7 @@ class Models(Codemod):
         if name == 'forward' or _has_parameter(method, _FLAG):
             return self._forward(method)
         if name == '__init__':
-            return cst.ensure_type(method.visit(_InitCfg()), cst.FunctionDef)
+            return cst.ensure_type(method.visit(_InitCfg(self._is_rebased)), cst.FunctionDef)
         return method
 
     def _forward(self, method: cst.FunctionDef) -> cst.FunctionDef:
@@ -316,7 +318,15 @@ class _Modes(Rewriter):
 
 
 class _InitCfg(Rewriter):
-    """``init_cfg`` is the second argument of BaseModel: give it by name."""
+    """``init_cfg`` is the second argument of BaseModel: give it by name.
+
+    Args:
+        is_rebased: Whether the base was a BaseModule, of which it was the first.
+    """
+
+    def __init__(self, is_rebased: bool) -> None:
+        super().__init__()
+        self._is_rebased = is_rebased
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
         func, args = updated_node.func, updated_node.args
@@ -326,9 +336,10 @@ class _InitCfg(Rewriter):
             and code(func.value).startswith('super(')
             and len(args) == 1
             and args[0].keyword is None
-            and dotted(args[0].value) == 'init_cfg'
+            and not args[0].star
+            and (self._is_rebased or dotted(args[0].value) == 'init_cfg')
         ):
-            call = cst.ensure_type(expression('f(init_cfg=init_cfg)'), cst.Call)
+            call = cst.ensure_type(expression(f'f(init_cfg={code(args[0].value)})'), cst.Call)
             return updated_node.with_changes(args=call.args)
         return updated_node
 

@@ -6,7 +6,13 @@ Text for the recorder, which runs it under MMCV, and for the test, which migrate
 import logging
 
 from legacy_toy import Line, loader, sgd
-from mmcv.runner import EpochBasedRunner, IterBasedRunner, build_optimizer, build_runner
+from mmcv.runner import (
+    EpochBasedRunner,
+    IterBasedRunner,
+    LrUpdaterHook,
+    build_optimizer,
+    build_runner,
+)
 from mmcv.utils import get_logger
 
 
@@ -79,4 +85,39 @@ def resumed(work_dir):
     return model
 
 
-CASES = [by_epoch, by_iter, built, resumed]
+class Waves(LrUpdaterHook):
+    """Up and down, by epochs or by iterations."""
+
+    def get_lr(self, runner, base_lr):
+        progress = runner.epoch if self.by_epoch else runner.iter
+        return base_lr * (1 + 0.5 * (progress % 2))
+
+
+def waves(work_dir, **options):
+    model = Line()
+    runner = EpochBasedRunner(
+        model,
+        optimizer=sgd(model),
+        work_dir=work_dir,
+        logger=get_logger('script', log_level=logging.ERROR),
+        max_epochs=3,
+    )
+    runner.register_optimizer_hook(dict(grad_clip=None))
+    runner.register_hook(Waves(**options), priority='VERY_HIGH')
+    runner.run([loader()], [('train', 1)])
+    return model
+
+
+def waves_by_epoch(work_dir):
+    return waves(work_dir, warmup='linear', warmup_iters=7, warmup_ratio=0.2)
+
+
+def waves_by_epoch_exp(work_dir):
+    return waves(work_dir, warmup='exp', warmup_iters=1, warmup_ratio=0.2, warmup_by_epoch=True)
+
+
+def waves_by_iter(work_dir):
+    return waves(work_dir, by_epoch=False, warmup='constant', warmup_iters=3, warmup_ratio=0.5)
+
+
+CASES = [by_epoch, by_iter, built, resumed, waves_by_epoch, waves_by_epoch_exp, waves_by_iter]

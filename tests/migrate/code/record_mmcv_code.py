@@ -114,6 +114,8 @@ def record_project(work_dir):
 
 
 def main(target):
+    # Before the project's scripts are run from their own folder.
+    target = Path(target).resolve()
     under_mmcv.prepare()
     torch.set_num_threads(1)
     import legacy_optimizer_hooks
@@ -127,7 +129,7 @@ def main(target):
         for case in legacy_script.CASES:
             recorded[f'script/{case.__name__}'] = record_script(case, folder)
         recorded['project'] = record_project(folder)
-    write(Path(target), recorded)
+    write(target, recorded)
 
 
 if __name__ == '__main__':
