@@ -14,6 +14,7 @@ import libcst as cst
 
 from mmengine.config.data_formats import yaml_text
 from mmengine.config.formatting import python_text
+from mmengine.migrate.config.base_paths import ABSENT, path_after, value_at, with_new_paths
 from mmengine.migrate.config.convert import LEGACY_KEYS, OWNERS
 from mmengine.migrate.config.model import CONSUMES as MOVED_INTO_MODEL
 from mmengine.migrate.config.model import is_loop
@@ -183,8 +184,9 @@ class _Rewriting:
         for name, value in self._changes.assigned.items():
             position = self._position(name)
             named = self._named_at(position, placed_names.get(position, []))
-            renderer = Renderer(script.code, self._may_reuse_at(position), named)
-            placed.setdefault(position, []).append(renderer.statement(name, value))
+            renderer = Renderer(self._code, self._may_reuse_at(position), named)
+            written = self._as_update(renderer, name, value) or renderer.statement(name, value)
+            placed.setdefault(position, []).append(written)
             placed_names.setdefault(position, []).append(name)
         rewritten = self._rewritten_positions()
         header = ''.join(script.code(line) for line in script.module.header)
@@ -194,7 +196,7 @@ class _Rewriting:
         written_at: dict[int, int] = {}
         for position, statement in enumerate(script.statements):
             new = placed.get(position, [])
-            code = script.code(statement)
+            code = self._code(statement)
             if position not in rewritten:
                 out.append(pending + code + ''.join(new))
                 pending = ''
@@ -225,6 +227,22 @@ class _Rewriting:
         out.extend(script.code(line) for line in script.module.footer)
         text = ''.join(out)
         return text if text.endswith('\n') or not text else f'{text}\n'
+
+    def _code(self, node: cst.CSTNode) -> str:
+        """The text of ``node``, with variables of the bases under their new paths."""
+        return with_new_paths(self._script.code(node), self._file.base, self._new_base)
+
+    def _as_update(self, renderer: Renderer, name: str, value: Any) -> str | None:
+        """``name.update(...)``, for a dict that code of the file puts together and that only gets
+        more."""
+        own = self._file.own.get(name)
+        if name in self._gone or not isinstance(own, dict) or not isinstance(value, dict):
+            return None
+        if self._script.is_settled(name) or any(key not in value for key in own):
+            return None
+        more = {key: one for key, one in value.items() if key not in own or plain(one) != own[key]}
+        written = renderer.expression(more, '', len(f'{name}.update') - len('dict'))
+        return f'{name}.update{written[4:]}\n' if written.startswith('dict(') else None
 
     def _home_of(self, position: int) -> int:
         """Where stands now what the statement at ``position`` said; the end where nothing does."""
@@ -291,9 +309,9 @@ class _Rewriting:
             if not same and not (is_name or self._is_base_variable(node)):
                 return False
             for path in bases:
-                before, after = _at(self._file.base, path), _at(self._new_base, path)
-                kept = after == now if self._is_base_variable(node) else before == after
-                if not kept or after is _ABSENT:
+                if self._is_base_variable(node) and value_at(self._new_base, path) == now:
+                    continue
+                if path_after(path, self._file.base, self._new_base) is None:
                     return False
             return all(self._has_value(name, position, now, is_name) for name in names)
 
@@ -307,7 +325,9 @@ class _Rewriting:
         if name in self._gone:
             # It is read before its name is deleted, or means something else, at the end.
             return self._stays(name) and position == self._script.end
-        after = self._target.get(name, _ABSENT)
+        after = self._target.get(name, ABSENT)
+        if name in self._changes.assigned and self._position(name) >= position:
+            return False
         if is_whole:
             return bool(after == now)
         return bool(after == self._file.own[name])
@@ -318,25 +338,11 @@ class _Rewriting:
             return False
         read = names_in(code)
         return read is None or any(
-            _at(self._file.base, path) != _at(self._new_base, path) for path in read[1]
+            path_after(path, self._file.base, self._new_base) is None for path in read[1]
         )
 
     def _is_base_variable(self, node: cst.BaseExpression) -> bool:
         return isinstance(node, cst.Set) and '_base_' in self._script.code(node)
-
-
-_ABSENT: Any = object()
-
-
-def _at(config: Any, path: str) -> Any:
-    for part in path.split('.'):
-        if isinstance(config, dict) and part in config:
-            config = config[part]
-        elif isinstance(config, (list, tuple)) and part.isdigit() and int(part) < len(config):
-            config = config[int(part)]
-        else:
-            return _ABSENT
-    return config
 
 
 class _Ordered(dict[str, None]):

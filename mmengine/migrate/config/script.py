@@ -38,6 +38,8 @@ class Script:
         """Statements that write a name as a whole and alone: ``name = value``."""
         self.bound: dict[str, int] = {}
         """The first statement that binds a name in any way: an import, a loop."""
+        self._unpacked: dict[str, list[int]] = {}
+        """Statements that write a name with others: ``name, other = values``."""
         self._mentions: dict[str, set[int]] = {}
         self._tampering: set[str] = set()
         self._survey(ast.parse(text))
@@ -76,6 +78,9 @@ class Script:
 
     def is_available(self, name: str, position: int) -> bool:
         """Whether ``name`` has its last value before statement ``position``."""
+        unpacked = self._unpacked.get(name, [])
+        if len(unpacked) == 1 and name not in self.written and name not in self._tampering:
+            return unpacked[0] < position
         if name in self.written or (name in self._mentions and name in self.bound):
             if self.is_settled(name):
                 return self.written[name][0] < position
@@ -100,10 +105,14 @@ class Script:
                 target = first.id
                 self.written.setdefault(target, []).append(position)
                 self.bound.setdefault(target, position)
-        simple = target is not None
+        unpacked = _unpacked_names(statement) if alone else set()
+        for name in unpacked:
+            self._unpacked.setdefault(name, []).append(position)
+            self.bound.setdefault(name, position)
+        simple = target is not None or bool(unpacked)
         for node in ast.walk(statement):
             if isinstance(node, ast.Name):
-                if node.id == target and isinstance(node.ctx, ast.Store):
+                if isinstance(node.ctx, ast.Store) and (node.id == target or node.id in unpacked):
                     continue
                 self._mentions.setdefault(node.id, set()).add(position)
                 if isinstance(node.ctx, ast.Store):
@@ -116,6 +125,16 @@ class Script:
                     self.bound.setdefault(alias.asname or alias.name.partition('.')[0], position)
             elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 self.bound.setdefault(node.name, position)
+
+
+def _unpacked_names(statement: ast.stmt) -> set[str]:
+    """The names of ``a, b = values``; none for any other statement."""
+    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        return set()
+    target = statement.targets[0]
+    if not isinstance(target, (ast.Tuple, ast.List)):
+        return set()
+    return {one.id for one in target.elts if isinstance(one, ast.Name)}
 
 
 def _live(value: Any, code: str, depth: int) -> Any:

@@ -32,7 +32,8 @@ def verify(
     """
     with tempfile.TemporaryDirectory(prefix='migrate-') as made:
         stage = folder or Path(made)
-        for attempt in range(3):
+        attempts = dict.fromkeys(outcomes, 0)
+        while True:
             for path, outcome in outcomes.items():
                 if outcome.text is not None:
                     place = stage / path.relative_to(root)
@@ -41,11 +42,15 @@ def verify(
             wrong = _wrong(tree, outcomes, root, stage)
             if not wrong:
                 return
-            for path in wrong:
-                _simplify(tree, outcomes, path, attempt)
-        for path, why in _wrong(tree, outcomes, root, stage).items():
-            outcomes[path].text = None
-            outcomes[path].notes.append(Note(ERROR, path.name, f'the converted file {why}', None))
+            # A file on top of a wrong one may be right.
+            for path in [one for one in wrong if not tree.all_bases(one) & set(wrong)]:
+                if attempts[path] < 2:
+                    _simplify(tree, outcomes, path, attempts[path])
+                    attempts[path] += 1
+                else:
+                    outcomes[path].text = None
+                    note = Note(ERROR, path.name, f'the converted file {wrong[path]}', None)
+                    outcomes[path].notes.append(note)
 
 
 def _wrong(tree: Tree, outcomes: dict[Path, Outcome], root: Path, stage: Path) -> dict[Path, str]:

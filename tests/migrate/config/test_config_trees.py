@@ -162,7 +162,60 @@ def test_base_variables_are_kept_where_they_still_mean_the_same(tree):
     new, _ = migrated(tree)
     written = (new / 'child.py').read_text()
     assert 'width = {{_base_.model.width}}' in written
-    assert "dict(type='H', lr=0.02)" in written
+    assert "dict(type='H', lr={{_base_.optim_wrapper.optimizer.lr}})" in written
+
+
+def test_code_that_reads_a_moved_base_variable_reads_it_at_its_new_place(tree):
+    text = (
+        "_base_ = './toy.py'\n"
+        'if True:\n'
+        '    lr = {{_base_.optimizer.lr}} * 2\n'
+        'else:\n'
+        '    lr = 1.0\n'
+        "epochs = '{{_base_.runner.max_epochs}}'\n"
+        'data = dict(train=dict(root={{_base_.data.val.root}}))\n'
+        'optimizer = dict(lr=lr)\n'
+    )
+    write(tree / 'child.py', text)
+    new, _ = migrated(tree)
+    written = (new / 'child.py').read_text()
+    assert 'lr = {{_base_.optim_wrapper.optimizer.lr}} * 2' in written
+    assert "epochs = '{{_base_.train_cfg.max_epochs}}'" in written
+    assert 'root={{_base_.val_dataloader.dataset.root}}' in written
+    config = Config.fromfile(new / 'child.py')
+    assert (config.optim_wrapper.optimizer.lr, config.epochs) == (0.04, 12)
+    assert config.train_dataloader.dataset.root == 'data/val/'
+
+
+def test_names_that_are_assigned_together_are_kept(tree):
+    text = (
+        "_base_ = './toy.py'\n"
+        'epochs, batch = 24, 8\n'
+        'runner = dict(max_epochs=epochs)\n'
+        'optimizer = dict(lr=0.01 * batch / 16)\n'
+    )
+    write(tree / 'child.py', text)
+    new, _ = migrated(tree)
+    written = (new / 'child.py').read_text()
+    assert 'max_epochs=epochs' in written
+    assert 'lr=0.01 * batch / 16' in written
+
+
+def test_a_dict_that_code_puts_together_is_updated(tmp_path):
+    old = tmp_path / 'old'
+    text = (
+        "model = dict(type='M')\n"
+        "for name in ('a', 'b'):\n"
+        '    model[name] = dict(type=name)\n'
+        'test_cfg = dict(nms=0.5)\n'
+        'total_epochs = 3\n'
+    )
+    write(old / 'a.py', text)
+    new, report = migrated(old)
+    assert 'model.update(test_cfg=dict(nms=0.5))\n' in (new / 'a.py').read_text()
+    model = Config.fromfile(new / 'a.py').model
+    assert model == dict(type='M', a=dict(type='a'), b=dict(type='b'), test_cfg=dict(nms=0.5))
+    assert report.is_complete
 
 
 def test_a_child_that_deletes_a_schedule_gets_the_new_one_alone(tree):
