@@ -2,13 +2,17 @@
 
 import os
 import signal
+import sys
 import time
 
 import pytest
 import torch
 import torch.distributed as torch_dist
 
+from mmengine.config import Config
+from mmengine.config.defined import module_name
 from mmengine.testing._internal.distributed import run_distributed
+from mmengine.testing._internal.start_method import _is_worth_preloading
 
 pytestmark = pytest.mark.distributed
 
@@ -92,3 +96,14 @@ def test_a_result_that_cannot_be_pickled_is_a_failure():
 def test_a_function_that_cannot_be_imported_is_rejected():
     with pytest.raises(TypeError, match='top level'):
         run_distributed(lambda rank, world_size: None)
+
+
+def test_the_server_of_children_does_not_look_for_configs_of_this_process(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text('def double(x):\n    return 2 * x\n')
+    Config.fromfile(config)
+    name = module_name(config)
+    assert name in sys.modules
+    assert not _is_worth_preloading(name)
+    assert _is_worth_preloading('mmengine.config')
+    del sys.modules[name]
