@@ -46,6 +46,9 @@ class LegacyModel(BaseModel):
     stepping. ``log_vars`` are averaged over ``num_samples``. Validation calls
     ``model(return_loss=False, **data)`` for predictions.
 
+    A legacy model wants batches of stacked tensors, and dataloaders here leave samples in lists:
+    give each ``collate_fn=dict(type='default_collate')``, or the legacy collate function.
+
     Args:
         model: The legacy model, or its config for ``MODELS``.
         steps_itself: The model's ``train_step`` calls ``backward`` and ``step`` of the optimizers
