@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import libcst as cst
@@ -57,10 +58,11 @@ class Source:
 
     @classmethod
     def of(cls, tree: ast.Module) -> Source:
-        """Read the imports of a module."""
-        used = used_names(tree)
-        origins = _names_of_stars(tree, used) | imported_names(tree)
-        return cls(origins, used, bound_names(tree), configs=_configs_of(tree, origins))
+        """Read the names of a module."""
+        nodes = list(ast.walk(tree))
+        used, bound = used_names(nodes), _bound_names(nodes)
+        origins = _names_of_stars(nodes, used - bound) | imported_names(nodes)
+        return cls(origins, used, bound, configs=_configs_of(nodes, origins))
 
     def name_of(self, node: cst.CSTNode | None) -> str:
         """The full name of a name or attribute chain: ``nn.Module`` is ``torch.nn.Module``."""
@@ -95,10 +97,10 @@ class Source:
         return ''.join(map(self.text_of, module.body))
 
 
-def imported_names(tree: ast.Module) -> dict[str, str]:
+def imported_names(nodes: Iterable[ast.AST]) -> dict[str, str]:
     """What each imported name stands for."""
     origins = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 head = alias.name.partition('.')[0]
@@ -110,42 +112,44 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
     return origins
 
 
-def _configs_of(tree: ast.Module, origins: dict[str, str]) -> frozenset[str]:
+def _configs_of(nodes: Iterable[ast.AST], origins: dict[str, str]) -> frozenset[str]:
     """Names that are set to ``mmcv.Config.fromfile(...)``."""
     found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            head, _, rest = ast.unparse(node.value.func).partition('.')
+    for node in nodes:
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        func = node.value.func
+        if isinstance(func, ast.Attribute) and func.attr == 'fromfile':
+            head, _, rest = ast.unparse(func).partition('.')
             full = f'{origins.get(head, head)}.{rest}'
             if full.startswith('mmcv.') and full.endswith('Config.fromfile'):
                 found.update(each.id for each in node.targets if isinstance(each, ast.Name))
     return frozenset(found)
 
 
-def _names_of_stars(tree: ast.Module, used: set[str]) -> dict[str, str]:
+def _names_of_stars(nodes: Iterable[ast.AST], free: set[str]) -> dict[str, str]:
     """Names that come from ``from mmcv.runner import *``, as far as can be told."""
     stars = [
         node.module
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.ImportFrom)
         and (node.module or '').startswith('mmcv')
         and node.names[0].name == '*'
     ]
     if not stars:
         return {}
-    own = bound_names(tree)
     return {
         name: f'{module}.{name}'
         for module in stars
-        for name in used - own
+        for name in free
         if is_known(f'{module}.{name}')
     }
 
 
-def bound_names(tree: ast.Module) -> frozenset[str]:
+def _bound_names(nodes: Iterable[ast.AST]) -> frozenset[str]:
     """Names of variables, arguments, functions and classes, wherever in the module."""
     names = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             names.add(node.name)
         elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
@@ -155,10 +159,10 @@ def bound_names(tree: ast.Module) -> frozenset[str]:
     return frozenset(names)
 
 
-def used_names(tree: ast.Module) -> set[str]:
+def used_names(nodes: Iterable[ast.AST]) -> set[str]:
     """Names that the code uses, those in short texts included: annotations and ``__all__``."""
     names = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Name):
             names.add(node.id)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):

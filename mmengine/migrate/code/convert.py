@@ -31,7 +31,7 @@ from mmengine.utils.errors import ArgumentError
 
 # Imports last: the others know names of MMCV by where they came from.
 CODEMODS: tuple[type[Codemod], ...] = (
-    Precision, OptimizerHooks, OptimizerSteps, Models, Hooks, Registries, Scripts, Configs,
+    Precision, Registries, OptimizerHooks, OptimizerSteps, Models, Hooks, Scripts, Configs,
     Imports,
 )  # fmt: skip
 # Starting a process costs about as much as converting this many files.

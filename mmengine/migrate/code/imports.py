@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from typing import Any
 
@@ -34,7 +35,7 @@ class Imports(Codemod):
 
     def visit_Module(self, node: cst.Module) -> None:
         """Note which names the code uses, now that the other codemods are done."""
-        self._used = used_names(parse(self.source.code_of(node)))
+        self._used = used_names(ast.walk(parse(self.source.code_of(node))))
 
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
@@ -116,8 +117,8 @@ class Imports(Codemod):
 
     def leave_Module(self, original_node: cst.Module, updated_node: cst.Module) -> cst.Module:
         """Drop modules that nothing uses any more; add what was asked for."""
-        tree = parse(self.source.code_of(updated_node))
-        leftovers = _Modules(self.source, used_names(tree))
+        nodes = list(ast.walk(parse(self.source.code_of(updated_node))))
+        leftovers = _Modules(self.source, used_names(nodes))
         body: list[cst.CSTNode] = []
         dropped: list[cst.EmptyLine] = []
         for statement in updated_node.body:
@@ -129,7 +130,7 @@ class Imports(Codemod):
                 continue
             body.append(headed(left, dropped))
             dropped = []
-        body = with_imports(body, self.source.wanted, imported_names(tree))
+        body = with_imports(body, self.source.wanted, imported_names(nodes))
         return updated_node.with_changes(body=merged(body, original_node.body))
 
 
