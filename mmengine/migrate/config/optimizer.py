@@ -86,13 +86,8 @@ def _wrapper_settings(ctx: Context) -> Config:
     options = dict(hook)
     kind = options.pop('type', 'OptimizerHook')
     if kind not in _OPTIMIZER_HOOKS:
-        ctx.notes.todo(
-            'optimizer_config.type',
-            f'{kind} is not known here: turn what it does into a subclass of OptimWrapper. '
-            'optimizer_config is left in place.',
-        )
-        ctx.leftover['optimizer_config'] = hook
-    half = _OPTIMIZER_HOOKS.get(kind, False) or fp16 is not None
+        return _own_settings(ctx, kind, options)
+    half = _OPTIMIZER_HOOKS[kind] or fp16 is not None
     if options.pop('use_fp16', False):
         half = True
         ctx.notes.info(
@@ -115,8 +110,26 @@ def _wrapper_settings(ctx: Context) -> Config:
             'optimizer_config.detect_anomalous_params',
             'torch reports parameters outside the graph itself: TORCH_DISTRIBUTED_DEBUG=DETAIL.',
         )
-    if kind in _OPTIMIZER_HOOKS:
-        ctx.leave('optimizer_config', options)
+    ctx.leave('optimizer_config', options)
+    return settings
+
+
+def _own_settings(ctx: Context, kind: Any, options: Config) -> Config:
+    """Those of a hook of the project's own, as `migrate code` names them."""
+    ctx.notes.todo(
+        'optimizer_config.type',
+        f'{kind} is an optimizer hook of your own: it has to be a subclass of OptimWrapper, '
+        'registered in OPTIM_WRAPPERS, as `mmengine migrate code` makes it.',
+    )
+    if ctx.legacy.get('fp16') is not None:
+        ctx.notes.todo('fp16', f'{kind} decides on mixed precision by itself; left in place.')
+        ctx.leftover['fp16'] = ctx.legacy['fp16']
+    clip, counts = options.pop('grad_clip', None), options.pop('cumulative_iters', 1)
+    settings: Config = {'type': kind, **options}
+    if counts != 1:
+        settings['accumulative_counts'] = counts
+    if clip is not None:
+        settings['clip_grad'] = clip
     return settings
 
 

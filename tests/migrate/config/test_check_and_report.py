@@ -78,6 +78,15 @@ def test_a_schedule_that_ends_before_the_run_does_not_pass():
     assert 'MMCV stopped here' in check.reason
 
 
+def test_a_run_of_endless_length_is_not_gone_through():
+    check = checked(STEP, runner=dict(type='IterBasedRunner', max_iters=10**30))
+    assert not check.passed
+    assert 'too many' in check.reason
+    # Of an epoch run, short epochs still are.
+    long_run = dict(type='EpochBasedRunner', max_epochs=20_000)
+    assert checked(dict(policy='fixed'), runner=long_run).epoch_lengths == (1, 7)
+
+
 def test_what_was_not_compared_makes_the_exit_code_1(tmp_path, capsys):
     text = CONFIG.replace("policy='step', step=[2, 3]", "policy='Reduce'")
     (tmp_path / 'a.py').write_text(text)

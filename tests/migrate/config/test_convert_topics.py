@@ -133,11 +133,28 @@ def test_optimizers_by_submodule_become_wrappers_by_submodule(key):
     )
 
 
-def test_an_unknown_optimizer_hook_stays_in_place_and_is_listed():
-    hook = dict(type='MyOptimizerHook', threshold=3)
-    result = convert(optimizer=SGD, optimizer_config=hook)
-    assert result.config['optimizer_config'] == hook
+def test_an_optimizer_hook_of_the_project_is_the_wrapper_that_its_code_becomes():
+    clip = dict(max_norm=1)
+    hook = dict(type='MyOptimizerHook', threshold=3, grad_clip=clip, cumulative_iters=2)
+    result = convert(optimizer=dict(SGD, paramwise_cfg={}), optimizer_config=hook)
+    assert result.config['optim_wrapper'] == dict(
+        type='MyOptimizerHook',
+        optimizer=SGD,
+        paramwise_cfg={},
+        threshold=3,
+        accumulative_counts=2,
+        clip_grad=clip,
+    )
     assert [note.key for note in result.notes] == ['optimizer_config.type']
+    assert '`mmengine migrate code`' in result.notes[0].text
+
+
+def test_mixed_precision_beside_an_optimizer_hook_of_the_project_stays_in_place():
+    legacy = dict(optimizer_config=dict(type='MyOptimizerHook'), fp16=dict(loss_scale=2))
+    result = convert(optimizer=SGD, **legacy)
+    assert result.config['optim_wrapper'] == dict(type='MyOptimizerHook', optimizer=SGD)
+    assert result.config['fp16'] == dict(loss_scale=2)
+    assert [note.key for note in result.notes] == ['optimizer_config.type', 'fp16']
 
 
 def test_checkpoints_of_an_iteration_run_are_counted_in_iterations():
