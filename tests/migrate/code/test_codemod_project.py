@@ -32,11 +32,6 @@ def project(tmp_path, monkeypatch):
     assert main(['migrate', 'code', str(root / 'lines'), '--write']) == 0
     assert main(['migrate', 'code', str(root / 'tools'), '--write']) == 1
     assert main(['migrate', 'config', str(root / 'configs'), '-o', str(root / 'new')]) == 1
-    # What is left to do by hand: the optimizer hook is an optimizer wrapper now.
-    base = root / 'new' / 'base.py'
-    old, new = "type='OptimWrapper',", "type='CappedOptimizerHook',\n    limit=1.3,"
-    assert base.read_text().count(old) == 1
-    base.write_text(base.read_text().replace(old, new))
     yield root
     for name in set(sys.modules) - before:
         if name.partition('.')[0] in ('lines', 'train', 'test_line'):
