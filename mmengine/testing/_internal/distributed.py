@@ -39,6 +39,7 @@ class _Seat:
     backend: str | None
     folder: str
     timeout_s: float
+    deadline: float
     cwd: str
     environ: dict[str, str]
 
@@ -92,6 +93,8 @@ def run_distributed(
         ) from error
     with tempfile.TemporaryDirectory(prefix='run_distributed_') as folder:
         port = _free_port()
+        # Of a clock that all processes of a machine share.
+        deadline = time.monotonic() + timeout_s
         seats = [
             _Seat(
                 rank,
@@ -99,6 +102,7 @@ def run_distributed(
                 backend,
                 folder,
                 timeout_s,
+                deadline,
                 os.getcwd(),
                 {
                     **os.environ,
@@ -138,7 +142,7 @@ class _Launch:
     def results(self) -> list[Any]:
         """Wait for all, end them, and return what they gave or raise what went wrong first."""
         try:
-            self._collect(time.monotonic() + self._seats[0].timeout_s)
+            self._collect(self._seats[0].deadline)
         finally:
             self._end_all()
         if self._failures:
@@ -226,7 +230,8 @@ def _child(seat: _Seat, call: bytes, writer: Any) -> None:
     os.environ.update(seat.environ)
     os.chdir(seat.cwd)
     with seat.stacks_file.open('w') as stacks:
-        faulthandler.dump_traceback_later(seat.timeout_s, file=stacks)
+        seconds_left = max(seat.deadline - time.monotonic(), 0.001)
+        faulthandler.dump_traceback_later(seconds_left, file=stacks)
         try:
             fn, args = pickle.loads(call)
             _join(seat)
