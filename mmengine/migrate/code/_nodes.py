@@ -78,6 +78,19 @@ def entry(node: cst.BaseExpression | None, name: str) -> cst.BaseExpression | No
     return None
 
 
+def keys(node: cst.BaseExpression) -> list[str]:
+    """The keys of ``dict(...)`` or ``{...}``, as far as they are written out."""
+    if isinstance(node, cst.Call) and dotted(node.func) == 'dict':
+        return [arg.keyword.value for arg in node.args if arg.keyword is not None]
+    if isinstance(node, cst.Dict):
+        return [
+            str(element.key.evaluated_value)
+            for element in node.elements
+            if isinstance(element, cst.DictElement) and isinstance(element.key, cst.SimpleString)
+        ]
+    return []
+
+
 def parameters(names: str) -> cst.Parameters:
     """Parse a list of parameters."""
     function = cst.ensure_type(cst.parse_statement(f'def f({names}): pass'), cst.FunctionDef)

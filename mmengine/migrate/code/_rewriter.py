@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import libcst as cst
 
+from mmengine.migrate.code._nodes import code
+
 # Nothing but layout: no codemod looks into these.
 _LAYOUT = frozenset(
     {
@@ -51,6 +53,22 @@ class Rewriter(cst.CSTTransformer):
         """Call the method for this kind of node, if there is one."""
         leave = self._leaving.get(type(original_node))
         return updated_node if leave is None else leave(self, original_node, updated_node)
+
+    def leave_FormattedString(
+        self, original_node: cst.FormattedString, updated_node: cst.FormattedString
+    ) -> cst.FormattedString:
+        """An expression in an f-string has other quotes than it, which Python 3.11 asks for."""
+        quote = updated_node.quote
+        other = '"' if quote == "'" else "'"
+        parts = []
+        for old, part in zip(original_node.parts, updated_node.parts, strict=True):
+            if isinstance(part, cst.FormattedStringExpression) and part is not old:
+                text = code(part.expression)
+                if quote in text and other not in text and len(quote) == 1:
+                    changed = cst.parse_expression(text.replace(quote, other))
+                    part = part.with_changes(expression=changed)
+            parts.append(part)
+        return updated_node.with_changes(parts=parts)
 
     def on_visit_attribute(self, node: cst.CSTNode, attribute: str) -> None:
         """Nodes matter here, not their attributes."""

@@ -13,6 +13,7 @@ import libcst as cst
 from mmengine.migrate.code._nodes import dotted
 from mmengine.migrate.code.homes import home_of, is_known
 
+_ENTRIES_OF_CONFIGS = ('lr_config', 'optimizer_config', 'checkpoint_config', 'total_epochs')
 TOO_DEEP = 'its expressions are nested too deeply'
 
 
@@ -113,9 +114,14 @@ def imported_names(nodes: Iterable[ast.AST]) -> dict[str, str]:
 
 
 def _configs_of(nodes: Iterable[ast.AST], origins: dict[str, str]) -> frozenset[str]:
-    """Names that are set to ``mmcv.Config.fromfile(...)``."""
+    """Names that are set to ``mmcv.Config.fromfile(...)``, or have what only configs have."""
     found: set[str] = set()
+    uses_mmcv = any(full.partition('.')[0] == 'mmcv' for full in origins.values())
     for node in nodes:
+        if isinstance(node, ast.Attribute) and node.attr in _ENTRIES_OF_CONFIGS and uses_mmcv:
+            if isinstance(node.value, ast.Name) and node.value.id not in ('self', 'args'):
+                found.add(node.value.id)
+            continue
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
             continue
         func = node.value.func

@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from mmengine.migrate.code._base import Codemod
-from mmengine.migrate.code._nodes import dotted, expression
+from mmengine.migrate.code._nodes import code, dotted, expression
 
 _ENTRIES = {
     'data.train': 'train_dataloader.dataset',
@@ -24,7 +24,18 @@ _ENTRIES = {
 # What is in no migrated config under any name, and what to do about it.
 _GONE = {
     'evaluation': 'val_cfg and val_evaluator take the place of evaluation',
+    'runner': 'train_cfg takes the place of runner',
+    'lr_config': 'param_scheduler takes the place of lr_config',
+    'momentum_config': 'param_scheduler takes the place of momentum_config',
+    'optimizer_config': 'optim_wrapper takes the place of optimizer_config',
+    'fp16': "optim_wrapper=dict(type='AmpOptimWrapper', ...) takes the place of fp16",
+    'checkpoint_config': 'default_hooks.checkpoint takes the place of checkpoint_config',
+    'log_config': 'default_hooks.logger takes the place of log_config',
+    'workflow': 'train_cfg.val_interval takes the place of workflow',
+    'resume_from': 'load_from with resume=True takes the place of resume_from',
+    'data': 'train_dataloader, val_dataloader and test_dataloader take the place of data',
 }
+_OF_SEVERAL = ('optimizer.items', 'optimizer.values', 'optimizer.keys')
 
 
 class Configs(Codemod):
@@ -38,6 +49,11 @@ class Configs(Codemod):
         """What configs are called in this module."""
         return tuple(f'{name}.' for name in self.source.configs)
 
+    def visit_Attribute(self, node: cst.Attribute) -> bool:
+        """``cfg.data.train`` is no reading of ``cfg.data``."""
+        config, _, entry = dotted(node).partition('.')
+        return config not in self.source.configs or entry not in _ENTRIES
+
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
     ) -> cst.BaseExpression:
@@ -49,4 +65,15 @@ class Configs(Codemod):
             return expression(f'{config}.{_ENTRIES[entry]}')
         if entry in _GONE:
             self.mark(_GONE[entry])
+        elif entry in _OF_SEVERAL:
+            self.mark('optim_wrapper holds several by name, and each its optimizer')
+        return updated_node
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
+        """``cfg.get('fp16')``: no mistake to be seen, but it is never there."""
+        config, _, method = dotted(original_node.func).partition('.')
+        if config in self.source.configs and method in ('get', 'pop') and original_node.args:
+            key = code(original_node.args[0].value).strip('\'"')
+            if key in _GONE:
+                self.mark(_GONE[key])
         return updated_node

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import libcst as cst
 
 from mmengine.migrate.code._base import Codemod
@@ -77,6 +79,7 @@ class Hooks(Codemod):
         self._runner = ['']
         self._given: list[set[str]] = [set()]
         self._method = ['']
+        self._asks_for_wrapper = [False]
 
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
         """Note whether the class is a hook."""
@@ -102,6 +105,8 @@ class Hooks(Codemod):
         runner = names[1] if self._is_hook[-1] and len(names) > 1 and 'runner' in names[1] else ''
         self._runner.append(runner)
         self._method.append(node.name.value)
+        text = self.source.text_of(node)
+        self._asks_for_wrapper.append(bool(re.search(r"_wrapper\(|'module'|DataParallel", text)))
         given = set(names)
         if runner and _takes_runner_alone(node) and node.name.value in _METHODS:
             fresh = parameters(_METHODS[node.name.value][1].format(runner))
@@ -115,6 +120,7 @@ class Hooks(Codemod):
         runner = self._runner.pop()
         self._given.pop()
         self._method.pop()
+        self._asks_for_wrapper.pop()
         name = original_node.name.value
         if not runner or name not in _METHODS:
             return updated_node
@@ -141,6 +147,12 @@ class Hooks(Codemod):
             return updated_node.value
         if code(original_node) == f"{self._runner[-1]}.outputs['num_samples']":
             self.mark('num_samples is not known here: take the length of data_batch')
+        elif (
+            code(original_node.value) == f'{self._runner[-1]}.outputs'
+            and re.search(r"\[['\"](?!(loss|log_vars)\b)", code(original_node))
+            and 'outputs' in self._given[-1]
+        ):
+            self.mark(f'{code(updated_node)}: outputs is what train_step returns, log variables')
         logged = logged_value(original_node, self._runner[-1])
         return expression(logged) if logged else updated_node
 
@@ -149,6 +161,11 @@ class Hooks(Codemod):
     ) -> cst.BaseExpression:
         """A part of the runner by its new name."""
         runner = self._runner[-1]
+        if runner and dotted(original_node) == f'{runner}.model.module':
+            if self._asks_for_wrapper[-1]:
+                return updated_node
+            # Every model was wrapped under MMCV; here one is that trains in several processes.
+            return expression(f"getattr({runner}.model, 'module', {runner}.model)")
         if not runner or dotted(original_node.value) != runner:
             return updated_node
         name = original_node.attr.value

@@ -13,6 +13,7 @@ from mmengine.migrate.code._nodes import (
     dotted,
     entry,
     expression,
+    keys,
     only,
     statements,
     with_body,
@@ -26,6 +27,7 @@ _MODULES = (
     'mmcv.runner.BaseModule', 'mmcv.runner.base_module.BaseModule', 'mmengine.model.BaseModule',
 )  # fmt: skip
 _FLAG = 'return_loss'
+_OUTPUTS = ('loss', 'log_vars', 'num_samples')
 _FORWARD = """\
 def forward(self, inputs, data_samples=None, mode='tensor'):
     raise NotImplementedError
@@ -34,6 +36,7 @@ _WEIGHTS = '# Logs take the mean over batches: each counts once, whatever its nu
 _SIGNATURE = (
     'the signature is train_step(self, data, optim_wrapper), and a dict of logs is returned'
 )
+_VAL_LOSSES = "val_step computed losses for workflow ('val', n), and went: validation predicts here"
 _FORWARD_TODO = "return what mode asks for; for 'predict' the predictions for validation, a list"
 
 
@@ -69,8 +72,12 @@ class Models(Codemod):
             if not isinstance(item, cst.FunctionDef):
                 body.append(item)
                 continue
-            if item.name.value == 'val_step' and _only_predicts(item):
-                continue
+            if item.name.value == 'val_step':
+                if _only_predicts(item):
+                    continue
+                if self._is_rebased and 'log_vars' in self.source.text_of(item):
+                    self.mark(_VAL_LOSSES)
+                    continue
             self._marks.append([])
             method = self._method(item)
             body.append(marked(method, self._marks.pop() or ()))
@@ -179,6 +186,12 @@ class Models(Codemod):
             new = [*body[:-1], *_logged(body[-1], returned.value)]
         else:
             new = _with_update(body, returned.value)
+        lost = _further_outputs(returned.value, body)
+        if lost:
+            self.mark(
+                f'{", ".join(lost)}: only what is logged is returned here; what a hook took from '
+                'runner.outputs can be an attribute of the model'
+            )
         if 'num_samples' in self.source.text_of(method):
             new[-1] = commented(new[-1], [_WEIGHTS])
         return with_body(method, [*intro, *new])
@@ -218,6 +231,15 @@ def _logged(statement: cst.BaseStatement, value: cst.BaseExpression) -> list[cst
     if _is_dict(value):
         return statements('return {}\n')
     return statements(f"return {code(value)}.get('log_vars', {{}})\n")
+
+
+def _further_outputs(returned: cst.BaseExpression, body: Sequence[cst.BaseStatement]) -> list[str]:
+    """What a step returned for hooks, beside what a runner of MMCV looked at."""
+    if isinstance(returned, cst.Name):
+        for small in map(only, body):
+            if isinstance(small, cst.Assign) and dotted(small.targets[0].target) == returned.value:
+                return _further_outputs(small.value, ())
+    return [name for name in keys(returned) if name not in _OUTPUTS]
 
 
 def _is_dict(node: cst.BaseExpression) -> bool:

@@ -29,7 +29,8 @@ HOOK_METHODS = {
     'register_timer_hook': 'timer_config',
     'register_custom_hooks': 'custom_hooks_config',
 }
-_RUN_ARGS = ('data_loaders', 'workflow', 'max_epochs')
+VALIDATION = 'validation: give val_dataloader, val_cfg and val_evaluator'
+_RUN_ARGS = ('data_loaders', 'workflow', 'length')  # the last by position: of older versions
 _Arguments = Mapping[str, cst.BaseExpression]
 _Want = Callable[[str, str], cst.Name]
 
@@ -75,7 +76,7 @@ class Legacy:
             legacy._read_build_runner(made)
         if legacy.by_epoch is not None and legacy.length is None:
             unit = legacy.unit
-            legacy.length = legacy.runner.get(unit) or run.get(unit)
+            legacy.length = legacy.runner.get(unit) or run.get(unit) or run.get('length')
         told = [*legacy.runner.values(), *hooks.values(), *run.values(), legacy.length]
         legacy.config = legacy.config or next(filter(None, map(_config_of, told)), '')
         return legacy
@@ -132,7 +133,7 @@ def runner_arguments(legacy: Legacy, want: _Want) -> tuple[dict[str, str], list[
     left: list[str] = []
     runner = legacy.runner
     arguments = {
-        'model': code(runner['model']) if 'model' in runner else 'model',
+        'model': _model(runner.get('model')),
         'work_dir': code(runner['work_dir']) if 'work_dir' in runner else "'./work_dir'",
         'train_dataloader': _loader(legacy, left),
         'train_cfg': _length(legacy, left),
@@ -148,12 +149,19 @@ def runner_arguments(legacy: Legacy, want: _Want) -> tuple[dict[str, str], list[
     return arguments, left
 
 
+def _model(node: cst.BaseExpression | None) -> str:
+    """The model, out of ``MMDataParallel(model, ...)``: Runner wraps models itself."""
+    if isinstance(node, cst.Call) and dotted(node.func).endswith('MMDataParallel') and node.args:
+        node = node.args[0].value
+    return code(node) if node is not None else 'model'
+
+
 def _loader(legacy: Legacy, left: list[str]) -> str:
     workflow = legacy.run.get('workflow')
     if not legacy.is_told_by_config('workflow', workflow):
         phases = legacy.value(workflow)
         if not isinstance(phases, list) or [phase[0] for phase in phases] != ['train']:
-            left.append('validation: give val_dataloader, val_cfg and val_evaluator')
+            left.append(VALIDATION)
     loaders = legacy.run.get('data_loaders')
     if isinstance(loaders, (cst.List, cst.Tuple)) and loaders.elements:
         return code(loaders.elements[0].value)

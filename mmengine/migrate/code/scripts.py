@@ -12,12 +12,18 @@ import libcst as cst
 from mmengine.migrate.code._base import Codemod, marked
 from mmengine.migrate.code._nodes import call_of, code, dotted, only, statements
 from mmengine.migrate.code._source import Source
-from mmengine.migrate.code.runner_arguments import HOOK_METHODS, RUNNERS, Legacy, runner_arguments
+from mmengine.migrate.code.runner_arguments import (
+    HOOK_METHODS,
+    RUNNERS,
+    VALIDATION,
+    Legacy,
+    runner_arguments,
+)
 
 _LOGGER_ARGS = ('name', 'log_file', 'log_level')
 _TOLD = ('register_training_hooks', 'run', 'resume', 'load_checkpoint', *HOOK_METHODS)
 _APART = 'Runner is told everything at once, then train() is called: its run() is elsewhere'
-_USED = 'the runner is used before its run(): Runner is told everything at once'
+_USED = 'the runner is used before its run(), where Runner is told everything at once: {}'
 _Arguments = dict[str, cst.BaseExpression]
 
 
@@ -90,10 +96,9 @@ class Scripts(Codemod):
                 if parts is None:
                     continue
                 if parts.obstacle:
-                    return [
-                        marked(_without(each, _APART), [_USED]) if each is statement else each
-                        for each in body
-                    ]
+                    reason = _USED.format(parts.obstacle)
+                    body[start] = marked(_without(statement, _APART), [reason])
+                    return body
                 return self._joined(body, small.value, parts)
         return body
 
@@ -101,11 +106,12 @@ class Scripts(Codemod):
         """``body`` with one Runner(...) and its train() in the place of all the calls."""
         legacy = Legacy.of(made, parts.calls, self._constants | _assigned(body[: parts.run]))
         arguments, left = runner_arguments(legacy, self.want)
+        if parts.evaluates and VALIDATION not in left:
+            left.append(VALIDATION)
         wrapping = _wrapping(body[: parts.start], arguments['model'])
-        if any('Distributed' in code(body[index]) for index in wrapping):
-            arguments['launcher'] = "'pytorch'"
-            if any(isinstance(body[index], cst.If) for index in wrapping):
-                left.append("launcher='pytorch' for several processes, 'none' for one")
+        for index in wrapping:
+            if 'Distributed' in code(body[index]):
+                arguments['launcher'] = _launcher(body[index])
         if parts.custom_hooks:
             arguments['custom_hooks'] = f'[{", ".join(parts.custom_hooks)}]'
         lines = ''.join(f'    {key}={value},\n' for key, value in arguments.items())
@@ -113,8 +119,11 @@ class Scripts(Codemod):
         made_now = statements(f'{parts.name} = {kind}(\n{lines})\n')[0]
         above = _without(body[parts.start], _APART).leading_lines
         made_now = marked(made_now.with_changes(leading_lines=above), left)
-        trained = statements(f'{parts.name}.train()\n')[0]
+        trained = statements(f'{parts.name}.train()\n')[0].with_changes(
+            leading_lines=body[parts.run].leading_lines
+        )
         gone = {*parts.gone, *wrapping, *_unneeded(body, parts, arguments)}
+        gone.update(_choices(body[: parts.run], legacy.hooks.get('optimizer_config')))
         result: list[Any] = []
         for index, statement in enumerate(body):
             if index == min([parts.run, *parts.kept]):
@@ -138,7 +147,8 @@ class _Parts:
         custom_hooks: Hooks that are registered.
         gone: Statements that are part of Runner(...) now.
         kept: Statements that a Runner understands too, once it is made.
-        obstacle: Whether something else is done with it.
+        obstacle: What else is done with it; empty if nothing is.
+        evaluates: Whether an evaluation hook is among what is kept.
     """
 
     name: str
@@ -148,7 +158,8 @@ class _Parts:
     custom_hooks: list[str] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
-    obstacle: bool = False
+    obstacle: str = ''
+    evaluates: bool = False
 
     @classmethod
     def found(cls, name: str, body: Sequence[cst.CSTNode], start: int) -> _Parts | None:
@@ -163,9 +174,10 @@ class _Parts:
         parts = cls(name, start, runs[0], gone=[start, runs[0]])
         small = only(body[start])
         made = small.value if isinstance(small, cst.Assign) else None
-        parts.obstacle = isinstance(made, cst.Call) and any(arg.star for arg in made.args)
+        if isinstance(made, cst.Call) and any(arg.star for arg in made.args):
+            parts.obstacle = _first_line(made)
         for index in range(start + 1, runs[0] + 1):
-            if re.search(rf'\b{name}\b', code(body[index])):
+            if re.search(rf'(?<![\w.]){name}\b', code(body[index])):
                 parts._take(index, body[index])
         return parts
 
@@ -178,15 +190,27 @@ class _Parts:
         elif call is not None and method == 'register_hook' and len(call.args) == 1:
             self.custom_hooks.append(code(call.args[0].value))
             self.gone.append(index)
-        elif method == 'register_hook':
+        elif method == 'register_hook' or self._only_registers(statement):
             self.kept.append(index)
+            self.evaluates = self.evaluates or 'EvalHook(' in code(statement)
         elif re.search(rf'(?m)^\s*{self.name}\.timestamp = ', code(statement)):
             self.gone.append(index)
         elif isinstance(statement, cst.If) and (resuming := _resuming(statement, self.name)):
             self.calls['if'] = resuming
             self.gone.append(index)
         else:
-            self.obstacle = True
+            self.obstacle = self.obstacle or _first_line(statement)
+
+    def _only_registers(self, statement: cst.CSTNode) -> bool:
+        """Whether a block does nothing with the runner but register hooks, as here too."""
+        text = re.sub(r'#.*', '', code(statement))
+        uses = re.findall(rf'(?<![\w.]){self.name}\b(\.register_hook\()?', text)
+        return isinstance(statement, (cst.If, cst.For)) and all(uses)
+
+
+def _first_line(node: cst.CSTNode) -> str:
+    lines = (line.strip() for line in code(node).splitlines())
+    return next(line for line in lines if line and not line.startswith('#'))
 
 
 def _resuming(statement: cst.If, name: str) -> cst.Call | None:
@@ -210,6 +234,31 @@ def _wrapping(body: Sequence[cst.CSTNode], model: str) -> list[int]:
         texts = [code(line.with_changes(leading_lines=())).strip() for line in lines]
         if any(re.fullmatch(wraps, text) for text in texts) and all(
             re.fullmatch(f'{wraps}|{helper}', text) for text in texts
+        ):
+            found.append(index)
+    return found
+
+
+def _launcher(wrapping: cst.CSTNode) -> str:
+    if not isinstance(wrapping, cst.If):
+        return "'pytorch'"
+    test = code(wrapping.test)
+    first, second = "'pytorch'", "'none'"
+    if 'Distributed' not in code(wrapping.body):
+        first, second = second, first
+    return f'{first} if {test} else {second}'
+
+
+def _choices(body: Sequence[cst.CSTNode], config: cst.BaseExpression | None) -> list[int]:
+    """Where an ``if`` chooses the optimizer hook, which the config alone does now."""
+    if not isinstance(config, cst.Name):
+        return []
+    found = []
+    for index, statement in enumerate(body):
+        smalls = [only(line) for line in _simple_statements(statement)]
+        if isinstance(statement, cst.If) and all(
+            isinstance(small, cst.Assign) and dotted(small.targets[0].target) == config.value
+            for small in smalls
         ):
             found.append(index)
     return found

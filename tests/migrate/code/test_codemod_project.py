@@ -84,5 +84,5 @@ def test_a_model_that_was_wrapped_by_hand_is_given_as_it_is_with_a_launcher():
     new = convert.convert_source(WRAPPED).new
     assert 'Parallel' not in new
     assert "model=model,\n        work_dir='w'" in new
-    assert "launcher='pytorch',\n    )\n    runner.train()" in new
-    assert "TODO(mmengine migrate): launcher='pytorch' for several processes, 'none' for one" in new
+    assert "launcher='pytorch' if distributed else 'none',\n    )\n    runner.train()" in new
+    assert 'TODO' not in new
