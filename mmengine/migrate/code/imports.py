@@ -81,7 +81,7 @@ class Imports(Codemod):
                 continue
             else:
                 kept.append(alias.with_changes(comma=cst.MaybeSentinel.DEFAULT))
-                if is_gone(f'{module}.{old}'):
+                if is_gone(f'{module}.{old}') and not is_module(f'{module}.{old}'):
                     self.mark(f'{old}: {advice_for(old)}')
         if len(kept) == len(imported.names):
             return updated_node
@@ -150,6 +150,10 @@ def _replaced(
     return cst.FlattenSentinel(lines)
 
 
+def _may_be_module(full: str) -> bool:
+    return full.count('.') == 1 or is_module(full)
+
+
 class _Modules(Codemod):
     """Imports of modules of MMCV, once the names that came from them are replaced."""
 
@@ -163,12 +167,12 @@ class _Modules(Codemod):
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
     ) -> cst.SimpleStatementLine | cst.RemovalSentinel:
-        """``import mmcv.runner`` and ``from mmcv import runner``."""
+        """``import mmcv.runner``, ``from mmcv import runner`` and the like."""
         small = only(original_node)
         if isinstance(small, cst.Import):
             prefix = ''
-        elif isinstance(small, cst.ImportFrom) and dotted(small.module) == 'mmcv':
-            prefix = 'mmcv.'
+        elif isinstance(small, cst.ImportFrom) and not small.relative:
+            prefix = f'{dotted(small.module)}.'
         else:
             return updated_node
         if isinstance(small.names, cst.ImportStar):
@@ -176,7 +180,8 @@ class _Modules(Codemod):
         kept: list[cst.ImportAlias] = []
         for alias in small.names:
             full = f'{prefix}{dotted(alias.name)}'
-            new = self._alias(alias, full) if full.partition('.')[0] == 'mmcv' else alias
+            is_theirs = full == 'mmcv' or (full.startswith('mmcv.') and _may_be_module(full))
+            new = self._alias(alias, full) if is_theirs else alias
             if new is not None:
                 kept.append(new)
         if not kept:

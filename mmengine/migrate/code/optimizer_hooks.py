@@ -306,11 +306,11 @@ class _Init(Rewriter):
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
         func = original_node.func
-        if not (
-            isinstance(func, cst.Attribute)
-            and func.attr.value == '__init__'
-            and code(func.value).startswith('super(')
-        ):
+        if not isinstance(func, cst.Attribute) or func.attr.value != '__init__':
+            return updated_node
+        if dotted(func.value).rpartition('.')[2] in _BASES:
+            updated_node = updated_node.with_changes(func=expression('super().__init__'))
+        elif not code(func.value).startswith('super('):
             return updated_node
         self.has_super = True
         values = {name: name for name in _OPTIONS}

@@ -277,11 +277,19 @@ def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
             node = legacy.hooks[key]
             if code(node) != 'None' and legacy.value(node) is None:
                 left.append(f'{key} is not written out here: convert it to default_hooks')
+    if 'log_config' in told and legacy.is_told_by_config('log_config', legacy.hooks['log_config']):
+        for key in ('log_processor', 'visualizer'):
+            arguments[key] = f'{legacy.config}.get({key!r})'
+    elif legacy.by_epoch is False:
+        arguments['log_processor'] = 'dict(by_epoch=False)'
     if found:
         arguments['default_hooks'] = f'dict({", ".join(found)})'
     custom = legacy.hooks.get('custom_hooks_config')
     if custom is not None and code(custom) != 'None':
         arguments['custom_hooks'] = code(custom)
+    elif legacy.is_told_by_config('lr_config', legacy.hooks.get('lr_config')):
+        # The hook of a policy of the project's own is there now.
+        arguments['custom_hooks'] = f"{legacy.config}.get('custom_hooks')"
     return arguments
 
 

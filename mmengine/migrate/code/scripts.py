@@ -112,8 +112,12 @@ class Scripts(Codemod):
         for index in wrapping:
             if 'Distributed' in code(body[index]):
                 arguments['launcher'] = _launcher(body[index])
+        if any('custom_hooks' in code(body[index]) for index in parts.kept):
+            arguments.pop('custom_hooks', None)
         if parts.custom_hooks:
-            arguments['custom_hooks'] = f'[{", ".join(parts.custom_hooks)}]'
+            told = arguments.get('custom_hooks')
+            hooks = [f'*({told} or [])'] if told else []
+            arguments['custom_hooks'] = f'[{", ".join(hooks + parts.custom_hooks)}]'
         lines = ''.join(f'    {key}={value},\n' for key, value in arguments.items())
         kind = self.want('mmengine.runner', 'Runner').value
         made_now = statements(f'{parts.name} = {kind}(\n{lines})\n')[0]

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.migrate.config.convert import SCHEDULES
 from mmengine.migrate.config.curves import Comparison, compare, converted_curve, legacy_curve
+from mmengine.migrate.config.legacy_schedule import is_own_policy
 from mmengine.migrate.config.plateau import compare_plateaus, is_plateau
 from mmengine.migrate.config.schedules import Length, parse_schedule
 from mmengine.utils.errors import ArgumentError
@@ -56,7 +57,7 @@ def check_schedules(
     schedulers = converted.get('param_scheduler') or []
     for key in SCHEDULES:
         config = legacy.get(key)
-        if config is None or length is None:
+        if config is None or length is None or is_own_policy(config):
             continue
         if is_plateau(config):
             checks.append(_check_plateau(key, config, schedulers, legacy, length))

@@ -31,6 +31,9 @@ class Context:
     leftover: Config = field(default_factory=dict)
     """Legacy keys that stay, whole or in part, because no rule knows what they mean."""
 
+    updater_hooks: list[Config] = field(default_factory=list)
+    """Hooks of the project's own that set learning rates, for ``custom_hooks``."""
+
     def leave(self, key: str, rest: Mapping[str, Any], why: str = '') -> None:
         """Keep ``rest`` of the legacy ``key`` in place, and say so."""
         if not rest:

@@ -19,6 +19,7 @@ from mmengine.migrate.config import (
 )
 from mmengine.migrate.config.context import Config, Context
 from mmengine.migrate.config.expectations import wrong_values
+from mmengine.migrate.config.legacy_schedule import is_own_policy
 from mmengine.migrate.config.notes import ERROR, Note, Notes
 from mmengine.migrate.config.rules import Rules
 from mmengine.migrate.config.schedules import Length, convert_schedule
@@ -53,7 +54,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     'optim_wrapper': ('optimizer', 'optimizers'),
     'param_scheduler': ('lr_config', 'momentum_config'),
     'default_hooks': ('checkpoint_config', 'log_config'),
-    'custom_hooks': ('custom_hooks',),
+    'custom_hooks': ('custom_hooks', 'lr_config'),
     'visualizer': ('log_config',),
     'log_processor': ('log_config',),
     'default_scope': ('log_config',),
@@ -161,6 +162,9 @@ def _schedules(ctx: Context) -> Config:
         if ctx.length is None:
             ctx.notes.error(key, 'a schedule needs the length of the run: runner or total_epochs.')
             return {}
+        if key == 'lr_config' and is_own_policy(config):
+            hooks.note_updater_hook(ctx, config)
+            continue
         if plateau.is_plateau(config):
             schedulers += plateau.convert_plateau(ctx, key, config)
             continue
@@ -171,7 +175,8 @@ def _schedules(ctx: Context) -> Config:
         except (ArgumentError, TypeError) as error:
             ctx.notes.error(key, untraced(str(error)))
             return {}
-    return {'param_scheduler': schedulers} if given else {}
+    own = [key for key in given if key != 'lr_config' or not ctx.updater_hooks]
+    return {'param_scheduler': schedulers} if own else {}
 
 
 _MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)

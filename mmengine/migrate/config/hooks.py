@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
+from mmengine.migrate.config.legacy_schedule import canonical_name
 from mmengine.migrate.config.rules import apply_rule, suggestion
 from mmengine.migrate.config.trace import edited
 
@@ -22,16 +23,29 @@ def convert_custom_hooks(ctx: Context) -> Config:
     """``custom_hooks``: known ones by their new names, the others as they are, and listed."""
     hooks = ctx.legacy.get('custom_hooks')
     if hooks is None:
-        return {}
+        return {'custom_hooks': ctx.updater_hooks} if ctx.updater_hooks else {}
     if not isinstance(hooks, (list, tuple)):
         ctx.notes.error('custom_hooks', f'it is a list of dicts, got {hooks!r}.')
         return {}
-    converted = []
+    converted: list[Any] = [*ctx.updater_hooks]
     for index, hook in enumerate(hooks):
         new = _custom_hook(ctx, f'custom_hooks.{index}', hook)
         if new is not None:
             converted.append(new)
     return {'custom_hooks': edited(hooks, converted)}
+
+
+def note_updater_hook(ctx: Context, lr_config: Mapping[str, Any]) -> None:
+    """Note the hook that MMCV built for a policy of the project's own."""
+    kind = f'{canonical_name(lr_config["policy"])}LrUpdaterHook'
+    options = {key: value for key, value in lr_config.items() if key != 'policy'}
+    ctx.updater_hooks.append({'type': kind, **options})
+    ctx.notes.todo(
+        'lr_config.policy',
+        f'{lr_config["policy"]} is none of the policies of MMCV; taken for your own {kind}, in '
+        'custom_hooks now. It has to be a LegacyLrUpdaterHook, as `mmengine migrate code` makes '
+        'it.',
+    )
 
 
 def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
@@ -77,7 +91,20 @@ def _ema_hook(ctx: Context, key: str, hook: Mapping[str, Any]) -> Config:
             f'{key}.resume_from', f'resume the run itself instead: load_from={resume!r}.'
         )
     if 'priority' in options:
+        if _comes_before_the_step(options['priority']):
+            ctx.notes.info(
+                f'{key}.priority',
+                f'at {options["priority"]} it averaged the weights from before the optimizer step; '
+                'here it averages those after it.',
+            )
         converted['priority'] = options.pop('priority')
     for name, value in options.items():
         ctx.notes.todo(f'{key}.{name}', f'{converted["type"]} takes no {name}; it was {value!r}.')
     return converted
+
+
+def _comes_before_the_step(priority: Any) -> bool:
+    """Whether a hook of MMCV came before the optimizer hook, which had ABOVE_NORMAL or 40."""
+    if isinstance(priority, int):
+        return priority < 40
+    return isinstance(priority, str) and priority.upper() in ('HIGHEST', 'VERY_HIGH', 'HIGH')

@@ -24,6 +24,15 @@ from mmengine.utils.errors import ArgumentError, did_you_mean
 WARMUPS = ('constant', 'linear', 'exp')
 
 
+def is_own_policy(config: Mapping[str, Any]) -> bool:
+    """Whether a policy is none of MMCV's and no slip in the name of one: a project's own."""
+    policy = config.get('policy')
+    if not isinstance(policy, str) or not policy.isidentifier() or policy == 'Reduce':
+        return False
+    name = canonical_name(policy)
+    return name != 'Reduce' and name not in POLICIES and not did_you_mean(name, POLICIES)
+
+
 @dataclass(frozen=True)
 class Run:
     """How long a training is.

@@ -36,7 +36,8 @@ FUNCTION = """
             optimizer_config = OptimizerHook(**cfg.optimizer_config)
         else:
             optimizer_config = cfg.optimizer_config
-        runner.register_training_hooks(cfg.lr_config, optimizer_config, cfg.checkpoint_config)
+        runner.register_training_hooks(cfg.lr_config, optimizer_config, cfg.checkpoint_config,
+                                       cfg.log_config)
         if distributed:
             runner.register_hook(DistSamplerSeedHook())
         if validate:
@@ -56,6 +57,8 @@ def test_blocks_that_register_hooks_stay_behind_the_runner_that_is_told_by_the_c
     made, _, after = new.partition('runner = Runner(')
     assert 'TODO(mmengine migrate): validation: give val_dataloader' in made
     assert "launcher='pytorch' if distributed else 'none'" in after
+    assert "log_processor=cfg.get('log_processor')" in after
+    assert "visualizer=cfg.get('visualizer')" in after
     assert after.count('runner.register_hook(') == 3
     assert after.rstrip().endswith('# Go.\n    runner.train()')
 
@@ -112,6 +115,7 @@ def test_the_length_of_a_run_may_come_with_run_by_place():
         """
     )
     assert 'train_cfg=dict(by_epoch=False, max_iters=70)' in new
+    assert 'log_processor=dict(by_epoch=False)' in new
     assert 'model=model,' in new
     assert '# %%\nrunner.train()' in new
     assert 'TODO' not in new
@@ -183,3 +187,41 @@ def test_a_val_step_that_computed_losses_gives_way_to_predictions():
     )
     assert 'def val_step' not in new
     assert "TODO(mmengine migrate): val_step computed losses for workflow ('val', n)" in new
+
+
+def test_the_init_of_an_optimizer_hook_may_name_its_base():
+    new = _new(
+        """
+        from mmcv.runner import OptimizerHook
+
+        class Skipping(OptimizerHook):
+            def __init__(self, most=10.0, grad_clip=None, **kwargs):
+                OptimizerHook.__init__(self, grad_clip=grad_clip, **kwargs)
+                self.most = most
+        """
+    )
+    assert 'super().__init__(optimizer, accumulative_counts=accumulative_counts, clip_g' in new
+    assert 'kwargs' not in new
+    assert 'mmcv' not in new
+
+
+def test_a_module_that_was_imported_from_a_package_goes_once_nothing_uses_it():
+    new = _new('from mmcv.runner import hooks as H\n\nclass A(H.Hook):\n    pass\n')
+    assert 'mmcv' not in new
+    assert 'class A(Hook)' in new
+
+
+def test_hooks_of_the_config_and_of_the_script_come_together():
+    new = _new(
+        """
+        from mmcv import Config
+        from mmcv.runner import EpochBasedRunner, build_optimizer
+        cfg = Config.fromfile('a.py')
+        runner = EpochBasedRunner(model, optimizer=build_optimizer(model, cfg.optimizer),
+                                  max_epochs=cfg.total_epochs)
+        runner.register_lr_hook(cfg.lr_config)
+        runner.register_hook(Mine())
+        runner.run([loader], [('train', 1)])
+        """
+    )
+    assert "custom_hooks=[*(cfg.get('custom_hooks') or []), Mine()]" in new

@@ -157,6 +157,43 @@ def test_mixed_precision_beside_an_optimizer_hook_of_the_project_stays_in_place(
     assert [note.key for note in result.notes] == ['optimizer_config.type', 'fp16']
 
 
+def test_a_policy_of_the_project_is_the_hook_that_mmcv_built_for_it():
+    hook = dict(type='EMAHook', momentum=0.5)
+    result = convert(
+        optimizer=SGD,
+        **EPOCHS,
+        lr_config=dict(policy='saw', teeth=2, by_epoch=False, warmup='exp'),
+        momentum_config=dict(policy='step', step=[1]),
+        custom_hooks=[hook],
+    )
+    saw, ema = result.config['custom_hooks']
+    assert saw == dict(type='SawLrUpdaterHook', teeth=2, by_epoch=False, warmup='exp')
+    assert ema['type'] == 'LegacyEMAHook'
+    assert len(result.config['param_scheduler']) == 1
+    assert [note.key for note in result.notes if note.kind == 'todo'] == ['lr_config.policy']
+
+
+def test_a_slip_in_the_name_of_a_policy_is_an_error_with_the_right_name():
+    result = convert(optimizer=SGD, **EPOCHS, lr_config=dict(policy='CosineAnealing', min_lr=0))
+    assert result.failed
+    assert "Did you mean 'CosineAnnealing'" in result.notes[0].text
+
+
+@pytest.mark.parametrize('priority', ['HIGH', 'VERY_HIGH', 30])
+def test_an_average_from_before_the_optimizer_step_is_told(priority):
+    hook = dict(type='EMAHook', priority=priority)
+    result = convert(**EPOCHS, optimizer=SGD, custom_hooks=[hook])
+    assert result.config['custom_hooks'][0]['priority'] == priority
+    note = next(note for note in result.notes if note.key == 'custom_hooks.0.priority')
+    assert 'before the optimizer step' in note.text
+
+
+@pytest.mark.parametrize('priority', ['ABOVE_NORMAL', 'NORMAL', 49])
+def test_an_average_from_after_the_optimizer_step_needs_no_word(priority):
+    hook = dict(type='EMAHook', priority=priority)
+    assert not convert(**EPOCHS, optimizer=SGD, custom_hooks=[hook]).notes
+
+
 def test_checkpoints_of_an_iteration_run_are_counted_in_iterations():
     assert new(**ITERS, checkpoint_config=dict(interval=50))['default_hooks']['checkpoint'] == dict(
         type='CheckpointHook', interval=50, by_epoch=False
