@@ -50,7 +50,7 @@ class LegacyModel(BaseModel):
     give each ``collate_fn=dict(type='default_collate')``, or the legacy collate function.
 
     Args:
-        model: The legacy model, or its config for ``MODELS``.
+        model: The legacy model, its weights as they are to be, or its config for ``MODELS``.
         steps_itself: The model's ``train_step`` calls ``backward`` and ``step`` of the optimizers
             it is given, as GANs did under a runner without optimizer hook. It then gets the torch
             optimizers, one or a dict by name, and the wrapper's accumulation and clipping have no
@@ -69,7 +69,8 @@ class LegacyModel(BaseModel):
         predict_kwargs: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=LegacyDataPreprocessor())
-        built = MODELS.build(model) if isinstance(model, Mapping) else model
+        self._is_built_here = isinstance(model, Mapping)
+        built = MODELS.build(model) if self._is_built_here else model
         if not callable(getattr(built, 'train_step', None)):
             raise TypeError(
                 'LegacyModel wraps a model with train_step(data, optimizer); '
@@ -88,6 +89,15 @@ class LegacyModel(BaseModel):
             if name in ('model', 'module'):
                 raise
             return getattr(self.model, name)
+
+    def init_weights(self) -> None:
+        """Call the legacy model's own, if it came as a config; any other keeps its weights.
+
+        Runners of MMCV left the weights to the script that built the model.
+        """
+        if self._is_built_here and not self.is_init and hasattr(self.model, 'init_weights'):
+            self.model.init_weights()
+        self.is_init = True
 
     def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, Tensor]:
         """One step; the log variables go to the message hub with their number of samples."""

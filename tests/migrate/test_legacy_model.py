@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from mmengine.evaluator import BaseMetric
 from mmengine.migrate.legacy_model import LegacyModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
 NUM_BATCHES = 5
@@ -199,3 +200,26 @@ def test_a_model_that_steps_its_optimizers_gets_the_torch_ones(tmp_path):
 def test_a_model_without_train_step_is_refused():
     with pytest.raises(TypeError, match='Linear has none'):
         LegacyModel(nn.Linear(1, 1))
+
+
+class SelfInitialising(LegacyNet):
+    def init_weights(self) -> None:
+        nn.init.constant_(self.linear.weight, 3.0)
+
+
+def test_a_legacy_model_that_came_built_keeps_its_weights(tmp_path):
+    model = SelfInitialising()
+    before = model.linear.weight.detach().clone()
+    _run(LegacyModel(model), tmp_path, epochs=1, given=_still())
+    assert torch.equal(model.linear.weight, before)
+
+
+def test_a_legacy_model_that_came_as_a_config_initialises_itself(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS._module_dict, 'SelfInitialising', SelfInitialising)
+    model = LegacyModel({'type': 'SelfInitialising'})
+    _run(model, tmp_path, epochs=1, given=_still())
+    assert model.linear.weight.tolist() == [[3.0, 3.0, 3.0]]
+
+
+def _still() -> dict[str, Any]:
+    return {'optimizer': {'type': 'SGD', 'lr': 0.0}}

@@ -92,7 +92,8 @@ _MODULES = (
 _ADVICE = {
     'DataContainer': 'batches are plain dicts and lists here: collate_fn=dict('
     "type='pseudo_collate') and a data_preprocessor take its place",
-    'collate': "say collate_fn=dict(type='pseudo_collate') in the dataloader's config",
+    'collate': "collate_fn=dict(type='default_collate') stacks tensors as it did; "
+    "'pseudo_collate' leaves samples in lists, for a data_preprocessor to stack",
     'scatter': 'the data_preprocessor of the model moves batches to the device',
     'scatter_kwargs': 'the data_preprocessor of the model moves batches to the device',
     'MMDataParallel': 'Runner moves the model to its device: drop the wrapper',

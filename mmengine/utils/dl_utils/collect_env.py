@@ -108,7 +108,8 @@ def _nvcc_version(cuda_home: str | None) -> str:
 
 def _version_of(module: str) -> str | None:
     """Version of a module, or what is wrong with it; None when it is not installed."""
-    if importlib.util.find_spec(module) is None:
+    # One that is loaded may have been made by hand, without a spec.
+    if module not in sys.modules and importlib.util.find_spec(module) is None:
         return None
     try:
         return str(importlib.import_module(module).__version__)

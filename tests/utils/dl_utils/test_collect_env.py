@@ -1,5 +1,6 @@
 import platform
 import sys
+import types
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -63,6 +64,13 @@ def test_a_package_that_does_not_import_is_reported_with_its_error(
         file.write("raise OSError('libGL.so.1 is missing')")
     assert _version_of('broken_build') == 'cannot be imported: OSError: libGL.so.1 is missing'
     assert _version_of('no_such_module') is None
+
+
+def test_a_module_that_was_made_by_hand_is_reported_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_hand = types.ModuleType('made_by_hand')
+    by_hand.__version__ = '0.0.0'  # type: ignore[attr-defined]  # what such a module is given
+    monkeypatch.setitem(sys.modules, 'made_by_hand', by_hand)
+    assert _version_of('made_by_hand') == '0.0.0'
 
 
 def test_devices_of_one_name_share_a_line() -> None:
