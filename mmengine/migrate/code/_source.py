@@ -13,7 +13,8 @@ import libcst as cst
 from mmengine.migrate.code._nodes import dotted
 from mmengine.migrate.code.homes import home_of, is_known
 
-_ENTRIES_OF_CONFIGS = ('lr_config', 'optimizer_config', 'checkpoint_config', 'total_epochs')
+# Any other kind of object may have an optimizer, data or a length as well.
+_ENTRIES_OF_CONFIGS = ('lr_config', 'optimizer_config', 'checkpoint_config')
 TOO_DEEP = 'its expressions are nested too deeply'
 
 

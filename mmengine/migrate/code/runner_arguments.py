@@ -194,10 +194,16 @@ def _wrapper(legacy: Legacy, want: _Want, left: list[str]) -> str:
     config = legacy.resolved(legacy.hooks.get('optimizer_config'))
     options = {}
     kind = 'OptimWrapper'
-    if isinstance(config, cst.Call) and dotted(config.func) not in ('', 'dict'):
+    is_read = isinstance(config, cst.Call) and dotted(config.func).endswith('.get')
+    if isinstance(config, cst.Call) and dotted(config.func) not in ('', 'dict') and not is_read:
         kind = dotted(config.func)
         options = {arg.keyword.value: arg.value for arg in config.args if arg.keyword is not None}
     elif config is not None:
+        if is_read or (not isinstance(config, (cst.Dict, cst.Call)) and code(config) != 'None'):
+            left.append(
+                f'{code(config)}: clipping, accumulation and mixed precision are arguments of '
+                'the optimizer wrapper'
+            )
         names = [*(legacy.value(config) or {}), 'grad_clip', 'cumulative_iters']
         options = {name: value for name in names if (value := entry(config, name)) is not None}
     kind_text = code(options.pop('type')) if 'type' in options else ''

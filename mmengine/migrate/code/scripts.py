@@ -112,12 +112,14 @@ class Scripts(Codemod):
         for index in wrapping:
             if 'Distributed' in code(body[index]):
                 arguments['launcher'] = _launcher(body[index])
+        told = arguments.pop('custom_hooks', '')
         if any('custom_hooks' in code(body[index]) for index in parts.kept):
-            arguments.pop('custom_hooks', None)
+            told = ''
+        hooks = [f'*({told} or [])'] if told else []
         if parts.custom_hooks:
-            told = arguments.get('custom_hooks')
-            hooks = [f'*({told} or [])'] if told else []
-            arguments['custom_hooks'] = f'[{", ".join(hooks + parts.custom_hooks)}]'
+            told = f'[{", ".join(hooks + parts.custom_hooks)}]'
+        if told:
+            arguments['custom_hooks'] = told
         lines = ''.join(f'    {key}={value},\n' for key, value in arguments.items())
         kind = self.want('mmengine.runner', 'Runner').value
         made_now = statements(f'{parts.name} = {kind}(\n{lines})\n')[0]
@@ -127,7 +129,8 @@ class Scripts(Codemod):
             leading_lines=body[parts.run].leading_lines
         )
         gone = {*parts.gone, *wrapping, *_unneeded(body, parts, arguments)}
-        gone.update(_choices(body[: parts.run], legacy.hooks.get('optimizer_config')))
+        if arguments['optim_wrapper'] == f'{legacy.config}.optim_wrapper':
+            gone.update(_choices(body[: parts.run], legacy.hooks.get('optimizer_config')))
         result: list[Any] = []
         for index, statement in enumerate(body):
             if index == min([parts.run, *parts.kept]):

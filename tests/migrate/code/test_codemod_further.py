@@ -225,3 +225,23 @@ def test_hooks_of_the_config_and_of_the_script_come_together():
         """
     )
     assert "custom_hooks=[*(cfg.get('custom_hooks') or []), Mine()]" in new
+
+
+@pytest.mark.parametrize('reading', ['cfg.optimizer_config', "cfg.get('optimizer_config')"])
+def test_an_optimizer_hook_that_is_chosen_elsewhere_is_not_forgotten(reading):
+    new = _new(
+        f"""
+        from mmcv.runner import EpochBasedRunner, Fp16OptimizerHook
+
+        def main(model, sgd, loader, fp16):
+            optimizer_config = dict(grad_clip=dict(max_norm=1))
+            if fp16:
+                optimizer_config = Fp16OptimizerHook(**fp16)
+            runner = EpochBasedRunner(model, optimizer=sgd, max_epochs=2)
+            runner.register_training_hooks(None, {reading})
+            runner.run([loader], [('train', 1)])
+        """
+    )
+    assert 'Fp16OptimizerHook(**fp16)' in new
+    assert f'{reading}: clipping, accumulation and mixed precision are' in new
+    assert 'optim_wrapper=OptimWrapper(sgd)' in new
