@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from mmengine.migrate.config.legacy_schedule import LegacySchedule, Run
+from mmengine.migrate.schedule.legacy_schedule import LegacySchedule, Run
 from mmengine.optim.scheduler._base import INF, _ParamScheduler
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.momentum_scheduler import MomentumSchedulerMixin

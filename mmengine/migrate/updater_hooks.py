@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DataBatch
-from mmengine.migrate.config.legacy_schedule import LegacySchedule, Run
+from mmengine.migrate.schedule.legacy_schedule import LegacySchedule, Run
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner

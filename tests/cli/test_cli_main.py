@@ -59,7 +59,7 @@ def test_torchrun_trains_on_two_processes(project: Path) -> None:
     launch = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
     command = ['-m', 'mmengine', 'train', 'toy.py', '--launcher', 'pytorch']
     done = run(*launch, *command, cwd=project)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     # Eight samples in batches of four are one iteration for each of two ranks.
     assert '[1][1/1]' in done.stdout
     assert done.stdout.count('Last checkpoint') == 1

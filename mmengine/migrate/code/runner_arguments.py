@@ -11,7 +11,7 @@ import libcst as cst
 
 from mmengine.migrate.code._nodes import code, dotted, entry, keyword
 from mmengine.migrate.config.notes import Notes
-from mmengine.migrate.config.schedules import Length, convert_schedule
+from mmengine.migrate.config.schedules.conversion import Length, convert_schedule
 from mmengine.utils.errors import ArgumentError
 
 RUNNERS = {'Runner': True, 'EpochBasedRunner': True, 'IterBasedRunner': False}

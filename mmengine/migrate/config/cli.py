@@ -53,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
     """Convert, print what there is to tell, return the exit code."""
     try:
         from mmengine.migrate.config.migrate import migrate_configs
-        from mmengine.migrate.config.page import written_report
-        from mmengine.migrate.config.report import text_report
+        from mmengine.migrate.config.report.page import written_report
+        from mmengine.migrate.config.report.text import text_report
     except ImportError as error:
         if (error.name or '').partition('.')[0] != 'libcst':
             raise

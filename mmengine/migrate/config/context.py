@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.migrate.config.notes import Notes
 from mmengine.migrate.config.rules import Rules
-from mmengine.migrate.config.schedules import Length
+from mmengine.migrate.config.schedules.conversion import Length
 
 Config = dict[str, Any]
 

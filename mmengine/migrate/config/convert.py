@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.migrate.config import (
+from mmengine.migrate.config.context import Config, Context
+from mmengine.migrate.config.expectations import wrong_values
+from mmengine.migrate.config.notes import ERROR, Note, Notes
+from mmengine.migrate.config.rules import Rules
+from mmengine.migrate.config.schedules import plateau
+from mmengine.migrate.config.schedules.conversion import Length, convert_schedule
+from mmengine.migrate.config.topics import (
     data,
     environment,
     hooks,
@@ -14,16 +20,10 @@ from mmengine.migrate.config import (
     model,
     optimizer,
     pipelines,
-    plateau,
     recording,
 )
-from mmengine.migrate.config.context import Config, Context
-from mmengine.migrate.config.expectations import wrong_values
-from mmengine.migrate.config.legacy_schedule import is_own_policy
-from mmengine.migrate.config.notes import ERROR, Note, Notes
-from mmengine.migrate.config.rules import Rules
-from mmengine.migrate.config.schedules import Length, convert_schedule
 from mmengine.migrate.config.trace import untraced
+from mmengine.migrate.schedule.legacy_schedule import is_own_policy
 from mmengine.utils.errors import ArgumentError
 
 SCHEDULES = ('lr_config', 'momentum_config')

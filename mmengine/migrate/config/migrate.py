@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mmengine.fileio.atomic import atomic_write
-from mmengine.migrate.config.check import Check, check_schedules
 from mmengine.migrate.config.convert import SCHEDULES
-from mmengine.migrate.config.report import Report
+from mmengine.migrate.config.files.tree import Outcome, config_files, is_hidden, load_tree
+from mmengine.migrate.config.files.tree_conversion import convert_tree
+from mmengine.migrate.config.files.verify import verify
+from mmengine.migrate.config.report.check import Check, check_schedules
+from mmengine.migrate.config.report.text import Report
 from mmengine.migrate.config.rules import load_rules
-from mmengine.migrate.config.tree import Outcome, config_files, is_hidden, load_tree
-from mmengine.migrate.config.tree_conversion import convert_tree
-from mmengine.migrate.config.verify import verify
 from mmengine.utils.errors import ArgumentError
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mmengine.migrate.config.curves import compare, converted_curve, legacy_curve
 from mmengine.migrate.config.notes import Notes
-from mmengine.migrate.config.schedules import Length, convert_schedule, parse_schedule
+from mmengine.migrate.config.schedules.conversion import Length, convert_schedule, parse_schedule
+from mmengine.migrate.config.schedules.curves import compare, converted_curve, legacy_curve
 from mmengine.utils.errors import ArgumentError
 
 CURVES = json.loads(Path(__file__).with_name('curves.json').read_text())

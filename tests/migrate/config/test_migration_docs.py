@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmengine.migrate.config.migrate import migrate_configs
-from mmengine.migrate.config.page import written_report
+from mmengine.migrate.config.report.page import written_report
 from mmengine.migrate.config.rules import apply_rule, build_metric, load_rules
 
 ROOT = Path(__file__).parents[3]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmengine.migrate.config.check import TOLERANCE, check_schedules
 from mmengine.migrate.config.convert import convert_config
-from mmengine.migrate.config.plateau import compare_plateaus
-from mmengine.migrate.config.schedules import Length
+from mmengine.migrate.config.report.check import TOLERANCE, check_schedules
+from mmengine.migrate.config.schedules.conversion import Length
+from mmengine.migrate.config.schedules.plateau import compare_plateaus
 from mmengine.registry import PARAM_SCHEDULERS
 
 CASES = json.loads(Path(__file__).with_name('reduce.json').read_text())

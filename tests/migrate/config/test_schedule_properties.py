@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from mmengine.migrate.config.check import TOLERANCE
-from mmengine.migrate.config.curves import compare, converted_curve, legacy_curve
 from mmengine.migrate.config.notes import Notes
-from mmengine.migrate.config.policies import MOMENTUM_POLICIES, POLICIES
-from mmengine.migrate.config.schedules import Length, convert_schedule, parse_schedule
+from mmengine.migrate.config.report.check import TOLERANCE
+from mmengine.migrate.config.schedules.conversion import Length, convert_schedule, parse_schedule
+from mmengine.migrate.config.schedules.curves import compare, converted_curve, legacy_curve
+from mmengine.migrate.schedule.policies import MOMENTUM_POLICIES, POLICIES
 from mmengine.utils.errors import ArgumentError
 
 EPOCH_LENGTHS = st.sampled_from([1, 2, 7, 13])

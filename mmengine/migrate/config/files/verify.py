@@ -10,11 +10,11 @@ from mmengine.config.config_dict import as_plain
 from mmengine.config.errors import ConfigError
 from mmengine.config.python_file import read_source
 from mmengine.config.text_style import TextLoader
+from mmengine.migrate.config.files.rewriting import flat_text, rewrite_python
+from mmengine.migrate.config.files.sources import CachingLoader
+from mmengine.migrate.config.files.tree import Config, Outcome, Tree
+from mmengine.migrate.config.files.tree_conversion import script_of
 from mmengine.migrate.config.notes import ERROR, INFO, Note
-from mmengine.migrate.config.rewriting import flat_text, rewrite_python
-from mmengine.migrate.config.sources import CachingLoader
-from mmengine.migrate.config.tree import Config, Outcome, Tree
-from mmengine.migrate.config.tree_conversion import script_of
 
 
 def verify(

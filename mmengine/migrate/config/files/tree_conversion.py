@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.migrate.config.convert import LEGACY_KEYS, OWNERS, Converted, convert_config
+from mmengine.migrate.config.files.rewriting import flat_text, rewrite_data, rewrite_python
+from mmengine.migrate.config.files.script import Script
+from mmengine.migrate.config.files.sources import LegacyFile, merge_traced
+from mmengine.migrate.config.files.tree import LENGTHS, Config, Outcome, Tree
 from mmengine.migrate.config.notes import ERROR, INFO, Note
-from mmengine.migrate.config.rewriting import flat_text, rewrite_data, rewrite_python
 from mmengine.migrate.config.rules import Rules
-from mmengine.migrate.config.script import Script
-from mmengine.migrate.config.sources import LegacyFile, merge_traced
 from mmengine.migrate.config.trace import plain
-from mmengine.migrate.config.tree import LENGTHS, Config, Outcome, Tree
 
 _CONTEXT = (
     'runner', 'total_epochs', 'total_iters', 'evaluation', 'checkpoint_config', 'log_config',

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
-from mmengine.migrate.config.pipelines import convert_pipeline
 from mmengine.migrate.config.rules import apply_rule, suggestion, with_defaults
+from mmengine.migrate.config.topics.pipelines import convert_pipeline
 from mmengine.migrate.config.trace import edited
 
 _WRAPPERS = ('RepeatDataset', 'ConcatDataset', 'ClassBalancedDataset', 'MultiImageMixDataset')

@@ -6,8 +6,8 @@ import html
 import math
 from collections.abc import Iterator, Sequence
 
-from mmengine.migrate.config.check import TOLERANCE, Check
-from mmengine.migrate.config.curves import Comparison
+from mmengine.migrate.config.report.check import TOLERANCE, Check
+from mmengine.migrate.config.schedules.curves import Comparison
 
 _WIDTH, _LEFT, _RIGHT = 720, 64, 700
 _TOP, _BOTTOM = 44, 234

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
-from mmengine.migrate.config.legacy_schedule import canonical_name
 from mmengine.migrate.config.rules import apply_rule, suggestion
 from mmengine.migrate.config.trace import edited
+from mmengine.migrate.schedule.legacy_schedule import canonical_name
 
 CONSUMES = ('custom_hooks',)
 

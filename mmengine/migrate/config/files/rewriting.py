@@ -14,13 +14,13 @@ import libcst as cst
 
 from mmengine.config.data_formats import yaml_text
 from mmengine.config.formatting import python_text
-from mmengine.migrate.config.base_paths import ABSENT, path_after, value_at, with_new_paths
 from mmengine.migrate.config.convert import LEGACY_KEYS, OWNERS
-from mmengine.migrate.config.model import CONSUMES as MOVED_INTO_MODEL
-from mmengine.migrate.config.model import is_loop
-from mmengine.migrate.config.rendering import Renderer, names_in
-from mmengine.migrate.config.script import Script
-from mmengine.migrate.config.sources import LegacyFile, merged
+from mmengine.migrate.config.files.base_paths import ABSENT, path_after, value_at, with_new_paths
+from mmengine.migrate.config.files.rendering import Renderer, names_in
+from mmengine.migrate.config.files.script import Script
+from mmengine.migrate.config.files.sources import LegacyFile, merged
+from mmengine.migrate.config.topics.model import CONSUMES as MOVED_INTO_MODEL
+from mmengine.migrate.config.topics.model import is_loop
 from mmengine.migrate.config.trace import edited, plain
 
 Config = dict[str, Any]

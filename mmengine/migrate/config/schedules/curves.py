@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.migrate.config.legacy_schedule import LegacySchedule, Run
+from mmengine.migrate.schedule.legacy_schedule import LegacySchedule, Run
 
 Curve = list[list[float]]
 """A value for every group, at every iteration."""

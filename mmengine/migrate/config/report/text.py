@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mmengine.migrate.config.check import ASSUMED_EPOCH_LENGTHS, Check
+from mmengine.migrate.config.files.tree import Outcome
 from mmengine.migrate.config.notes import ERROR, INFO, TODO, Note
-from mmengine.migrate.config.tree import Outcome
+from mmengine.migrate.config.report.check import ASSUMED_EPOCH_LENGTHS, Check
 
 TITLES = {
     ERROR: 'Not converted',

@@ -7,11 +7,11 @@ import html
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmengine.migrate.config.check import Check
+from mmengine.migrate.config.files.tree import Outcome
 from mmengine.migrate.config.notes import ERROR, INFO, TODO, Note
-from mmengine.migrate.config.pictures import STYLE, curves_svg
-from mmengine.migrate.config.report import TITLES, Report, outcome
-from mmengine.migrate.config.tree import Outcome
+from mmengine.migrate.config.report.check import Check
+from mmengine.migrate.config.report.pictures import STYLE, curves_svg
+from mmengine.migrate.config.report.text import TITLES, Report, outcome
 
 _MOST_PICTURES = 12
 

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.migrate.config.legacy_schedule import (
+from mmengine.migrate.config.notes import Notes
+from mmengine.migrate.schedule.legacy_schedule import (
     LegacySchedule,
     Run,
     canonical_name,
 )
-from mmengine.migrate.config.notes import Notes
-from mmengine.migrate.config.policies import flat_until
+from mmengine.migrate.schedule.policies import flat_until
 from mmengine.utils.errors import ArgumentError
 
 WARMUP_KEYS = ('warmup', 'warmup_iters', 'warmup_ratio', 'warmup_by_epoch')

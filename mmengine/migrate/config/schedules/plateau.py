@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
-from mmengine.migrate.config.curves import Comparison, Curve, compare
-from mmengine.migrate.config.schedules import WARMUP_KEYS
+from mmengine.migrate.config.schedules.conversion import WARMUP_KEYS
+from mmengine.migrate.config.schedules.curves import Comparison, Curve, compare
 
 _RENAMED = {
     'mode': 'rule', 'factor': 'factor', 'patience': 'patience', 'threshold': 'threshold',

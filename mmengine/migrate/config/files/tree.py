@@ -11,14 +11,14 @@ from typing import Any
 
 from mmengine.config.errors import ConfigError
 from mmengine.migrate.config.convert import LEGACY_KEYS, MODERN_KEYS
-from mmengine.migrate.config.notes import TODO, Note
-from mmengine.migrate.config.schedules import Length
-from mmengine.migrate.config.sources import (
+from mmengine.migrate.config.files.sources import (
     SUFFIXES,
     CachingLoader,
     LegacyFile,
     load_file,
 )
+from mmengine.migrate.config.notes import TODO, Note
+from mmengine.migrate.config.schedules.conversion import Length
 
 Config = dict[str, Any]
 

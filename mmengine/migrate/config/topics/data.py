@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context, inner_datasets
-from mmengine.migrate.config.datasets import convert_dataset
 from mmengine.migrate.config.rules import build_metric, keys_of_metric
+from mmengine.migrate.config.topics.datasets import convert_dataset
 from mmengine.migrate.config.trace import edited
 
 CONSUMES = ('data', 'evaluation')

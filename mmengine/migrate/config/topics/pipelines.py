@@ -11,10 +11,10 @@ from typing import Any
 
 from mmengine.migrate.config.context import Config, Context, inner_datasets
 from mmengine.migrate.config.notes import Notes
-from mmengine.migrate.config.preprocessing import is_done_by_preprocessor
 from mmengine.migrate.config.rules import apply_rule, suggestion
+from mmengine.migrate.config.topics.preprocessing import is_done_by_preprocessor
+from mmengine.migrate.config.topics.tta import plain_view, views
 from mmengine.migrate.config.trace import edited
-from mmengine.migrate.config.tta import plain_view, views
 
 One = Callable[[str, Any], list[Any]]
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmengine.migrate.config.sources import dict_parts
+from mmengine.migrate.config.files.sources import dict_parts
 from mmengine.migrate.config.trace import origin_of, plain
 
 if TYPE_CHECKING:

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmengine.migrate.config.convert import SCHEDULES
-from mmengine.migrate.config.curves import Comparison, compare, converted_curve, legacy_curve
-from mmengine.migrate.config.legacy_schedule import is_own_policy
-from mmengine.migrate.config.plateau import compare_plateaus, is_plateau
-from mmengine.migrate.config.schedules import Length, parse_schedule
+from mmengine.migrate.config.schedules.conversion import Length, parse_schedule
+from mmengine.migrate.config.schedules.curves import (
+    Comparison,
+    compare,
+    converted_curve,
+    legacy_curve,
+)
+from mmengine.migrate.config.schedules.plateau import compare_plateaus, is_plateau
+from mmengine.migrate.schedule.legacy_schedule import is_own_policy
 from mmengine.utils.errors import ArgumentError
 
 TOLERANCE = 1e-6

@@ -9,7 +9,7 @@ from typing import Any
 
 import libcst as cst
 
-from mmengine.migrate.config.sources import trace
+from mmengine.migrate.config.files.sources import trace
 from mmengine.migrate.config.trace import Origin, traced
 
 _BUILTIN = frozenset(dir(builtins))

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
 from mmengine.migrate.config.notes import Notes
-from mmengine.migrate.config.schedules import Length
+from mmengine.migrate.config.schedules.conversion import Length
 
 CONSUMES = ('runner', 'total_epochs', 'total_iters', 'workflow')
 

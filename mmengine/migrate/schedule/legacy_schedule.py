@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmengine.migrate.config.policies import (
+from mmengine.migrate.schedule.options import bound
+from mmengine.migrate.schedule.policies import (
     MOMENTUM_POLICIES,
     POLICIES,
     WITH_WARMUP_OF_THEIR_OWN,
     Moment,
     Values,
 )
-from mmengine.migrate.config.policy_options import bound
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 WARMUPS = ('constant', 'linear', 'exp')

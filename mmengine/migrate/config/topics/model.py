@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
-from mmengine.migrate.config.preprocessing import data_preprocessor
+from mmengine.migrate.config.topics.preprocessing import data_preprocessor
 from mmengine.migrate.config.trace import edited
 
 CONSUMES = ('train_cfg', 'test_cfg')

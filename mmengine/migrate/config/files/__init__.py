@@ -1,0 +1,1 @@
+"""Config files: read with their bases, rewritten where they must change, and verified."""

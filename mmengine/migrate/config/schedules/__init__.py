@@ -1,0 +1,1 @@
+"""Schedules of a legacy config as schedulers of this engine, and the curves of both."""

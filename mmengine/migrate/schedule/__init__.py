@@ -1,0 +1,1 @@
+"""Learning rates and momenta of MMCV 1.x, as mathematics."""
