@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmengine.migrate.command import CONVERTED, NOTHING_WRITTEN, WITH_TODO
 from mmengine.utils.errors import ArgumentError
 
-CONVERTED, WITH_TODO, NOTHING_WRITTEN = 0, 1, 2
 EXAMPLES = """\
   mmengine migrate checkpoint epoch_12.pth new/epoch_12.pth
   mmengine migrate checkpoint old.pth new.pth --rename '^bbox_head\\.=head.' '^=model.'

@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+from mmengine.migrate.command import CONVERTED, NOTHING_WRITTEN, WITH_TODO, needs_libcst
 from mmengine.utils.errors import ArgumentError
 
-CONVERTED, WITH_TODO, NOTHING_WRITTEN = 0, 1, 2
 EXAMPLES = """\
   mmengine migrate code mmproject/ --diff     show what would change
   mmengine migrate code mmproject/ --write    change it
@@ -31,15 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action.add_argument('--list', action='store_true', help='list the codemods')
 
 
+@needs_libcst
 def run(options: argparse.Namespace) -> int:
     """Convert, tell what changed and what is left, return the exit code."""
-    try:
-        from mmengine.migrate.code import convert
-    except ImportError as error:
-        if (error.name or '').partition('.')[0] != 'libcst':
-            raise
-        print("mmengine migrate needs libcst: pip install 'mmengine[migrate]'", file=sys.stderr)
-        return NOTHING_WRITTEN
+    from mmengine.migrate.code import convert
+
     if options.list:
         for codemod in convert.CODEMODS:
             print(f'{codemod.name:16} {codemod.summary}')

@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmengine.migrate.command import CONVERTED, NOTHING_WRITTEN, WITH_TODO, needs_libcst
 from mmengine.utils.errors import ArgumentError
-
-CONVERTED, WITH_TODO, NOTHING_WRITTEN = 0, 1, 2
 
 EXAMPLES = """\
   mmengine migrate config configs/ -o configs_new/ --rules mmdet    a tree, with its inheritance
@@ -49,17 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--verbose', action='store_true', help='print every note')
 
 
+@needs_libcst
 def run(options: argparse.Namespace) -> int:
     """Convert, print what there is to tell, return the exit code."""
-    try:
-        from mmengine.migrate.config.migrate import migrate_configs
-        from mmengine.migrate.config.report.page import written_report
-        from mmengine.migrate.config.report.text import text_report
-    except ImportError as error:
-        if (error.name or '').partition('.')[0] != 'libcst':
-            raise
-        print("mmengine migrate needs libcst: pip install 'mmengine[migrate]'", file=sys.stderr)
-        return NOTHING_WRITTEN
+    from mmengine.migrate.config.migrate import migrate_configs
+    from mmengine.migrate.config.report.page import written_report
+    from mmengine.migrate.config.report.text import text_report
+
     try:
         report = migrate_configs(
             options.src,
