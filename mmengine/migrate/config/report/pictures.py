@@ -98,8 +98,8 @@ def _strip(comparison: Comparison, largest: str) -> Iterator[str]:
     limit = height(TOLERANCE)
     yield f'<path class="axis" d="M{_LEFT},{_STRIP_TOP} V{_STRIP_BOTTOM} H{_RIGHT}"/>'
     yield f'<path class="limit" d="M{_LEFT},{limit:.1f} H{_RIGHT}"/>'
-    yield _text(_LEFT - 8, limit + 4, f'{TOLERANCE:.0e}', anchor='end')
-    yield _text(_LEFT - 8, _STRIP_BOTTOM + 4, '0', anchor='end')
+    for value in (TOLERANCE, 1e-12, _LOWEST):
+        yield _text(_LEFT - 8, height(value) + 4, f'{value:.0e}', anchor='end')
     yield _text(_RIGHT, _STRIP_TOP - 8, largest, anchor='end')
     yield _polyline('apart', [height(value) for value in apart], keep_peaks=True)
 
