@@ -71,9 +71,10 @@ class LoggerHook(Hook):
         self.keep_local = keep_local
         self.backend_args = backend_args or file_client_args
         self.log_metric_by_epoch = log_metric_by_epoch
-        self._epoch_length: int | None = None
-        # Iterations that were finished when the epoch began, in the loop's count of batches.
-        self._epoch_start: int | None = None
+        # What an epoch's first step learns: how many batches there are (-1 where nobody knows), and
+        # how far the run's count of iterations is ahead of the epoch's count of batches.
+        self._epoch_length = -1
+        self._ahead: int | None = None
 
     def before_run(self, runner: Runner) -> None:
         """Learn the names of this start's files."""
@@ -84,9 +85,8 @@ class LoggerHook(Hook):
             runner.logger.info(f'Log files will be copied to {self._target} after the run.')
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Learn where the epoch ends; asking in each step would cost more than all else here."""
-        self._epoch_length = num_batches(runner.train_loop.dataloader) or -1
-        self._epoch_start = None
+        """Forget the epoch before."""
+        self._ahead = None
 
     def after_train_iter(
         self,
@@ -96,12 +96,11 @@ class LoggerHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Every ``interval`` iterations: a line and a record."""
-        if self._epoch_start is None:
-            if self._epoch_length is None:
-                self.before_train_epoch(runner)
-            self._epoch_start = runner.iter - batch_idx
+        if self._ahead is None:  # asking in each step would cost more than all else here
+            self._epoch_length = num_batches(runner.train_loop.dataloader) or -1
+            self._ahead = runner.iter - batch_idx
         done, length = batch_idx + 1, self._epoch_length
-        if done == length or (self._epoch_start + done) % self.interval_exp_name == 0:
+        if done == length or (self._ahead + done) % self.interval_exp_name == 0:
             runner.logger.info(f'Exp name: {runner.experiment_name}')
         if done % self.interval == 0 or (done == length and self._logs_rest_of(length)):
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')

@@ -87,15 +87,6 @@ class Converted:
         return any(note.kind == ERROR for note in self.notes)
 
 
-def is_legacy(config: Mapping[str, Any]) -> bool:
-    """Whether a config has any key that only MMCV 1.x knew."""
-    return bool(LEGACY_KEYS & set(config)) or any(
-        key in config and not model.is_loop(config[key]) and config[key]
-        for key in model.CONSUMES
-        if 'by_epoch' not in config
-    )
-
-
 def convert_config(
     legacy: Mapping[str, Any],
     *,

@@ -24,6 +24,7 @@ ASSUMED_EPOCH_LENGTHS = (1, 7, 250)
 """A config does not tell how long its dataset is, and its conversion has to hold for any."""
 
 LONGEST_RUN = 3_000_000
+_OF_MOMENTUM = ('Momentum', 'MomentumScheduler')
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,6 @@ def _check(
     # Where all is well, the longest epochs make the better picture.
     shown = worst if worst.largest > TOLERANCE else list(found.values())[-1]
     return Check(key, shown, '', tried, is_assumed, largest=worst.largest)
-
-
-_OF_MOMENTUM = ('Momentum', 'MomentumScheduler')
 
 
 def _legacy_curve(
