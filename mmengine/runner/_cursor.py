@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from mmengine._strategy._seed import set_rng_state
+from mmengine.process.seed import set_rng_state
 
 
 def batches_from(

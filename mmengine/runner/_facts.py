@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine._strategy import BaseStrategy
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.strategy import BaseStrategy
 
 
 class RunFacts:

@@ -7,15 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from mmengine._strategy import BaseStrategy
-from mmengine._strategy._env import check_launcher
 from mmengine.evaluator import Evaluator
 from mmengine.optim import BaseOptimWrapper
+from mmengine.process.env import check_launcher
 from mmengine.registry import RUNNERS, STRATEGIES
 from mmengine.runner._hooks import HookConfig
 from mmengine.runner._parts import Loader
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.runner import ConfigLike, Loaders, Runner
+from mmengine.strategy import BaseStrategy
 from mmengine.visualization import Visualizer
 
 

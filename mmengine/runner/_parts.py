@@ -10,12 +10,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmengine._checkpoint.unwrap import is_model_wrapper
-from mmengine._strategy._env import setup_process
 from mmengine.config.origin import placed
 from mmengine.dataset._dataloader import num_batches
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MessageHub, MMLogger, print_log
 from mmengine.optim import BaseOptimWrapper
+from mmengine.process.env import setup_process
 from mmengine.registry import LOG_PROCESSORS, VISUALIZERS
 from mmengine.runner import _build
 from mmengine.runner._facts import RunFacts

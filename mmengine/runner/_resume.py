@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint.plain import plain
-from mmengine._strategy._seed import rng_state, set_rng_state
 from mmengine.dataset._dataloader import set_epoch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.process.seed import rng_state, set_rng_state
 from mmengine.version import __version__
 
 if TYPE_CHECKING:

@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mmengine._checkpoint.unwrap import unwrap_model
-from mmengine._strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
-from mmengine._strategy._env import check_launcher
-from mmengine._strategy._failure import stop_together
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.evaluator import Evaluator
@@ -21,6 +18,8 @@ from mmengine.fileio import join_path
 from mmengine.hooks import Hook
 from mmengine.model.build import init_model_weights
 from mmengine.optim import BaseOptimWrapper
+from mmengine.process.env import check_launcher
+from mmengine.process.failure import stop_together
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import _resume
 from mmengine.runner._build import _SlicedDataset
@@ -31,6 +30,7 @@ from mmengine.runner.activation_checkpointing import turn_on_activation_checkpoi
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.loops import EpochBasedTrainLoop, TestLoop, ValLoop
 from mmengine.runner.priority import Priority
+from mmengine.strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
 from mmengine.visualization import Visualizer
 
 if TYPE_CHECKING:
