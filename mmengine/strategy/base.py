@@ -1,55 +1,65 @@
 """The contract between a Runner and the way its model is placed on devices."""
 
-import os
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, cast
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, cast
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mmengine._checkpoint.files import find_latest_checkpoint
-from mmengine._checkpoint.loader import CheckpointLoader, weights_of
+from mmengine._checkpoint.dtensor import whole_tree
+from mmengine._checkpoint.loader import weights_of
 from mmengine.device import get_device
-from mmengine.dist import get_dist_info, is_distributed
-from mmengine.logging import MMLogger
-from mmengine.model.build import build_model
+from mmengine.dist._data_parallel import get_data_parallel_info
+from mmengine.logging import MessageHub
+from mmengine.model.build import build_model, init_model_weights
 from mmengine.optim import BaseOptimWrapper, build_optim_wrapper
-from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
+from mmengine.optim.optimizer._run import Standalone
 from mmengine.optim.scheduler.build import build_param_schedulers
-from mmengine.process.env import (
-    check_launcher,
-    describe_environment,
-    setup_process,
-    synced_timestamp,
-)
-from mmengine.process.seed import set_random_seed
-from mmengine.strategy._catch_up import (
-    advance_schedulers,
-    keep_scheduled_values,
-    position_of,
-)
-from mmengine.utils.errors import ArgumentError
+from mmengine.process.session import Session
+from mmengine.strategy._compiling import compile_method
+from mmengine.strategy._learning_rates import scale_learning_rates
+from mmengine.strategy._schedule_resume import restore_schedulers
+from mmengine.strategy._session_views import SessionViews
+from mmengine.strategy._spreading import spread_wrapper_state
+from mmengine.strategy._state import RunState, Schedulers, are_built, view_of_state
+from mmengine.strategy._training_state import load_training_state
+from mmengine.strategy.checkpoint_io import CheckpointIO, FileCheckpointIO
+
+if TYPE_CHECKING:
+    from mmengine.optim.optimizer._run import OptimizerRun
 
 Checkpoint = dict[str, Any]
 
 
-class BaseStrategy(ABC):
-    """Prepares model, optimizers and schedulers for one kind of device placement, and saves and
-    loads them.
+class BaseStrategy(SessionViews, ABC):
+    """Everything of a run that depends on where its parameters are.
 
-    A Runner drives exactly one strategy. It prepares the parts one by one (build, place, compile);
-    code without a Runner calls :meth:`prepare`, which does the same in order.
+    A strategy places the model and prepares optimizers and schedules (:meth:`prepare`), initialises
+    weights, saves and loads, and answers what an optimizer wrapper asks: whether ranks exchange
+    gradients, how a norm over all parameters is computed, whether all ranks agree. A Runner does
+    none of these in another way.
+
+    ``model``, ``optim_wrapper``, ``param_schedulers`` and ``auto_scale_lr`` are views of the
+    :class:`RunState` that belongs to the run. A strategy that is used without a Runner has a state
+    of its own.
 
     Args:
         work_dir: Folder of the run.
-        experiment_name: Name of the run; the timestamp is put behind it.
+        experiment_name: Name of the run; the timestamp is appended.
         env_kwargs: ``launcher``, ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit``,
             ``randomness``.
         log_kwargs: Arguments of :meth:`build_logger`.
-        auto_scale_lr: ``base_batch_size`` and ``enable``: scale rates linearly with the real batch
-            size.
+        auto_scale_lr: ``base_batch_size`` and ``enable``: scale learning rates linearly with the
+            real batch size.
+
+    Attributes:
+        state: The state of the run.
+        io: How checkpoints are written, found, read and removed.
+        find_unused_parameters: Whether a wrapper of torch's DDP family looks for parameters that
+            took no part in a step.
     """
 
     def __init__(
@@ -61,41 +71,64 @@ class BaseStrategy(ABC):
         log_kwargs: dict[str, Any] | None = None,
         auto_scale_lr: dict[str, Any] | None = None,
     ) -> None:
+        self.session = Session(work_dir, experiment_name, env_kwargs, log_kwargs)
+        self.io: CheckpointIO = FileCheckpointIO()
+        self.find_unused_parameters = False
+        self._gradients = Standalone()
+        self.bind(RunState())
         self.auto_scale_lr = auto_scale_lr
-        self.model: nn.Module | None = None
-        self.optim_wrapper: BaseOptimWrapper | None = None
-        self.param_schedulers: list[Any] | dict[str, list[Any]] = []
 
-        self._env_kwargs = dict(env_kwargs or {})
-        self._launcher = check_launcher(self._env_kwargs.pop('launcher', 'none'))
-        randomness = dict(self._env_kwargs.pop('randomness', None) or {})
-        setup_process(self._launcher, **self._env_kwargs)
-        self._randomness: dict[str, Any] = {
-            'seed': None,
-            'diff_rank_seed': False,
-            'deterministic': False,
-            **randomness,
-        }
-        self._seed = set_random_seed(**self._randomness)
+    model: nn.Module | None = view_of_state('model', 'The model of the run.')
+    auto_scale_lr: dict[str, Any] | None = view_of_state(
+        'auto_scale_lr', '``base_batch_size`` and ``enable``.'
+    )
 
-        self._timestamp = synced_timestamp()
-        self._work_dir = self._make_work_dir(work_dir)
-        self._log_dir = os.path.join(self._work_dir, self._timestamp)
-        name = f'{experiment_name}_{self._timestamp}' if experiment_name else self._timestamp
-        self._experiment_name = name
-        self.logger = self.build_logger(**(log_kwargs or {}))
+    @property
+    def optim_wrapper(self) -> BaseOptimWrapper | None:
+        """The optimizer wrapper of the run; None until it is built."""
+        wrapper = self.state.optim_wrapper
+        return wrapper if isinstance(wrapper, BaseOptimWrapper) else None
+
+    @optim_wrapper.setter
+    def optim_wrapper(self, optim_wrapper: BaseOptimWrapper | None) -> None:
+        self.state.optim_wrapper = optim_wrapper
+
+    @property
+    def param_schedulers(self) -> Schedulers:
+        """Schedulers of the run: a list, or lists by optimizer name; empty until they are built."""
+        schedulers = self.state.param_schedulers
+        return schedulers if are_built(schedulers) else []
+
+    @param_schedulers.setter
+    def param_schedulers(self, schedulers: Schedulers) -> None:
+        self.state.param_schedulers = schedulers
+
+    def bind(self, state: RunState) -> None:
+        """Work on ``state`` from now on; a Runner calls this once, when it is made."""
+        self.state = state
+        state.optimizer_run = cast('OptimizerRun', self)
+
+    def present_model(self) -> nn.Module:
+        """The model of the run.
+
+        Raises:
+            RuntimeError: If there is none yet.
+        """
+        if self.state.model is None:
+            raise RuntimeError('There is no model yet: prepare it before its state is read.')
+        return self.state.model
 
     # -- what a subclass decides ------------------------------------------------------------------
 
     @abstractmethod
     def convert_model(self, model: nn.Module) -> nn.Module:
-        """Exchange layers that this placement does not support (SyncBN for BN, say)."""
+        """Replace layers that this placement does not support (SyncBN by BN, for example)."""
 
     @abstractmethod
     def wrap_model(
         self, model: nn.Module, model_wrapper_cfg: Any = None, find_unused_parameters: bool = False
     ) -> nn.Module:
-        """Move ``model`` to its device or devices and put the wrapper around it."""
+        """Move ``model`` to its device or devices, and wrap or shard it."""
 
     @abstractmethod
     def model_state_dict(self) -> Mapping[str, Any]:
@@ -121,7 +154,7 @@ class BaseStrategy(ABC):
         extra_ckpt: Checkpoint | None = None,
         callback: Callable[[Checkpoint], None] | None = None,
     ) -> None:
-        """Gather the state, add ``extra_ckpt``, hand it to ``callback`` and write it.
+        """Gather the state, add ``extra_ckpt``, call ``callback`` with it and write it.
 
         All ranks call it.
         """
@@ -137,7 +170,10 @@ class BaseStrategy(ABC):
         compile: dict[str, Any] | bool = False,
         dispatch_kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Build and place what is given.
+        """Build and place what is given. Every runner comes through here before a stage begins.
+
+        A model that was placed already is not placed again: a runner may call this with the model
+        alone, and again with what training needs.
 
         Args:
             model: A module or its config.
@@ -150,68 +186,53 @@ class BaseStrategy(ABC):
         Returns:
             The model alone, or a tuple of it and what was built from the other arguments.
         """
-        known = dispatch_kwargs or {}
-        built = self.build_model(model)
-        built = self.wrap_model(self.convert_model(built))
-        self.model = self.compile_model(built, compile)
-        prepared: list[Any] = [self.model]
+        state, known = self.state, dispatch_kwargs or {}
+        if state.placed_model is None or model is not state.placed_model:
+            built = self.build_model(model)
+            state.model = state.placed_model = self.wrap_model(self.convert_model(built))
+        if compile and state.compiled_model is not state.model:
+            compiled = self.compile_model(self.present_model(), compile)
+            state.model = state.placed_model = state.compiled_model = compiled
+        prepared: list[Any] = [state.model]
         if optim_wrapper is not None:
-            self.optim_wrapper = self.build_optim_wrapper(optim_wrapper, self.model)
-            self.scale_lr(self.optim_wrapper, known.get('train_micro_batch_size_per_gpu'))
-            prepared.append(self.optim_wrapper)
+            built_wrapper = self.build_optim_wrapper(optim_wrapper, self.present_model())
+            state.optim_wrapper = built_wrapper
+            if not state.is_lr_scaled:
+                self.scale_lr(built_wrapper, known.get('train_micro_batch_size_per_gpu'))
+                state.is_lr_scaled = True
+            prepared.append(built_wrapper)
         if param_scheduler is not None:
             if self.optim_wrapper is None:
                 raise ValueError(
                     'param_scheduler changes an optimizer: give optim_wrapper with it.'
                 )
             lengths = {key: known.get(key) for key in ('epoch_length', 'max_epochs', 'max_iters')}
-            self.param_schedulers = self.build_param_scheduler(
+            state.param_schedulers = self.build_param_scheduler(
                 param_scheduler, self.optim_wrapper, lengths
             )
-            prepared.append(self.param_schedulers)
+            prepared.append(state.param_schedulers)
         return prepared[0] if len(prepared) == 1 else tuple(prepared)
-
-    def build_logger(
-        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
-    ) -> MMLogger:
-        """The logger of this run; writes ``<timestamp>/<timestamp>.log`` unless told otherwise."""
-        if log_file is None:
-            log_file = os.path.join(self._log_dir, f'{self._timestamp}.log')
-        settings = {
-            'name': self._experiment_name,
-            'file_mode': 'a',
-            'distributed': self.distributed,
-            **kwargs,
-        }
-        return MMLogger.get_instance(log_level=log_level, log_file=log_file, **settings)
 
     def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
         """``model`` itself, or the module that the config describes."""
         return build_model(model)
 
-    def compile_model(self, model: nn.Module, compile: dict[str, Any] | bool = False) -> nn.Module:
-        """Let :func:`torch.compile` take over one method of ``model``, in place.
+    def init_weights(self) -> None:
+        """Call ``init_weights`` of the model and give every rank the same values.
 
-        Args:
-            model: A placed model.
-            compile: True, or arguments of ``torch.compile`` and ``target``, the method's name
-                ('forward' by default).
-
-        Raises:
-            ValueError: If the model has no method called ``target``.
+        Sharded parameters are made whole for it, so that they get the values that one process
+        would give them. All ranks call it.
         """
+        init_model_weights(self.present_model())
+
+    def compile_model(self, model: nn.Module, compile: dict[str, Any] | bool = False) -> nn.Module:
+        """Compile one method of ``model`` in place; see :func:`compile_method`."""
         if not compile:
             return model
-        options = dict(compile) if isinstance(compile, Mapping) else {}
-        target = options.pop('target', 'forward')
-        method = getattr(model, target, None)
-        if not callable(method):
-            raise ValueError(f'{type(model).__name__} has no method {target!r} to compile.')
         self.logger.info(
             'Model is compiled at its first step, which takes a while; later steps are quick.'
         )
-        setattr(model, target, torch.compile(method, **options))
-        return model
+        return compile_method(model, compile)
 
     def build_optim_wrapper(
         self, optim_wrapper: Any, model: nn.Module | None = None
@@ -254,71 +275,79 @@ class BaseStrategy(ABC):
         )
 
     def scale_lr(self, optim_wrapper: BaseOptimWrapper, batch_size: int | None) -> None:
-        """Multiply all rates by ranks x ``batch_size`` / ``base_batch_size``, if that is enabled.
+        """Scale learning rates as ``auto_scale_lr`` says; see :func:`scale_learning_rates`.
 
-        The linear scaling rule of Goyal et al. 2017, arXiv:1706.02677. Call it before schedulers
-        are built.
-
-        Raises:
-            ArgumentError: If one of the batch sizes is not known.
+        Call it before schedulers are built.
         """
-        settings = self.auto_scale_lr
-        if not settings or not settings.get('enable', False):
-            return
-        base = settings.get('base_batch_size')
-        if not base or base < 0:
-            raise ArgumentError(
-                'auto_scale_lr needs base_batch_size above 0, the batch size that the rates were '
-                f'tuned for; got {base!r}.'
-            )
-        if batch_size is None:
-            raise ArgumentError(
-                'auto_scale_lr needs the batch size of the training data, and its dataloader tells '
-                'none.'
-            )
-        real = self.world_size * batch_size
-        ratio = real / base
-        self.logger.info(f'LR is scaled by {ratio:g}: batch size {real} in place of {base}.')
-        for wrapper in wrappers_of(optim_wrapper):
-            for group in wrapper.param_groups:
-                group['lr'] = group['lr'] * ratio
-
-    def collect_env(self) -> str:
-        """The text that heads the log: system, launcher, seed."""
-        return describe_environment(
-            {
-                **self._env_kwargs,
-                'seed': self._seed,
-                'diff_rank_seed': self._randomness['diff_rank_seed'],
-                'deterministic': self._randomness['deterministic'],
-                'Distributed launcher': self._launcher,
-                'Distributed training': self.distributed,
-                'GPU number': self.world_size,
-            }
+        scale_learning_rates(
+            optim_wrapper,
+            self.auto_scale_lr,
+            batch_size,
+            self.data_parallel_info[1],
+            self.logger,
         )
 
-    def set_randomness(
-        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
-    ) -> None:
-        """Seed everything anew, as at the start of the run."""
-        self._randomness = {
-            'seed': seed, 'diff_rank_seed': diff_rank_seed, 'deterministic': deterministic
-        }  # fmt: skip
-        self._seed = set_random_seed(**self._randomness)
+    # -- what an optimizer wrapper asks of its run ------------------------------------------------
+
+    @property
+    def message_hub(self) -> MessageHub:
+        """The message hub of the run; the newest one of the process without a Runner."""
+        return self.state.message_hub or MessageHub.get_current_instance()
+
+    @property
+    def finished_iters(self) -> int | None:
+        """Finished iterations of the training; None while no Runner trains."""
+        return self.state.position.iter if self.state.message_hub is not None else None
+
+    @property
+    def data_parallel_info(self) -> tuple[int, int]:
+        """Which of the ranks with different data this is, and how many there are."""
+        return get_data_parallel_info()
+
+    def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Within it a backward pass exchanges no gradients, where the placement can leave that
+        out. ``model`` is the model as its training step has it, wrapped or not."""
+        placed = self.state.model
+        if placed is not None and not hasattr(model, 'no_sync'):
+            model = placed
+        return self._gradients.no_sync(model)
+
+    def clip_grad(self, params: list[Tensor], clip_type: str, **kwargs: Any) -> Tensor | None:
+        """Clip gradients over all ranks that share the parameters; returns the norm before it.
+
+        Args:
+            params: Parameters with gradients, which are changed in place.
+            clip_type: 'norm' or 'value'.
+            **kwargs: Arguments of torch's function of that kind.
+        """
+        return self._gradients.clip_grad(params, clip_type, **kwargs)
+
+    def all_ranks_agree(self, flag: Tensor) -> bool:
+        """Whether the 0-d bool tensor ``flag`` is True on every rank. All ranks call it."""
+        return self._gradients.all_ranks_agree(flag)
+
+    def average_gradients(self, model: nn.Module, param_groups: list[dict[str, Any]]) -> bool:
+        """Exchange gradients that backward passes under :meth:`no_sync` left on their ranks.
+
+        All ranks call it. Returns False where that cannot be done.
+        """
+        placed = self.state.model
+        return self._gradients.average_gradients(model if placed is None else placed, param_groups)
 
     # -- state ------------------------------------------------------------------------------------
 
     def optim_state_dict(self) -> dict[str, Any]:
-        """The optimizer wrapper's state. All ranks call it."""
+        """The optimizer wrapper's state, with whole tensors. All ranks call it."""
         if self.optim_wrapper is None:
-            raise RuntimeError('There is no optimizer yet: build it before its state is asked for.')
-        return self.optim_wrapper.state_dict()
+            raise RuntimeError('There is no optimizer yet: build it before its state is read.')
+        state: dict[str, Any] = whole_tree(self.optim_wrapper.state_dict())
+        return state
 
     def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what :meth:`optim_state_dict` gave."""
+        """Load what :meth:`optim_state_dict` returned. All ranks call it."""
         if self.optim_wrapper is None:
             raise RuntimeError('There is no optimizer yet: build it before its state is loaded.')
-        self.optim_wrapper.load_state_dict(state_dict)
+        self.optim_wrapper.load_state_dict(spread_wrapper_state(self.optim_wrapper, state_dict))
 
     def scheduler_state_dict(self) -> Any:
         """State of the schedulers: a list, or a list for each optimizer's name."""
@@ -330,27 +359,19 @@ class BaseStrategy(ABC):
         return [scheduler.state_dict() for scheduler in self.param_schedulers]
 
     def load_scheduler_state_dict(self, state_dict: Any) -> None:
-        """Load what :meth:`scheduler_state_dict` gave.
+        """Load what :meth:`scheduler_state_dict` returned; see :func:`restore_schedulers`.
 
         Raises:
             ValueError: If the run has other schedulers than the state.
         """
-        own, saved = self.param_schedulers, state_dict
-        if not isinstance(own, dict) and not isinstance(saved, dict):
-            own, saved = {'': own}, {'': saved}
-        if not isinstance(own, dict) or not isinstance(saved, dict) or own.keys() != saved.keys():
-            raise ValueError(
-                f'The checkpoint has schedulers for {_names(saved)}, this run for {_names(own)}.'
-            )
-        for name, schedulers in own.items():
-            if len(schedulers) != len(saved[name]):
-                raise ValueError(
-                    f'The checkpoint has {len(saved[name])} parameter schedulers, this run has '
-                    f'{len(schedulers)}. Resume with the same param_scheduler, or load the weights '
-                    'only with load_from.'
-                )
-            for scheduler, state in zip(schedulers, saved[name], strict=True):
-                scheduler.load_state_dict(state)
+        position = self.state.position
+        restore_schedulers(
+            self.param_schedulers,
+            state_dict,
+            epoch=position.epoch,
+            iteration=position.iter,
+            logger=self.logger,
+        )
 
     def load_checkpoint(
         self,
@@ -361,16 +382,21 @@ class BaseStrategy(ABC):
         revise_keys: Sequence[tuple[str, str]] = [(r'^module.', '')],  # the API's default
         callback: Callable[[Checkpoint], None] | None = None,
     ) -> Checkpoint:
-        """Read a checkpoint, show it to ``callback`` (which may change it) and load its weights."""
+        """Read a checkpoint, call ``callback`` with it, which may change it, and load its weights.
+
+        Without ``callback`` the run's own is called, which calls the hooks.
+        """
         self.logger.info(f'Load checkpoint from {filename}')
         location = get_device() if map_location == 'default' else map_location
-        checkpoint = CheckpointLoader.load_checkpoint(filename, map_location=location)
+        checkpoint = self.io.read(filename, location)
         weights_of(checkpoint, filename)
-        if callback is not None:
-            callback(checkpoint)
+        show = callback or self.state.checkpoint_read
+        if show is not None:
+            show(checkpoint)
         weights = weights_of(checkpoint, filename)
         self.load_model_state_dict(weights, strict=strict, revise_keys=revise_keys)
-        return cast(Checkpoint, checkpoint)
+        self.state.has_weights = True
+        return checkpoint
 
     def resume(
         self,
@@ -383,23 +409,16 @@ class BaseStrategy(ABC):
     ) -> Checkpoint:
         """Load weights and, where asked and present, the state of optimizers and schedulers.
 
-        Schedulers of which the checkpoint knows nothing are stepped to its epoch and iteration.
+        Schedulers that the checkpoint has no state for are stepped to its epoch and iteration.
         """
         self.logger.info(f'Resume checkpoint from {filename}')
         checkpoint = self.load_checkpoint(filename, map_location=map_location, callback=callback)
-
-        def load_optimizer() -> None:
-            if resume_optimizer and 'optimizer' in checkpoint and self.optim_wrapper is not None:
-                self.load_optim_state_dict(checkpoint.pop('optimizer'))
-
-        if not resume_param_scheduler or not self._has_schedulers():
-            load_optimizer()
-        elif 'param_schedulers' in checkpoint:
-            load_optimizer()
-            self.load_scheduler_state_dict(checkpoint.pop('param_schedulers'))
-        else:
-            advance_schedulers(self.param_schedulers, *position_of(checkpoint))
-            keep_scheduled_values(self.param_schedulers, load_optimizer, self.logger.warning)
+        load_training_state(
+            self,
+            checkpoint,
+            resume_optimizer=resume_optimizer,
+            resume_param_scheduler=resume_param_scheduler,
+        )
         return checkpoint
 
     def load_or_resume(
@@ -424,81 +443,4 @@ class BaseStrategy(ABC):
             return resume
         if load_from is not None:
             return load_from
-        return find_latest_checkpoint(self._work_dir)
-
-    def _has_schedulers(self) -> bool:
-        if isinstance(self.param_schedulers, dict):
-            return any(self.param_schedulers.values())
-        return bool(self.param_schedulers)
-
-    # -- facts ------------------------------------------------------------------------------------
-
-    @property
-    def work_dir(self) -> str:
-        """Absolute path of the run's folder."""
-        return self._work_dir
-
-    @property
-    def log_dir(self) -> str:
-        """``<work_dir>/<timestamp>``."""
-        return self._log_dir
-
-    @property
-    def experiment_name(self) -> str:
-        """The given name with the timestamp behind it."""
-        return self._experiment_name
-
-    @property
-    def timestamp(self) -> str:
-        """When the run began, the same on all ranks."""
-        return self._timestamp
-
-    @property
-    def launcher(self) -> str:
-        """none, pytorch, slurm or mpi."""
-        return self._launcher
-
-    @property
-    def distributed(self) -> bool:
-        """Whether a process group is up."""
-        return is_distributed()
-
-    @property
-    def rank(self) -> int:
-        """Of this process, from 0."""
-        return get_dist_info()[0]
-
-    @property
-    def world_size(self) -> int:
-        """How many processes train together."""
-        return get_dist_info()[1]
-
-    @property
-    def seed(self) -> int:
-        """The seed of the run, the same on all ranks."""
-        return self._seed
-
-    @property
-    def randomness(self) -> dict[str, Any]:
-        """Arguments of the seeding."""
-        return self._randomness
-
-    @staticmethod
-    def _make_work_dir(work_dir: str) -> str:
-        path = Path(os.path.abspath(os.path.expanduser(work_dir)))
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            writable = os.access(path, os.W_OK | os.X_OK)
-        except OSError as error:
-            raise type(error)(
-                error.errno, f'The work dir cannot be made: {error.strerror}', str(path)
-            ) from error
-        if not writable:
-            raise PermissionError(
-                f'The work dir {path} cannot be written; choose another with work_dir.'
-            )
-        return str(path)
-
-
-def _names(schedulers: Any) -> str:
-    return f'optimizers {sorted(schedulers)}' if isinstance(schedulers, dict) else 'one optimizer'
+        return self.io.newest(self.work_dir)

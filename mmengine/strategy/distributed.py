@@ -53,10 +53,15 @@ class DDPStrategy(SingleDeviceStrategy):
         return convert_model_sync_bn(model, self.sync_bn)
 
     def wrap_model(
-        self, model: nn.Module, model_wrapper_cfg: Any = None, find_unused_parameters: bool = False
+        self,
+        model: nn.Module,
+        model_wrapper_cfg: Any = None,
+        find_unused_parameters: bool | None = None,
     ) -> nn.Module:
         """The model on this rank's device inside the chosen wrapper."""
         chosen = self.model_wrapper if model_wrapper_cfg is None else model_wrapper_cfg
+        if find_unused_parameters is None:
+            find_unused_parameters = self.find_unused_parameters
         # Joining the process group has made the device of this rank the current one.
         wrapped = wrap_model(
             model,
@@ -68,12 +73,12 @@ class DDPStrategy(SingleDeviceStrategy):
             raise NotImplementedError(
                 f'{type(self).__name__} saves the whole model and optimizer from rank 0, which '
                 f'holds only a part of them under {type(wrapped).__name__}. Sharded strategies are '
-                'not implemented yet: use another wrapper, or a training loop of your own.'
+                'not implemented yet: use another wrapper, or a custom training loop.'
             )
         return wrapped
 
 
 def _is_sharded(model: nn.Module) -> bool:
-    # Whoever has an FSDP model has imported FSDP, which is too costly to import for the question.
+    # A process with an FSDP model has imported FSDP, which costs too much for the question.
     fsdp = sys.modules.get('torch.distributed.fsdp')
     return fsdp is not None and isinstance(model, fsdp.FullyShardedDataParallel)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmengine.process import env as _env
 from mmengine.process.env import (
     check_launcher,
     describe_environment,
@@ -17,7 +18,6 @@ from mmengine.process.env import (
     synced_timestamp,
 )
 from mmengine.process.seed import rng_state, set_random_seed, set_rng_state
-from mmengine.strategy import _env
 from mmengine.testing._internal.distributed import run_distributed
 
 resource = pytest.importorskip('resource')
