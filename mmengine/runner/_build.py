@@ -184,9 +184,11 @@ def named_parts(
         stage: 'val' or 'test', for messages.
 
     Raises:
-        ArgumentError: If the two do not match one to one.
+        ArgumentError: If the two do not match one to one, or the list is empty.
     """
     if isinstance(dataloader, (list, tuple)):
+        if not dataloader:
+            raise ArgumentError(f'{stage}_dataloader is an empty list; give at least one.')
         loaders = {str(index): loader for index, loader in enumerate(dataloader)}
         if not isinstance(evaluator, (list, tuple)) or len(evaluator) != len(loaders):
             raise ArgumentError(

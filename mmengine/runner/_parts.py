@@ -190,10 +190,7 @@ class RunParts(RunFacts):
     def _build_evaluation_loop(
         self, loop: Any, stage: str, dataloader: Any, evaluator: Any
     ) -> BaseLoop:
-        several = _build.named_parts(dataloader, evaluator, stage)
         kind = f'{stage.capitalize()}Loop'
-        if several is not None:
-            kind, (dataloader, evaluator) = f'Multi{kind}', several
         return _build.build_loop(
             loop, kind, runner=self, dataloader=dataloader, evaluator=evaluator
         )

@@ -190,7 +190,7 @@ def test_a_stream_has_no_first_samples():
         def __iter__(self):
             return iter([{'x': 1}])
 
-    with pytest.raises(ValueError, match='num_batch_per_epoch takes the first samples.*Stream'):
+    with pytest.raises(ValueError, match=r'num_batch_per_epoch takes the first samples.*Stream'):
         _build(dataset=Stream(), num_batch_per_epoch=3)
 
 
