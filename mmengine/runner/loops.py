@@ -11,7 +11,12 @@ from torch.utils.data import DataLoader
 
 from mmengine.dataset._dataloader import set_epoch
 from mmengine.registry import LOOPS
-from mmengine.runner._cursor import batches_from, epoch_and_offset
+from mmengine.runner._batch_position import (
+    batches_from,
+    check_has_batches,
+    check_has_epochs,
+    epoch_and_offset,
+)
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at
@@ -177,7 +182,8 @@ class EpochBasedTrainLoop(_TrainLoop):
         dynamic_intervals: Pairs (epoch, interval): validate at that interval from that epoch on.
 
     Raises:
-        ArgumentError: If a number is not a positive integer, or the dataloader is empty.
+        ArgumentError: If a number is not a positive integer, the data gives no batch, or a pass
+            over the data never ends.
     """
 
     def __init__(
@@ -190,6 +196,8 @@ class EpochBasedTrainLoop(_TrainLoop):
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        check_has_epochs(self.dataloader)
+        check_has_batches(self.dataloader)
         self._max_epochs = as_positive('max_epochs', max_epochs)
         self._max_iters = self._max_epochs * len(self.dataloader)
 
@@ -253,7 +261,7 @@ class IterBasedTrainLoop(_TrainLoop):
             iteration on.
 
     Raises:
-        ArgumentError: If a number is not a positive integer.
+        ArgumentError: If a number is not a positive integer, or the data gives no batch.
     """
 
     def __init__(
@@ -266,6 +274,7 @@ class IterBasedTrainLoop(_TrainLoop):
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        check_has_batches(self.dataloader)
         self._max_iters = as_positive('max_iters', max_iters)
         self._max_epochs = 1
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
