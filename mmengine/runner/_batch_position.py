@@ -13,7 +13,7 @@ from typing import Any
 
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
-from mmengine._strategy._seed import set_rng_state
+from mmengine.process.seed import set_rng_state
 from mmengine.utils.errors import ArgumentError
 
 _END = object()
