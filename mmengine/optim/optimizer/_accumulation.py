@@ -27,25 +27,25 @@ def gradients_of(param_groups: list[dict[str, Any]]) -> dict[int, Tensor]:
     }
 
 
-def whole_gradients_of(param_groups: list[dict[str, Any]]) -> dict[int, Tensor]:
-    """:func:`gradients_of` as plain tensors. With ``DTensor`` gradients all ranks must call it."""
-    return {number: full_tensor(grad) for number, grad in gradients_of(param_groups).items()}
-
-
-def gather_gradients(param_groups: list[dict[str, Any]]) -> list[dict[int, Tensor]]:
+def gather_gradients(
+    param_groups: list[dict[str, Any]], is_shared: bool = False
+) -> list[dict[int, Tensor]]:
     """The gradients of each rank, in order of rank, on rank 0; on any other rank its own.
+
+    With ``is_shared`` the ranks have exchanged their gradients, and the list has one entry.
 
     A ``DTensor`` on a mesh of all ranks is one gradient for all of them: if all gradients are such
     tensors, the list has one entry. All ranks must call it. The gradients of several ranks are on
     the host.
     """
     world_size = get_world_size()
-    is_one_for_all = all(
+    held = gradients_of(param_groups)
+    is_one_for_all = bool(held) and all(
         is_dtensor(grad) and cast(Any, grad).device_mesh.size() == world_size
-        for grad in gradients_of(param_groups).values()
+        for grad in held.values()
     )
-    gradients = whole_gradients_of(param_groups)
-    if world_size == 1 or (gradients and is_one_for_all):
+    gradients = {number: full_tensor(grad) for number, grad in held.items()}
+    if is_shared or is_one_for_all or world_size == 1:
         return [gradients]
     # As objects, because a parameter may have a gradient on one rank and none on another.
     gathered = gather_object({number: grad.cpu() for number, grad in gradients.items()}, dst=0)

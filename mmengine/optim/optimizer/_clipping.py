@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from mmengine.utils.errors import ArgumentError, did_you_mean
@@ -21,6 +22,16 @@ def clip_type_of(function: Callable[..., Any]) -> ClipType | None:
         if function is clipper:
             return clip_type
     return None
+
+
+def params_to_clip(param_groups: list[dict[str, Any]]) -> list[Tensor]:
+    """The parameters of all groups that are trained and have a gradient."""
+    return [
+        param
+        for group in param_groups
+        for param in group['params']
+        if param.requires_grad and param.grad is not None
+    ]
 
 
 def parse_clip_grad(clip_grad: Mapping[str, Any]) -> tuple[ClipType, dict[str, Any]]:

@@ -15,9 +15,13 @@ from mmengine.optim.optimizer._accumulation import (
     gather_gradients,
     restore_gradients,
     scale_gradients,
-    whole_gradients_of,
 )
-from mmengine.optim.optimizer._clipping import CLIPPERS, clip_type_of, parse_clip_grad
+from mmengine.optim.optimizer._clipping import (
+    CLIPPERS,
+    clip_type_of,
+    params_to_clip,
+    parse_clip_grad,
+)
 from mmengine.optim.optimizer._run import NO_CONTEXT, OptimizerRun, logger_of
 from mmengine.optim.optimizer._window import AccumulationWindow
 from mmengine.optim.optimizer.base import BaseOptimWrapper
@@ -207,12 +211,7 @@ class OptimWrapper(BaseOptimWrapper):
         self._unsynced_model = None
 
     def _clip_grad(self) -> None:
-        params = [
-            param
-            for group in self.optimizer.param_groups
-            for param in group['params']
-            if param.requires_grad and param.grad is not None
-        ]
+        params = params_to_clip(self.optimizer.param_groups)
         if not params:
             return
         kwargs = self.clip_grad_kwargs or {}
@@ -390,21 +389,14 @@ class OptimWrapper(BaseOptimWrapper):
         middle of a window every rank of a distributed model must call it, because each rank has
         gradients to send to rank 0.
         """
-        state = super().own_state_dict()
-        if self._window.size > 1:
-            state['accumulation'] = {
-                **self._window.state_dict(),
-                'gradients': self._open_gradients(),
-            }
+        state, window = super().own_state_dict(), self._window
+        if window.size > 1:
+            gradients: list[dict[int, Tensor]] = []
+            if window.is_open:
+                is_shared = self._unsynced_model is None
+                gradients = gather_gradients(self.optimizer.param_groups, is_shared)
+            state['accumulation'] = {**window.state_dict(), 'gradients': gradients}
         return state
-
-    def _open_gradients(self) -> list[dict[int, Tensor]]:
-        if not self._window.is_open:
-            return []
-        groups = self.optimizer.param_groups
-        if self._unsynced_model is None:
-            return [whole_gradients_of(groups)]
-        return gather_gradients(groups)
 
     def load_own_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`own_state_dict` returned; what ``state`` lacks stays as it is.

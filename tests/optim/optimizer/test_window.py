@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmengine.optim.optimizer._window import AccumulationWindow
 
+PROPERTY = settings(max_examples=50, deadline=None)
 SIZES = st.integers(1, 6)
 
 
@@ -62,6 +63,7 @@ def means(parts: list[range]) -> list[dict[int, float]]:
     return [{batch: pytest.approx(1 / len(part)) for batch in part} for part in parts]
 
 
+@PROPERTY
 @given(size=SIZES, first=st.integers(0, 12), length=st.integers(1, 20))
 def test_steps_of_an_announced_run_are_means_of_its_chunks(
     size: int, first: int, length: int
@@ -74,6 +76,7 @@ def test_steps_of_an_announced_run_are_means_of_its_chunks(
     assert not run.window.is_open
 
 
+@PROPERTY
 @given(size=SIZES, length=st.integers(0, 20), more=st.integers(0, 20))
 def test_flush_makes_a_mean_wherever_the_run_stops(size: int, length: int, more: int) -> None:
     run = Run(AccumulationWindow(size))
@@ -88,6 +91,7 @@ def test_flush_makes_a_mean_wherever_the_run_stops(size: int, length: int, more:
     assert run.steps == means(chunks(0, length, size) + chunks(length, length + more, size))
 
 
+@PROPERTY
 @given(
     size=SIZES,
     calls=st.lists(st.integers(0, 3), min_size=1, max_size=15),
@@ -111,6 +115,7 @@ def test_every_step_is_a_mean_however_often_an_iteration_calls(
         assert run.steps == means(chunks(first, last, size))
 
 
+@PROPERTY
 @given(size=SIZES, ends=st.lists(st.integers(0, 9), min_size=1, max_size=5))
 def test_an_end_that_moves_leaves_no_batch_out_and_no_mean_wrong(
     size: int, ends: list[int]
@@ -127,6 +132,7 @@ def test_an_end_that_moves_leaves_no_batch_out_and_no_mean_wrong(
         assert step == {batch: pytest.approx(1 / len(step)) for batch in step}
 
 
+@PROPERTY
 @given(size=SIZES, length=st.integers(1, 20), stop=st.integers(0, 20), longer=st.integers(0, 8))
 def test_resumed_run_makes_the_steps_of_one_run(
     size: int, length: int, stop: int, longer: int
@@ -151,6 +157,7 @@ def test_resumed_run_makes_the_steps_of_one_run(
     assert second.steps == expected
 
 
+@PROPERTY
 @given(
     size=SIZES,
     parts=st.lists(st.tuples(SIZES, st.integers(0, 9)), min_size=1, max_size=5),
@@ -173,6 +180,7 @@ def test_a_size_that_changes_leaves_no_batch_out_and_no_mean_wrong(
         assert step == {batch: pytest.approx(1 / len(step)) for batch in step}
 
 
+@PROPERTY
 @given(size=SIZES, end=st.one_of(st.none(), st.integers(1, 20)), first=st.integers(0, 10))
 def test_windows_tile_the_batches_without_gap_or_overlap(
     size: int, end: int | None, first: int
@@ -187,6 +195,7 @@ def test_windows_tile_the_batches_without_gap_or_overlap(
     assert end is None or end <= first or end in stops
 
 
+@PROPERTY
 @given(size=SIZES, length=st.integers(1, 20))
 def test_is_last_tells_before_a_batch_what_is_full_tells_after_it(size: int, length: int) -> None:
     window = AccumulationWindow(size)
