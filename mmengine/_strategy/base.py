@@ -11,16 +11,17 @@ from torch import nn
 
 from mmengine._checkpoint.files import find_latest_checkpoint
 from mmengine._checkpoint.loader import CheckpointLoader, weights_of
-from mmengine._strategy._catch_up import (
-    advance_schedulers,
-    keep_scheduled_values,
-    position_of,
-)
 from mmengine._strategy._env import (
     check_launcher,
     describe_environment,
     setup_process,
     synced_timestamp,
+)
+from mmengine._strategy._schedule_resume import (
+    advance_schedulers,
+    keep_scheduled_values,
+    position_of,
+    restore_schedulers,
 )
 from mmengine._strategy._seed import set_random_seed
 from mmengine.device import get_device
@@ -65,6 +66,8 @@ class BaseStrategy(ABC):
         self.model: nn.Module | None = None
         self.optim_wrapper: BaseOptimWrapper | None = None
         self.param_schedulers: list[Any] | dict[str, list[Any]] = []
+        self._resumed_position: tuple[int | None, int | None] = (None, None)
+        self._run_lengths: dict[str, int | None] = {}
 
         self._env_kwargs = dict(env_kwargs or {})
         self._launcher = check_launcher(self._env_kwargs.pop('launcher', 'none'))
@@ -245,6 +248,9 @@ class BaseStrategy(ABC):
             default_args: ``epoch_length``, ``max_epochs`` and ``max_iters``, where known.
         """
         known = default_args or {}
+        self._run_lengths = {
+            key: known.get(key) for key in ('epoch_length', 'max_epochs', 'max_iters')
+        }
         return build_param_schedulers(
             scheduler,
             optim_wrapper,
@@ -330,27 +336,22 @@ class BaseStrategy(ABC):
         return [scheduler.state_dict() for scheduler in self.param_schedulers]
 
     def load_scheduler_state_dict(self, state_dict: Any) -> None:
-        """Load what :meth:`scheduler_state_dict` gave.
+        """Let the schedulers go on from what :meth:`scheduler_state_dict` gave.
+
+        Call it after the optimizer's state is loaded; see :func:`restore_schedulers`.
 
         Raises:
             ValueError: If the run has other schedulers than the state.
         """
-        own, saved = self.param_schedulers, state_dict
-        if not isinstance(own, dict) and not isinstance(saved, dict):
-            own, saved = {'': own}, {'': saved}
-        if not isinstance(own, dict) or not isinstance(saved, dict) or own.keys() != saved.keys():
-            raise ValueError(
-                f'The checkpoint has schedulers for {_names(saved)}, this run for {_names(own)}.'
-            )
-        for name, schedulers in own.items():
-            if len(schedulers) != len(saved[name]):
-                raise ValueError(
-                    f'The checkpoint has {len(saved[name])} parameter schedulers, this run has '
-                    f'{len(schedulers)}. Resume with the same param_scheduler, or load the weights '
-                    'only with load_from.'
-                )
-            for scheduler, state in zip(schedulers, saved[name], strict=True):
-                scheduler.load_state_dict(state)
+        epoch, iteration = self._resumed_position
+        restore_schedulers(
+            self.param_schedulers,
+            state_dict,
+            epoch=epoch,
+            iteration=iteration,
+            logger=self.logger,
+            **self._run_lengths,
+        )
 
     def load_checkpoint(
         self,
@@ -396,6 +397,8 @@ class BaseStrategy(ABC):
             load_optimizer()
         elif 'param_schedulers' in checkpoint:
             load_optimizer()
+            if 'iter' in (checkpoint.get('meta') or {}):
+                self._resumed_position = position_of(checkpoint)
             self.load_scheduler_state_dict(checkpoint.pop('param_schedulers'))
         else:
             advance_schedulers(self.param_schedulers, *position_of(checkpoint))
@@ -498,7 +501,3 @@ class BaseStrategy(ABC):
                 f'The work dir {path} cannot be written; choose another with work_dir.'
             )
         return str(path)
-
-
-def _names(schedulers: Any) -> str:
-    return f'optimizers {sorted(schedulers)}' if isinstance(schedulers, dict) else 'one optimizer'
