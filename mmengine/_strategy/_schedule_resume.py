@@ -207,7 +207,8 @@ def _chains(pairs: list[tuple[Any, _State]]) -> list[list[tuple[Any, _State]]]:
     for scheduler, state in pairs:
         key: Any = id(scheduler)
         if isinstance(scheduler, _ParamScheduler):
-            key = (id(scheduler.optimizer.param_groups), scheduler.param_name)
+            # A wrapper may make the list anew; the groups in it are those of the optimizer.
+            key = (id(scheduler.optimizer.param_groups[0]), scheduler.param_name)
         chains.setdefault(key, []).append((scheduler, state))
     return list(chains.values())
 
@@ -250,13 +251,14 @@ def _changed_settings(scheduler: Any, state: _State) -> list[str]:
         return []
     now = scheduler._state()
     ignored = scheduler._progress | {'verbose'}
+    gone: set[str] = set()
     if '_learned' in state:
         settings = set(now) - set(state['_learned'])
         # Another class has other settings.
         gone = set(state) - set(now) - set(state['_learned']) - scheduler._not_state
     else:
         # From before states had that: what the constructor takes is a setting.
-        settings, gone = set(now) & (_constructor_arguments(type(scheduler)) | {'min_values'}), ()
+        settings = set(now) & (_constructor_arguments(type(scheduler)) | {'min_values'})
     if gone:
         return sorted(settings - ignored)
     return [
