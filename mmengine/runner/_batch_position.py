@@ -109,7 +109,7 @@ def check_has_batches(dataloader: Any) -> None:
     """
     if is_endless(dataloader) or len(dataloader):
         return
-    dataset = getattr(dataloader, 'dataset', None)
+    dataset: Any = getattr(dataloader, 'dataset', None)
     samples = f' of {len(dataset)} samples' if hasattr(dataset, '__len__') else ''
     raise ArgumentError(
         f'The training dataloader gives no batch: its dataset{samples} is empty on this rank, or '
