@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine._strategy._schedule_resume import advance_schedulers, restore_schedulers
 from torch import nn
 from torch.optim import lr_scheduler as theirs
 
-from mmengine._strategy._schedule_resume import advance_schedulers, restore_schedulers
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim import scheduler as ours
 from mmengine.optim.scheduler.build import build_param_schedulers

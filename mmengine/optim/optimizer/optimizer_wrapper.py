@@ -305,17 +305,22 @@ class OptimWrapper(BaseOptimWrapper):
                 'each batch alone: its statistics are those of the small batch.'
             )
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
         """Step for a window that is still open, averaged over the batches it has.
 
         A training loop calls it after the last batch of the run. It does nothing if no window is
         open, as after a run whose end :meth:`initialize_count_status` announced. It closes the last
         window of wrappers that are not called once per iteration, and of runs that are stopped
         early. With a distributed model all ranks must call it.
+
+        Returns:
+            Whether a window was open.
         """
-        if self._window.is_open:
-            batches, factor = self._window.cut()
-            self._step_without_last_batch(batches, factor, None, None)
+        if not self._window.is_open:
+            return False
+        batches, factor = self._window.cut()
+        self._step_without_last_batch(batches, factor, None, None)
+        return True
 
     def _count_batch(self) -> None:
         if self._window.advance(self._run.finished_iters):
