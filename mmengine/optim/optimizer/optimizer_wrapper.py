@@ -44,7 +44,7 @@ class OptimWrapper(BaseOptimWrapper):
     Windows of ``accumulative_counts`` batches are counted from the first batch of the run. The last
     window of a run may be shorter. :meth:`initialize_count_status` tells the wrapper where the run
     ends, so that the loss is divided by the window's actual size. A wrapper that is not called once
-    per iteration does not know where its batches end: :meth:`flush` closes its last window.
+    per iteration cannot use that end: :meth:`flush` closes its last window.
 
     Args:
         optimizer: The optimizer to drive.
