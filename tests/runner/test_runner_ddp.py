@@ -288,7 +288,7 @@ def _with_sync_bn(rank: int, world_size: int, folder: str) -> list[Any]:
         ),
     ):
         try:
-            make(toy_config(folder, **changes))
+            make(toy_config(folder, **changes)).train()
         except ValueError as error:
             outcomes.append(str(error))
     strategy = DDPStrategy(work_dir=folder, sync_bn='torch', log_kwargs={'log_level': 'ERROR'})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine._strategy._schedule_resume import advance_schedulers, restore_schedulers
+from mmengine.strategy._schedule_resume import advance_schedulers, restore_schedulers
 from torch import nn
 from torch.optim import lr_scheduler as theirs
 
