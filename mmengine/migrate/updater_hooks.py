@@ -65,7 +65,9 @@ class LegacyLrUpdaterHook(Hook):
         if self.by_epoch:
             self._set(runner, 1.0)
 
-    def before_train_iter(self, runner: TrainingRun, batch_idx: int, data_batch: DataBatch = None) -> None:
+    def before_train_iter(
+        self, runner: TrainingRun, batch_idx: int, data_batch: DataBatch = None
+    ) -> None:
         """Set the rates of the iteration, if they are other ones than before."""
         length = self._warmup.warmup_length(_run_of(runner))
         if not self.by_epoch or runner.iter <= length > 0:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine._strategy._seed import rng_state
+from mmengine.process.seed import rng_state
 from runner_toy import Line, toy_runner
 from torch.utils.data import (
     BatchSampler,

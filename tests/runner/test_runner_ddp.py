@@ -288,10 +288,11 @@ def _with_sync_bn(rank: int, world_size: int, folder: str) -> list[Any]:
         ),
     ):
         try:
-            make(toy_config(folder, **changes)).train()
+            make(toy_config(folder, **changes))
         except ValueError as error:
             outcomes.append(str(error))
-    strategy = DDPStrategy(work_dir=folder, sync_bn='torch', log_kwargs={'log_level': 'ERROR'})
+    strategy = DDPStrategy(work_dir=folder, log_kwargs={'log_level': 'ERROR'})
+    strategy.sync_bn = 'torch'
     with pytest.MonkeyPatch.context() as patch:
         # As on a machine with GPUs; the layers alone are looked at here.
         patch.setattr('mmengine.strategy.distributed.get_device', lambda: 'cuda')

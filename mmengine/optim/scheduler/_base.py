@@ -2,9 +2,10 @@
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -67,6 +68,9 @@ class _ParamScheduler:
     _progress: ClassVar[frozenset[str]] = frozenset(
         {'base_values', 'last_step', '_global_step', '_last_value'}
     )
+
+    _as_built: Mapping[str, Any] = MappingProxyType({})
+    _values_as_built: Sequence[float] = ()
 
     def __init__(
         self,
@@ -294,8 +298,8 @@ def same_value(one: Any, other: Any) -> bool:
 
 
 def _write_keeping_tensors(groups: list[_Group], name: str, values: Sequence[Any]) -> None:
-    # A compiled or captured optimizer step reads its rate from the tensor it knows; a new one
-    # would go unseen.
+    # A compiled or captured optimizer step reads the learning rate from the tensor that it was
+    # captured with. It would not see a new tensor.
     for group, value in zip(groups, values, strict=True):
         held = group[name]
         if isinstance(held, Tensor):
