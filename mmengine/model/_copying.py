@@ -57,8 +57,8 @@ def _as_written(model: nn.Module) -> Iterator[nn.Module]:
                 if callable(value) and hasattr(value, '_torchdynamo_orig_callable'):
                     del module.__dict__[name]
                     undo.append((module.__dict__, name, value))
-            for name in [name for name in module.__dict__ if name.startswith(_SHARDING_STATE)]:
-                undo.append((module.__dict__, name, module.__dict__.pop(name)))
+            states = [name for name in module.__dict__ if name.startswith(_SHARDING_STATE)]
+            undo += [(module.__dict__, name, module.__dict__.pop(name)) for name in states]
             if _is_fully_sharded(module):
                 for name in _HOOKS:
                     undo.append((module.__dict__, name, module.__dict__[name]))
