@@ -1,4 +1,4 @@
-# Five verbs: demo, test, lint, bench, docs. Each makes the virtual environment that it needs.
+# The verbs: demo, test, soak, lint, bench, docs. Each makes the virtual environment that it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,12 +12,14 @@ PIP := $(BIN)/python $(PINNED)
 CORE_PIP := $(CORE_VENV)/bin/python $(PINNED)
 DEMO_CONFIG := examples/digits/config.py
 DEMO_DIR := work_dirs/digits
+SOAK_ROUNDS ?= 10
 
-.PHONY: help demo test test-core test-mmcv lint bench bench-peers docs clean
+.PHONY: help demo test soak test-core test-mmcv lint bench bench-peers docs clean
 
 help:
 	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
 	@echo 'make test         run all tests'
+	@echo 'make soak         look for examples that break a property, drawn anew in each of SOAK_ROUNDS=$(SOAK_ROUNDS) rounds'
 	@echo 'make test-core    import and smoke tests of the built package, nothing but its core dependencies there'
 	@echo 'make test-mmcv    check that recorded trainings are those of MMCV 1.7.2, installed apart in $(MMCV_VENV)'
 	@echo 'make lint         check style, types and the layers of the package'
@@ -37,6 +39,13 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
+
+# `make test` draws the same examples every time. A failure here ends with how to keep its example.
+soak: $(VENV)/.installed-dev
+	@for round in $$(seq $(SOAK_ROUNDS)); do \
+		echo "round $$round of $(SOAK_ROUNDS)"; \
+		$(BIN)/python -m pytest -q -n 2 --hypothesis-profile=soak -m hypothesis || exit 1; \
+	done
 
 # pytest is called by its own name and without the repository on the path: what is tested is the installed package.
 test-core: $(CORE_VENV)/.installed
