@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import socket
 import tempfile
 import time
 from typing import Any
@@ -131,6 +130,7 @@ class RunnerTestCase(TestCase):
     def setUp(self) -> None:
         """Make the folder and the configs; register the toys."""
         self.temp_dir = tempfile.TemporaryDirectory()
+        self._store: torch.distributed.TCPStore | None = None
         self._environment = dict(os.environ)
         self._replaced = [registry.module_dict.get(toy.__name__) for registry, toy in _TOYS]
         for registry, toy in _TOYS:
@@ -150,6 +150,7 @@ class RunnerTestCase(TestCase):
                 registry.module_dict[toy.__name__] = before
         if is_distributed():
             torch.distributed.destroy_process_group()
+        self._store = None
         os.environ.clear()
         os.environ.update(self._environment)
         self.temp_dir.cleanup()
@@ -166,11 +167,17 @@ class RunnerTestCase(TestCase):
 
     def setup_dist_env(self) -> None:
         """Set the environment variables of a distributed run, as ``torchrun`` does."""
-        with socket.socket() as probe:
-            probe.bind((self.dist_cfg['MASTER_ADDR'], 0))
-            port = probe.getsockname()[1]
+        # The store of rank 0 is opened here, on a port that the system gives it, and is shared with
+        # the process group: a port that is only looked up may be taken before the group binds it.
+        self._store = torch.distributed.TCPStore(
+            self.dist_cfg['MASTER_ADDR'],
+            0,
+            is_master=True,
+            wait_for_workers=False,
+            multi_tenant=True,
+        )
         os.environ.update({key: str(value) for key, value in self.dist_cfg.items()})
-        os.environ['MASTER_PORT'] = str(port)
+        os.environ['MASTER_PORT'] = str(self._store.port)
 
     def clear_work_dir(self) -> None:
         """Empty the folder of the test."""

@@ -7,7 +7,6 @@ import faulthandler
 import multiprocessing
 import os
 import pickle
-import socket
 import sys
 import tempfile
 import threading
@@ -19,6 +18,9 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+import torch
+import torch.distributed as torch_dist
 
 from mmengine.testing._internal.multi_process import MultiProcessTestCase, TestSkip
 from mmengine.testing._internal.start_method import start_method
@@ -65,9 +67,9 @@ def run_distributed(
 ) -> list[Any]:
     """Call ``fn(rank, world_size, *args)`` in several processes at once; return what each one gave.
 
-    The processes have joined one process group (through a file, so no port is taken), find
-    ``RANK``, ``LOCAL_RANK``, ``WORLD_SIZE`` and ``MASTER_*`` in their environment as torchrun would
-    set them, and compute with one thread. When one fails, the others are ended at once.
+    The processes have joined one process group (through a file), find ``RANK``, ``LOCAL_RANK``,
+    ``WORLD_SIZE`` and ``MASTER_*`` in their environment as torchrun would set them, and compute
+    with one thread. When one fails, the others are ended at once.
 
     Args:
         fn: A function of a module's top level, so that a new process can import it.
@@ -92,7 +94,7 @@ def run_distributed(
             f'{error}'
         ) from error
     with tempfile.TemporaryDirectory(prefix='run_distributed_') as folder:
-        port = _free_port()
+        store = _rendezvous_store()
         # Of a clock that all processes of a machine share.
         deadline = time.monotonic() + timeout_s
         seats = [
@@ -111,7 +113,9 @@ def run_distributed(
                     'WORLD_SIZE': str(world_size),
                     'LOCAL_WORLD_SIZE': str(world_size),
                     'MASTER_ADDR': '127.0.0.1',
-                    'MASTER_PORT': str(port),
+                    'MASTER_PORT': str(store.port),
+                    # Rank 0 joins the store of this process like all others: as under torchrun.
+                    'TORCHELASTIC_USE_AGENT_STORE': 'True',
                     'OMP_NUM_THREADS': '1',
                 },
             )
@@ -217,10 +221,13 @@ class _Launch:
             reader.close()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])
+def _rendezvous_store() -> torch_dist.TCPStore:
+    """A store for ranks that join by ``MASTER_ADDR`` and ``MASTER_PORT``, open while it is held.
+
+    The system gives it a free port as it is bound. A port that is only looked up first may be
+    another process's by the time that rank 0 binds it.
+    """
+    return torch_dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
 
 
 def _child(seat: _Seat, call: bytes, writer: Any) -> None:
@@ -249,9 +256,6 @@ def _child(seat: _Seat, call: bytes, writer: Any) -> None:
 
 
 def _join(seat: _Seat) -> None:
-    import torch
-    import torch.distributed as torch_dist
-
     torch.set_num_threads(1)
     if seat.backend is not None:
         torch_dist.init_process_group(
@@ -266,8 +270,6 @@ def _join(seat: _Seat) -> None:
 
 
 def _leave() -> None:
-    import torch.distributed as torch_dist
-
     if torch_dist.is_initialized():
         torch_dist.destroy_process_group()
 
