@@ -1,6 +1,7 @@
 """BaseDataElement: the annotations or predictions of one sample, and facts about the sample."""
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -101,8 +102,8 @@ class BaseDataElement:
 
         Raises:
             ArgumentError: If the value is of another type, or ``field_type`` is neither of the two.
-            AttributeError: If ``name`` is a field of the other kind, or one of the two attributes
-                that keep the names.
+            AttributeError: If ``name`` is a field of the other kind, a method or a read-only
+                property of the class, or one of the two attributes that keep the names.
         """
         if field_type == 'data':
             mine, others = self._data_fields, self._metainfo_fields
@@ -126,6 +127,12 @@ class BaseDataElement:
             )
         if name in _FIELD_SETS:
             raise _reserved(self, name)
+        if name not in mine and _is_taken(type(self), name):
+            raise AttributeError(
+                f'{name!r} is part of the class {type(self).__name__}, so it cannot be the name of '
+                f'a {field_type} field: {type(self).__name__}.{name} would no longer be what other '
+                'code calls. Use another name.'
+            )
         object.__setattr__(self, name, value)
         mine.add(name)
 
@@ -363,6 +370,20 @@ class BaseDataElement:
                     twin._data_fields.add(name)
                 else:  # a property that keeps its value in a place of its own
                     setattr(twin, name, convert(getattr(self, name)))
+
+
+def _is_taken(cls: type, name: str) -> bool:
+    """Whether a field of this name would hide a method, or a property that cannot be set."""
+    for base in cls.__mro__:
+        if name in base.__dict__:
+            attribute = base.__dict__[name]
+            if isinstance(attribute, property):
+                return attribute.fset is None
+            is_method = inspect.isroutine(attribute) or isinstance(
+                attribute, (staticmethod, classmethod)
+            )
+            return is_method or name.startswith('__')
+    return False
 
 
 def _reserved(element: BaseDataElement, name: str) -> AttributeError:
