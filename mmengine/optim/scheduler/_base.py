@@ -1,6 +1,7 @@
 """The part that all parameter schedules share: when to act, what to remember, how to convert."""
 
 import inspect
+import math
 from collections.abc import Sequence
 from numbers import Real
 from operator import itemgetter
@@ -214,7 +215,7 @@ class _ParamScheduler:
         counts = {'begin': begin, 'end': end} | {
             name: kwargs.pop(name) for name in cls._epoch_counts if name in kwargs
         }
-        iterations = {name: _to_iterations(count, epoch_length) for name, count in counts.items()}
+        iterations = {name: to_iterations(count, epoch_length) for name, count in counts.items()}
         return cls(*args, by_epoch=False, **iterations, **kwargs)
 
 
@@ -266,12 +267,21 @@ def _base_values(groups: list[_Group], param_name: str, *, going_on: bool) -> li
     return [group[initial] for group in groups]
 
 
-def _to_iterations(count: Any, epoch_length: float) -> Any:
-    if count is None or count == INF:
-        return count
-    if isinstance(count, Sequence):
-        return [int(epochs * epoch_length) for epochs in count]
-    return int(count * epoch_length)
+def to_iterations(epochs: Any, epoch_length: float) -> Any:
+    """Epochs, or each of a list of them, as whole iterations; a started iteration is not counted.
+
+    None and an open end stay as they are. 0.29 of an epoch of 100 iterations is 29, although the
+    product of the two floats is 28.999999999999996.
+    """
+    if epochs is None or epochs == INF:
+        return epochs
+    if isinstance(epochs, Sequence):
+        return [to_iterations(count, epoch_length) for count in epochs]
+    iterations = epochs * epoch_length
+    nearest = round(iterations)
+    # A float and a product are each off by half of the last of 53 bits.
+    is_whole = math.isclose(iterations, nearest, rel_tol=2**-50)
+    return nearest if is_whole else math.floor(iterations)
 
 
 def _refuse_positional_counts(cls: type[_ParamScheduler], num_given: int) -> None:
