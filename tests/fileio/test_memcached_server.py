@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]
         yield '127.0.0.1', _port_told_in(told, process)
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=300)
 
 
 def _port_told_in(file: Path, process: subprocess.Popen[bytes]) -> int:
@@ -149,10 +149,10 @@ def test_forked_workers_do_not_share_a_connection(store: Any, args: dict[str, st
         workers.append(worker)
         worker.start()
     for number, queue in enumerate(queues):
-        assert queue.get(timeout=60) == [str(number).encode() * 1000] * 50
+        assert queue.get(timeout=300) == [str(number).encode() * 1000] * 50
         assert backend.get('parent') == b'p' * 1000
     for worker in workers:
-        worker.join(timeout=60)
+        worker.join(timeout=300)
 
 
 def test_a_connected_backend_can_be_pickled(store: Any, args: dict[str, str]) -> None:

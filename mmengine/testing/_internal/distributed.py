@@ -62,7 +62,7 @@ def run_distributed(
     fn: Callable[..., Any],
     world_size: int = 2,
     *args: Any,
-    timeout_s: float = 60,
+    timeout_s: float = 300,
     backend: str | None = 'gloo',
 ) -> list[Any]:
     """Call ``fn(rank, world_size, *args)`` in several processes at once; return what each one gave.
@@ -75,7 +75,8 @@ def run_distributed(
         fn: A function of a module's top level, so that a new process can import it.
         world_size: Number of processes.
         args: Further arguments; they are pickled.
-        timeout_s: All processes must be done by then.
+        timeout_s: All processes must be done by then. It is there for processes that hang, so it is
+            long enough for a busy machine.
         backend: Backend of the process group; None leaves joining one to ``fn``.
 
     Returns:
