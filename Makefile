@@ -22,7 +22,7 @@ help:
 	@echo 'make soak         look for examples that break a property, drawn anew in each of SOAK_ROUNDS=$(SOAK_ROUNDS) rounds'
 	@echo 'make test-core    import and smoke tests of the built package, nothing but its core dependencies there'
 	@echo 'make test-mmcv    check that recorded trainings are those of MMCV 1.7.2, installed apart in $(MMCV_VENV)'
-	@echo 'make lint         check style, types and the layers of the package'
+	@echo 'make lint         check style, types, the layers of the package, spelling and plain English'
 	@echo 'make bench        run the benchmarks'
 	@echo 'make bench-peers  the same step in other training engines, installed apart in $(PEERS_VENV)'
 	@echo 'make docs         run the examples in docstrings'
@@ -57,7 +57,8 @@ test-mmcv: $(MMCV_VENV)/.installed
 
 lint: $(VENV)/.installed-dev
 	@failed=0; \
-	for check in 'ruff check .' 'ruff format --check .' mypy lint-imports; do \
+	for check in 'ruff check .' 'ruff format --check .' mypy lint-imports codespell \
+			'pytest -q -p no:cacheprovider tests/api/test_plain_english.py'; do \
 		echo "$$check"; $(BIN)/$$check || failed=1; \
 	done; \
 	exit $$failed

@@ -16,7 +16,7 @@ _END = object()
 
 @EVALUATOR.register_module()
 class Evaluator:
-    """Some metrics over one dataset: each sees every batch, and their numbers come in one dict.
+    """Several metrics over one dataset. Each processes every batch; one dict returns all values.
 
     Args:
         metrics: One or several metrics, as configs, which are built from ``METRICS``, or objects.
@@ -54,7 +54,7 @@ class Evaluator:
             metric.dataset_meta = dataset_meta
 
     def process(self, data_samples: Sequence[Any], data_batch: Any | None = None) -> None:
-        """Show a batch to all metrics.
+        """Pass a batch to all metrics.
 
         Args:
             data_samples: The model's outputs, one a sample. Data elements are turned into dicts.
@@ -73,7 +73,7 @@ class Evaluator:
             metric.process(data_batch, samples)
 
     def evaluate(self, size: int) -> dict[str, Any]:
-        """The numbers of all metrics over what all ranks have processed. All ranks must call it.
+        """The values of all metrics over the samples of all ranks. All ranks must call it.
 
         Args:
             size: Number of samples of the dataset.
@@ -105,7 +105,7 @@ class Evaluator:
     def offline_evaluate(
         self, data_samples: Iterable[Any], data: Iterable[Any] | None = None, chunk_size: int = 1
     ) -> dict[str, Any]:
-        """The numbers of all metrics over predictions that are there already.
+        """The values of all metrics over existing predictions.
 
         Args:
             data_samples: Predictions of the whole dataset, one a sample; may be an iterator.

@@ -22,7 +22,7 @@ class BaseDataElement:
     ``metainfo=`` and :meth:`set_metainfo`, is copied on the way in, and is not touched by
     :meth:`to`, :meth:`numpy` and their like. A name is either data or metainfo, never both.
 
-    A subclass may give a field a checked face: a property ``boxes`` whose setter calls
+    A subclass may check a field through a property: a property ``boxes`` whose setter calls
     ``self.set_field(value, '_boxes', dtype=Tensor)`` is listed as ``boxes``.
 
     Args:
@@ -38,8 +38,8 @@ class BaseDataElement:
         (True, tensor([3, 5]))
     """
 
-    # The fields themselves are ordinary attributes, and their order is that of __dict__. These two
-    # only say which attribute is what.
+    # The fields are ordinary attributes, in the order of __dict__. These two sets only say which
+    # attribute is metainfo and which is data.
     _metainfo_fields: set[str]
     _data_fields: set[str]
 
@@ -54,14 +54,14 @@ class BaseDataElement:
     # Writing
 
     def set_metainfo(self, metainfo: dict[str, Any]) -> None:
-        """Add facts about the sample, or replace those of the same name.
+        """Add facts about the sample, or replace facts of the same name.
 
         Args:
             metainfo: Name to value; copied deeply.
 
         Raises:
-            ArgumentError: If ``metainfo`` is no dict.
-            AttributeError: If a name is already that of a data field.
+            ArgumentError: If ``metainfo`` is not a dict.
+            AttributeError: If a name already belongs to a data field.
         """
         if not isinstance(metainfo, dict):
             raise ArgumentError(f'metainfo must be a dict, got {type(metainfo).__name__}.')
@@ -75,8 +75,8 @@ class BaseDataElement:
             data: Name to value; the values are not copied.
 
         Raises:
-            ArgumentError: If ``data`` is no dict.
-            AttributeError: If a name is already that of metainfo.
+            ArgumentError: If ``data`` is not a dict.
+            AttributeError: If a name already belongs to metainfo.
         """
         if not isinstance(data, dict):
             raise ArgumentError(f'data must be a dict, got {type(data).__name__}.')
@@ -137,10 +137,10 @@ class BaseDataElement:
         mine.add(name)
 
     def update(self, instance: 'BaseDataElement') -> None:
-        """Take over the metainfo and data of ``instance``, which wins where both have a name.
+        """Copy the metainfo and data of ``instance``. Its values replace fields of the same name.
 
         Raises:
-            ArgumentError: If ``instance`` is no BaseDataElement.
+            ArgumentError: If ``instance`` is not a BaseDataElement.
             AttributeError: If a name is data in one and metainfo in the other.
         """
         if not isinstance(instance, BaseDataElement):
@@ -270,8 +270,8 @@ class BaseDataElement:
         """An element of the same class.
 
         Args:
-            metainfo: Its metainfo; by default that of this element. Copied deeply.
-            kwargs: Its data; by default that of this element, not copied.
+            metainfo: Its metainfo; by default the metainfo of this element. Copied deeply.
+            kwargs: Its data; by default the data of this element, not copied.
         """
         twin = self._empty_twin()
         if metainfo is None:
@@ -368,7 +368,7 @@ class BaseDataElement:
             for name in sorted(fields.difference(written)):
                 if '_' + name in fields:
                     twin._data_fields.add(name)
-                else:  # a property that keeps its value in a place of its own
+                else:  # a property that stores its value elsewhere
                     setattr(twin, name, convert(getattr(self, name)))
 
 

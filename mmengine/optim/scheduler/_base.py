@@ -198,7 +198,7 @@ class _ParamScheduler:
             **kwargs: Further arguments of the constructor.
 
         Raises:
-            ArgumentError: If ``by_epoch`` is False or ``epoch_length`` is not above 0.
+            ArgumentError: If ``by_epoch`` is False or ``epoch_length`` is not positive.
             TypeError: If a count of epochs came by position.
         """
         if not by_epoch:
@@ -208,8 +208,8 @@ class _ParamScheduler:
             )
         if not isinstance(epoch_length, Real) or epoch_length <= 0:
             raise ArgumentError(
-                f'Converting {cls.__name__} from epochs to iterations needs epoch_length above 0, '
-                f'got {epoch_length!r}. Pass epoch_length=len(dataloader).'
+                f'Converting {cls.__name__} from epochs to iterations needs a positive '
+                f'epoch_length, got {epoch_length!r}. Pass epoch_length=len(dataloader).'
             )
         _refuse_positional_counts(cls, len(args))
         counts = {'begin': begin, 'end': end} | {
@@ -236,8 +236,8 @@ def groups_of(optimizer: Any) -> list[_Group]:
 
 
 def _write_keeping_tensors(groups: list[_Group], name: str, values: Sequence[Any]) -> None:
-    # A compiled or captured optimizer step reads its rate from the tensor it knows; a new one
-    # would go unseen.
+    # A compiled or captured optimizer step reads its learning rate from the tensor it was compiled
+    # with. A new tensor would have no effect.
     for group, value in zip(groups, values, strict=True):
         held = group[name]
         if isinstance(held, Tensor):

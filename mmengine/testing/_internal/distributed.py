@@ -34,7 +34,7 @@ _LEAVE_S = 5.0
 
 @dataclass(frozen=True)
 class _Seat:
-    """What a child process needs to know to become a rank."""
+    """What a child process needs to become a rank."""
 
     rank: int
     world_size: int
@@ -85,7 +85,7 @@ def run_distributed(
     Raises:
         TypeError: If ``fn`` or its arguments cannot be pickled.
         RuntimeError: If a process raises, dies or is not done in time. The message holds the
-            traceback of the one that failed first, or tells where each one hangs.
+            traceback of the one that failed first, or says where each one hangs.
     """
     try:
         call = pickle.dumps((fn, args))
@@ -156,7 +156,7 @@ class _Launch:
         return [self._results[seat.rank] for seat in self._seats]
 
     def _collect(self, deadline: float) -> None:
-        """Read what the processes tell until all have spoken, or one has failed, or time is up."""
+        """Read the outcomes until all are there, one process has failed, or time is up."""
         waiting: dict[Any, int] = {
             reader: seat.rank for reader, seat in zip(self._readers, self._seats, strict=True)
         }
@@ -212,7 +212,7 @@ class _Launch:
     def _end_all(self) -> None:
         leave_by = time.monotonic() + (0 if self._failures else _LEAVE_S)
         for process in self._processes:
-            # One that has told its result still needs a moment to leave the group.
+            # A process that has sent its result still needs a moment to leave the group.
             process.join(timeout=max(leave_by - time.monotonic(), 0))
             if process.is_alive():
                 process.kill()
@@ -222,17 +222,18 @@ class _Launch:
             reader.close()
 
 
-def _rendezvous_store() -> torch_dist.TCPStore:
+def _rendezvous_store() -> Any:
     """A store for ranks that join by ``MASTER_ADDR`` and ``MASTER_PORT``, open while it is held.
 
     The system gives it a free port as it is bound. A port that is only looked up first may be
     another process's by the time that rank 0 binds it.
     """
-    return torch_dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
+    make: Any = torch_dist.TCPStore  # type: ignore[attr-defined]  # not listed in its stubs
+    return make('127.0.0.1', 0, is_master=True, wait_for_workers=False)
 
 
 def _child(seat: _Seat, call: bytes, writer: Any) -> None:
-    """Body of a child process: become a rank, call the function, tell the outcome."""
+    """Body of a child process: become a rank, call the function, send the outcome."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.clear()
     os.environ.update(seat.environ)
