@@ -275,7 +275,7 @@ def test_a_rank_that_fails_stops_both_with_its_traceback(tmp_path, changes, kind
     assert one[0] == 'RankFailedError'
     assert 'Rank 1 failed:\nTraceback' in one[1]
     assert f'{kind}: {text}' in one[1]
-    assert one[2] < 20
+    assert one[2] < 120
 
 
 def _with_sync_bn(rank: int, world_size: int, folder: str) -> list[Any]:

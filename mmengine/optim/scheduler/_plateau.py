@@ -102,7 +102,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
         """Count a training epoch (no ``metrics``) or judge a validation by its ``metrics``.
 
         Raises:
-            TypeError: If ``metrics`` is no dict, or the monitored one no number.
+            TypeError: If ``metrics`` is not a dict, or the monitored value is not a number.
             KeyError: If the monitored metric is not among them.
         """
         if metrics is None:

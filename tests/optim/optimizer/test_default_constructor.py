@@ -310,7 +310,7 @@ def test_optimizer_without_decay_can_have_other_rates() -> None:
     [
         (3, None, TypeError, 'got int'),
         ({}, None, AssertionError, 'needs an "optimizer"'),
-        (dict(optimzer=OPTIMIZER), None, ValueError, "Did you mean 'optimzer'"),
+        (dict(optimzer=OPTIMIZER), None, ValueError, "Did you mean 'optimzer'"),  # codespell:ignore
         (dict(optimizer='SGD'), None, TypeError, 'got str'),
         (dict(optimizer=OPTIMIZER), 3, TypeError, 'paramwise_cfg'),
         (dict(optimizer=OPTIMIZER), dict(custom_keys=['a']), TypeError, 'got list'),

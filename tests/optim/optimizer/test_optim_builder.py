@@ -102,7 +102,7 @@ def test_what_is_no_configuration_is_refused(cfg: object) -> None:
     [
         {},
         dict(type='OptimWrapper'),
-        dict(optimzer=dict(type='SGD', lr=0.1)),
+        dict(optimzer=dict(type='SGD', lr=0.1)),  # codespell:ignore
         dict(generator=dict(type='SGD', lr=0.1)),
     ],
 )
@@ -167,7 +167,7 @@ def test_wrapper_built_already_can_stand_beside_configurations() -> None:
 
 
 def test_unknown_sub_module_is_answered_with_the_near_one() -> None:
-    cfg = dict(genrator=dict(optimizer=dict(type='SGD', lr=0.1)))
+    cfg = dict(genrator=dict(optimizer=dict(type='SGD', lr=0.1)))  # codespell:ignore
     with pytest.raises(ArgumentError, match=r"generator, discriminator.*mean 'generator'"):
         build_optim_wrapper(Gan(), cfg)
 

@@ -37,7 +37,7 @@ def through_a_file(value):
 
 
 @pytest.mark.parametrize('kind', FAMILY)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(stop=st.integers(0, 15))
 def test_stopping_anywhere_changes_no_bit(kind, stop):
     unbroken = optimizer_of([0.1, 0.3])
