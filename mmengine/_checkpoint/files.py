@@ -10,8 +10,7 @@ from typing import IO, Any
 import torch
 
 from mmengine._checkpoint.legacy import READ_ERRORS, load_without_running_code
-from mmengine.fileio import get_file_backend
-from mmengine.fileio.atomic import atomic_write
+from mmengine.fileio import atomic_write, get_file_backend
 from mmengine.logging import print_log
 
 LAST_CHECKPOINT = 'last_checkpoint'

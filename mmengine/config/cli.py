@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.utils.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from mmengine.config.config import Config
 
 _CLOSING = {'[': ']', '(': ')'}
 
@@ -94,17 +91,13 @@ def add_args(
     return parser
 
 
-def auto_argparser(
-    config: type[Config], description: str | None = None
-) -> tuple[argparse.ArgumentParser, Config]:
-    """A parser for the config on the command line and all its entries, and that config."""
-    first = argparse.ArgumentParser(add_help=False)
-    first.add_argument('config')
+def config_argument() -> str:
+    """The path of the config file on the command line of this process."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument('config')
     words = [word for word in sys.argv[1:] if word not in ('-h', '--help')]
-    cfg = config.fromfile(first.parse_known_args(words)[0].config)
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file path')
-    return add_args(parser, cfg._cfg_dict), cfg
+    path: str = parser.parse_known_args(words)[0].config
+    return path
 
 
 def _atom(text: str) -> Any:

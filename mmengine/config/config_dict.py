@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from mmengine.config._origin.places import LITERALS, Origin, origin_of
 from mmengine.config.errors import MissingAttributeError, MissingKeyError
 from mmengine.config.lazy import LazyAttr, LazyObject, built, dotted_name
-from mmengine.config.origin import LITERALS, Origin, copy_places
 
 DELETE_KEY = '_delete_'
 
@@ -247,6 +247,23 @@ def merge_into(target: ConfigDict, entries: Any, *, honour_delete: bool) -> None
             merge_into(mine, value, honour_delete=honour_delete)
     if isinstance(entries, dict):
         copy_places(target, entries, [key for key, _ in pairs])
+
+
+def copy_places(target: ConfigDict, source: dict[Any, Any], keys: Iterable[Any]) -> None:
+    """Note in ``target`` that ``keys`` were written where ``source`` has them."""
+    theirs = origin_of(source)
+    mine = target._origin
+    if theirs is None:
+        if mine is not None:
+            # Set by code: the line that wrote the former value would mislead.
+            for key in keys:
+                mine.keys.pop(key, None)
+        return
+    if mine is None:
+        mine = Origin(theirs.place)
+        object.__setattr__(target, '_origin', mine)
+    for key in keys:
+        mine.keys[key] = theirs.of(key)
 
 
 def _raw_items(entries: Any) -> Any:

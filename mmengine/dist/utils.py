@@ -11,7 +11,7 @@ import torch.distributed as torch_dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from mmengine.dist.launch import (  # noqa: F401
+from mmengine.dist._launch import (  # noqa: F401
     BACKEND_DEVICES,
     # The three with an underscore are imported from here by code built on this API.
     _init_dist_mpi,

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint.files import LAST_CHECKPOINT, read_checkpoint, save_checkpoint
 from mmengine.dist import barrier, is_main_process
-from mmengine.fileio import get_file_backend
-from mmengine.fileio.atomic import atomic_write
+from mmengine.fileio import atomic_write, get_file_backend
 from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.logging import print_log

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine._strategy._seed import rng_state, set_rng_state
-from mmengine.device.autocast import autocast
+from mmengine.device import autocast
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.logging import HistoryBuffer, print_log

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from mmengine._checkpoint.unwrap import is_model_wrapper
 from mmengine._strategy._env import setup_process
-from mmengine.config.origin import placed
+from mmengine.config import placed
 from mmengine.dataset._dataloader import num_batches
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MessageHub, MMLogger, print_log

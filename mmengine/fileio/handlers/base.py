@@ -4,7 +4,7 @@ from abc import ABCMeta, abstractmethod
 from pathlib import Path
 from typing import IO, Any
 
-from mmengine.fileio.atomic import atomic_write
+from mmengine.fileio._atomic import atomic_write
 
 
 class BaseFileHandler(metaclass=ABCMeta):

@@ -7,7 +7,7 @@ from mmengine.fileio.handlers.base import BaseFileHandler
 from mmengine.fileio.handlers.json_handler import JsonHandler
 from mmengine.fileio.handlers.pickle_handler import PickleHandler
 from mmengine.fileio.handlers.yaml_handler import YamlHandler
-from mmengine.utils.sequences import is_seq_of
+from mmengine.utils._sequences import is_seq_of
 
 H = TypeVar('H', bound=type[BaseFileHandler])
 

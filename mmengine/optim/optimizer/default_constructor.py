@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmengine.config.origin import placed
+from mmengine.config import placed
 from mmengine.logging import print_log
 from mmengine.optim.optimizer._param_rules import (
     KNOWN_KEYS,

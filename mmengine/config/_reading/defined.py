@@ -1,8 +1,7 @@
 """Functions and classes that config files define, as modules that another process can import.
 
 A worker started by spawn unpickles a function by importing the module it names. A config file is on
-no import path, so it gets a module name that holds its file name, and a finder that executes the
-file again.
+no import path, so its module name holds its file name, and a finder executes the file again.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ import ast
 import importlib.abc
 import importlib.machinery
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-# Makes this module a package, so that `import mmengine.config.defined.m...` looks for what is below
-# it.
+# Makes this module a package, so that Python looks for `mmengine.config._reading.defined.m...`
+# below it.
 __path__: list[str] = []
 
 _PREFIX = f'{__name__}.m'
@@ -37,7 +36,16 @@ def publish(path: Path, tree: ast.Module, namespace: dict[str, Any]) -> None:
     sys.modules[module.__name__] = module
 
 
-class _ConfigFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class ConfigFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports the module name of a config file by executing the file.
+
+    Args:
+        execute: Called with the path of the file; executing the file publishes it.
+    """
+
+    def __init__(self, execute: Callable[[str], object]) -> None:
+        self._execute = execute
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
@@ -47,12 +55,7 @@ class _ConfigFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.machinery.ModuleSpec(fullname, self, origin=file)
 
     def exec_module(self, module: ModuleType) -> None:
-        from mmengine.config.config import Config
-
-        # Executing the file publishes it: it takes the place of `module` among the imported ones.
+        # The published module replaces `module` in sys.modules.
         assert module.__spec__ is not None
         assert module.__spec__.origin is not None
-        Config.fromfile(module.__spec__.origin, import_custom_modules=False)
-
-
-sys.meta_path.append(_ConfigFinder())
+        self._execute(module.__spec__.origin)

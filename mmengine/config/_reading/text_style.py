@@ -9,12 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmengine.config.config_dict import ConfigDict
-from mmengine.config.errors import ConfigParsingError, ConfigSyntaxError, execution_error
-from mmengine.config.merge import check_no_delete_left, join_bases, overlay, unshare
-from mmengine.config.origin import Origin
-from mmengine.config.paths import base_path
-from mmengine.config.placeholders import (
+from mmengine.config._merge import check_no_delete_left, join_bases, overlay, unshare
+from mmengine.config._origin.places import Origin
+from mmengine.config._reading.paths import base_path
+from mmengine.config._reading.placeholders import (
     BaseVariableRewriter,
     base_value,
     fill_base_variables,
@@ -24,15 +22,16 @@ from mmengine.config.placeholders import (
     quote_bare_base_variables,
     resolve_base_variables,
 )
-from mmengine.config.python_file import (
-    Source,
+from mmengine.config._reading.python_file import (
     bound_by_statements,
     entries_of,
     execute,
-    read_source,
     warn_if_deprecated,
 )
-from mmengine.config.styles import assigns_base, lazy_sign, mixed_styles, read_base_sign
+from mmengine.config._reading.source import Source, read_source
+from mmengine.config._reading.styles import assigns_base, lazy_sign, mixed_styles, read_base_sign
+from mmengine.config.config_dict import ConfigDict
+from mmengine.config.errors import ConfigParsingError, ConfigSyntaxError, execution_error
 
 BASE_KEY = '_base_'
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ast
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from mmengine.config._reading.source import Source
 from mmengine.config.errors import ConfigParsingError
-
-if TYPE_CHECKING:
-    from mmengine.config.python_file import Source
 
 
 class Sign(NamedTuple):

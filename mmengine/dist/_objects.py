@@ -22,9 +22,9 @@ import torch.distributed as torch_dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from mmengine.dist import launch
+from mmengine.dist import _launch
 from mmengine.dist.utils import Group, get_backend, get_default_group, get_rank, get_world_size
-from mmengine.dist.warn import warn_once
+from mmengine.dist._warn import warn_once
 from mmengine.utils.errors import ArgumentError
 
 _COULD_NOT_PICKLE = -1
@@ -231,13 +231,13 @@ def _cpu_group(group: Group) -> ProcessGroup:
     """A group of the ranks of ``group`` that can move host memory."""
     members = group or get_default_group()
     backend = get_backend(members) or ''
-    if not any(name in backend for name in launch.BACKEND_DEVICES) or 'cpu:' in backend:
+    if not any(name in backend for name in _launch.BACKEND_DEVICES) or 'cpu:' in backend:
         return members
     if members not in _CPU_GROUPS:
         _CPU_GROUPS[members] = torch_dist.new_group(
             torch_dist.get_process_group_ranks(members),
             backend='gloo',
-            timeout=launch.group_timeout,
+            timeout=_launch.group_timeout,
             use_local_synchronization=True,
         )
     return _CPU_GROUPS[members]

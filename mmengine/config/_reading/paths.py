@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from mmengine.config._reading.packages import external_base_path, package_and_path, package_folder
 from mmengine.config.errors import ConfigFileNotFoundError, ConfigFormatError, ConfigParsingError
-from mmengine.config.packages import external_base_path, package_and_path, package_folder
 
 PYTHON_SUFFIXES = ('.py',)
 DATA_SUFFIXES = ('.json', '.yaml', '.yml')

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from mmengine.config._reading.styles import is_standard_module
 from mmengine.config.errors import ConfigParsingError
 from mmengine.config.lazy import LazyObject
-from mmengine.config.styles import is_standard_module
 
 
 class ImportTransformer(ast.NodeTransformer):

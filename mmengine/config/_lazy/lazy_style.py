@@ -9,23 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmengine.config.config_dict import ConfigDict
-from mmengine.config.errors import ConfigFileNotFoundError, ConfigKeyError, ConfigParsingError
-from mmengine.config.import_pass import ImportTransformer
-from mmengine.config.lazy import LazyAttr, LazyObject
-from mmengine.config.merge import unshare
-from mmengine.config.origin import Place
-from mmengine.config.packages import package_folder
-from mmengine.config.paths import checked_path
-from mmengine.config.python_file import (
-    Source,
+from mmengine.config._lazy.import_pass import ImportTransformer
+from mmengine.config._merge import unshare
+from mmengine.config._origin.places import Place
+from mmengine.config._reading.packages import package_folder
+from mmengine.config._reading.paths import checked_path
+from mmengine.config._reading.python_file import (
     bound_by_statements,
     entries_of,
     execute,
-    read_source,
     warn_if_deprecated,
 )
-from mmengine.config.styles import assigns_base, lazy_sign, mixed_styles, reads_base
+from mmengine.config._reading.source import Source, read_source
+from mmengine.config._reading.styles import assigns_base, lazy_sign, mixed_styles, reads_base
+from mmengine.config.config_dict import ConfigDict
+from mmengine.config.errors import ConfigFileNotFoundError, ConfigKeyError, ConfigParsingError
+from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.utils.errors import did_you_mean
 
 _TAKE_BASE = '__take_base__'

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from mmengine.config.config_dict import ConfigDict
+from typing import Any
 
 Place = tuple[str, int]
 """File and line; line 0 where only the file is known."""
@@ -106,23 +103,6 @@ def _step(node: Any, key: str, place: Place | None) -> tuple[Any, Place | None]:
         origin = origin_of(item)
         return item, place if origin is None else origin.place
     return None, None
-
-
-def copy_places(target: ConfigDict, source: dict[Any, Any], keys: Iterable[Any]) -> None:
-    """Note in ``target`` that ``keys`` were written where ``source`` has them."""
-    theirs = origin_of(source)
-    mine = target._origin
-    if theirs is None:
-        if mine is not None:
-            # Set by code: the line that wrote the former value would mislead.
-            for key in keys:
-                mine.keys.pop(key, None)
-        return
-    if mine is None:
-        mine = Origin(theirs.place)
-        object.__setattr__(target, '_origin', mine)
-    for key in keys:
-        mine.keys[key] = theirs.of(key)
 
 
 class PlacedDict(dict[Any, Any]):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from mmengine.config.origin import LITERALS, Origin, Place
+from mmengine.config._origin.places import LITERALS, Origin, Place
 
 DICT_CALL, DICT_DISPLAY, KEY_SET = '__dict_at__', '__noted__', '__key_set__'
 

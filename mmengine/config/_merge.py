@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.config.config_dict import DELETE_KEY, ConfigDict, as_config
+from mmengine.config._origin.places import source_location
+from mmengine.config.config_dict import DELETE_KEY, ConfigDict, as_config, copy_places
 from mmengine.config.errors import ConfigKeyError, ConfigTypeError
-from mmengine.config.origin import copy_places, source_location
 
 
 def join_bases(bases: list[ConfigDict]) -> ConfigDict:
