@@ -15,7 +15,9 @@ def json_text(content: dict[str, Any]) -> str:
     Raises:
         ConfigTypeError: If a value has no form in JSON.
     """
-    return json.dumps(content, default=_plain)
+    # Neither format itself writes two opening braces in a row, so only strings contain them. Escaped,
+    # a variable in braces is not filled in when the text is loaded.
+    return json.dumps(content, default=_plain).replace('{{', '{\\u007b')
 
 
 def yaml_text(content: dict[str, Any]) -> str:
@@ -26,9 +28,18 @@ def yaml_text(content: dict[str, Any]) -> str:
     """
     import yaml
 
-    dumper = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
-    text: str = yaml.dump(_plain_tree(content), Dumper=dumper, sort_keys=False)
-    return text
+    class Dumper(getattr(yaml, 'CSafeDumper', yaml.SafeDumper)):  # type: ignore[misc]  # chosen at run time
+        pass
+
+    # Only a string in double quotes can contain an escape.
+    Dumper.add_representer(
+        str,
+        lambda dumper, text: dumper.represent_scalar(
+            'tag:yaml.org,2002:str', text, style='"' if '{{' in text else None
+        ),
+    )
+    text: str = yaml.dump(_plain_tree(content), Dumper=Dumper, sort_keys=False)
+    return text.replace('{{', '{\\x7b')
 
 
 def _plain(value: Any) -> Any:
