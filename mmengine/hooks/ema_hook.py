@@ -76,7 +76,7 @@ class EMAHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Copy the model."""
         self.src_model: nn.Module = unwrap_model(runner.model)
-        self.ema_model: BaseAveragedModel = MODELS.build(
+        self.ema_model: BaseAveragedModel = MODELS.build(  # type: ignore[assignment]  # an average
             self.ema_cfg, default_args={'model': self.src_model}
         )
         self._is_swapped = False

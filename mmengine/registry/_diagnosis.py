@@ -8,24 +8,12 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.config import source_location
+from mmengine.registry._errors import ComponentArgumentError, RegistryKeyError, name_of
+from mmengine.registry.registry import ALL_REGISTRIES, Registry, title_of
 from mmengine.utils.errors import did_you_mean
-
-if TYPE_CHECKING:
-    from mmengine.registry.registry import Registry
-
-
-class RegistryKeyError(KeyError):
-    """A KeyError that prints its message, where KeyError would print the repr of it."""
-
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ''
-
-
-class ComponentArgumentError(TypeError):
-    """A component was built with arguments that it does not take, or without some that it needs."""
 
 
 def written_at(cfg: Any, key: str | None = None) -> str:
@@ -34,47 +22,10 @@ def written_at(cfg: Any, key: str | None = None) -> str:
     return f' ({place})' if place else ''
 
 
-def name_of(component: Any) -> str:
-    """Import path of a class or function."""
-    name: str | None = getattr(component, '__qualname__', None)
-    if name is None:
-        return repr(component)
-    module = getattr(component, '__module__', None)
-    return name if module in (None, 'builtins', '__main__') else f'{module}.{name}'
-
-
-# Registering
-
-
-def name_taken(registry: 'Registry', name: str, component: Any) -> KeyError:
-    """The error for a second component of one name."""
-    old, new = (f'{name_of(c)}{_defined_at(c)}' for c in (registry.module_dict[name], component))
-    return RegistryKeyError(
-        f'{name!r} is already registered in the {_title(registry)}: it is {old}, and now {new} '
-        'wants the same name. Give it another name=..., or replace the first with force=True.'
-    )
-
-
-def _title(registry: 'Registry') -> str:
-    return f'{registry.name!r} registry of scope {registry.scope!r}'
-
-
-def _defined_at(component: Any) -> str:
-    code = getattr(component, '__code__', None)
-    if code is not None:
-        return f' ({code.co_filename}:{code.co_firstlineno})'
-    try:
-        file = inspect.getsourcefile(component)
-        line = inspect.getsourcelines(component)[1]
-    except (OSError, TypeError):  # made at run time, in a notebook, or in C
-        return ''
-    return f' ({file}:{line})'
-
-
 # Looking up
 
 
-def no_type(cfg: Any, registry: 'Registry') -> KeyError:
+def no_type(cfg: Any, registry: Registry) -> KeyError:
     """The error for a config that does not say what to build."""
     keys = [str(key) for key in cfg]
     return RegistryKeyError(
@@ -83,7 +34,7 @@ def no_type(cfg: Any, registry: 'Registry') -> KeyError:
     )
 
 
-def unknown_type(kind: str, registry: 'Registry', cfg: Any, key: str) -> KeyError:
+def unknown_type(kind: str, registry: Registry, cfg: Any, key: str) -> KeyError:
     """The error for a name that no registry knows.
 
     Args:
@@ -92,7 +43,7 @@ def unknown_type(kind: str, registry: 'Registry', cfg: Any, key: str) -> KeyErro
         cfg: The config with the name, under ``key``.
         key: 'type' or what stands for it.
     """
-    lines = [f'{key} {kind!r}{written_at(cfg, key)} is not known to the {_title(registry)}']
+    lines = [f'{key} {kind!r}{written_at(cfg, key)} is not known to the {title_of(registry)}']
     parents = [repr(node.scope) for node in _chain(registry)[1:]]
     if parents:
         lines[0] += f', nor to its parents ({", ".join(parents)})'
@@ -113,7 +64,7 @@ def unknown_type(kind: str, registry: 'Registry', cfg: Any, key: str) -> KeyErro
     return RegistryKeyError('\n  '.join(lines))
 
 
-def _chain(registry: 'Registry') -> 'list[Registry]':
+def _chain(registry: Registry) -> list[Registry]:
     """The registry and its parents."""
     chain = [registry]
     while chain[-1].parent is not None:
@@ -121,7 +72,7 @@ def _chain(registry: 'Registry') -> 'list[Registry]':
     return chain
 
 
-def _spellings(registry: 'Registry') -> list[str]:
+def _spellings(registry: Registry) -> list[str]:
     """What could be written as type: bare names, and all names of the tree with their scope."""
     chain = _chain(registry)
     names = [name for node in chain for name in node.module_dict]
@@ -132,27 +83,25 @@ def _spellings(registry: 'Registry') -> list[str]:
     return names
 
 
-def _found_elsewhere(kind: str, registry: 'Registry') -> tuple[list[str], list[str]]:
+def _found_elsewhere(kind: str, registry: Registry) -> tuple[list[str], list[str]]:
     """Hints at registries with this very name: in other scopes of the tree, and of other kinds."""
-    from mmengine.registry.registry import ALL_REGISTRIES
-
     name = kind.rpartition('.')[2]
     chain = _chain(registry)
     owners = [node for node in ALL_REGISTRIES if node not in chain and name in node.module_dict]
     scoped = sorted(f'{node.scope}.{name}' for node in owners if node.root is chain[-1])
-    titles = sorted(_title(node) for node in owners if node.root is not chain[-1])
+    titles = sorted(title_of(node) for node in owners if node.root is not chain[-1])
     return (
         [f'Scope {path.partition(".")[0]!r} has it: write {path!r}.' for path in scoped],
         [f'It is in the {title}; is it built by the right one?' for title in titles],
     )
 
 
-def _about_path(kind: str, registry: 'Registry') -> list[str]:
+def _about_path(kind: str, registry: Registry) -> list[str]:
     """How far a name with dots leads, as a scope and as an import path."""
     scope, name = kind.split('.', 1)
     owner = registry._registry_of(scope)
     if owner is not None and '.' not in name:
-        return [f'The {_title(owner)} holds {_some(owner.module_dict)}.']
+        return [f'The {title_of(owner)} holds {_some(owner.module_dict)}.']
     module_name, _, attribute = kind.rpartition('.')
     module = sys.modules.get(module_name)
     if module is not None:
@@ -191,7 +140,7 @@ _MISSING = re.compile(r'^(?P<callee>[\w.<>]+)\(\) missing \d+ required (?P<names
 
 
 def explain(
-    error: Exception, component: Any, args: dict[str, Any], cfg: Any, registry: 'Registry'
+    error: Exception, component: Any, args: dict[str, Any], cfg: Any, registry: Registry
 ) -> Exception:
     """Make an error of a constructor say which part of the config it comes from.
 

@@ -1,16 +1,17 @@
 """From ``dict(type=..., ...)`` to the object it describes."""
 
 import copy
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmengine.config import Config, ConfigDict
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.registry import _diagnosis
+from mmengine.registry._deferred import MODEL_LIST
+from mmengine.registry._errors import name_of
 from mmengine.registry.default_scope import DefaultScope, current_scope_name
-from mmengine.registry.registry import Registry
-from mmengine.utils import ManagerMixin
+from mmengine.registry.registry import Registry, T
+from mmengine.utils import ManagerMixin, get_object_from_string
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ Cfg: TypeAlias = dict[str, Any] | ConfigDict | Config
 _LAZY = (LazyObject, LazyAttr)
 
 
-def build_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None) -> Any:
+def build_from_cfg(cfg: Cfg, registry: Registry[T], default_args: Cfg | None = None) -> T:
     """Build the object that a config describes.
 
     Args:
@@ -42,10 +43,11 @@ def build_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None
     An error raised by the class itself stays what it is, with a note that says which part of the
     config was built.
     """
-    return _build(cfg, _arguments(cfg, default_args), registry, _constructor)
+    built: T = _build(cfg, _arguments(cfg, default_args), registry, _constructor)
+    return built
 
 
-def build_runner_from_cfg(cfg: Cfg, registry: Registry) -> Any:
+def build_runner_from_cfg(cfg: Cfg, registry: Registry[T]) -> T:
     """Build a runner, by the ``from_cfg`` of the class that ``cfg['runner_type']`` names.
 
     Args:
@@ -66,14 +68,13 @@ def build_runner_from_cfg(cfg: Cfg, registry: Registry) -> Any:
     with DefaultScope.overwrite_default_scope(cfg.pop('_scope_', None)):
         runner_class = _resolve(cfg.get('runner_type', 'Runner'), registry, cfg, 'runner_type')
         if not hasattr(runner_class, 'from_cfg'):
-            raise TypeError(
-                f'{_diagnosis.name_of(runner_class)} is no runner: it has no from_cfg(cfg).'
-            )
-        return runner_class.from_cfg(cfg)
+            raise TypeError(f'{name_of(runner_class)} is no runner: it has no from_cfg(cfg).')
+        built: T = runner_class.from_cfg(cfg)
+        return built
 
 
 def build_model_from_cfg(
-    cfg: Cfg | list[Cfg], registry: Registry, default_args: Cfg | None = None
+    cfg: Cfg | list[Cfg], registry: 'Registry[nn.Module]', default_args: Cfg | None = None
 ) -> 'nn.Module':
     """Build a module, or for a list of configs a ``Sequential`` of them.
 
@@ -83,19 +84,17 @@ def build_model_from_cfg(
         default_args: See :func:`build_from_cfg`; used for each config of a list.
     """
     if not isinstance(cfg, list):
-        return build_from_cfg(cfg, registry, default_args)  # type: ignore[no-any-return] # as told
-    # By its name, because the model package is above this one and registers here.
-    sequential = importlib.import_module('mmengine.model.base_module').Sequential
-    modules = [build_from_cfg(part, registry, default_args) for part in cfg]
-    return sequential(*modules)  # type: ignore[no-any-return] # known by name only
+        return build_from_cfg(cfg, registry, default_args)
+    sequential: type[nn.Sequential] = get_object_from_string(MODEL_LIST)
+    return sequential(*(build_from_cfg(part, registry, default_args) for part in cfg))
 
 
-def build_optimizer_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None) -> Any:
+def build_optimizer_from_cfg(cfg: Cfg, registry: Registry[T], default_args: Cfg | None = None) -> T:
     """Build an optimizer, as :func:`build_from_cfg` does."""
     return build_from_cfg(cfg, registry, default_args)
 
 
-def build_scheduler_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None) -> Any:
+def build_scheduler_from_cfg(cfg: Cfg, registry: Registry[T], default_args: Cfg | None = None) -> T:
     """Build a parameter scheduler, with ``convert_to_iter_based=True`` from epochs to iterations.
 
     Args:
@@ -114,7 +113,8 @@ def build_scheduler_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | N
     args = _arguments(cfg, default_args)
     if not args.pop('convert_to_iter_based', False):
         args.pop('epoch_length', None)
-        return _build(cfg, args, registry, _constructor)
+        built: T = _build(cfg, args, registry, _constructor)
+        return built
     by_epoch, epoch_length = args.get('by_epoch', True), args.get('epoch_length')
     if not by_epoch or not epoch_length:
         raise ArgumentError(
@@ -123,7 +123,8 @@ def build_scheduler_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | N
             f'epoch_length={epoch_length!r} for type '
             f'{args.get("type")!r}{_diagnosis.written_at(cfg, "convert_to_iter_based")}.'
         )
-    return _build(cfg, args, registry, _converter_to_iterations)
+    built: T = _build(cfg, args, registry, _converter_to_iterations)
+    return built
 
 
 def _arguments(cfg: Any, default_args: Any) -> dict[str, Any]:
@@ -190,16 +191,20 @@ def _resolve(kind: Any, registry: Registry, cfg: Any, key: str = 'type') -> Any:
     return kind.build() if isinstance(kind, _LAZY) else kind
 
 
-def _constructor(component: Any) -> Callable[..., Any]:
+def _constructor(component: Callable[..., Any]) -> Callable[..., Any]:
     if isinstance(component, type) and issubclass(component, ManagerMixin):
         return component.get_instance
-    return component  # type: ignore[no-any-return] # callable, as the registry checked
+    return component
 
 
 def _converter_to_iterations(scheduler: Any) -> Callable[..., Any]:
     if not hasattr(scheduler, 'build_iter_from_epoch'):
         raise TypeError(
-            f'{_diagnosis.name_of(scheduler)} has no build_iter_from_epoch, '
+            f'{name_of(scheduler)} has no build_iter_from_epoch, '
             'so convert_to_iter_based=True cannot be used with it.'
         )
-    return scheduler.build_iter_from_epoch  # type: ignore[no-any-return] # found just above
+    build: Callable[..., Any] = scheduler.build_iter_from_epoch
+    return build
+
+
+Registry.default_build_func = build_from_cfg

@@ -6,19 +6,26 @@ import sys
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
+import typing_extensions
+
+from mmengine.logging import print_log
+from mmengine.registry._errors import name_taken
+from mmengine.registry._table import table_text
 from mmengine.registry.default_scope import DefaultScope, current_scope_name
 from mmengine.utils import get_object_from_string
 from mmengine.utils.errors import ArgumentError
 
 Component = TypeVar('Component', bound=Callable[..., Any])
+# What building gives. typing_extensions: Python 3.10 has no defaults of type variables.
+T = typing_extensions.TypeVar('T', default=Any)
 
 ALL_REGISTRIES: 'weakref.WeakSet[Registry]' = weakref.WeakSet()
-"""Every living registry; error messages look here for a name that was sought in the wrong one."""
+"""Every living registry; error messages look here for a name that is in another registry."""
 
 
-class Registry:
+class Registry(Generic[T]):
     """Maps names to classes and functions, and builds objects from configs that give such a name.
 
     Registries of one kind form a tree: mmengine's ``MODELS`` is the root, a project's own is a
@@ -27,14 +34,16 @@ class Registry:
     that is in the tree, importing ``mmdet.registry`` if need be; ``'torch.nn.Linear'`` is imported
     when no registry has it.
 
+    Annotated with what it builds (``MODELS: Registry[nn.Module]``), a registry tells type checkers
+    what :meth:`build` returns; by default that is ``Any``.
+
     Args:
         name: What is registered here, such as 'model'; for messages.
         build_func: Called as ``build_func(cfg, *args, **kwargs, registry=self)`` by :meth:`build`.
             The default is the parent's, or :func:`~mmengine.registry.build_from_cfg`.
-        parent: The registry asked when a name is unknown here.
+        parent: The registry where names are looked up that are unknown here.
         scope: Name of the scope; by default the top package of the code that makes the registry.
-        locations: Modules that register something here. They are imported when a name is missed
-            first.
+        locations: Modules to import the first time a name is not found.
 
     Raises:
         ArgumentError: If the parent is no registry or already has a child of this scope, or the
@@ -52,6 +61,9 @@ class Registry:
     """
 
     parent: 'Registry | None'
+    build_func: Callable[..., Any]
+    default_build_func: ClassVar[Callable[..., Any]]
+    """``build_from_cfg``, set by :mod:`mmengine.registry.build_functions`."""
     _num_made: ClassVar[int] = 0
 
     def __init__(
@@ -72,7 +84,7 @@ class Registry:
             )
         self._name = name
         self._scope = self.infer_scope() if scope is None else scope
-        self._module_dict: dict[str, Callable[..., Any]] = {}
+        self._module_dict: dict[str, Callable[..., T]] = {}
         self._children: dict[str, Registry] = {}
         self._locations = (locations,) if isinstance(locations, str) else tuple(locations)
         self._locations_pending = bool(self._locations)
@@ -80,7 +92,8 @@ class Registry:
         # Scopes that no registry of this tree has, with the number of registries made until then.
         self._absent_scopes: dict[str, int] = {}
         self.parent = parent
-        self.build_func = build_func or _default_build_func(parent)
+        inherited = Registry.default_build_func if parent is None else parent.build_func
+        self.build_func = build_func or inherited
         if parent is not None:
             parent._adopt(self)
         ALL_REGISTRIES.add(self)
@@ -99,7 +112,7 @@ class Registry:
         return self._scope
 
     @property
-    def module_dict(self) -> dict[str, Callable[..., Any]]:
+    def module_dict(self) -> dict[str, Callable[..., T]]:
         """What is registered here, without parents and children, by name."""
         return self._module_dict
 
@@ -123,9 +136,7 @@ class Registry:
         return self.get(key) is not None
 
     def __repr__(self) -> str:
-        from mmengine.registry.utils import registry_table
-
-        return registry_table(self)
+        return table_text(f'Registry of {self._name}', self._module_dict)
 
     @staticmethod
     def infer_scope() -> str:
@@ -212,9 +223,7 @@ class Registry:
             names = [own_name]
         for name in names:
             if not force and name in self._module_dict:
-                from mmengine.registry._diagnosis import name_taken
-
-                raise name_taken(self, name, component)
+                raise name_taken(title_of(self), name, self._module_dict[name], component)
             self._module_dict[name] = component
 
     def _adopt(self, child: 'Registry') -> None:
@@ -379,8 +388,6 @@ class Registry:
         if found is not None:
             return found
         if scope not in self._absent_scopes:
-            from mmengine.logging import print_log
-
             print_log(
                 f'The default scope is {scope!r}, but it has no {self._name!r} registry{reason}; '
                 f'the one of {self._scope!r} is used.',
@@ -392,7 +399,7 @@ class Registry:
 
     # Building
 
-    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> T:
         """Build the object that ``cfg`` describes, with this registry's ``build_func``.
 
         Args:
@@ -401,15 +408,13 @@ class Registry:
             args: Further positional arguments of the build function.
             kwargs: Further named arguments of the build function, such as ``default_args``.
         """
-        return self.build_func(cfg, *args, **kwargs, registry=self)
+        built: T = self.build_func(cfg, *args, **kwargs, registry=self)
+        return built
 
 
-def _default_build_func(parent: Registry | None) -> Callable[..., Any]:
-    if parent is not None:
-        return parent.build_func
-    from mmengine.registry.build_functions import build_from_cfg
-
-    return build_from_cfg
+def title_of(registry: Registry) -> str:
+    """How messages call a registry."""
+    return f'{registry.name!r} registry of scope {registry.scope!r}'
 
 
 def import_scope(scope: str) -> bool:

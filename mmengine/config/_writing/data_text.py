@@ -15,8 +15,8 @@ def json_text(content: dict[str, Any]) -> str:
     Raises:
         ConfigTypeError: If a value has no form in JSON.
     """
-    # Neither format itself writes two opening braces in a row, so only strings contain them. Escaped,
-    # a variable in braces is not filled in when the text is loaded.
+    # In JSON only a string can contain two opening braces in a row. When escaped, a variable in
+    # braces is not filled in while the text is loaded.
     return json.dumps(content, default=_plain).replace('{{', '{\\u007b')
 
 
