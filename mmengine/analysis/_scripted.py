@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmengine.analysis._tracing import open_scope
+from mmengine.analysis._scopes import open_scope
 
 # torch does not type this part of itself.
 _C: Any = torch._C

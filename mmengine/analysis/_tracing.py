@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmengine.analysis._scopes import tracing_state
+from mmengine.analysis._scripted import Interpreted
 from mmengine.utils.errors import ArgumentError
 
 TRACER_WARNING_MODES = ('all', 'no_tracer_warning', 'none')
@@ -69,7 +71,7 @@ def scoped_trace_graph(
 
     def call_model() -> Tensor:
         nonlocal state
-        state = _tracing_state()
+        state = tracing_state()
         runnable(*arguments)
         raise _GraphIsComplete
 
@@ -120,30 +122,15 @@ def _ops_of_block(block: Any, callers: tuple[str, ...]) -> Iterator[TracedOp]:
 
 
 @contextlib.contextmanager
-def open_scope(name: str) -> Iterator[None]:
-    """File what runs inside under ``name``; only while a trace is being made."""
-    state = _tracing_state()
-    state.push_scope(name)
-    try:
-        yield
-    finally:
-        state.pop_scope()
-
-
-def _tracing_state() -> Any:
-    return torch._C._get_tracing_state()
-
-
-@contextlib.contextmanager
 def _scopes_of_calls(names: Mapping[nn.Module, str]) -> Iterator[None]:
     """Open a scope around each call of a named module."""
     handles: list[Any] = []
 
     def enter(name: str) -> Callable[..., None]:
-        return lambda module, args: _tracing_state().push_scope(name)
+        return lambda module, args: tracing_state().push_scope(name)
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
-        state = _tracing_state()
+        state = tracing_state()
         if state is not None:  # an error has ended the trace
             state.pop_scope()
 
@@ -164,8 +151,6 @@ def _interpreted_script_modules(
     module: nn.Module, names: Mapping[nn.Module, str]
 ) -> Iterator[nn.Module]:
     """Put interpreters in the place of compiled modules, whose insides a trace does not show."""
-    from mmengine.analysis._scripted import Interpreted
-
     if isinstance(module, torch.jit.ScriptModule):
         yield Interpreted(module, names)
         return

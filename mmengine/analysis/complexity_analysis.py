@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from mmengine.analysis._table import _format_size, indented, text_table
 from mmengine.analysis.jit_analysis import JitModelAnalysis
 from mmengine.analysis.jit_handles import (
     Handle,
@@ -183,9 +184,6 @@ def parameter_count_table(model: nn.Module, max_depth: int = 3) -> str:
         model: The model.
         max_depth: How many levels of names are shown below the model.
     """
-    from mmengine.analysis._table import indented, text_table
-    from mmengine.analysis.print_helper import _format_size
-
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     rows = []
     for name, count in parameter_count(model).items():

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmengine.analysis._table import indented, text_table
+from mmengine.analysis._table import _format_size, indented, text_table
 from mmengine.analysis.complexity_analysis import (
     ActivationAnalyzer,
     FlopAnalyzer,
@@ -20,7 +20,6 @@ from mmengine.utils.errors import ArgumentError
 Stats = dict[str, dict[str, Any]]
 """Module name -> name of the statistic -> its value."""
 
-_UNITS = ('', 'K', 'M', 'G', 'T', 'P')
 _NOTE = (
     'N/A: not counted, because the module was not called, or only its forward(). What it ran is '
     "part of its caller's numbers.\n"
@@ -167,26 +166,6 @@ def complexity_stats_str(
 
 
 # Numbers
-
-
-def _format_size(x: float, sig_figs: int = 3, hide_zero: bool = False) -> str:
-    """A number in units of thousands: 12345 becomes '12.345K'.
-
-    Args:
-        x: The number.
-        sig_figs: Digits after the point, at most.
-        hide_zero: Give no text for 0.
-    """
-    if hide_zero and x == 0:
-        return ''
-    # A unit begins at a tenth of it, which keeps three digits of small counts: 0.999K.
-    power = 0
-    while abs(x) > 10 ** (3 * power + 2) and power < len(_UNITS) - 1:
-        power += 1
-    if not power:
-        return str(x)
-    digits = f'{x / 1000**power:.{sig_figs}f}'
-    return (digits.rstrip('0').rstrip('.') if sig_figs else digits) + _UNITS[power]
 
 
 def _pretty_statistics(statistics: Stats, sig_figs: int = 3, hide_zero: bool = False) -> Stats:

@@ -15,8 +15,11 @@ from mmengine.fileio.backends import (
     MemcachedBackend,
     PetrelBackend,
 )
-from mmengine.fileio.backends.registry_utils import _add_backend, backend_of_prefix
-from mmengine.fileio.io import _parse_uri_prefix
+from mmengine.fileio.backends.registry_utils import (
+    _add_backend,
+    _parse_uri_prefix,
+    backend_of_prefix,
+)
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 Location = str | Path

@@ -14,10 +14,12 @@ from typing import IO, Any
 
 from mmengine.fileio.backends.base import BaseStorageBackend
 from mmengine.fileio.backends.registry_utils import (
+    _parse_uri_prefix,
     backend_of_prefix,
     backends,
     prefix_to_backends,
 )
+from mmengine.fileio.file_client import FileClient
 from mmengine.fileio.handlers.base import BaseFileHandler
 from mmengine.fileio.handlers.registry_utils import file_handlers
 from mmengine.utils.errors import ArgumentError, did_you_mean
@@ -26,18 +28,6 @@ Location = str | Path
 BackendArgs = Mapping[str, Any]
 
 _shared_backends: dict[tuple[type[BaseStorageBackend], str], BaseStorageBackend] = {}
-
-
-def _parse_uri_prefix(uri: Location) -> str:
-    """What comes before ``://``, without a cluster name (``cluster:s3://``); often empty.
-
-    Of a chain (``simplecache::s3://``) it is the first part.
-    """
-    prefix, separator, _ = str(uri).partition('://')
-    if not separator:
-        return ''
-    chained, chain, _ = prefix.partition('::')
-    return chained if chain else prefix.rpartition(':')[2]
 
 
 def _backend_class(prefix: str, backend_args: BackendArgs | None) -> type[BaseStorageBackend]:
@@ -327,6 +317,4 @@ def _backend_of(
         raise ArgumentError(
             'file_client_args is the old form of backend_args: pass backend_args only.'
         )
-    from mmengine.fileio.file_client import FileClient
-
     return FileClient.infer_client(dict(file_client_args), uri)

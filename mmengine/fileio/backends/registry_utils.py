@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from mmengine.fileio.backends.base import BaseStorageBackend
@@ -18,6 +19,18 @@ B = TypeVar('B', bound=type[BaseStorageBackend])
 
 backends: dict[str, type[BaseStorageBackend]] = {}
 prefix_to_backends: dict[str, type[BaseStorageBackend]] = {}
+
+
+def _parse_uri_prefix(uri: str | Path) -> str:
+    """What comes before ``://``, without a cluster name (``cluster:s3://``); often empty.
+
+    Of a chain (``simplecache::s3://``) it is the first part.
+    """
+    prefix, separator, _ = str(uri).partition('://')
+    if not separator:
+        return ''
+    chained, chain, _ = prefix.partition('::')
+    return chained if chain else prefix.rpartition(':')[2]
 
 
 def backend_of_prefix(
