@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmengine._checkpoint.unwrap import is_model_wrapper
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 _SIZE_MISMATCH = re.compile(
@@ -108,7 +109,7 @@ def load_state_dict(
     message = f'The checkpoint and {type(module).__name__} do not match exactly.\n{summary}'
     if strict:
         raise RuntimeError(message)
-    if _is_main_rank():
+    if is_main_process():
         print_log(message, logger=logger, level=logging.WARNING)
 
 
@@ -252,9 +253,3 @@ def _shortened(lines: list[str]) -> str:
     shown = ''.join(f'\n    {line}' for line in lines[:_SHOWN_PER_GROUP])
     hidden = len(lines) - _SHOWN_PER_GROUP
     return shown + (f'\n    ... and {hidden} more' if hidden > 0 else '')
-
-
-def _is_main_rank() -> bool:
-    from mmengine.dist import is_main_process
-
-    return is_main_process()

@@ -111,9 +111,10 @@ def build_scheduler_from_cfg(cfg: Cfg, registry: Registry[T], default_args: Cfg 
     if not isinstance(cfg, (dict, Config)):
         raise ArgumentError(f'cfg must be a dict, ConfigDict or Config, got {type(cfg).__name__}.')
     args = _arguments(cfg, default_args)
+    built: T
     if not args.pop('convert_to_iter_based', False):
         args.pop('epoch_length', None)
-        built: T = _build(cfg, args, registry, _constructor)
+        built = _build(cfg, args, registry, _constructor)
         return built
     by_epoch, epoch_length = args.get('by_epoch', True), args.get('epoch_length')
     if not by_epoch or not epoch_length:
@@ -123,7 +124,7 @@ def build_scheduler_from_cfg(cfg: Cfg, registry: Registry[T], default_args: Cfg 
             f'epoch_length={epoch_length!r} for type '
             f'{args.get("type")!r}{_diagnosis.written_at(cfg, "convert_to_iter_based")}.'
         )
-    built: T = _build(cfg, args, registry, _converter_to_iterations)
+    built = _build(cfg, args, registry, _converter_to_iterations)
     return built
 
 

@@ -64,12 +64,12 @@ def iter_cast(inputs: Iterable[Any], dst_type: type, return_type: type | None = 
 
 def list_cast(inputs: Iterable[Any], dst_type: type) -> list[Any]:
     """:func:`iter_cast` into a list."""
-    return iter_cast(inputs, dst_type, list)  # type: ignore[no-any-return]  # list(...) is a list
+    return list(iter_cast(inputs, dst_type))
 
 
 def tuple_cast(inputs: Iterable[Any], dst_type: type) -> tuple[Any, ...]:
     """:func:`iter_cast` into a tuple."""
-    return iter_cast(inputs, dst_type, tuple)  # type: ignore[no-any-return]  # tuple(...) is a tuple
+    return tuple(iter_cast(inputs, dst_type))
 
 
 def slice_list(in_list: Any, lens: int | list[int] | tuple[int, ...]) -> list[Any]:

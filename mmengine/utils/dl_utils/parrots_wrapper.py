@@ -14,7 +14,7 @@ from torch.nn.modules.pooling import (
 )
 from torch.utils.data import DataLoader
 
-from mmengine.utils.dl_utils.collect_env import _get_cuda_home
+from mmengine.utils._toolkits import _get_cuda_home
 
 TORCH_VERSION = torch.__version__
 SyncBatchNorm_ = SyncBatchNorm

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
-from mmengine.utils.dl_utils.visualize import ToyModel, fake_run
+from mmengine.runner._rehearsal import ToyModel, fake_run
 
 READ: list[int] = []
 

@@ -2,8 +2,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from mmengine.device import ACCELERATORS
+from mmengine.logging import _time_counter
+from mmengine.logging._time_counter import TimeCounter
 from mmengine.utils import ArgumentError
-from mmengine.utils.dl_utils import TimeCounter, time_counter
 
 
 class Clock:
@@ -17,7 +19,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
-    monkeypatch.setattr(time_counter, 'perf_counter', clock)
+    monkeypatch.setattr(_time_counter, 'perf_counter', clock)
     yield clock
     TimeCounter.instance_dict.clear()
 
@@ -72,14 +74,10 @@ def test_the_accelerator_is_waited_for_before_the_clock_is_read(
 ) -> None:
     from types import SimpleNamespace
 
-    import mmengine.device
-
     order: list[str] = []
     driver = SimpleNamespace(synchronize=lambda: order.append('wait'))
-    monkeypatch.setattr(mmengine.device, 'get_device', lambda: 'cuda')
-    monkeypatch.setitem(
-        mmengine.device.ACCELERATORS, 'cuda', SimpleNamespace(module=lambda: driver)
-    )
+    monkeypatch.setattr(_time_counter, 'get_device', lambda: 'cuda')
+    monkeypatch.setitem(ACCELERATORS, 'cuda', SimpleNamespace(module=lambda: driver))
     with TimeCounter(tag='synced'):
         order.append('work')
     assert order == ['wait', 'work', 'wait']

@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from mmengine import __version__
-from mmengine.utils.dl_utils import collect_env
-from mmengine.utils.dl_utils.collect_env import _devices_by_name, _get_musa_home, _version_of
+from mmengine.device._environment import (
+    _devices_by_name,
+    _get_musa_home,
+    _version_of,
+    collect_env,
+)
 
 
 def test_the_report_says_what_python_and_torch_say() -> None:
