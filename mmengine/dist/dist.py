@@ -1,4 +1,4 @@
-"""The collective operations: on tensors (:mod:`collectives`), on objects (:mod:`objects`)."""
+"""API path of the collective operations, on tensors and on objects."""
 
 # The names with an underscore are imported from here by code built on this API.
 from mmengine.dist._collectives import (  # noqa: F401

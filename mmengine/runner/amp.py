@@ -1,4 +1,4 @@
-"""Where the MMEngine API has :func:`mmengine.device.autocast`."""
+"""API path of :func:`mmengine.device.autocast`."""
 
 from mmengine.device import autocast
 

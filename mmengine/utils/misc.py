@@ -1,4 +1,4 @@
-"""The small helpers, under the path where projects import them from."""
+"""API path of the helpers of :mod:`mmengine.utils`."""
 
 from mmengine.utils._deprecation import deprecated_api_warning, deprecated_function
 from mmengine.utils._introspect import (
