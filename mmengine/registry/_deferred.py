@@ -9,7 +9,7 @@ LOCATIONS: dict[str, tuple[str, ...]] = {
     'loop': ('mmengine.runner',),
     'hook': ('mmengine.hooks',),
     'log_processor': ('mmengine.runner',),
-    'strategy': ('mmengine._strategy',),
+    'strategy': ('mmengine.strategy',),
     'dataset': ('mmengine.dataset',),
     'data sampler': ('mmengine.dataset',),
     'function': ('mmengine.dataset',),
@@ -31,13 +31,13 @@ LOCATIONS: dict[str, tuple[str, ...]] = {
 DEFERRED: dict[str, dict[str, str]] = {
     'model_wrapper': {
         'MMFullyShardedDataParallel': 'mmengine.model.wrappers.fully_sharded_distributed',
-        'MMDeepSpeedEngineWrapper': 'mmengine._strategy.deepspeed',
-        'ColossalAIModelWrapper': 'mmengine._strategy.colossalai',
-        'CollosalAIModelWrapper': 'mmengine._strategy.colossalai',
+        'MMDeepSpeedEngineWrapper': 'mmengine.strategy.deepspeed',
+        'ColossalAIModelWrapper': 'mmengine.strategy.colossalai',
+        'CollosalAIModelWrapper': 'mmengine.strategy.colossalai',
     },
     'optim_wrapper': {
-        'DeepSpeedOptimWrapper': 'mmengine._strategy.deepspeed',
-        'ColossalAIOptimWrapper': 'mmengine._strategy.colossalai',
+        'DeepSpeedOptimWrapper': 'mmengine.strategy.deepspeed',
+        'ColossalAIOptimWrapper': 'mmengine.strategy.colossalai',
     },
     'hook': {'LegacyEMAHook': 'mmengine.migrate.ema'},
     'model': {

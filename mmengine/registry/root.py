@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.utils.data import Dataset, Sampler
 
-    from mmengine._strategy import BaseStrategy
     from mmengine.evaluator import BaseMetric, Evaluator
     from mmengine.hooks import Hook
     from mmengine.infer import BaseInferencer
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from mmengine.optim import OptimWrapper
     from mmengine.optim.scheduler import _ParamScheduler
     from mmengine.runner import BaseLoop, LogProcessor, Runner
+    from mmengine.strategy import BaseStrategy
     from mmengine.visualization import BaseVisBackend, Visualizer
 
 

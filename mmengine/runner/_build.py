@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, LOOPS
 from mmengine.runner.base_loop import BaseLoop
+from mmengine.runner.utils import as_positive
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 
@@ -37,6 +39,29 @@ class _SlicedDataset:
         return self._length
 
 
+class _FirstBatches:
+    """The first ``num_batches`` batches of each pass over a batch sampler."""
+
+    is_endless = False
+
+    def __init__(self, batch_sampler: Any, num_batches: int) -> None:
+        self._batch_sampler = batch_sampler
+        self._num_batches = num_batches
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__') or name == '_batch_sampler':
+            raise AttributeError(name)
+        return getattr(self._batch_sampler, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.islice(iter(self._batch_sampler), self._num_batches)
+
+    def __len__(self) -> int:
+        if getattr(getattr(self._batch_sampler, 'sampler', None), 'is_endless', False):
+            return self._num_batches
+        return min(self._num_batches, len(self._batch_sampler))
+
+
 def build_dataloader(
     dataloader: DataLoader[Any] | Mapping[str, Any],
     seed: int | None = None,
@@ -47,14 +72,16 @@ def build_dataloader(
     Args:
         dataloader: ``dataset`` and ``batch_size``, and where wanted ``sampler``, ``batch_sampler``,
             ``collate_fn`` (``pseudo_collate`` by default), ``worker_init_fn``,
-            ``num_batch_per_epoch``, ``disable_subprocess_warning`` and any argument of
-            ``torch.utils.data.DataLoader``.
+            ``num_batch_per_epoch`` (whole batches of the first samples, or of ``batch_sampler``),
+            ``disable_subprocess_warning`` and any argument of ``torch.utils.data.DataLoader``.
         seed: For the sampler's shuffling and the workers.
         diff_rank_seed: The sampler draws a seed of its own.
 
     Raises:
         KeyError: If there is no ``dataset``.
-        TypeError: If torch knows no argument of that name, or a part is of a wrong kind.
+        TypeError: If DataLoader has no argument of that name, or a part is of a wrong kind.
+        ArgumentError: If ``num_batch_per_epoch`` is not a positive integer, or the dataset has no
+            length.
     """
     if isinstance(dataloader, DataLoader):
         return dataloader
@@ -65,11 +92,14 @@ def build_dataloader(
         raise KeyError(f'A dataloader config needs a dataset; this one has {sorted(options)}.')
     dataset = _build_dataset(options.pop('dataset'))
     num_batches = options.pop('num_batch_per_epoch', None)
-    is_quiet = options.pop('disable_subprocess_warning', False)
     if num_batches is not None:
-        length = num_batches * options.get('batch_size', 1) * get_world_size()
-        dataset = _SlicedDataset(dataset, min(length, len(dataset)))
+        num_batches = as_positive('num_batch_per_epoch', num_batches)
+    is_quiet = options.pop('disable_subprocess_warning', False)
+    if num_batches is not None and options.get('batch_sampler') is None:
+        dataset = _first_samples(dataset, num_batches, options.get('batch_size', 1))
     _build_samplers(options, dataset, None if diff_rank_seed else seed)
+    if num_batches is not None and 'batch_sampler' in options:
+        options['batch_sampler'] = _FirstBatches(options['batch_sampler'], num_batches)
     options['worker_init_fn'] = _build_worker_init(options, seed, is_quiet)
     options['collate_fn'] = _build_collate(options.get('collate_fn', {'type': 'pseudo_collate'}))
     try:
@@ -154,9 +184,11 @@ def named_parts(
         stage: 'val' or 'test', for messages.
 
     Raises:
-        ArgumentError: If the two do not match one to one.
+        ArgumentError: If the two do not match one to one, or the list is empty.
     """
     if isinstance(dataloader, (list, tuple)):
+        if not dataloader:
+            raise ArgumentError(f'{stage}_dataloader is an empty list; give at least one.')
         loaders = {str(index): loader for index, loader in enumerate(dataloader)}
         if not isinstance(evaluator, (list, tuple)) or len(evaluator) != len(loaders):
             raise ArgumentError(
@@ -194,6 +226,17 @@ def _build_dataset(dataset: Any) -> Any:
     if hasattr(built, 'full_init'):
         built.full_init()  # before workers fork, so that they share what was loaded
     return built
+
+
+def _first_samples(dataset: Any, num_batches: int, batch_size: int | None) -> _SlicedDataset:
+    """As many of the first samples as fill ``num_batches`` batches on every rank."""
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, '__len__'):
+        raise ArgumentError(
+            f'num_batch_per_epoch takes the first samples by index, but {type(dataset).__name__} '
+            'is a stream or has no length. End the stream in the dataset, or train by iterations.'
+        )
+    length = num_batches * (batch_size or 1) * get_world_size()
+    return _SlicedDataset(dataset, min(length, len(dataset)))
 
 
 def _build_samplers(options: dict[str, Any], dataset: Dataset[Any], seed: int | None) -> None:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from mmengine._strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import MODELS, STRATEGIES
+from mmengine.strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
 
 
 class Net(BaseModel):

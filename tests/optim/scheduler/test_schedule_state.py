@@ -86,6 +86,7 @@ def test_state_holds_every_number_and_no_optimizer():
         '_global_step': 0,
         'verbose': False,
         '_last_value': [0.1],
+        '_learned': [],
     }
 
 
