@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.analysis._scopes import tracing_state
 from mmengine.analysis._scripted import Interpreted
 from mmengine.utils.errors import ArgumentError
@@ -63,9 +64,8 @@ def scoped_trace_graph(
         warning_mode: 'all' lets every warning pass, 'no_tracer_warning' all but those of the
             tracer, 'none' silences the call.
     """
-    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        # One device and one process are enough, and other ranks need not take part.
-        module = module.module
+    # One device and one process are enough, and other ranks need not take part.
+    module = unwrap_model(module)
     arguments = tuple(_without_gradients(value) for value in inputs)
     state = None
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmengine.logging.history_buffer import HistoryBuffer, read_pending
 from mmengine.logging.logger import print_log
+from mmengine.utils._plain import plain
 from mmengine.utils.errors import ArgumentError, did_you_mean
 from mmengine.utils.manager import ManagerMixin
 
@@ -207,7 +208,7 @@ class MessageHub(ManagerMixin):
         for key in kept:
             if key in self._runtime_info:
                 try:
-                    infos[key] = _to_plain(self._runtime_info[key])
+                    infos[key] = _saved(self._runtime_info[key])
                 except TypeError as error:
                     print_log(
                         f'The information {key!r} is not saved in the checkpoint: {error} '
@@ -265,7 +266,7 @@ class MessageHub(ManagerMixin):
                 continue
             loaded.add(key)
         for key, value in state_dict['runtime_info'].items():
-            self._runtime_info[key] = _from_plain(value)
+            self._runtime_info[key] = _restored(value)
             loaded.add(key)
         for key, resumed in state_dict['resumed_keys'].items():
             if key in loaded:
@@ -289,35 +290,30 @@ def _warn(message: str) -> None:
     print_log(message, logger='current', level=30)
 
 
-def _to_plain(value: Any) -> Any:
+def _saved(value: Any) -> Any:
     """A copy of ``value`` that ``torch.load(weights_only=True)`` can read, or a TypeError."""
-    if value is None or type(value) in (bool, int, float, complex, str, bytes):
-        return value
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, np.ndarray) and value.dtype.kind in 'biufc':
-        return {_ARRAY_TAG: torch.from_numpy(value.copy())}
-    if isinstance(value, np.generic):
-        return _to_plain(value.item())
-    if isinstance(value, OrderedDict):
-        return OrderedDict((_to_plain(key), _to_plain(item)) for key, item in value.items())
-    if isinstance(value, Mapping):
-        return {_to_plain(key): _to_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        plain_type = next(kind for kind in (list, tuple, set) if isinstance(value, kind))
-        return plain_type(_to_plain(item) for item in value)
-    for plain in (bool, int, float, str):
-        if isinstance(value, plain):
-            return plain(value)
-    raise TypeError(f'a {type(value).__name__} is no tensor or plain python value.')
+
+    def convert(item: Any) -> Any:
+        if isinstance(item, Tensor):
+            return item.detach().clone()
+        if isinstance(item, np.ndarray) and item.dtype.kind in 'biufc':
+            return {_ARRAY_TAG: torch.from_numpy(item.copy())}
+        if isinstance(item, np.generic):
+            return _saved(item.item())
+        return item if type(item) in (complex, bytes) else NotImplemented
+
+    def refuse(item: Any) -> Any:
+        raise TypeError(f'a {type(item).__name__} is not a tensor or plain python value.')
+
+    return plain(value, convert, refuse)
 
 
-def _from_plain(value: Any) -> Any:
+def _restored(value: Any) -> Any:
     if isinstance(value, Mapping):
         if value.keys() == {_ARRAY_TAG}:
             return value[_ARRAY_TAG].numpy().copy()
         kind: Any = type(value)
-        return kind((key, _from_plain(item)) for key, item in value.items())
+        return kind((key, _restored(item)) for key, item in value.items())
     if type(value) in (list, tuple, set):
-        return type(value)(_from_plain(item) for item in value)
+        return type(value)(_restored(item) for item in value)
     return value

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from mmengine.config.errors import ConfigTypeError
+from mmengine.utils._plain import plain
 
 
 def json_text(content: dict[str, Any]) -> str:
@@ -17,7 +18,7 @@ def json_text(content: dict[str, Any]) -> str:
     """
     # In JSON only a string can contain two opening braces in a row. When escaped, a variable in
     # braces is not filled in while the text is loaded.
-    return json.dumps(content, default=_plain).replace('{{', '{\\u007b')
+    return json.dumps(_data_value(content)).replace('{{', '{\\u007b')
 
 
 def yaml_text(content: dict[str, Any]) -> str:
@@ -38,31 +39,28 @@ def yaml_text(content: dict[str, Any]) -> str:
             'tag:yaml.org,2002:str', text, style='"' if '{{' in text else None
         ),
     )
-    text: str = yaml.dump(_plain_tree(content), Dumper=Dumper, sort_keys=False)
+    text: str = yaml.dump(_data_value(content), Dumper=Dumper, sort_keys=False)
     return text.replace('{{', '{\\x7b')
 
 
-def _plain(value: Any) -> Any:
-    """The nearest plain value; every format can write it."""
+def _data_value(value: Any) -> Any:
+    """``value`` in dicts, lists, numbers and text."""
+    return plain(value, _nearest, _refuse, as_json=True)
+
+
+def _nearest(value: Any) -> Any:
+    """The form in JSON and YAML of objects that are not dicts, lists, numbers or text."""
     if isinstance(value, (set, frozenset)):
-        return sorted(value, key=repr)
-    if isinstance(value, range):
-        return list(value)
+        return _data_value(sorted(value, key=repr))
     if isinstance(value, PurePath):
         return str(value)
     if type(value).__module__ == 'numpy' and hasattr(value, 'tolist'):
-        return value.tolist()
+        return _data_value(value.tolist())
+    return NotImplemented
+
+
+def _refuse(value: Any) -> Any:
     raise ConfigTypeError(
         f'{value!r} of type {type(value).__name__} has no form in JSON or YAML. Write the config '
         'to a .py file.'
     )
-
-
-def _plain_tree(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain_tree(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain_tree(item) for item in value]
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    return _plain_tree(_plain(value))
