@@ -1,4 +1,4 @@
-"""What a checkpoint may hold: values that open without running code."""
+"""The values in a checkpoint: types that are read without running code."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ def savable(value: Any, unknown: Callable[[Any], Any]) -> Any:
 
     Args:
         value: What is to be saved.
-        unknown: Called for an object of any other kind; gives what is put in its place.
+        unknown: Called for an object of any other type; returns its replacement.
     """
 
     def convert(item: Any) -> Any:
@@ -42,7 +42,7 @@ def savable(value: Any, unknown: Callable[[Any], Any]) -> Any:
 def plain_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The :func:`savable` form of a checkpoint, with a warning that names what has no such form.
 
-    Such an object is kept: the file is written, but opening it needs a reader that trusts it.
+    Such an object is kept: the file is written, but only a reader that runs its code can open it.
     """
     kinds: set[str] = set()
 

@@ -29,7 +29,7 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
 
 
 def indented(depth: int, *cells: str) -> list[str]:
-    """Cells moved to the right by the depth of what they tell about."""
+    """Cells indented by the depth of their module."""
     return [' ' * depth + cell if cell else '' for cell in cells]
 
 
@@ -43,7 +43,7 @@ def _format_size(x: float, sig_figs: int = 3, hide_zero: bool = False) -> str:
     """
     if hide_zero and x == 0:
         return ''
-    # A unit begins at a tenth of it, which keeps three digits of small counts: 0.999K.
+    # A unit is used from a tenth of it, which keeps three digits of small counts: 0.999K.
     power = 0
     while abs(x) > 10 ** (3 * power + 2) and power < len(_UNITS) - 1:
         power += 1

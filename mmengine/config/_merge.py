@@ -1,4 +1,4 @@
-"""Lay one config over another."""
+"""Merge one config into another."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def overlay(base: ConfigDict, child: Mapping[Any, Any], path: str = '') -> Confi
     """A new ConfigDict: ``base`` with ``child`` merged in. Neither argument is changed.
 
     Raises:
-        ConfigTypeError: If a dict is laid over something else without ``_delete_=True``.
+        ConfigTypeError: If a dict would replace something else without ``_delete_=True``.
     """
     result = base.copy()
     for key, value in _raw(child):
@@ -68,16 +68,16 @@ def _overlay_dict(old: Any, exists: bool, value: dict[Any, Any], path: str) -> C
 
 
 def _drop_delete_keys(cfg: ConfigDict) -> None:
-    """What replaces a dict as a whole may say so again further inside."""
+    """Remove ``_delete_`` from the dicts inside a dict that replaces another one as a whole."""
     for _, node in _dicts(cfg, ''):
         dict.pop(node, DELETE_KEY, None)
 
 
 def check_no_delete_left(cfg: ConfigDict) -> None:
-    """Refuse ``_delete_`` with nothing to delete: a constructor would get it as an argument.
+    """Refuse ``_delete_`` where no base defines the dict. It would become an argument of a class.
 
     Raises:
-        ConfigKeyError: Naming the dict and the place it was written.
+        ConfigKeyError: If there is one; names the dict and where it was written.
     """
     for path, node in _dicts(cfg, ''):
         if DELETE_KEY in node:
@@ -107,7 +107,7 @@ def overlay_options(base: Any, options: Any, *, allow_list_keys: bool, path: str
 
     Raises:
         ConfigKeyError: If a list has no such index.
-        ConfigTypeError: If a dict is laid over something that is neither dict nor list.
+        ConfigTypeError: If a dict would replace something that is neither a dict nor a list.
     """
     if not isinstance(options, dict):
         return as_config(options)
@@ -158,7 +158,7 @@ def _index(key: Any, items: list[Any], path: str) -> int:
 
 
 def unshare(cfg: ConfigDict) -> None:
-    """Give every place its own dict: changing one part of a config must not change another."""
+    """Copy dicts that are shared, so that changing one part of a config changes no other part."""
     seen: set[int] = set()
 
     def own(value: Any) -> Any:

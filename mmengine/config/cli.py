@@ -45,10 +45,10 @@ class DictAction(argparse.Action):
 
 
 def parse_value(text: str) -> Any:
-    """The value that ``text`` from a command line stands for.
+    """The value of ``text`` from a command line.
 
-    Numbers, ``true`` and ``false`` in any case, ``None``; ``[1,2]``, ``(1,2)`` and ``1,2`` (a
-    list), nested at will, their strings with or without quotes; anything else is a string.
+    Numbers, ``true`` and ``false`` in any case, ``None``, and ``[1,2]``, ``(1,2)`` or ``1,2`` (a
+    list), also nested, with or without quotes around strings. Anything else is a string.
 
     Raises:
         ArgumentError: If a list or tuple is not closed.

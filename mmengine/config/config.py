@@ -1,4 +1,4 @@
-"""Config: the content of config files, with what they were and where they lay."""
+"""Config: the content of config files, with their text and path."""
 
 from __future__ import annotations
 
@@ -36,19 +36,18 @@ RESERVED_KEYS = ('filename', 'text', 'pretty_text', 'env_variables')
 
 
 class Config:
-    """A config: reads like its :class:`ConfigDict`, and knows its file.
+    """The content of a config file, read like a :class:`ConfigDict`, and the file it came from.
 
     Args:
         cfg_dict: The content.
         cfg_text: The text it was read from; read from ``filename`` when None.
         filename: Where it was read from.
         env_variables: The environment variables that the files used, with their values.
-        format_python_code: Kept for compatibility: formatting is always on, and costs next to
-            nothing.
+        format_python_code: Kept for compatibility; formatting is always on.
 
     Raises:
-        TypeError: If ``cfg_dict`` is no dict.
-        ConfigKeyError: If it has a key that a config needs for itself.
+        TypeError: If ``cfg_dict`` is not a dict.
+        ConfigKeyError: If a key is the name of an attribute of every config, such as ``filename``.
 
     Example:
         >>> cfg = Config(dict(model=dict(type='ResNet', depth=50)))
@@ -96,16 +95,16 @@ class Config:
 
         Args:
             filename: A .py, .json, .yaml or .yml file.
-            use_predefined_variables: Fill in ``{{ fileDirname }}`` and its like.
+            use_predefined_variables: Fill in ``{{ fileDirname }}`` and the other file variables.
             import_custom_modules: Import what ``custom_imports`` names.
             use_environment_variables: Fill in ``{{ $NAME:default }}``.
             lazy_import: True for lazy style (``read_base()``), False for text style (``_base_``,
-                imports done at once); None tells them apart by what the file says.
+                imports done at once). None: the file decides.
             format_python_code: Kept for compatibility.
 
         Raises:
-            ConfigError: Whatever is wrong with the files, in one line; also the builtin error of
-                its kind (``FileNotFoundError``, ``SyntaxError``, ``KeyError`` ...).
+            ConfigError: If one of the files is wrong. The message is one line, and it is also the
+                fitting builtin error (``FileNotFoundError``, ``SyntaxError``, ``KeyError`` ...).
         """
         path = checked_path(filename)
         source = read_source(path, label=str(filename))
@@ -130,7 +129,7 @@ class Config:
             raise ConfigFormatError(
                 f"file_format is '.py', '.json', '.yaml' or '.yml', got {file_format!r}"
             )
-        # Base files are looked up beside the text, which lies in the working directory as it were.
+        # Base files are looked up in the working directory.
         source = Source(Path.cwd() / f'<string>{file_format}', cfg_str, label='<string>')
         cfg = _load(source, TextLoader(), None, True)
         run_custom_imports(cfg)
@@ -153,7 +152,7 @@ class Config:
 
     @property
     def text(self) -> str:
-        """The text of the file and of those it inherits from."""
+        """The text of the file and of its base files."""
         return self._text
 
     @property
@@ -171,12 +170,12 @@ class Config:
 
         Args:
             options: Values by dotted keys: ``{'model.backbone.depth': 50}``. A dict is merged into
-                the one that is there, unless it holds ``_delete_=True``.
-            allow_list_keys: Let digits go into lists: ``{'pipeline.0.type': 'LoadImage'}``.
+                the existing one, unless it contains ``_delete_=True``.
+            allow_list_keys: Read digits as indices of lists: ``{'pipeline.0.type': 'LoadImage'}``.
 
         Raises:
             ConfigKeyError: If a list has no such index, or a key is reserved.
-            ConfigTypeError: If something other than a dict or list would have to hold a key.
+            ConfigTypeError: If a key leads into something that is not a dict or list.
         """
         nested = nested_options(options)
         merged = overlay_options(self._cfg_dict, nested, allow_list_keys=allow_list_keys)
@@ -197,7 +196,7 @@ class Config:
         return {**imported, **as_plain(self._cfg_dict)}
 
     def __getattr__(self, name: str) -> Any:
-        # Before __setstate__ (while copying or unpickling) there is no content to look into.
+        # Before __setstate__ (while copying or unpickling) there is no content yet.
         if name.startswith('__') or name == '_cfg_dict':
             raise AttributeError(name)
         return getattr(self._cfg_dict, name)
@@ -234,7 +233,7 @@ class Config:
     def __eq__(self, other: object) -> bool:
         return self._cfg_dict == other._cfg_dict if isinstance(other, Config) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # changeable, as dicts are
+    __hash__ = None  # type: ignore[assignment]  # mutable, as dicts are
 
     def __repr__(self) -> str:
         return f'Config (path: {self._filename}): {self._cfg_dict!r}'
@@ -345,7 +344,7 @@ def _lazy_tree(source: Source, lazy_import: bool | None) -> Any:
     try:
         tree = source.parse()
     except ConfigSyntaxError:
-        # Variables in braces may become Python only when they are filled in.
+        # Variables in braces may be valid Python only after they are filled in.
         if lazy_import or '{{' not in source.text:
             raise
         return None

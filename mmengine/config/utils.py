@@ -1,4 +1,4 @@
-"""Helpers by the paths that projects import them from."""
+"""Functions that projects import from this path."""
 
 from __future__ import annotations
 

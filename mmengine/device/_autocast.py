@@ -11,7 +11,7 @@ def autocast(
     enabled: bool = True,
     cache_enabled: bool | None = None,
 ) -> torch.amp.autocast:
-    """A context in which the operations that bear it run in a lower precision, on any device.
+    """A context in which suitable operations run in a lower precision, on any device.
 
     Args:
         device_type: Where the operations run; the device of :func:`mmengine.device.get_device` by
@@ -23,7 +23,7 @@ def autocast(
             when None.
 
     Raises:
-        TypeError: If ``dtype`` is no ``torch.dtype``.
+        TypeError: If ``dtype`` is not a ``torch.dtype``.
         RuntimeError: If torch cannot autocast on this device.
 
     Example:

@@ -16,10 +16,10 @@ from mmengine.version import __version__
 
 
 def collect_env() -> dict[str, Any]:
-    """What a bug report should say about the machine.
+    """The facts about the machine that a bug report needs.
 
-    What is not there (a GPU, a compiler, torchvision, OpenCV) is left out or called so; it is never
-    an error.
+    Missing parts (a GPU, a compiler, torchvision, OpenCV) are left out or reported as missing; they
+    are never an error.
 
     Returns:
         ``sys.platform``, ``Python``, ``CUDA available``, ``MUSA available``, ``numpy_random_seed``,
@@ -75,7 +75,7 @@ def _first_line_of(command: list[str]) -> str | None:
 
 
 def _output_of(command: list[str]) -> str | None:
-    """What a program prints; None when it is missing, fails or hangs."""
+    """The output of a program; None when it is missing, fails or takes too long."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -92,13 +92,11 @@ def _nvcc_version(cuda_home: str | None) -> str:
 
 
 def _version_of(module: str) -> str | None:
-    """Version of a module, or what is wrong with it; None when it is not installed."""
-    # One that is loaded may have been made by hand, without a spec.
+    """Version of a module, or its import error; None when it is not installed."""
+    # A loaded module may have no spec, if code created it.
     if module not in sys.modules and importlib.util.find_spec(module) is None:
         return None
     try:
         return str(importlib.import_module(module).__version__)
-    except (
-        Exception
-    ) as error:  # a report must not die of what it reports: a broken build raises anything
+    except Exception as error:  # a broken build can raise anything, and the report must not fail
         return f'cannot be imported: {type(error).__name__}: {error}'

@@ -1,4 +1,4 @@
-"""Collective operations on tensors, wherever those live and whatever the backend wants."""
+"""Collective operations on tensors, on any device and with any backend."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def all_reduce(data: Tensor, op: str = 'sum', group: Group = None) -> None:
         group: Ranks that take part; all of them by default.
 
     Raises:
-        ArgumentError: If ``op`` is another one.
+        ArgumentError: If ``op`` is not known.
     """
     if get_world_size(group) <= 1:
         return
@@ -64,7 +64,7 @@ def gather(data: Tensor, dst: int = 0, group: Group = None) -> list[Tensor]:
 
     Args:
         data: Tensor of one shape and dtype on all ranks.
-        dst: Rank, among all, that receives.
+        dst: Global rank that receives.
         group: Ranks that take part; all of them by default.
     """
     world_size = get_world_size(group)
@@ -80,11 +80,11 @@ def gather(data: Tensor, dst: int = 0, group: Group = None) -> list[Tensor]:
 
 
 def broadcast(data: Tensor, src: int = 0, group: Group = None) -> None:
-    """Replace ``data`` on every rank by that of rank ``src``.
+    """Replace ``data`` on every rank by the data of rank ``src``.
 
     Args:
         data: Tensor of one shape and dtype on all ranks. Changed in place.
-        src: Rank, among all, whose data it is.
+        src: Global rank that has the data.
         group: Ranks that take part; all of them by default.
     """
     if get_world_size(group) <= 1:
@@ -95,8 +95,8 @@ def broadcast(data: Tensor, src: int = 0, group: Group = None) -> None:
 
 
 def sync_random_seed(group: Group = None) -> int:
-    """A random seed that all ranks share: the first one's numpy generator draws it."""
-    # Every rank draws, so that their generators stay in step.
+    """A random seed that all ranks share, drawn by the numpy generator of rank 0."""
+    # Every rank draws, so that all generators advance equally.
     seed = int(np.random.randint(2**31))
     if get_world_size(group) <= 1:
         return seed
@@ -118,7 +118,7 @@ def all_reduce_dict(
         group: Ranks that take part; all of them by default.
 
     Raises:
-        ArgumentError: If ``data`` is no dict, or ``op`` is not known.
+        ArgumentError: If ``data`` is not a dict, or ``op`` is not known.
     """
     if not isinstance(data, MutableMapping):
         raise ArgumentError(f'data must be a dict of tensors, got {type(data).__name__}.')
@@ -148,8 +148,8 @@ def all_reduce_params(
 
     Args:
         params: Parameters or buffers, in the same order on all ranks. Changed in place.
-        coalesce: Let many of them travel together, which is faster for small ones.
-        bucket_size_mb: How much travels together at most, in MiB; everything of one dtype when
+        coalesce: Send many of them together, which is faster for small ones.
+        bucket_size_mb: Maximum size of what is sent together, in MiB; all tensors of a dtype when
             below 1.
         op: As for :func:`all_reduce`.
         group: Ranks that take part; all of them by default.
@@ -196,7 +196,7 @@ def _buckets(tensors: Sequence[Tensor], bucket_size_mb: int) -> Iterator[list[Te
 
 
 def _get_reduce_op(name: str) -> Any:
-    """The operation of torch that is called ``name``.
+    """The operation of torch with this name.
 
     Raises:
         ArgumentError: If there is none.
@@ -223,7 +223,7 @@ def _reduce_in_place(data: Tensor, op: str, group: Group) -> None:
 
 
 def _ready_to_travel(data: Tensor, group: Group) -> Tensor:
-    """``data`` on the group's device and dense in memory; not copied where it is so already."""
+    """``data`` on the device of the group and contiguous; copied only if necessary."""
     return data.detach().to(get_comm_device(group)).contiguous()
 
 

@@ -1,4 +1,4 @@
-"""Joining the process group: what each launcher says about this process, then one way to join."""
+"""Join the process group: read what the launcher set for this process, then join."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch.distributed as torch_dist
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _DEFAULT_PORT = 29500
-# The backends that talk between accelerators, and the torch module of those accelerators.
+# Backends for accelerators, and the torch module of those accelerators.
 BACKEND_DEVICES = {
     'nccl': 'cuda',
     'smddp': 'cuda',
@@ -25,14 +25,14 @@ BACKEND_DEVICES = {
     'mccl': 'musa',
     'xccl': 'xpu',
 }
-# Set on joining, for the groups that are made later.
+# Set when joining, for groups that are made later.
 group_timeout: datetime.timedelta | None = None
 _DEVICE_PLUGINS = {'npu': 'torch_npu', 'mlu': 'torch_mlu', 'musa': 'torch_musa'}
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where this process stands among all processes of the run."""
+    """Position of this process among all processes of the run."""
 
     rank: int
     world_size: int
@@ -41,7 +41,7 @@ class _Place:
     master_port: int
 
     def export(self) -> None:
-        """Publish the place under the names that torch and other libraries read."""
+        """Set the environment variables that torch and other libraries read."""
         os.environ.update(
             RANK=str(self.rank),
             WORLD_SIZE=str(self.world_size),
@@ -52,7 +52,7 @@ class _Place:
 
 
 def infer_launcher() -> str:
-    """What launched this process, by its environment variables; ``'none'`` when nothing did."""
+    """The launcher of this process, from environment variables; ``'none'`` without a launcher."""
     for variable, launcher in (
         ('WORLD_SIZE', 'pytorch'),
         ('SLURM_NTASKS', 'slurm'),
@@ -66,12 +66,12 @@ def infer_launcher() -> str:
 def init_dist(
     launcher: str, backend: str = 'nccl', init_backend: str = 'torch', **kwargs: Any
 ) -> None:
-    """Join the process group of the run. Every rank calls it once, before it talks to others.
+    """Join the process group of the run. Every rank calls this once, before any communication.
 
     Args:
         launcher: What started the processes: ``'pytorch'`` (torchrun), ``'slurm'`` (srun) or
             ``'mpi'`` (mpirun).
-        backend: How ranks talk: ``'nccl'`` between NVIDIA GPUs, ``'gloo'`` between CPUs, or another
+        backend: Communication library: ``'nccl'`` between NVIDIA GPUs, ``'gloo'`` between CPUs, or another
             one that torch knows. A backend of accelerators also makes the one of this rank the
             current device.
         init_backend: Library that makes the group: ``'torch'``, ``'deepspeed'`` or
@@ -81,9 +81,9 @@ def init_dist(
             ``port``.
 
     Raises:
-        ArgumentError: If the launcher, ``init_backend`` or ``timeout`` is no valid choice.
-        KeyError: If the launcher did not set the environment variables that it should.
-        RuntimeError: If the backend needs an accelerator that is not there.
+        ArgumentError: If the launcher, ``init_backend`` or ``timeout`` is not a valid choice.
+        KeyError: If the launcher did not set a required environment variable.
+        RuntimeError: If the backend needs an accelerator that is missing.
     """
     if launcher == 'pytorch':
         _init_dist_pytorch(backend, init_backend=init_backend, **kwargs)
@@ -147,14 +147,13 @@ def _place_from_slurm(env: Mapping[str, str], port: int | None) -> _Place:
 
 
 def _slurm_port(env: Mapping[str, str]) -> int:
-    """A port that all tasks work out alike, and that another job on the node would not choose."""
-    # Whether a port is free cannot be asked here: the first rank of a node may have opened it
-    # already.
+    """A port that all tasks compute alike, and that other jobs on the node do not choose."""
+    # Testing whether a port is free does not work: the first rank may have opened it already.
     job = env.get('SLURM_JOB_ID')
     if job is None or not job.isdigit():
         return _DEFAULT_PORT
     step = env.get('SLURM_STEP_ID', '0')
-    # Below 32768, where Linux begins to hand out ports for outgoing connections.
+    # Below 32768, because Linux uses higher ports for outgoing connections.
     return 20000 + (int(job) + 997 * (int(step) if step.isdigit() else 0)) % 12000
 
 
@@ -249,7 +248,7 @@ def _use_device(local_rank: int, backend: str) -> None:
     """Make the accelerator of this rank the current one, if ``backend`` is of that kind."""
     kinds = [kind for name, kind in BACKEND_DEVICES.items() if name in backend]
     if not kinds:
-        # Tensors of ranks that talk over the CPU may still live on one GPU a rank.
+        # With a backend of the CPU each rank may still use one GPU.
         if torch.cuda.is_available():
             torch.cuda.set_device(local_rank % torch.cuda.device_count())
         return

@@ -1,9 +1,9 @@
-"""Collective operations on any picklable objects, and the collection of evaluation results.
+"""Collective operations on picklable objects, and the collection of evaluation results.
 
-Objects travel as bytes over the CPU. Where the backend moves only tensors of accelerators, a gloo
-group of the same ranks is made once and used beside it. First all ranks tell the sizes of what they
-send; a rank that cannot pickle its object says so there, and then all of them raise instead of
-waiting for each other.
+Objects are sent as bytes over the CPU. If the backend supports accelerators only, a gloo group of
+the same ranks is made once and used instead. All ranks first exchange the sizes of their objects. A
+rank that cannot pickle its object reports that in this exchange, and then all ranks raise an error
+instead of waiting for each other.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _RESULT_DEVICES = ('cpu', 'gpu', 'cuda', 'npu', 'mlu', 'musa', 'xpu')
 
 
 def broadcast_object_list(data: list[Any], src: int = 0, group: Group = None) -> None:
-    """Replace the entries of ``data`` on every rank by those of rank ``src``.
+    """Replace the entries of ``data`` on every rank by the entries on rank ``src``.
 
     Args:
         data: A list of the same length on all ranks. Changed in place.
-        src: Rank, among all, whose objects they are.
+        src: Global rank that has the objects.
         group: Ranks that take part; all of them by default.
 
     Raises:
-        ArgumentError: If ``data`` is no list.
+        ArgumentError: If ``data`` is not a list.
         RuntimeError: On every rank, if the objects of ``src`` cannot be pickled.
     """
     if not isinstance(data, list):
@@ -83,14 +83,14 @@ def collect_results(
 ) -> list[Any] | None:
     """On rank 0 the results of all ranks in dataset order, without padding; None on the others.
 
-    Rank ``r`` of ``n`` is taken to hold the results of samples ``r, r + n, r + 2n ...``, as the
-    samplers deal them out. Ranks may hold different numbers of them. They travel through the
-    process group, never through files.
+    Rank ``r`` of ``n`` has the results of samples ``r, r + n, r + 2n ...``, as the samplers
+    distribute them. Ranks may have different numbers of results. They are sent through the process
+    group, never through files.
 
     Args:
         results: Results of this rank, in the order of its samples.
-        size: Number of samples of the dataset. What exceeds it is the padding and is dropped.
-        device: ``'cpu'``, ``'gpu'`` or another kind of accelerator; kept for those who pass it.
+        size: Number of samples of the dataset. Further results are padding and are dropped.
+        device: ``'cpu'``, ``'gpu'`` or another kind of accelerator; kept for compatibility.
         tmpdir: Not used.
 
     Raises:
@@ -116,7 +116,7 @@ def collect_results_cpu(
 
 
 def collect_results_gpu(result_part: list[Any], size: int) -> list[Any] | None:
-    """:func:`collect_results` for tensors of accelerators; they arrive on that of rank 0."""
+    """:func:`collect_results` for tensors of accelerators; rank 0 receives them on its accelerator."""
     return _collect_results_device(result_part, size)
 
 
@@ -169,7 +169,7 @@ def _all_gather_object(object_list: list[Any], obj: Any, group: Group = None) ->
 def _gather_object(
     obj: Any, object_gather_list: list[Any] | None = None, dst: int = 0, group: Group = None
 ) -> None:
-    """Fill ``object_gather_list`` of rank ``dst``; the bytes of one sender at a time are held."""
+    """Fill ``object_gather_list`` of rank ``dst``; one sender at a time, to save memory."""
     cpu_group = _cpu_group(group)
     _validate_output_list_for_rank(get_rank(), dst, object_gather_list)
     payload, sizes = _pickle_and_tell_sizes(obj, cpu_group)
@@ -220,7 +220,7 @@ def _raise_together(sizes_by_rank: dict[int, int], own_error: Exception | None) 
         reason = (
             f': {type(own_error).__name__}: {own_error}'
             if own_error
-            else '; its own error tells why'
+            else '; its error gives the reason'
         )
         raise RuntimeError(
             f'The object of rank {", ".join(failed)} cannot be sent to other ranks{reason}.'
@@ -246,7 +246,7 @@ def _cpu_group(group: Group) -> ProcessGroup:
 def _try_pickle(obj: Any) -> tuple[Tensor, Exception | None]:
     try:
         return _object_to_tensor(obj)[0], None
-    except Exception as error:  # pickling runs code of the object: anything may come
+    except Exception as error:  # pickling runs code of the object, which can raise anything
         return torch.empty(0, dtype=torch.uint8), error
 
 
@@ -264,7 +264,7 @@ def _tensor_to_object(tensor: Tensor, tensor_size: int) -> Any:
 
 
 def _reduce_tensor(tensor: Tensor) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """How a tensor is pickled: fast, and only what it shows, not all that it is a view of."""
+    """Pickle a tensor fast, and only its elements, not the whole storage of a view."""
     if (
         tensor.layout is not torch.strided
         or tensor.is_quantized
@@ -292,9 +292,9 @@ def _rebuild_tensor(
     device_type: str,
     requires_grad: bool,
 ) -> Tensor:
-    """A tensor on this rank's own device of the kind that it was sent from."""
+    """A tensor on this rank's device of the type that it was sent from."""
     data = torch.from_numpy(raw).view(dtype).reshape(shape)
-    # The accelerator of the sender may have another index, or not be there.
+    # The accelerator of the sender may have another index, or be missing here.
     return data.to(device_type).requires_grad_(requires_grad)
 
 

@@ -1,4 +1,4 @@
-"""Warnings that one reader sees once."""
+"""Warnings that appear once per run."""
 
 import warnings
 
@@ -10,14 +10,14 @@ _said: set[str] = set()
 def warn_once(message: str, category: type[Warning] = UserWarning, stacklevel: int = 2) -> None:
     """Warn on rank 0 alone, and only the first time that this message comes.
 
-    Meant for settings that have no effect. A message with a changing number in it is a new one each
+    For settings without effect. A message that contains a changing number is a new message each
     time.
 
     Args:
-        message: The text, which is what makes a warning the same.
+        message: The text. Warnings with the same text are the same warning.
         category: Kind of warning.
-        stacklevel: Whose line the warning shows, as in ``warnings.warn``: 1 is the line that calls
-            this function, 2 the caller of the function it stands in.
+        stacklevel: The line that the warning shows, as in ``warnings.warn``: 1 is the line that
+            calls this function, 2 is one level further up.
     """
     if message in _said or not is_main_process():
         return

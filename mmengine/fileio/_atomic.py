@@ -16,13 +16,13 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
 def atomic_write(
     path: str | Path, mode: str = 'wb', encoding: str | None = None, newline: str | None = None
 ) -> Iterator[IO[Any]]:
-    """Open a file for writing that takes its place only when the block ends without an error.
+    """Open a file for writing that is replaced only when the block ends without an error.
 
-    The bytes go to a temporary file in the same folder, reach the disk (fsync), and then the name
-    moves to them in one step: whoever opens ``path`` finds the old content or the new one. A crash,
-    an error or a full disk leaves the old file as it was. A link stays a link and its target is
-    replaced; a file that exists keeps its permissions, a new one gets those of the umask. Pipes and
-    devices are written to directly.
+    The bytes are written to a temporary file in the same folder, synced to the disk (fsync), and
+    then renamed in one step: a reader of ``path`` gets the old content or the new one. A crash, an
+    error or a full disk does not change the old file. A link stays a link and its target is
+    replaced. An existing file keeps its permissions; the umask decides those of a new one. Pipes
+    and devices are written to directly.
 
     Args:
         path: The file; its folder must exist.
@@ -34,7 +34,7 @@ def atomic_write(
         The open file.
 
     Raises:
-        PermissionError: If the file is there and may not be written.
+        PermissionError: If the file exists and is write-protected.
         ValueError: If ``mode`` is neither ``'wb'`` nor ``'w'``.
     """
     if mode not in ('wb', 'w'):
@@ -48,15 +48,15 @@ def atomic_write(
             yield file
         return
     if old_mode is not None and not os.access(target, os.W_OK):
-        # Renaming over a file asks the folder only; whoever protected the file meant this too.
+        # Renaming over a file checks the permissions of the folder only, not those of the file.
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     temporary = os.path.join(os.path.dirname(target), f'.{uuid.uuid4().hex}.tmp')
-    # os.open applies the umask, which a process can otherwise read only by changing it.
+    # os.open applies the umask. A process can read the umask only by changing it.
     try:
         descriptor = os.open(temporary, _CREATE, 0o666)
     except OSError as error:
-        # The user knows the file's own name, not the temporary one.
+        # Name the file that the user asked for, not the temporary one.
         raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with open(descriptor, mode, encoding=encoding, newline=newline) as file:
@@ -80,7 +80,7 @@ def _mode_of(path: str) -> int | None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Make the move itself survive a power cut, where the system lets folders be synced."""
+    """Sync the folder, so that the rename survives a power cut. Not all systems support this."""
     if os.name != 'posix':
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,9 +1,9 @@
-"""Files anywhere, by their address: each function finds the backend and hands the work to it.
+"""Files by their address: each function finds the backend and calls it.
 
-``backend_args`` means the same in all of them: ``dict(backend='petrel', ...)`` names the backend
-and gives the arguments of its constructor; without ``backend`` the prefix of the address
-(``s3://``) decides, and no prefix means the local disk. Prefixes that no backend is registered for
-are those of fsspec.
+``backend_args`` is the same in all functions: ``dict(backend='petrel', ...)`` has the name of the
+backend and the arguments of its constructor. Without ``backend`` the prefix of the address
+(``s3://``) decides, and an address without a prefix is on the local disk. Prefixes without a
+registered backend are opened by fsspec.
 """
 
 from collections.abc import Iterator, Mapping
@@ -63,8 +63,8 @@ def get_file_backend(
 
     Args:
         uri: An address whose prefix chooses the backend.
-        backend_args: Name and arguments of the backend; the name goes before the prefix.
-        enable_singleton: Give the same object to all who ask with the same arguments.
+        backend_args: Name and arguments of the backend; the name has priority over the prefix.
+        enable_singleton: Return the same object for the same arguments.
 
     Raises:
         ArgumentError: If neither an address nor a name is given.
@@ -244,7 +244,7 @@ def load(
         kwargs: Passed on to the format's own loader.
 
     Raises:
-        TypeError: If the format is unknown, or ``file`` is no file.
+        TypeError: If the format is unknown, or ``file`` is not a file.
         ArgumentError: If both forms of arguments are given.
     """
     handler = _handler(file_format, file)
@@ -276,7 +276,7 @@ def dump(
         kwargs: Passed on to the format's own dumper.
 
     Raises:
-        TypeError: If the format is unknown, or ``file`` is no file.
+        TypeError: If the format is unknown, or ``file`` is not a file.
         ArgumentError: If both forms of arguments are given, or neither a file nor a format.
     """
     if file is None and file_format is None:

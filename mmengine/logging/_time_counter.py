@@ -1,4 +1,4 @@
-"""How long a function or a block takes on average, with the device waited for."""
+"""Mean time of a function or a block, including the work on the device."""
 
 import functools
 from collections.abc import Callable
@@ -20,13 +20,13 @@ F = TypeVar('F', bound=Callable[..., Any])
 class TimeCounter:
     """Measures a function (a decorator) or a block (a context manager) and logs its mean time.
 
-    Counters with the same tag are one object, made with the arguments of the first call: a block
-    inside a loop goes on counting.
+    Counters with the same tag are one object, created with the arguments of the first call, so that
+    a block inside a loop continues to count.
 
     Args:
-        log_interval: Log at every so many runs.
-        warmup_interval: The number of the first run that is measured, counted from 1; those before
-            it warm up.
+        log_interval: Log after every ``log_interval`` runs.
+        warmup_interval: Number of the first run that is measured, counted from 1. Earlier runs are
+            for warming up.
         with_sync: Wait for the accelerator before the clock is read.
         tag: Name in the log; the name of the function by default. A block needs one.
         logger: Where to log, as in ``print_log``; prints when None.
@@ -53,7 +53,7 @@ class TimeCounter:
         tag: str | None = None,
         logger: 'logging.Logger | str | None' = None,
     ) -> 'TimeCounter':
-        """The counter of this tag, made when there is none."""
+        """The counter of this tag, created if there is none."""
         if tag is not None and tag in cls.instance_dict:
             return cls.instance_dict[tag]
         for name, value in (('log_interval', log_interval), ('warmup_interval', warmup_interval)):
@@ -92,7 +92,7 @@ class TimeCounter:
 
     def __enter__(self) -> Self:
         if self.tag is None:
-            raise ArgumentError('A block has no name of its own: pass TimeCounter(tag=...).')
+            raise ArgumentError('A block has no name: pass TimeCounter(tag=...).')
         self._started_at = self._now()
         return self
 
@@ -100,7 +100,7 @@ class TimeCounter:
         self.print_time(self._now() - self._started_at)
 
     def print_time(self, elapsed: float) -> None:
-        """Count a run, and log the mean when it is time to.
+        """Count a run, and log the mean after every ``log_interval`` runs.
 
         Args:
             elapsed: Seconds that the run took.

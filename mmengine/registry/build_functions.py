@@ -1,4 +1,4 @@
-"""From ``dict(type=..., ...)`` to the object it describes."""
+"""Build objects from ``dict(type=..., ...)``."""
 
 import copy
 from collections.abc import Callable
@@ -29,19 +29,19 @@ def build_from_cfg(cfg: Cfg, registry: Registry[T], default_args: Cfg | None = N
         cfg: ``type`` names the class or function (a registered name, an import path) or is it;
             ``_scope_``, if given, is the default scope while building; all other keys are
             arguments. Not changed.
-        registry: Where names are looked up, beginning at its relative of the current default scope.
+        registry: Where names are looked up, starting in its tree at the current default scope.
         default_args: Arguments used where ``cfg`` has no such key; may hold ``type`` too.
 
     Returns:
-        What calling the class or function returned. Subclasses of
-        :class:`~mmengine.utils.ManagerMixin` are made, or found again, by ``get_instance``.
+        The result of calling the class or function. For subclasses of
+        :class:`~mmengine.utils.ManagerMixin` ``get_instance`` is called.
 
     Raises:
-        TypeError: If an argument is of a wrong kind, or the class does not take these arguments.
-        KeyError: If there is no ``type``, or no registry knows it.
+        TypeError: If an argument has a wrong type, or the class does not take these arguments.
+        KeyError: If there is no ``type``, or it is in no registry.
 
-    An error raised by the class itself stays what it is, with a note that says which part of the
-    config was built.
+    An error raised by the class itself is not replaced; it gets a note with the part of the config
+    that was being built.
     """
     built: T = _build(cfg, _arguments(cfg, default_args), registry, _constructor)
     return built
@@ -56,9 +56,9 @@ def build_runner_from_cfg(cfg: Cfg, registry: Registry[T]) -> T:
         registry: Where the name is looked up.
 
     Raises:
-        ArgumentError: If ``cfg`` is no config.
-        TypeError: If ``registry`` is no registry, or the type has no ``from_cfg``.
-        KeyError: If no registry knows the type.
+        ArgumentError: If ``cfg`` is not a config.
+        TypeError: If ``registry`` is not a registry, or the type has no ``from_cfg``.
+        KeyError: If the type is in no registry.
     """
     if not isinstance(cfg, (dict, Config)):
         raise ArgumentError(f'cfg must be a dict, ConfigDict or Config, got {type(cfg).__name__}.')
@@ -68,7 +68,7 @@ def build_runner_from_cfg(cfg: Cfg, registry: Registry[T]) -> T:
     with DefaultScope.overwrite_default_scope(cfg.pop('_scope_', None)):
         runner_class = _resolve(cfg.get('runner_type', 'Runner'), registry, cfg, 'runner_type')
         if not hasattr(runner_class, 'from_cfg'):
-            raise TypeError(f'{name_of(runner_class)} is no runner: it has no from_cfg(cfg).')
+            raise TypeError(f'{name_of(runner_class)} is not a runner: it has no from_cfg(cfg).')
         built: T = runner_class.from_cfg(cfg)
         return built
 
@@ -105,7 +105,7 @@ def build_scheduler_from_cfg(cfg: Cfg, registry: Registry[T], default_args: Cfg 
         default_args: See :func:`build_from_cfg`.
 
     Raises:
-        ArgumentError: If ``cfg`` is no config, or what is to be converted does not count epochs.
+        ArgumentError: If ``cfg`` is not a config, or a scheduler to convert does not count epochs.
         TypeError: If the type cannot be converted.
     """
     if not isinstance(cfg, (dict, Config)):
@@ -153,7 +153,7 @@ def _arguments(cfg: Any, default_args: Any) -> dict[str, Any]:
 def _build(
     cfg: Any, args: dict[str, Any], registry: Registry, maker: Callable[[Any], Callable[..., Any]]
 ) -> Any:
-    """Build with ``args`` what their ``type`` says; ``cfg``, as written, serves messages only."""
+    """Build the ``type`` in ``args`` with the other ``args``; ``cfg`` is for messages only."""
     if not isinstance(registry, Registry):
         raise TypeError(f'registry must be a Registry, got {type(registry).__name__}.')
     if 'type' not in args:

@@ -1,4 +1,4 @@
-"""Registry: names of classes and functions, so that a config can say what to build."""
+"""Registry: names of classes and functions, for configs."""
 
 import importlib
 import inspect
@@ -26,19 +26,19 @@ ALL_REGISTRIES: 'weakref.WeakSet[Registry]' = weakref.WeakSet()
 
 
 class Registry(Generic[T]):
-    """Maps names to classes and functions, and builds objects from configs that give such a name.
+    """Maps names to classes and functions, and builds objects from configs with such names.
 
-    Registries of one kind form a tree: mmengine's ``MODELS`` is the root, a project's own is a
-    child of it under the project's name, its *scope*. A name is looked up in the registry itself
-    and then in its parents; ``'mmdet.ResNet'`` looks in the registry of scope ``mmdet``, wherever
-    that is in the tree, importing ``mmdet.registry`` if need be; ``'torch.nn.Linear'`` is imported
-    when no registry has it.
+    Registries of one kind form a tree: mmengine's ``MODELS`` is the root, and the registry of a
+    project is a child with the project's name as its *scope*. A name is looked up in the registry
+    itself and then in its parents. ``'mmdet.ResNet'`` is looked up in the registry of scope
+    ``mmdet``, anywhere in the tree; ``mmdet.registry`` is imported if necessary. A name that is in
+    no registry, such as ``'torch.nn.Linear'``, is imported.
 
     Annotated with what it builds (``MODELS: Registry[nn.Module]``), a registry tells type checkers
     what :meth:`build` returns; by default that is ``Any``.
 
     Args:
-        name: What is registered here, such as 'model'; for messages.
+        name: The kind of things registered here, such as 'model'; for messages.
         build_func: Called as ``build_func(cfg, *args, **kwargs, registry=self)`` by :meth:`build`.
             The default is the parent's, or :func:`~mmengine.registry.build_from_cfg`.
         parent: The registry where names are looked up that are unknown here.
@@ -46,8 +46,8 @@ class Registry(Generic[T]):
         locations: Modules to import the first time a name is not found.
 
     Raises:
-        ArgumentError: If the parent is no registry or already has a child of this scope, or the
-            scope is no string.
+        ArgumentError: If the parent is not a registry or already has a child of this scope, or the
+            scope is not a string.
 
     Example:
         >>> from mmengine.registry import Registry
@@ -89,7 +89,7 @@ class Registry(Generic[T]):
         self._locations = (locations,) if isinstance(locations, str) else tuple(locations)
         self._locations_pending = bool(self._locations)
         self._deferred: dict[str, str] = {}
-        # Scopes that no registry of this tree has, with the number of registries made until then.
+        # Scopes without a registry in this tree -> how many registries existed at the look-up.
         self._absent_scopes: dict[str, int] = {}
         self.parent = parent
         inherited = Registry.default_build_func if parent is None else parent.build_func
@@ -99,11 +99,11 @@ class Registry(Generic[T]):
         ALL_REGISTRIES.add(self)
         Registry._num_made += 1
 
-    # What it is
+    # Properties
 
     @property
     def name(self) -> str:
-        """What is registered here."""
+        """The kind of things registered here."""
         return self._name
 
     @property
@@ -113,7 +113,7 @@ class Registry(Generic[T]):
 
     @property
     def module_dict(self) -> dict[str, Callable[..., T]]:
-        """What is registered here, without parents and children, by name."""
+        """Names and components registered here, without parents and children."""
         return self._module_dict
 
     @property
@@ -140,7 +140,7 @@ class Registry(Generic[T]):
 
     @staticmethod
     def infer_scope() -> str:
-        """The top package of the code that called, or that makes a registry just now."""
+        """The top package of the calling code, or of the code that creates a registry."""
         frame = inspect.currentframe()
         while frame is not None and frame.f_globals.get('__name__') == __name__:
             frame = frame.f_back
@@ -174,11 +174,11 @@ class Registry(Generic[T]):
 
         Args:
             name: The name, or several; by default the object's own ``__name__``.
-            force: Replace what has the name now.
+            force: Replace a component that has the name.
             module: The class or function to register; without it a decorator is returned.
 
         Raises:
-            TypeError: If an argument is of a wrong kind.
+            TypeError: If an argument has a wrong type.
             KeyError: If the name is taken and ``force`` is not set.
         """
         if module is None and (inspect.isclass(name) or inspect.isroutine(name)):
@@ -242,7 +242,7 @@ class Registry(Generic[T]):
         """
         if not self._locations_pending:
             return
-        # First, because the modules may look something up here while they are being imported.
+        # Before importing, because the modules may look up names here while they are imported.
         self._locations_pending = False
         try:
             for location in self._locations:
@@ -259,9 +259,9 @@ class Registry(Generic[T]):
             raise
 
     def defer(self, name: str, module: str) -> None:
-        """Announce that ``module`` registers ``name``: it is imported when the name is asked for.
+        """Import ``module``, which registers ``name``, only when the name is looked up.
 
-        For what is costly to import and seldom used.
+        For modules that are slow to import and seldom used.
 
         Args:
             name: The name that the module registers.
@@ -280,7 +280,7 @@ class Registry(Generic[T]):
                 or the import path of a class or function (``'torch.nn.Linear'``).
 
         Raises:
-            TypeError: If ``key`` is no string.
+            TypeError: If ``key`` is not a string.
             ImportError: If a module that must be imported for the look-up exists but fails to
                 import.
         """
@@ -343,7 +343,7 @@ class Registry(Generic[T]):
             if node.parent is None:
                 break
             node = node.parent
-        # Seldom: the scope is two or more levels below the root, in another branch.
+        # Rare: the scope is two or more levels below the root, in another branch.
         level = list(node._children.values())
         while level:
             for descendant in level:

@@ -1,4 +1,4 @@
-"""What is registered where, and setting the default scope."""
+"""List registered components, and set the default scope."""
 
 import datetime
 import json
@@ -18,8 +18,8 @@ def init_default_scope(scope: str) -> None:
     """Make ``scope`` the current default scope for the rest of the process.
 
     Args:
-        scope: Name of the scope, in general that of a package such as 'mmdet', whose registries are
-            imported when something is looked up.
+        scope: Name of the scope, usually of a package such as 'mmdet'. Its registries are imported
+            when something is looked up.
     """
     current = DefaultScope.get_current_instance()
     if current is not None and current.scope_name != scope:
@@ -32,8 +32,7 @@ def init_default_scope(scope: str) -> None:
         return
     name = scope
     if DefaultScope.check_instance_created(name):
-        # An older instance keeps its place in the order, so only a new name becomes the current
-        # one.
+        # An existing instance keeps its position, and the last one is current, so use a new name.
         name = f'{scope}-{datetime.datetime.now()}'
     DefaultScope.get_instance(name, scope_name=scope)
 

@@ -15,14 +15,14 @@ F = TypeVar('F', bound=Callable[..., Any])
 def deprecated_api_warning(
     name_dict: Mapping[str, str], cls_name: str | None = None
 ) -> Callable[[F], F]:
-    """Let callers go on using the old names of some arguments, with a ``DeprecationWarning``.
+    """Accept the old names of some arguments, with a ``DeprecationWarning``.
 
     Args:
         name_dict: New name of each old argument name.
         cls_name: Class that the decorated method belongs to, for the message.
 
     Raises:
-        ArgumentError: When the decorated function is called with the old and the new name at once.
+        ArgumentError: When the decorated function is called with both the old and the new name.
 
     Example:
         >>> @deprecated_api_warning({'size': 'scale'})
@@ -59,7 +59,7 @@ def deprecated_function(since: str, removed_in: str, instructions: str) -> Calla
 
     Args:
         since: Version that deprecates it.
-        removed_in: Version that will not have it any more.
+        removed_in: Version that removes it.
         instructions: What to do instead, as the rest of a sentence that starts with "Please".
     """
 

@@ -10,20 +10,20 @@ from mmengine.utils.errors import ArgumentError
 
 
 def has_method(obj: object, method: str) -> bool:
-    """Whether ``obj`` has something to call under this name."""
+    """Whether ``obj`` has a method with this name."""
     return callable(getattr(obj, method, None))
 
 
 def is_method_overridden(method: str, base_class: type, derived_class: Any) -> bool:
-    """Whether a class, or the class of an instance, has another method than ``base_class``.
+    """Whether a class, or the class of an instance, overrides a method of ``base_class``.
 
     Args:
         method: Name of the method.
-        base_class: The class that defines it first.
+        base_class: The class that defines the method.
         derived_class: A subclass, or an instance of one.
 
     Raises:
-        ArgumentError: If ``base_class`` is no class.
+        ArgumentError: If ``base_class`` is not a class.
     """
     if not isinstance(base_class, type):
         raise ArgumentError(
@@ -36,7 +36,7 @@ def is_method_overridden(method: str, base_class: type, derived_class: Any) -> b
 def get_object_from_string(obj_name: str) -> Any:
     """The module, class, function or attribute that a dotted name means; None when there is none.
 
-    An error raised while a module on the way is being imported is not hidden.
+    An error raised by importing one of the modules is not hidden.
 
     Example:
         >>> get_object_from_string('collections.OrderedDict.items')
@@ -48,7 +48,7 @@ def get_object_from_string(obj_name: str) -> Any:
         try:
             found: Any = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
-            # Only the absence of the named module itself means "look for an attribute instead".
+            # Look for an attribute only if the module itself is missing, not one that it imports.
             if error.name is None or not (module_name + '.').startswith(error.name + '.'):
                 raise
             continue

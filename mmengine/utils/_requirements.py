@@ -1,4 +1,4 @@
-"""Functions that say which packages or programs they need, before they fail half way."""
+"""Decorators that check for required packages and programs before a function runs."""
 
 import functools
 import importlib.util
@@ -19,7 +19,7 @@ def check_prerequisites(
 
     Args:
         prerequisites: One name or several.
-        checker: Whether a name is there.
+        checker: Returns whether a name is available.
         msg_tmpl: Message of the error, with two places: the missing names and the function.
 
     Raises:

@@ -23,7 +23,7 @@ def is_seq_of(seq: Any, expected_type: Types, seq_type: type[Any] | None = None)
         seq_type: Type of the sequence itself; any ``Sequence`` (strings too) by default.
 
     Raises:
-        ArgumentError: If ``seq_type`` is no type.
+        ArgumentError: If ``seq_type`` is not a type.
     """
     if seq_type is None:
         seq_type = Sequence
@@ -52,7 +52,7 @@ def iter_cast(inputs: Iterable[Any], dst_type: type, return_type: type | None = 
             returned.
 
     Raises:
-        TypeError: If ``inputs`` cannot be iterated or ``dst_type`` is no type.
+        TypeError: If ``inputs`` cannot be iterated or ``dst_type`` is not a type.
     """
     if not isinstance(inputs, Iterable):
         raise TypeError(f'inputs must be iterable, got {type(inputs).__name__}.')

@@ -13,14 +13,14 @@ from mmengine.config.lazy import LazyObject
 class ImportTransformer(ast.NodeTransformer):
     """Replaces ``from torch.optim import SGD`` by ``SGD = LazyObject('torch.optim', 'SGD')``.
 
-    Standard modules stay imported for real, and so does whatever is imported inside functions,
-    classes and ``try`` (which is there to see the import fail).
+    Imports of standard modules are not changed, nor are imports inside functions, classes and
+    ``try`` statements, which need the import to happen.
 
     Args:
         global_dict: The globals that the config will run with; gets ``LazyObject``.
-        base_dict: Namespaces of base files already read, by the module they are imported from:
-            names imported from them are taken from there.
-        filename: The config, for the location that errors quote.
+        base_dict: Namespaces of base files that were read already, by module name. Names imported
+            from these modules are taken from the namespaces.
+        filename: The config file, for the location in errors.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class ImportTransformer(ast.NodeTransformer):
         for alias in node.names:
             if alias.name == '*':
                 raise ConfigParsingError(
-                    f'{self._location(node)}: `from {module} import *` says not which names it '
-                    'brings. Name them; a star is only for base files, inside `with '
+                    f'{self._location(node)}: `from {module} import *` does not say which names it '
+                    'imports. Name them; a star is only for base files, inside `with '
                     'read_base():`.'
                 )
             if base is not None and alias.name in base:
@@ -85,7 +85,7 @@ class ImportTransformer(ast.NodeTransformer):
     def _as_it_is(self, node: ast.AST) -> ast.AST:
         return node
 
-    # No import that is to become lazy can be below these; most of a config is below `visit_Assign`.
+    # These contain no imports that become lazy. Most of a config is below `visit_Assign`.
     visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = visit_Try = visit_TryStar = (
         _as_it_is
     )

@@ -34,8 +34,8 @@ _TAKE_BASE = '__take_base__'
 def read_base() -> Iterator[None]:
     """Marks the base files that a lazy-style config inherits from.
 
-    Inside the block only ``from .base import *`` or ``from .base import name`` may stand. Python
-    sees real imports there, so an editor can follow them.
+    The block contains only ``from .base import *`` or ``from .base import name``. They are valid
+    Python imports, so an editor can follow them.
 
     Example::
 
@@ -50,11 +50,11 @@ class Module:
     """A lazy-style file that was executed."""
 
     entries: ConfigDict
-    """What the config holds."""
+    """The content of the config."""
     hidden: dict[str, Any] = field(default_factory=dict)
-    """Imported names, functions, classes: for files that inherit, not in the config."""
+    """Imported names, functions and classes: available to files that inherit, not in the config."""
     imported: dict[str, Any] = field(default_factory=dict)
-    """Of the hidden names, the lazily imported ones."""
+    """The hidden names that are lazily imported."""
 
     def names(self) -> dict[str, Any]:
         return {**dict(dict.items(self.entries)), **self.hidden}
@@ -64,7 +64,7 @@ def load_lazy(source: Source, tree: ast.Module) -> Module:
     """Execute a lazy-style file over its base files.
 
     Raises:
-        ConfigError: Whatever is wrong with one of the files.
+        ConfigError: If one of the files is wrong.
     """
     module = _load(source, tree)
     unshare(module.entries)
@@ -87,8 +87,7 @@ def _load(source: Source, tree: ast.Module) -> Module:
     taken_hidden = {name for take in takes for name in take.hidden}
     helpers = defined | taken_hidden | transformer.imported_obj | {'read_base'}
     try:
-        # Statements made by the import pass assign too; only what the file itself assigns is
-        # content.
+        # The import pass adds assignments. Only assignments of the file itself are content.
         entries = entries_of(source, tree, namespace, helpers, ignore=transformer.imported_obj)
     finally:
         recorder.forget()
@@ -108,7 +107,7 @@ def _load(source: Source, tree: ast.Module) -> Module:
 
 @dataclass
 class _Take:
-    """What one import inside ``with read_base()`` brings."""
+    """The names that one import inside ``with read_base()`` adds."""
 
     names: dict[str, Any]
     hidden: set[str]
@@ -133,7 +132,7 @@ def _refuse_text_style(source: Source, tree: ast.Module) -> None:
 
 
 def _with_bases(statement: ast.stmt, source: Source, takes: list[_Take]) -> Iterator[ast.stmt]:
-    """The statement itself; for ``with read_base()``, calls that bring in the base files' names."""
+    """The statement itself; for ``with read_base()``, calls that add base files' names."""
     if not isinstance(statement, ast.With) or not reads_base(statement):
         yield statement
         return
@@ -183,7 +182,7 @@ def _take(node: ast.ImportFrom, source: Source) -> _Take:
 
 
 def _add_places(entries: ConfigDict, takes: list[_Take]) -> None:
-    """Note for the keys that the file did not write itself where its base files did."""
+    """Record where the base files wrote the keys that the file itself does not write."""
     origin = entries._origin
     assert origin is not None
     written_here = set(origin.keys)

@@ -10,7 +10,7 @@ Place = tuple[str, int]
 
 
 class Origin:
-    """The place of a dict, and of those of its keys that were written somewhere else."""
+    """Where a dict was written, and where those keys were that were written in another place."""
 
     __slots__ = ('keys', 'place')
 
@@ -29,10 +29,10 @@ class Origin:
 
 
 class Literals:
-    """Origins of the plain dicts that the config files now being executed have made.
+    """Origins of the plain dicts created by config files that are being executed.
 
-    A plain dict can hold no attribute, so it is known by its identity, and kept alive meanwhile for
-    the identity to stay its own. Becoming a ConfigDict, it takes its origin from here.
+    A plain dict has no room for an attribute, so it is found by its ``id``. It is kept alive until
+    it has become a ConfigDict, which takes over the origin, because Python reuses ids.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ LITERALS = Literals()
 
 
 def origin_of(value: object) -> Origin | None:
-    """What is known of where a dict was written; None for anything else."""
+    """The origin of a dict; None when it is unknown, or for anything but a dict."""
     if not isinstance(value, dict):
         return None
     own = getattr(value, '_origin', None) if type(value) is not dict else LITERALS.find(value)
@@ -70,11 +70,11 @@ def source_location(cfg: Any, key: str | None = None) -> str | None:
 
     Args:
         cfg: A ConfigDict or a Config.
-        key: A key of ``cfg``; dots go deeper (``'model.backbone.depth'``), digits into lists.
+        key: A key of ``cfg``. Dots lead into dicts (``'model.backbone.depth'``), digits into lists.
 
     Returns:
-        The file and the line; the file alone where lines are not known (JSON, YAML); None when the
-        entry does not exist or was not written in a file.
+        File and line, or the file alone where lines are unknown (JSON, YAML). None when the entry
+        does not exist or was not written in a file.
     """
     node = getattr(cfg, '_cfg_dict', cfg)
     if key is None:
@@ -94,7 +94,7 @@ def _written(place: Place) -> str:
 
 
 def _step(node: Any, key: str, place: Place | None) -> tuple[Any, Place | None]:
-    """What ``node`` has at ``key``, and where that was written: for an item, where its list was."""
+    """The value of ``node`` at ``key``, and where it was written (of a list item: its list)."""
     if _holds(node, key):
         origin = origin_of(node)
         return dict.get(node, key), None if origin is None else origin.of(key)
@@ -116,8 +116,8 @@ class PlacedDict(dict[Any, Any]):
 def placed(cfg: Mapping[str, Any], /, **defaults: Any) -> dict[str, Any]:
     """``{**defaults, **cfg}`` for code that completes a config before building it.
 
-    Unlike in a ConfigDict, what is put in stays of its own kind; unlike with a plain dict, messages
-    can still name the line.
+    Values keep their type, which a ConfigDict would change. Messages can still name the line, which
+    a plain dict would lose.
     """
     whole = PlacedDict({**defaults, **cfg})
     whole._origin = origin_of(cfg)

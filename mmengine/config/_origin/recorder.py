@@ -1,8 +1,7 @@
 """Rewrite a parsed config file so that executing it records where every dict was written.
 
 ``dict(a=1)`` becomes ``__dict_at__(7, a=1)`` and ``{'a': 1}`` becomes ``__noted__(7, {'a': 1})``,
-where 7 is an index into the file's list of origins. What the names mean, and what the file
-computes, stays the same.
+where 7 is an index into the file's list of origins. The result of the file does not change.
 """
 
 from __future__ import annotations
@@ -49,12 +48,12 @@ class Recorder:
         return {DICT_CALL: dict_at, DICT_DISPLAY: noted, KEY_SET: key_set}
 
     def forget(self) -> None:
-        """Let go of the dicts that were recorded: their origins have moved into ConfigDicts."""
+        """Release the recorded dicts. Call this when their origins have moved into ConfigDicts."""
         LITERALS.forget(self._made)
         self._made.clear()
 
     def place(self, line: int) -> Place:
-        """One tuple a line, shared, so that pickles and memory hold it once."""
+        """The place of a line. One tuple per line is shared, which saves memory and pickle size."""
         return self._places.setdefault(line, (self._filename, line))
 
     def _statements(self, body: list[ast.stmt]) -> list[ast.stmt]:
@@ -134,7 +133,7 @@ class Recorder:
         return ast.copy_location(ast.Constant(len(self._origins) - 1), node)
 
     def _key_notes(self, statement: ast.Assign) -> list[ast.stmt]:
-        """After ``model.backbone.depth = 50``, a note that this line wrote that key."""
+        """Calls that record which line wrote a key, as in ``model.backbone.depth = 50``."""
         notes: list[ast.stmt] = []
         for target in statement.targets:
             if isinstance(target, ast.Attribute) and _is_plain_path(target.value):
@@ -180,7 +179,7 @@ def _note_names(target: ast.expr | None, lines: dict[str, int]) -> None:
 
 
 def _is_plain_path(node: ast.expr) -> bool:
-    """Whether reading ``node`` twice runs nothing twice: names, attributes, constant items."""
+    """Whether ``node`` has names, attributes and constant items only: reading it calls nothing."""
     while not isinstance(node, ast.Name):
         if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Constant):
             return False

@@ -38,7 +38,7 @@ MODULE2PACKAGE = {
     'mmpretrain': 'mmpretrain',
     'mmagic': 'mmagic',
 }
-"""Import name of a project -> the name that pip knows it by."""
+"""Import name of a project -> its name on PyPI."""
 
 
 def package_and_path(name: str, known: Collection[str] | None = None) -> tuple[str, str]:
@@ -58,7 +58,7 @@ def package_and_path(name: str, known: Collection[str] | None = None) -> tuple[s
         )
     if known is not None and parts[0] not in known:
         raise ConfigParsingError(
-            f'{parts[0]!r} is no package with configs.{did_you_mean(parts[0], known)}'
+            f'{parts[0]!r} is not a package with configs.{did_you_mean(parts[0], known)}'
         )
     return parts[0], parts[1]
 
@@ -85,12 +85,12 @@ def package_folder(package: str) -> Path:
 
 
 def external_base_path(folder: Path, inside: str) -> Path:
-    """The path of a config file inside the configs of the package that lies in ``folder``.
+    """The path of a config file among the configs of the package in ``folder``.
 
-    An installed wheel keeps them in ``.mim/configs``; a source checkout, beside the package.
+    An installed wheel has its configs in ``.mim/configs``, a source checkout beside the package.
 
     Raises:
-        ConfigFileNotFoundError: If no such file is there.
+        ConfigFileNotFoundError: If there is no such file.
     """
     tried = [
         folder / '.mim' / 'configs' / inside,
@@ -106,7 +106,7 @@ def external_base_path(folder: Path, inside: str) -> Path:
 
 
 def config_metainfo(package_folder_path: str, cfg_path: str) -> dict[str, Any]:
-    """What the package's model index says of the model with this config.
+    """The entry of the model with this config in the package's model index.
 
     Args:
         cfg_path: Path below ``configs``, with or without suffix, or the model's name.
@@ -130,7 +130,7 @@ def config_metainfo(package_folder_path: str, cfg_path: str) -> dict[str, Any]:
 
 
 def indexed_models(root: Path) -> Iterator[dict[str, Any]]:
-    """The entries of all models that the index ``model-index.yml`` in a folder leads to.
+    """The entries of all models in the files that ``model-index.yml`` of a folder imports.
 
     Raises:
         ConfigFileNotFoundError: If the folder has no index.

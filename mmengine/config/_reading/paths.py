@@ -13,7 +13,7 @@ DATA_SUFFIXES = ('.json', '.yaml', '.yml')
 
 
 def checked_path(filename: str | Path, wanted_by: str = '') -> Path:
-    """The absolute path of a config file that exists and has a suffix that is known.
+    """The absolute path of a config file that exists and has a known suffix.
 
     Args:
         wanted_by: What refers to the file, for the error.
@@ -35,10 +35,10 @@ def checked_path(filename: str | Path, wanted_by: str = '') -> Path:
 
 
 def base_path(name: object, child: Path) -> tuple[Path, str | None]:
-    """The file that ``_base_`` of ``child`` names, and the scope when it lies in another package.
+    """The file that ``_base_`` of ``child`` names, and the scope if it is in another package.
 
     Raises:
-        ConfigParsingError: If ``name`` is no string.
+        ConfigParsingError: If ``name`` is not a string.
         ConfigFileNotFoundError: If there is no such file.
     """
     if not isinstance(name, str):

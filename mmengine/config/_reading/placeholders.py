@@ -66,9 +66,9 @@ def fill_env_variables(text: str, label: str, used: dict[str, str]) -> str:
 
 
 def quote_bare_base_variables(text: str, suffix: str) -> str:
-    """Put base variables outside strings into quotes where the file could not be parsed otherwise.
+    """Put quotes around base variables outside strings if the file cannot be parsed without them.
 
-    Python can read ``{{ _base_.x }}`` as it stands, a set in a set, but not ``{{ _base_.x.0 }}``.
+    Python can parse ``{{ _base_.x }}``, a set in a set, but not ``{{ _base_.x.0 }}``.
     """
 
     def quoted(found: re.Match[str]) -> str:
@@ -88,7 +88,7 @@ def resolve_base_variables(value: Any, base: Any, label: str) -> Any:
 
 
 def fill_base_variables(text: str, base: Any, place: str) -> Any:
-    """``text`` with base variables filled in; a copy of the value when it is nothing but one.
+    """``text`` with base variables filled in. A single variable gives a copy of its value.
 
     Raises:
         ConfigKeyError: If the base files define no such variable.
@@ -100,7 +100,7 @@ def fill_base_variables(text: str, base: Any, place: str) -> Any:
 
 
 def base_value(base: Any, dotted: str, place: str) -> Any:
-    """A copy of the base files' value at ``dotted``; digits go into lists."""
+    """A copy of the base files' value at ``dotted``; digits are indices of lists."""
     value = base
     for part in dotted.split('.'):
         try:

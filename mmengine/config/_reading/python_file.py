@@ -20,10 +20,10 @@ from mmengine.config.lazy import LazyAttr, LazyObject
 def execute(source: Source, tree: ast.Module, namespace: dict[str, Any]) -> Recorder:
     """Run ``tree`` in ``namespace``, recording where dicts are written.
 
-    Whoever calls turns the dicts into ConfigDicts and then lets the returned recorder forget them.
+    The caller turns the dicts into ConfigDicts and then calls ``forget`` of the returned recorder.
 
     Raises:
-        ConfigError: If the code raises; it is also an error of the kind that was raised.
+        ConfigError: If the code raises; also an instance of the builtin error that was raised.
     """
     recorder = Recorder(source.label)
     recorder.rewrite(tree)
@@ -54,7 +54,7 @@ def entries_of(
     helpers: Collection[str],
     ignore: Collection[str] = (),
 ) -> ConfigDict:
-    """What an executed file defines, without modules, functions and names that it only imported.
+    """The values that an executed file defines, without modules, functions and imported names.
 
     Args:
         helpers: Names to leave out, unless the file assigns them itself.

@@ -17,17 +17,17 @@ class Source:
     path: Path
     text: str
     chain: tuple[Path, ...] = ()
-    """The files that inherit from this one, the first one first."""
+    """The files that inherit from this one; the first is the one that was loaded."""
     label: str = field(default='')
-    """How the file is called in errors and source locations."""
+    """Name of the file in errors and source locations."""
     parsed: ast.Module | None = None
-    """The syntax tree of ``text``, when somebody has parsed it and not changed it."""
+    """The unchanged syntax tree of ``text``, if it was parsed before."""
 
     def __post_init__(self) -> None:
         self.label = self.label or str(self.path)
 
     def refuse_circle(self) -> None:
-        """Raise if the file inherits from itself; shows the whole circle."""
+        """Raise if the file inherits from itself. The message shows the whole circle."""
         if self.path in self.chain:
             circle = (*self.chain[self.chain.index(self.path) :], self.path)
             raise ConfigParsingError(f'circular _base_: {" -> ".join(map(str, circle))}')
@@ -40,7 +40,7 @@ class Source:
         """
         code = self.text if text is None else text
         if self.parsed is not None and code == self.text:
-            # Handed out once: whoever gets it rewrites it.
+            # Used once, because the caller rewrites it.
             tree, self.parsed = self.parsed, None
             return tree
         try:
@@ -58,7 +58,7 @@ def read_source(path: Path, label: str = '', child: Source | None = None) -> Sou
     """Read a config file.
 
     Args:
-        label: How to call it.
+        label: Its name in errors.
         child: The file that inherits from it, beside whose label its own is put.
 
     Raises:

@@ -38,7 +38,7 @@ BASE_KEY = '_base_'
 
 @dataclass
 class Loaded:
-    """A config file and everything that it inherits.
+    """A config file merged with everything that it inherits.
 
     ``own`` is what the file itself defines, ``base`` what its base files do together.
     """
@@ -55,8 +55,8 @@ class Loaded:
 class TextLoader:
     """Loads text-style files.
 
-    Per file: fill in variables, load the base files, execute or parse, lay the result over the
-    bases.
+    For each file: fill in variables, load the base files, execute or parse the file, merge the
+    result into the bases.
     """
 
     use_file_variables: bool = True
@@ -67,7 +67,7 @@ class TextLoader:
         """Load ``source`` and its base files.
 
         Raises:
-            ConfigError: Whatever is wrong with one of the files.
+            ConfigError: If one of the files is wrong.
         """
         loaded = self._load(source)
         inherits = len(loaded.texts) > 1
@@ -94,8 +94,7 @@ class TextLoader:
 
     def _python(self, source: Source, text: str, loaded: Loaded) -> None:
         tree = source.parse(text)
-        # lazy_import=False asks for imports to be done at once; read_base() has no meaning without
-        # laziness.
+        # With lazy_import=False imports are done at once; read_base() works with lazy imports only.
         sign = lazy_sign(tree) if self.lazy_import is not False else read_base_sign(tree)
         if sign is not None:
             raise mixed_styles(source, sign, assigns_base(tree))
@@ -148,7 +147,7 @@ class TextLoader:
 
 
 def add_scope(value: Any, scope: str) -> None:
-    """Mark the outermost dicts that name a ``type`` with the package whose registries know it."""
+    """Set ``_scope_`` of the outermost dicts with a ``type`` to the package that registers it."""
     if isinstance(value, ConfigDict):
         if 'type' in value:
             value.setdefault('_scope_', scope)
@@ -161,7 +160,7 @@ def add_scope(value: Any, scope: str) -> None:
 
 
 def mark_file(value: Any, label: str) -> None:
-    """Note the file for every dict: its parser tells no lines."""
+    """Record the file as the origin of every dict. Parsers of JSON and YAML give no lines."""
     if isinstance(value, ConfigDict):
         object.__setattr__(value, '_origin', Origin((label, 0)))
         for item in dict.values(value):

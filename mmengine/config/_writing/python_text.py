@@ -1,7 +1,7 @@
-"""Write a config as Python: valid, loadable, one glance to read.
+"""Write a config as readable Python that loads to an equal config.
 
-What fits on a line stays on it; what does not gets one entry a line, with a comma after the last.
-Keys keep the order they were written in.
+A value that fits on a line is written on one. Otherwise each entry gets a line, with a comma after
+the last. Keys keep their order.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from mmengine.config.lazy import LazyAttr, LazyObject
 LINE_LENGTH = 79
 INDENT = 4
 _FILL_FROM = 8
-"""Lists of at least this many short values are wrapped like words, not written one a line."""
+"""Lists of at least this many short values are wrapped like words, not one per line."""
 
 
 def python_text(entries: dict[Any, Any]) -> str:
     """``entries`` as the text of a Python config file that loads to an equal config.
 
-    Lazy names, classes and functions are written as imports. Values that no Python text can stand
-    for (a function defined in the config itself, an open file) are written as a string that names
-    them.
+    Lazy names, classes and functions are written as imports. Values without a Python expression (a
+    function defined in the config itself, an open file) are written as a string that names them.
     """
     writer = _Writer(taken={key for key in entries if isinstance(key, str)})
     lines = [writer.assignment(key, value) for key, value in dict.items(entries)]
@@ -38,7 +37,7 @@ def python_text(entries: dict[Any, Any]) -> str:
 
 
 class _Block:
-    """A container: its brackets, its entries, and how it looks on one line."""
+    """A container: its brackets, its entries, and its text on one line."""
 
     __slots__ = ('close', 'entries', 'flat', 'open')
 
@@ -247,8 +246,8 @@ def _text(value: str) -> str:
     written = repr(value)
     if '{{' not in written:
         return written
-    # Two literals side by side are one string: a variable in braces must not be filled in when this
-    # is loaded.
+    # Split into two adjacent literals, which Python joins, so that loading does not fill in a
+    # variable in braces.
     quote = written[0]
     while '{{' in written:
         written = written.replace('{{', f'{{{quote} {quote}{{')
@@ -256,7 +255,7 @@ def _text(value: str) -> str:
 
 
 def _is_argument_name(key: Any) -> bool:
-    # Python folds identifiers that are not ASCII (NFKC), so such a key would come back as another.
+    # Python normalises identifiers that are not ASCII (NFKC), so such a key could change.
     return (
         key.__class__ is str and key.isascii() and key.isidentifier() and not keyword.iskeyword(key)
     )

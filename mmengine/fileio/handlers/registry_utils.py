@@ -35,7 +35,7 @@ def register_handler(file_formats: str | Sequence[str], **kwargs: Any) -> Callab
         kwargs: Arguments of the class.
 
     Raises:
-        TypeError: If the class is no ``BaseFileHandler``, or the formats are no strings.
+        TypeError: If the class is not a ``BaseFileHandler``, or the formats are not strings.
     """
 
     def decorate(cls: H) -> H:
