@@ -10,15 +10,14 @@ from typing import IO, Any
 import torch
 
 from mmengine._checkpoint.legacy import READ_ERRORS, load_without_running_code
-from mmengine.fileio import get_file_backend
-from mmengine.fileio.atomic import atomic_write
+from mmengine.fileio import atomic_write, get_file_backend
 from mmengine.logging import print_log
 
 LAST_CHECKPOINT = 'last_checkpoint'
 
 
 class CheckpointReadError(RuntimeError):
-    """A checkpoint file is there but holds no readable checkpoint."""
+    """A checkpoint file exists but cannot be read."""
 
 
 def save_checkpoint(
@@ -40,7 +39,7 @@ def save_checkpoint(
         ValueError: If both ``file_client_args`` and ``backend_args`` are given.
     """
     if file_client_args is not None and backend_args is not None:
-        raise ValueError('Give backend_args alone: file_client_args is its old name.')
+        raise ValueError('Pass backend_args only: file_client_args is its old name.')
     backend_args = backend_args or file_client_args
     if not is_remote(filename) and not backend_args:
         Path(filename).parent.mkdir(parents=True, exist_ok=True)
@@ -56,16 +55,16 @@ def save_checkpoint(
 def read_checkpoint(
     file: str | Path | IO[bytes], map_location: Any = None, name: str = 'the given data'
 ) -> Any:
-    """Open a checkpoint. Nothing in the file is executed, whoever wrote it and however old it is.
+    """Open a checkpoint. No code in the file is executed, also not for old files.
 
     Args:
         file: A local path or an open binary file.
         map_location: As in :func:`torch.load`.
-        name: What messages call an open file.
+        name: Name of an open file, for messages.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointReadError: If the file is cut short or is no checkpoint.
+        CheckpointReadError: If the file is cut short or is not a checkpoint.
     """
     if not isinstance(file, (str, Path)):
         return _read(file, map_location, name)
@@ -77,8 +76,7 @@ def read_checkpoint(
 
 
 def check_is_there(filename: str) -> None:
-    """Tell early, before a run is built, that a checkpoint is missing; what is no local path passes
-    unseen.
+    """Raise if a local checkpoint is missing, before a run is built. URLs are not checked.
 
     Raises:
         FileNotFoundError: If there is no such file; the message lists the checkpoints beside it.
@@ -89,11 +87,10 @@ def check_is_there(filename: str) -> None:
 
 
 def find_latest_checkpoint(path: str) -> str | None:
-    """The newest checkpoint of the work dir ``path``, as its pointer file names it; None without
-    one.
+    """The newest checkpoint of the work dir ``path``, from its pointer file; None without one.
 
-    A work dir that was moved or mounted elsewhere still works: when the recorded path is gone, a
-    file of the same name in ``path`` is taken.
+    The work dir may have been moved: if the recorded path does not exist, a file of the same name
+    in ``path`` is used.
     """
     pointer = Path(path, LAST_CHECKPOINT)
     if not pointer.is_file():
@@ -111,7 +108,7 @@ def find_latest_checkpoint(path: str) -> str | None:
 
 
 def is_remote(filename: str | Path) -> bool:
-    """Whether ``filename`` is a URL, not a path of this machine."""
+    """Whether ``filename`` is a URL, not a local path."""
     return isinstance(filename, str) and '://' in filename
 
 
@@ -139,7 +136,7 @@ def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
 
 def _open_plain(file: IO[bytes], map_location: Any) -> Any:
     with warnings.catch_warnings():
-        # Where torch has a doubt about a file it warns; if it is right, it raises too.
+        # torch warns about a suspicious file; if the file is broken, torch also raises.
         warnings.simplefilter('ignore')
         return torch.load(file, map_location=map_location, weights_only=True)
 
@@ -150,10 +147,10 @@ def _unreadable(name: str, file: IO[bytes], start: int, error: Exception) -> Che
     if 'TorchScript' in cause:
         return CheckpointReadError(
             f'{name} is a TorchScript program, not a checkpoint. Open it with torch.jit.load, and '
-            'save the state_dict() of what it gives.'
+            'save the state_dict() of the result.'
         )
     return CheckpointReadError(
-        f'{name} ({size:,} bytes) is no readable checkpoint: it was cut short while being written '
+        f'{name} ({size:,} bytes) is not a readable checkpoint: it was cut short while written '
         'or copied, or it is another kind of file. Take an earlier checkpoint or copy it again. '
         f'({type(error).__name__}: {cause})'
     )

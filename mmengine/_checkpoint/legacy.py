@@ -2,9 +2,9 @@
 
 ``torch.load(weights_only=True)`` refuses a file as soon as it names one class that torch does not
 know, and checkpoints of earlier training engines name many: history buffers, config dicts, numpy
-values, enums. Here such a file is opened by an unpickler that builds tensors and plain containers,
-and for any other name an inert :class:`Opaque` record of what the file says about the object.
-Then, from these records alone, the few kinds in ``_REBUILDERS`` are made anew.
+values, enums. This module has an unpickler that builds tensors and plain containers, and an inert
+:class:`Opaque` record for any other object. Then the few types in ``_REBUILDERS`` are rebuilt from
+these records alone.
 """
 
 import math
@@ -22,7 +22,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
-# Types that cannot be changed, so that nothing a file does with them outlives it.
+# Immutable types, so that a file cannot change them.
 _CONTAINERS: dict[tuple[str, str], Any] = {
     **{
         (module, kind.__name__): kind
@@ -44,7 +44,7 @@ _TENSOR_FUNCTIONS = (
 )  # fmt: skip
 _ARRAY_KINDS = 'biufcSU'
 _Rebuild = Callable[[Any], Any]
-# What reading a broken or hostile file may raise.
+# Errors that reading a broken or hostile file can raise.
 READ_ERRORS = (
     pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError,
     AttributeError, ArithmeticError, AssertionError, MemoryError,
@@ -52,17 +52,17 @@ READ_ERRORS = (
 
 
 class Opaque:
-    """What a file says of an object that is not rebuilt; does nothing.
+    """A record of an object in a file that is not rebuilt; it has no behaviour.
 
-    Pickle can set attributes of whatever it has named, of classes too, unless there is a
-    ``__setstate__``: this one is for objects, and fails when called with the class.
+    Pickle can set attributes of any object or class that it names, unless there is a
+    ``__setstate__``. The one here works for objects, and fails when it is called with the class.
 
     Attributes:
         qualified_name: Module and name of the object's class, or of the function that made it.
         args: Positional arguments of that call.
-        state: What the object's ``__setstate__`` or ``__dict__`` would have been given.
-        items: What was appended, for a list of some kind.
-        entries: What was set by key, for a dict of some kind.
+        state: The argument of the object's ``__setstate__``, or the content of its ``__dict__``.
+        items: Appended items, for a type of list.
+        entries: Items set by key, for a type of dict.
     """
 
     qualified_name = 'object'
@@ -83,11 +83,11 @@ class Opaque:
         self.state = state
 
     def append(self, item: Any) -> None:
-        """Pickle fills lists through this."""
+        """Called by pickle to fill a list."""
         self.items.append(item)
 
     def extend(self, items: Any) -> None:
-        """Pickle fills lists through this."""
+        """Called by pickle to fill a list."""
         self.items.extend(items)
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -105,7 +105,7 @@ def load_without_running_code(file: IO[bytes], map_location: Any) -> tuple[Any, 
         map_location: As in :func:`torch.load`.
 
     Returns:
-        What was saved, and the names of the objects in it that stay an :class:`Opaque`.
+        The saved object, and the names of the objects in it that are still an :class:`Opaque`.
     """
     pickle_module = SimpleNamespace(
         __name__='pickle',
@@ -114,7 +114,7 @@ def load_without_running_code(file: IO[bytes], map_location: Any) -> tuple[Any, 
         UnpicklingError=pickle.UnpicklingError,
     )
     with warnings.catch_warnings():
-        # Old files hold TypedStorage and sources of layers; a reader can do nothing about either.
+        # Old files contain TypedStorage and sources of layers, which the reader cannot change.
         warnings.simplefilter('ignore')
         recorded = torch.load(
             file, map_location=map_location, weights_only=False, pickle_module=pickle_module
@@ -135,7 +135,7 @@ class _RecordingUnpickler(pickle.Unpickler):
         return known if known is not None else self._tensor_part(module, name)
 
     def _tensor_part(self, module: str, name: str) -> Any:
-        # A partial is made anew for each name that comes, as its attributes can be set.
+        # A new partial for each name, because pickle can set its attributes.
         if module == 'torch._utils' and name in _TENSOR_FUNCTIONS:
             return partial(getattr(torch._utils, name))
         if module == 'torch._tensor' and name == '_rebuild_from_type_v2':
@@ -161,7 +161,7 @@ class _Rebuilder:
     def __init__(self) -> None:
         self.left_out: set[str] = set()
         self._walked: dict[int, Any] = {}
-        self._kept: list[Any] = []  # an id stands for its object only while that lives
+        self._kept: list[Any] = []  # Python reuses the id of a deleted object
 
     def rebuild(self, value: Any) -> Any:
         if isinstance(value, type) and issubclass(value, Opaque):
@@ -172,7 +172,7 @@ class _Rebuilder:
         if id(value) in self._walked:
             return self._walked[id(value)]
         self._kept.append(value)
-        # Something that holds itself finds itself here.
+        # Found here by an object that contains itself.
         self._walked[id(value)] = value
         result = self._walked[id(value)] = self._rebuild_parts(value)
         return result
@@ -203,7 +203,7 @@ class _Rebuilder:
         )
         if make is not None:
             return make(record, self.rebuild)
-        # Lists and dicts of a kind we do not know are still worth their contents.
+        # Keep the content of lists and dicts of unknown types.
         if record.entries and not record.items:
             return self.rebuild(record.entries)
         if record.items and not record.entries:
@@ -222,7 +222,7 @@ def _rebuild_without_type(
 def _as_dtype(record: Opaque, rebuild: _Rebuild) -> 'np.dtype[Any]':
     order: Any = record.state[1] if isinstance(record.state, tuple) else '='
     dtype: np.dtype[Any] = np.dtype(str(record.args[0])).newbyteorder(order)
-    # A structured dtype could hold pointers, which would then come from the file.
+    # A structured dtype could contain pointers, whose values would be read from the file.
     if dtype.kind not in _ARRAY_KINDS + 'O':
         raise pickle.UnpicklingError(f'Arrays of {dtype} are not rebuilt.')
     return dtype
@@ -260,7 +260,7 @@ def _as_counter(record: Opaque, rebuild: _Rebuild) -> 'Counter[Any]':
 def _as_history(record: Opaque, rebuild: _Rebuild) -> HistoryBuffer:
     buffer = HistoryBuffer.__new__(HistoryBuffer)
     keys = ('_log_history', '_count_history', 'max_length')
-    # Buffers of old carry their methods too; those stay unread.
+    # Old buffers also contain their methods, which are not read.
     buffer.__setstate__({key: rebuild(record.state[key]) for key in keys})
     return buffer
 
@@ -277,7 +277,7 @@ def _as_path(record: Opaque, rebuild: _Rebuild) -> str:
     return '/'.join(str(part) for part in record.args).replace('//', '/')
 
 
-# By full name, or by the bare name of a class that lived in several modules over the years.
+# By full name, or by the bare name of a class that was in several modules over the years.
 _REBUILDERS: dict[str, Callable[[Opaque, _Rebuild], Any]] = {
     'numpy.dtype': _as_dtype,
     'numpy.core.multiarray._reconstruct': _as_array,

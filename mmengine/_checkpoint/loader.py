@@ -33,9 +33,9 @@ Logger = logging.Logger | str | None
 
 
 class CheckpointLoader:
-    """Which function reads which names, by a regular expression for how a name begins.
+    """Loader functions by a regular expression for the start of a filename.
 
-    Of several expressions that fit a name, the one that takes in most of it wins.
+    If several expressions match, the longest match wins.
     """
 
     _schemes: dict[str, Loader] = {}
@@ -44,13 +44,13 @@ class CheckpointLoader:
     def register_scheme(
         cls, prefixes: str | Sequence[str], loader: Any = None, force: bool = False
     ) -> Callable[[_L], _L]:
-        """Let ``loader(filename, map_location)`` read every name that begins with a prefix.
+        """Register ``loader(filename, map_location)`` for filenames that start with a prefix.
 
         Without ``loader`` this is a decorator.
 
         Args:
             prefixes: One prefix or several, such as 's3://'; regular expressions.
-            loader: Returns what the checkpoint holds.
+            loader: Returns the content of the checkpoint.
             force: Replace the loader of a prefix that has one.
 
         Raises:
@@ -90,11 +90,11 @@ class CheckpointLoader:
 
 @CheckpointLoader.register_scheme('')
 def load_from_local(filename: str, map_location: Any) -> Any:
-    """Read a file of this machine; '~' is understood.
+    """Read a local file; '~' is the home folder.
 
     Raises:
         FileNotFoundError: If there is no such file; the message lists the checkpoints beside it.
-        CheckpointReadError: If the file is cut short or no checkpoint.
+        CheckpointReadError: If the file is cut short or is not a checkpoint.
     """
     return read_checkpoint(os.path.expanduser(filename), map_location)
 
@@ -106,7 +106,7 @@ def load_from_http(
     model_dir: str | None = None,
     progress: bool = os.isatty(0),
 ) -> Any:
-    """Download into torch's cache, once a machine, and read it from there. All ranks call it.
+    """Download to torch's cache, once per machine, and read it from there. All ranks call this.
 
     Args:
         filename: The URL; eight hex digits or more before the suffix ('-1a2b3c4d.pth') are checked
@@ -130,11 +130,11 @@ def load_from_http(
                 filename, cached, digest.group(1) if digest else None, progress
             )
     finally:
-        barrier()  # also after a failure: the others find no file then, and stop too
+        barrier()  # also after a failure, so that the other ranks do not wait and fail too
     return load_from_local(cached, map_location)
 
 
-# The last is any other URL, chains of fsspec too; it takes in less than a scheme's own expression.
+# The last matches any other URL, also chains of fsspec, with a shorter match than the schemes.
 @CheckpointLoader.register_scheme(
     (r'(\S+:)?s3://', r'(\S+:)?petrel://', 'ceph://', r'[A-Za-z][\w+.-]+:[:/]')
 )
@@ -262,7 +262,7 @@ def load_checkpoint(
         filename: A path or a URL of any registered scheme.
         map_location: As in :func:`torch.load`.
         strict: Raise when anything is missing, unexpected or of another shape, instead of warning.
-        logger: Where the summary of what did not fit goes.
+        logger: Logger of the summary of what did not fit.
         revise_keys: Pairs (regular expression, replacement) applied in turn to every key.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Names of published weights and the addresses they stand for."""
+"""Names of published weights and their addresses."""
 
 import json
 import os
@@ -11,7 +11,7 @@ _OWN_TABLE = 'open_mmlab.json'
 
 
 def _get_mmengine_home() -> str:
-    """The folder for a user's own tables, made when missing.
+    """The folder for tables of the user, made when missing.
 
     It is $MMENGINE_HOME, else ``mmengine`` in the XDG cache.
     """
@@ -36,7 +36,7 @@ def get_mmcls_models() -> dict[str, str]:
 
 
 def get_deprecated_model_names() -> dict[str, str]:
-    """Old ``openmmlab://`` name to the name that took its place."""
+    """Old ``openmmlab://`` name to its new name."""
     return dict(_shipped_tables()['deprecated'])
 
 
@@ -60,7 +60,7 @@ def get_torchvision_models() -> dict[str, str]:
             urls[f'{weights.__name__}.{member}'] = weights[member].url
         first = next(iter(weights.__members__), None)
         if first is not None:
-            # A bare model name has always meant the first weights published for it.
+            # A bare model name means the first weights published for the model.
             urls[name] = weights[first].url
     return urls
 

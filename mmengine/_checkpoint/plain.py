@@ -1,7 +1,6 @@
-"""What a checkpoint may hold: values that open without running code."""
+"""The values in a checkpoint: types that are read without running code."""
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,15 +8,12 @@ import numpy as np
 import torch
 
 from mmengine.logging import print_log
+from mmengine.utils._plain import plain
 
-_EXACT = (
-    bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size,
-)  # fmt: skip
-_CONTAINERS = (dict, OrderedDict, list, tuple, set)
-_BASES: tuple[Any, ...] = (bool, int, float, complex, str, bytes)
+_KEPT = frozenset((complex, bytes, torch.dtype, torch.device, torch.Size))
 
 
-def plain(value: Any, unknown: Callable[[Any], Any]) -> Any:
+def savable(value: Any, unknown: Callable[[Any], Any]) -> Any:
     """``value`` in the types that ``torch.load(weights_only=True)`` opens.
 
     Tensors, numbers, text and plain containers stay what they are, the same objects; numpy values
@@ -25,30 +21,28 @@ def plain(value: Any, unknown: Callable[[Any], Any]) -> Any:
 
     Args:
         value: What is to be saved.
-        unknown: Called for an object of any other kind; gives what is put in its place.
+        unknown: Called for an object of any other type; returns its replacement.
     """
-    if type(value) in _EXACT or isinstance(value, torch.Tensor):
-        return value
-    if isinstance(value, Mapping):
-        return _plain_mapping(value, unknown)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return _plain_sequence(value, unknown)
-    if isinstance(value, np.generic) and value.dtype.kind in 'biufcSU':
-        return value.item()
-    if isinstance(value, np.ndarray) and value.dtype.kind in 'biufc':
-        return torch.from_numpy(value.copy())
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist(), unknown)
-    for base in _BASES:
-        if isinstance(value, base):
-            return base(value)
-    return unknown(value)
+
+    def convert(item: Any) -> Any:
+        if type(item) in _KEPT or isinstance(item, torch.Tensor):
+            return item
+        if isinstance(item, np.generic) and item.dtype.kind in 'biufcSU':
+            return item.item()
+        if isinstance(item, np.ndarray):
+            if item.dtype.kind in 'biufc':
+                return torch.from_numpy(item.copy())
+            return savable(item.tolist(), unknown)
+        base = next((base for base in (complex, bytes) if isinstance(item, base)), None)
+        return NotImplemented if base is None else base(item)
+
+    return plain(value, convert, unknown, share=True)
 
 
 def plain_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """:func:`plain` of a whole checkpoint, with a warning that names what has no such form.
+    """The :func:`savable` form of a checkpoint, with a warning that names what has no such form.
 
-    Such an object is kept: the file is written, but opening it needs a reader that trusts it.
+    Such an object is kept: the file is written, but only a reader that runs its code can open it.
     """
     kinds: set[str] = set()
 
@@ -56,7 +50,7 @@ def plain_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         kinds.add(f'{type(value).__module__}.{type(value).__qualname__}')
         return value
 
-    result: dict[str, Any] = plain(dict(checkpoint), keep)
+    result: dict[str, Any] = savable(dict(checkpoint), keep)
     if kinds:
         print_log(
             f'The checkpoint holds objects of {", ".join(sorted(kinds))}. Reading a checkpoint '
@@ -66,28 +60,3 @@ def plain_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
             level=logging.WARNING,
         )
     return result
-
-
-def _plain_mapping(value: Mapping[Any, Any], unknown: Callable[[Any], Any]) -> Any:
-    entries = [(plain(key, unknown), plain(entry, unknown)) for key, entry in value.items()]
-    is_same = type(value) in _CONTAINERS and all(
-        key is old_key and entry is old_entry
-        for (key, entry), (old_key, old_entry) in zip(entries, value.items(), strict=True)
-    )
-    if is_same:
-        return value
-    if not isinstance(value, OrderedDict):
-        return dict(entries)
-    copied = OrderedDict(entries)
-    copied.__dict__.update(value.__dict__)  # a state dict has the versions of its modules there
-    return copied
-
-
-def _plain_sequence(value: Any, unknown: Callable[[Any], Any]) -> Any:
-    items = [plain(item, unknown) for item in value]
-    if type(value) in _CONTAINERS and all(
-        new is old for new, old in zip(items, value, strict=True)
-    ):
-        return value
-    kind: Any = next((kind for kind in (list, tuple) if isinstance(value, kind)), set)
-    return kind(items)

@@ -1,4 +1,4 @@
-"""State dicts whose keys never show a wrapper, and loading that sums up what did not fit."""
+"""State dicts whose keys have no wrapper names, and loading with a summary of mismatches."""
 
 import logging
 import re
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmengine._checkpoint.dtensor import spread_state_dict, whole
 from mmengine._checkpoint.unwrap import is_model_wrapper
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 _SIZE_MISMATCH = re.compile(
@@ -21,7 +22,7 @@ _SHOWN_PER_GROUP = 8
 
 
 class _IncompatibleKeys(NamedTuple):
-    """What a load left over; prints as torch's own result does when all keys matched."""
+    """Keys that did not match in a load; prints like torch's result when all keys matched."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -29,7 +30,7 @@ class _IncompatibleKeys(NamedTuple):
     def __repr__(self) -> str:
         if not self.missing_keys and not self.unexpected_keys:
             return '<All keys matched successfully>'
-        # A NamedTuple's body cannot say super().
+        # super() does not work in the body of a NamedTuple.
         return (
             f'{type(self).__name__}(missing_keys={self.missing_keys}, '
             f'unexpected_keys={self.unexpected_keys})'
@@ -71,18 +72,18 @@ def load_state_dict(
 ) -> None:
     """Copy ``state_dict`` into ``module``, through wrappers at any depth, and say what did not fit.
 
-    Entries of other shapes are skipped. The leftovers come as one summary grouped by kind, on rank
-    0 only.
+    Entries of other shapes are skipped. Rank 0 reports the mismatches in one summary, grouped by
+    kind.
 
     Args:
         module: Changed in place.
         state_dict: Keys without wrapper names, as :func:`get_state_dict` gives them.
         strict: Raise the summary instead of logging it.
-        logger: Where the summary goes: a logger, its name, 'current', 'silent', or None to print.
+        logger: Receiver of the summary: a logger, its name, 'current', 'silent', or None to print.
 
     Raises:
         RuntimeError: If ``strict`` and anything is missing, unexpected or of another shape.
-        TypeError: If ``state_dict`` is no mapping.
+        TypeError: If ``state_dict`` is not a mapping.
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(f'A state dict maps names to tensors; got {type(state_dict).__name__}.')
@@ -110,7 +111,7 @@ def load_state_dict(
     message = f'The checkpoint and {type(module).__name__} do not match exactly.\n{summary}'
     if strict:
         raise RuntimeError(message)
-    if _is_main_rank():
+    if is_main_process():
         print_log(message, logger=logger, level=logging.WARNING)
 
 
@@ -200,7 +201,7 @@ def _load_collecting(
     try:
         module.load_state_dict(state_dict, strict=False)
     except RuntimeError as error:
-        if not seen:  # it failed before the load was through: not a matter of shapes
+        if not seen:  # the load failed before its end, for a reason other than shapes
             raise
         problems = [line.strip() for line in str(error).splitlines()[1:]]
     finally:
@@ -256,9 +257,3 @@ def _shortened(lines: list[str]) -> str:
     shown = ''.join(f'\n    {line}' for line in lines[:_SHOWN_PER_GROUP])
     hidden = len(lines) - _SHOWN_PER_GROUP
     return shown + (f'\n    ... and {hidden} more' if hidden > 0 else '')
-
-
-def _is_main_rank() -> bool:
-    from mmengine.dist import is_main_process
-
-    return is_main_process()

@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmengine.analysis._tracing import open_scope
+from mmengine.analysis._scopes import open_scope
 
-# torch does not type this part of itself.
+# torch has no types for this part.
 _C: Any = torch._C
 
-# Nodes that the interpreter carries out itself: they deal with modules, or hold blocks that do.
+# Nodes that the interpreter runs itself: they use modules, or contain blocks that do.
 _MODULE_KINDS = frozenset({'prim::GetAttr', 'prim::SetAttr', 'prim::CallMethod'})
 
 
 class Interpreted(nn.Module):
-    """Stands in for a script module while a trace is made.
+    """Replaces a script module while a trace is made.
 
-    A script module runs as one call that a trace cannot look into. This one walks the module's
-    graph: calls of submodules are walked in turn, each in a scope of its own, and everything
-    between two of them is run by TorchScript's own interpreter, which the tracer does see.
+    A script module runs as one call, and a trace does not show what happens inside. This module
+    walks the graph of the script module: calls of submodules are walked in turn, each in a separate
+    scope, and the nodes between them are run by TorchScript's interpreter, which the trace shows.
     """
 
     def __init__(self, script_module: Any, names: Mapping[nn.Module, str]) -> None:
@@ -54,7 +54,7 @@ class Interpreted(nn.Module):
         return result
 
     def _run_block(self, block: Any, values: dict[int, Any]) -> list[Any]:
-        """Run the nodes of a graph or block; ``values`` holds what is known, by value id."""
+        """Run the nodes of a graph or block; ``values`` has the known values by id."""
         pending: list[Any] = []
         for node in block.nodes():
             if node.kind() == 'prim::Constant':
@@ -114,7 +114,7 @@ def _value_of(value: Any, values: Mapping[int, Any]) -> Any:
 
 
 def _run_plain(nodes: Sequence[Any], values: dict[int, Any]) -> None:
-    """Run consecutive nodes by TorchScript's interpreter, and note what they give."""
+    """Run consecutive nodes by TorchScript's interpreter, and record their results."""
     if not nodes:
         return
     graph = _C.Graph()
@@ -151,5 +151,5 @@ def _run_plain(nodes: Sequence[Any], values: dict[int, Any]) -> None:
 
 
 def _as_results(results: Any, number: int) -> Iterable[Any]:
-    # TorchScript hands one result bare, and none as None.
+    # TorchScript returns one result without a tuple, and None without results.
     return results if number > 1 else [results][:number]

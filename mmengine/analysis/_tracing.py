@@ -12,11 +12,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmengine._checkpoint.unwrap import unwrap_model
+from mmengine.analysis._scopes import tracing_state
+from mmengine.analysis._scripted import Interpreted
 from mmengine.utils.errors import ArgumentError
 
 TRACER_WARNING_MODES = ('all', 'no_tracer_warning', 'none')
 
-# torch does not type this part of itself.
+# torch has no types for this part.
 _jit: Any = torch.jit
 
 # Under this node kind the tracer keeps what ran while one scope was open.
@@ -40,7 +43,7 @@ class TracedOp(NamedTuple):
 
 
 class _GraphIsComplete(Exception):
-    """Ends the tracing before torch throws away what does not reach an output."""
+    """Ends the tracing before torch removes operators that no output needs."""
 
 
 def scoped_trace_graph(
@@ -51,25 +54,24 @@ def scoped_trace_graph(
 ) -> Any:
     """Call ``module(*inputs)`` and return the ``torch._C.Graph`` of every operator that ran.
 
-    Nothing is dropped: an operator whose result nobody uses did its work too. So the model may
-    return what it likes. The model is left as it was: mode, buffers, gradients and random numbers.
+    Nothing is dropped: an operator with an unused result did its work too. So the model may return
+    anything. Mode, buffers and gradients of the model and the random state do not change.
 
     Args:
         module: Called in the mode (training or not) it is in.
         inputs: Positional arguments, tensors or not.
-        names: The name of each module whose calls are to be told apart.
-        warning_mode: 'all' lets every warning pass, 'no_tracer_warning' all but those of the
-            tracer, 'none' silences the call.
+        names: The name of each module whose calls are recorded separately.
+        warning_mode: 'all' shows every warning, 'no_tracer_warning' hides warnings of the
+            tracer, 'none' hides all.
     """
-    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        # One device and one process are enough, and other ranks need not take part.
-        module = module.module
+    # One device and one process are enough; other ranks do not take part.
+    module = unwrap_model(module)
     arguments = tuple(_without_gradients(value) for value in inputs)
     state = None
 
     def call_model() -> Tensor:
         nonlocal state
-        state = _tracing_state()
+        state = tracing_state()
         runnable(*arguments)
         raise _GraphIsComplete
 
@@ -87,7 +89,7 @@ def scoped_trace_graph(
                 raise
             raise RuntimeError(
                 f'{type(module).__name__} calculates with a tensor that requires a gradient but is '
-                'none of its parameters. Register it as a parameter, or detach it.'
+                'not one of its parameters. Register it as a parameter, or detach it.'
             ) from None
     assert state is not None
     return state.graph()
@@ -96,7 +98,7 @@ def scoped_trace_graph(
 def traced_ops(graph: Any) -> Iterator[TracedOp]:
     """The operators of a graph from :func:`scoped_trace_graph`, in the order they ran.
 
-    Each call of a module comes as an operator without inputs and outputs before what it runs.
+    Each call of a module is an operator without inputs and outputs, before the operators it runs.
     """
     yield from _ops_of_block(graph, ())
 
@@ -120,37 +122,22 @@ def _ops_of_block(block: Any, callers: tuple[str, ...]) -> Iterator[TracedOp]:
 
 
 @contextlib.contextmanager
-def open_scope(name: str) -> Iterator[None]:
-    """File what runs inside under ``name``; only while a trace is being made."""
-    state = _tracing_state()
-    state.push_scope(name)
-    try:
-        yield
-    finally:
-        state.pop_scope()
-
-
-def _tracing_state() -> Any:
-    return torch._C._get_tracing_state()
-
-
-@contextlib.contextmanager
 def _scopes_of_calls(names: Mapping[nn.Module, str]) -> Iterator[None]:
     """Open a scope around each call of a named module."""
     handles: list[Any] = []
 
     def enter(name: str) -> Callable[..., None]:
-        return lambda module, args: _tracing_state().push_scope(name)
+        return lambda module, args: tracing_state().push_scope(name)
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
-        state = _tracing_state()
+        state = tracing_state()
         if state is not None:  # an error has ended the trace
             state.pop_scope()
 
     try:
         for module, name in names.items():
             if isinstance(module, torch.jit.ScriptModule):
-                continue  # they take no hooks; their interpreter opens the scopes
+                continue  # they support no hooks; their interpreter opens the scopes
             handles.append(module.register_forward_pre_hook(enter(name), prepend=True))
             handles.append(module.register_forward_hook(leave, always_call=True))
         yield
@@ -163,9 +150,7 @@ def _scopes_of_calls(names: Mapping[nn.Module, str]) -> Iterator[None]:
 def _interpreted_script_modules(
     module: nn.Module, names: Mapping[nn.Module, str]
 ) -> Iterator[nn.Module]:
-    """Put interpreters in the place of compiled modules, whose insides a trace does not show."""
-    from mmengine.analysis._scripted import Interpreted
-
+    """Replace compiled modules, which a trace does not look into, by interpreters."""
     if isinstance(module, torch.jit.ScriptModule):
         yield Interpreted(module, names)
         return
@@ -186,8 +171,8 @@ def _interpreted_script_modules(
 
 @contextlib.contextmanager
 def _unchanged(module: nn.Module) -> Iterator[None]:
-    """Leave no mark on the model: traces count calls of batch norm, and accept no gradients."""
-    # Script modules hand out no dict, and cannot register a buffer while they run.
+    """Restore the model afterwards: a trace updates batch norm and needs gradients switched off."""
+    # Script modules have no such dict, and cannot register a buffer while they run.
     tables = [m._buffers for m in module.modules() if isinstance(m._buffers, dict)]
     registered = [dict(table) for table in tables]
     buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
@@ -205,14 +190,14 @@ def _unchanged(module: nn.Module) -> Iterator[None]:
             table.update(content)
         with torch.no_grad():
             for buffer, value in buffers:
-                # Writing alone would make a backward pass that needs the buffer fail.
+                # Write only if needed, because it breaks a backward pass that needs the buffer.
                 if not torch.equal(buffer, value):
                     buffer.copy_(value)
 
 
 @contextlib.contextmanager
 def _plain_kernels() -> Iterator[None]:
-    """Have attention layers run operator by operator, and compiled models uncompiled."""
+    """Run attention layers operator by operator, and compiled models without compilation."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -232,7 +217,7 @@ def _quietened(mode: str) -> Iterator[None]:
             f'The mode of tracer warnings is one of {TRACER_WARNING_MODES}, got {mode!r}.'
         )
     with warnings.catch_warnings():
-        # Ours to know, not the user's: nothing else in torch yields such a graph.
+        # Not of interest to users: nothing else in torch returns such a graph.
         deprecation = re.escape('`torch.jit.trace') + '.*is deprecated'
         warnings.filterwarnings('ignore', deprecation, DeprecationWarning)
         if mode == 'no_tracer_warning':

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from mmengine.analysis._table import _format_size, indented, text_table
 from mmengine.analysis.jit_analysis import JitModelAnalysis
 from mmengine.analysis.jit_handles import (
     Handle,
@@ -30,7 +31,7 @@ from mmengine.analysis.jit_handles import (
     scaled_dot_product_attention_flop_jit,
 )
 
-# What multiplies by weights or by other data; both analyses count these.
+# Operators that multiply by weights or by other data; both analyses count these.
 _PRODUCTS: dict[str, Handle] = {
     'aten::_convolution': conv_flop_jit,
     'aten::_convolution_mode': conv_flop_jit,
@@ -91,8 +92,8 @@ _ACTIVATION_HANDLES: dict[str, Handle] = {
 class FlopAnalyzer(JitModelAnalysis):
     """Multiply-adds of a model; one multiplication and one addition count as one.
 
-    Counted are products (linear, convolution, matrix products, einsum, attention, recurrent
-    layers), normalization, interpolation and average pooling to a size. Other arithmetic is
+    Products (linear, convolution, matrix products, einsum, attention, recurrent layers),
+    normalization, interpolation and average pooling to a size are counted. Other arithmetic is
     cheap, and reported by :meth:`unsupported_ops`.
 
     Args:
@@ -111,9 +112,9 @@ class FlopAnalyzer(JitModelAnalysis):
 
 
 class ActivationAnalyzer(JitModelAnalysis):
-    """Elements that the products of a model (linear, convolution, attention ...) put out.
+    """Number of output elements of the products of a model (linear, convolution, attention ...).
 
-    Their number, more than that of multiply-adds, goes with the time and memory a model takes
+    It predicts the time and memory of a model better than the multiply-adds do
     (Radosavovic et al. 2020, arXiv:2003.13678).
 
     Args:
@@ -134,7 +135,7 @@ def flop_count(
     Args:
         model: The model.
         inputs: Its positional arguments as a tuple, or its only one.
-        supported_ops: Handles by operator name, beside the known ones or in their place.
+        supported_ops: Handles by operator name, in addition to the known ones, or instead of them.
     """
     return _in_units(FlopAnalyzer(model, inputs), supported_ops, 1e9)
 
@@ -147,7 +148,7 @@ def activation_count(
     Args:
         model: The model.
         inputs: Its positional arguments as a tuple, or its only one.
-        supported_ops: Handles by operator name, beside the known ones or in their place.
+        supported_ops: Handles by operator name, in addition to the known ones, or instead of them.
     """
     return _in_units(ActivationAnalyzer(model, inputs), supported_ops, 1e6)
 
@@ -183,9 +184,6 @@ def parameter_count_table(model: nn.Module, max_depth: int = 3) -> str:
         model: The model.
         max_depth: How many levels of names are shown below the model.
     """
-    from mmengine.analysis._table import indented, text_table
-    from mmengine.analysis.print_helper import _format_size
-
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     rows = []
     for name, count in parameter_count(model).items():

@@ -25,7 +25,7 @@ T = TypeVar('T', bound='JitModelAnalysis')
 
 ANCESTOR_MODES = ('owner', 'caller')
 
-# They create, copy, move, pick, compare or rearrange, and calculate nothing.
+# They create, copy, move, select, compare or rearrange, without arithmetic.
 _FREE_NAMES = {
     'numbers and booleans': """
         __and__ __getitem__ __not__ __or__ __xor__ all any bitwise_and bitwise_not bitwise_or
@@ -65,7 +65,7 @@ _FREE_OPS = frozenset(f'aten::{name}' for names in _FREE_NAMES.values() for name
 
 @dataclass
 class Statistics:
-    """What one trace of a model gave."""
+    """The results of one trace of a model."""
 
     counts: dict[str, Counter[str]]
     """Module name -> name of the operation -> its count."""
@@ -80,10 +80,10 @@ class Statistics:
 class JitModelAnalysis:
     """Counts something over the operators that ``model`` runs on ``inputs``.
 
-    Which operator counts how much is said by handles (:meth:`set_op_handle`). The model is called
-    once, when a result is first asked for, in the mode it is in, and left unchanged. A module that
-    has several names is known by its first one, and counted under it, once a call. Compiled
-    (scripted or traced) modules are counted like others.
+    Handles (:meth:`set_op_handle`) define how much an operator counts. The model is called once,
+    when a result is first read, in its current mode, and is not changed. A module with several
+    names is counted under the first one, once per call. Compiled (scripted or traced) modules are
+    counted like others.
 
     The methods that configure return the analysis itself, so that calls can be chained.
 
@@ -132,14 +132,15 @@ class JitModelAnalysis:
         return Counter({name: sum(counts.values()) for name, counts in by_operator.items()})
 
     def unsupported_ops(self, module_name: str = '') -> Counter[str]:
-        """How often operators ran in one module that no handle counts, though they calculate."""
+        """How often operators with arithmetic but without a handle ran in one module."""
         return Counter(self._analyze().unsupported_ops[self.canonical_module_name(module_name)])
 
     def uncalled_modules(self) -> set[str]:
         """Names of the modules that were not called, nor anything inside them.
 
-        Mind that calling ``module.forward`` is no call of the module: what it runs counts for its
-        caller. With ancestor mode 'caller' a container is called only if it is called itself.
+        Calling ``module.forward`` is not a call of the module: what it runs counts for the caller
+        of ``forward``. With ancestor mode 'caller' a container counts as called only if it is
+        called itself.
         """
         return set(self._analyze().uncalled_mods)
 
@@ -159,7 +160,7 @@ class JitModelAnalysis:
     # Configuration
 
     def set_op_handle(self: T, *args: str | Handle | None, **kwargs: Handle | None) -> T:
-        """Say how operators are counted.
+        """Set how operators are counted.
 
         Args:
             args: Names and handles in turn: ``'aten::add', handle, 'aten::mul', None``. A handle
@@ -188,13 +189,13 @@ class JitModelAnalysis:
         return self
 
     def clear_op_handles(self: T) -> T:
-        """Forget all handles, so that nothing is counted."""
+        """Remove all handles, so that nothing is counted."""
         self._op_handles = {}
         self._statistics = None
         return self
 
     def ancestor_mode(self: T, mode: str) -> T:
-        """Say which modules an operator counts for.
+        """Set which modules an operator counts for.
 
         Args:
             mode: 'owner': for the innermost module that was being called, and those whose names
@@ -221,10 +222,10 @@ class JitModelAnalysis:
         return self
 
     def tracer_warnings(self: T, mode: str) -> T:
-        """Say which Python warnings pass while the model is traced.
+        """Set which Python warnings are shown while the model is traced.
 
         Args:
-            mode: 'all', 'no_tracer_warning' (all but those of the tracer) or 'none'.
+            mode: 'all', 'no_tracer_warning' (all but warnings of the tracer) or 'none'.
 
         Raises:
             ValueError: If it is none of them.
@@ -307,7 +308,7 @@ class JitModelAnalysis:
 def _calculates(op: TracedOp) -> bool:
     """Whether an operator does arithmetic on tensors: a missing handle makes the count too low."""
     if op.kind.startswith(('prim::PythonOp', 'prim::CallFunction')):
-        return True  # whatever it does, the trace does not show it
+        return True  # the trace does not show what it does
     if op.kind in _FREE_OPS or op.kind.startswith('prim::'):
         return False
     # The sizes of tensors are numbers to a model, but tensors without dimensions to a trace.

@@ -17,7 +17,7 @@ Handle = Callable[[list[Any], list[Any]], Count]
 
 
 def get_shape(val: Any) -> list[int] | None:
-    """The shape of a traced value; None if it is no tensor, or one of unknown shape.
+    """The shape of a traced value; None if it is not a tensor, or one of unknown shape.
 
     Args:
         val: A ``torch._C.Value``.
@@ -26,12 +26,12 @@ def get_shape(val: Any) -> list[int] | None:
 
 
 def _shape(value: Any) -> list[int]:
-    """The shape of a value that has to be a tensor."""
+    """The shape of a value that must be a tensor."""
     shape = get_shape(value)
     if shape is None:
         raise ValueError(
             f'An operator was traced with a {value.type()} of unknown shape, so its cost cannot be '
-            'counted. Set a handle of your own for it with set_op_handle.'
+            'counted. Set a custom handle for it with set_op_handle.'
         )
     return shape
 
@@ -66,7 +66,7 @@ def linear_flop_jit(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def outer_flop_jit(inputs: list[Any], outputs: list[Any]) -> int:
-    """``outer``: one multiplication an output."""
+    """``outer``: one multiplication per output."""
     return prod(_shape(outputs[0]))
 
 
@@ -117,7 +117,7 @@ def einsum_flop_jit(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def _labels(equation: str, ranks: Sequence[int]) -> tuple[list[list[str]], list[str]]:
-    """The label of each dimension of each operand, and those of the result."""
+    """The labels of the dimensions of each operand and of the result."""
     written, _, result = equation.replace(' ', '').partition('->')
     terms = written.split(',')
     wildcards = [
@@ -160,7 +160,7 @@ def conv_flop_count(
         x_shape: Shape of the input, (batch, channels, *space).
         w_shape: Shape of the weight; its second entry is divided by the groups already.
         out_shape: Shape of the output.
-        transposed: The weight is put down at every place of the input rather than of the output.
+        transposed: The weight is applied at every position of the input instead of the output.
     """
     places = x_shape if transposed else out_shape
     return x_shape[0] * prod(w_shape) * prod(places[2:])
@@ -168,7 +168,7 @@ def conv_flop_count(
 
 def conv_flop_jit(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     """``_convolution``, or ``_convolution_mode`` with its padding by name."""
-    # A padding by name exists for the ordinary kind only, and its call says nothing of the other.
+    # A padding by name exists for ordinary convolutions only.
     transposed = len(inputs) > 7 and bool(inputs[6].toIValue())
     x, weight, out = _shape(inputs[0]), _shape(inputs[1]), _shape(outputs[0])
     return Counter({'conv': conv_flop_count(x, weight, out, transposed)})
@@ -180,7 +180,7 @@ def conv_flop_jit(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
 def rnn_flop_jit(inputs: list[Any], outputs: list[Any]) -> int:
     """``lstm``, ``gru`` and the plain RNNs, of any number of layers and directions.
 
-    Each weight matrix, also that of a projection, meets each vector of the sequence once.
+    Each weight matrix, also of a projection, is multiplied with each vector of the sequence once.
     """
     data = _shape(inputs[0])
     lists = [value.node() for value in inputs if value.node().kind() == 'prim::ListConstruct']

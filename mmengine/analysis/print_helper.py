@@ -1,4 +1,4 @@
-"""What a model costs, as tables and beside its layers."""
+"""The cost of a model, as tables and next to its layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmengine.analysis._table import indented, text_table
+from mmengine.analysis._table import _format_size, indented, text_table
 from mmengine.analysis.complexity_analysis import (
     ActivationAnalyzer,
     FlopAnalyzer,
@@ -20,7 +20,6 @@ from mmengine.utils.errors import ArgumentError
 Stats = dict[str, dict[str, Any]]
 """Module name -> name of the statistic -> its value."""
 
-_UNITS = ('', 'K', 'M', 'G', 'T', 'P')
 _NOTE = (
     'N/A: not counted, because the module was not called, or only its forward(). What it ran is '
     "part of its caller's numbers.\n"
@@ -40,22 +39,23 @@ def get_model_complexity_info(
         model: The model, called in the mode it is in.
         input_shape: Shape of the input without its batch dimension, or a tuple of such shapes for
             several inputs; the model gets random numbers, a batch of one.
-        inputs: The inputs themselves, instead: a tensor, or a tuple of all positional arguments.
+        inputs: The inputs, instead of their shape: a tensor, or a tuple of all positional
+            arguments.
         show_table: Also give the table by module.
         show_arch: Also give the layers of the model with their numbers.
 
     Returns:
         ``flops``, ``activations`` and ``params`` as numbers, and short as ``flops_str``,
         ``activations_str`` and ``params_str``; ``out_table`` and ``out_arch``, texts, empty if not
-        asked for.
+        requested.
 
     Raises:
         ValueError: If not exactly one of ``input_shape`` and ``inputs`` is given, or the shape is
-            none.
+            not a shape.
     """
     if (input_shape is None) == (inputs is None):
         given = 'both' if inputs is not None else 'neither'
-        raise ArgumentError(f'Pass either input_shape or inputs; {given} came.')
+        raise ArgumentError(f'Pass either input_shape or inputs; got {given}.')
     if inputs is None:
         inputs = _random_inputs(model, input_shape)
     flops = FlopAnalyzer(model, inputs)
@@ -102,7 +102,7 @@ def complexity_stats_table(
 ) -> str:
     """A table of a model's modules with their parameters, multiply-adds and activations.
 
-    A module that contains nothing but one other of the same numbers is left out in favour of it.
+    A module that only contains one other module with the same numbers is left out.
 
     Args:
         flops: The analysis of the model.
@@ -167,26 +167,6 @@ def complexity_stats_str(
 
 
 # Numbers
-
-
-def _format_size(x: float, sig_figs: int = 3, hide_zero: bool = False) -> str:
-    """A number in units of thousands: 12345 becomes '12.345K'.
-
-    Args:
-        x: The number.
-        sig_figs: Digits after the point, at most.
-        hide_zero: Give no text for 0.
-    """
-    if hide_zero and x == 0:
-        return ''
-    # A unit begins at a tenth of it, which keeps three digits of small counts: 0.999K.
-    power = 0
-    while abs(x) > 10 ** (3 * power + 2) and power < len(_UNITS) - 1:
-        power += 1
-    if not power:
-        return str(x)
-    digits = f'{x / 1000**power:.{sig_figs}f}'
-    return (digits.rstrip('0').rstrip('.') if sig_figs else digits) + _UNITS[power]
 
 
 def _pretty_statistics(statistics: Stats, sig_figs: int = 3, hide_zero: bool = False) -> Stats:
@@ -285,7 +265,7 @@ def _in_order_of(model: nn.Module, statistics: Stats) -> Stats:
 
 
 def _get_input_sizes(iterable: Iterable[Any]) -> list[Any]:
-    """The shapes of tensors, in lists nested as the tensors are; None for what is no tensor."""
+    """The shapes of tensors, in lists nested as the tensors are; None for what is not a tensor."""
     return [
         list(item.shape)
         if isinstance(item, Tensor)
@@ -336,7 +316,7 @@ def _stats_table_format(
 
     Args:
         statistics: Texts by name of the statistic, by module.
-        max_depth: How many levels below the model are shown; skipped modules are no level.
+        max_depth: How many levels below the model are shown; skipped modules do not count.
         stat_columns: Which statistics, in which order; all when None.
     """
     if stat_columns is None:

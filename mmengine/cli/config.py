@@ -80,7 +80,7 @@ def run_diff(options: argparse.Namespace) -> int:
 def _written(cfg: Config, language: str) -> str:
     if language == 'py':
         return cfg.pretty_text
-    from mmengine.config.data_formats import json_text, yaml_text
+    from mmengine.config._writing.data_text import json_text, yaml_text
 
     return (json_text if language == 'json' else yaml_text)(cfg.to_dict())
 

@@ -29,7 +29,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the report, one fact a line."""
-    from mmengine.utils.dl_utils import collect_env
+    from mmengine.device._environment import collect_env
 
     for name, value in collect_env().items():
         print(f'{name}: {str(value).strip()}')

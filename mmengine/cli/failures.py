@@ -14,8 +14,8 @@ USER_MISTAKE = 2
 # would import torch, for a misspelt file name too.
 SELF_EXPLAINING = {
     'mmengine.config.errors.ConfigError': USER_MISTAKE,
-    'mmengine.registry._diagnosis.RegistryKeyError': USER_MISTAKE,
-    'mmengine.registry._diagnosis.ComponentArgumentError': USER_MISTAKE,
+    'mmengine.registry._errors.RegistryKeyError': USER_MISTAKE,
+    'mmengine.registry._errors.ComponentArgumentError': USER_MISTAKE,
     'mmengine._checkpoint.files.CheckpointReadError': USER_MISTAKE,
     'mmengine.hooks.non_finite_loss_hook.NonFiniteLossError': RUN_FAILED,
     'mmengine.process.failure.RankFailedError': RUN_FAILED,

@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.utils.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from mmengine.config.config import Config
 
 _CLOSING = {'[': ']', '(': ')'}
 
@@ -48,10 +45,10 @@ class DictAction(argparse.Action):
 
 
 def parse_value(text: str) -> Any:
-    """The value that ``text`` from a command line stands for.
+    """The value of ``text`` from a command line.
 
-    Numbers, ``true`` and ``false`` in any case, ``None``; ``[1,2]``, ``(1,2)`` and ``1,2`` (a
-    list), nested at will, their strings with or without quotes; anything else is a string.
+    Numbers, ``true`` and ``false`` in any case, ``None``, and ``[1,2]``, ``(1,2)`` or ``1,2`` (a
+    list), also nested, with or without quotes around strings. Anything else is a string.
 
     Raises:
         ArgumentError: If a list or tuple is not closed.
@@ -94,17 +91,13 @@ def add_args(
     return parser
 
 
-def auto_argparser(
-    config: type[Config], description: str | None = None
-) -> tuple[argparse.ArgumentParser, Config]:
-    """A parser for the config on the command line and all its entries, and that config."""
-    first = argparse.ArgumentParser(add_help=False)
-    first.add_argument('config')
+def config_argument() -> str:
+    """The path of the config file on the command line of this process."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument('config')
     words = [word for word in sys.argv[1:] if word not in ('-h', '--help')]
-    cfg = config.fromfile(first.parse_known_args(words)[0].config)
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file path')
-    return add_args(parser, cfg._cfg_dict), cfg
+    path: str = parser.parse_known_args(words)[0].config
+    return path
 
 
 def _atom(text: str) -> Any:

@@ -1,16 +1,25 @@
-"""Config: the content of config files, with what they were and where they lay."""
+"""Config: the content of config files, with their text and path."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
-import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmengine.config.cli import DictAction, add_args
-from mmengine.config.cli import auto_argparser as _auto_argparser
+from mmengine.config._lazy.lazy_style import load_lazy, read_base
+from mmengine.config._merge import nested_options, overlay_options
+from mmengine.config._origin.places import source_location
+from mmengine.config._reading.defined import ConfigFinder
+from mmengine.config._reading.paths import DATA_SUFFIXES, PYTHON_SUFFIXES, checked_path
+from mmengine.config._reading.source import Source, read_source
+from mmengine.config._reading.styles import assigns_base, lazy_sign
+from mmengine.config._reading.text_style import TextLoader
+from mmengine.config._writing.data_text import json_text, yaml_text
+from mmengine.config._writing.python_text import python_text
+from mmengine.config.cli import DictAction, add_args, config_argument
 from mmengine.config.config_dict import ConfigDict, as_plain
 from mmengine.config.errors import (
     ConfigFormatError,
@@ -19,33 +28,26 @@ from mmengine.config.errors import (
     ConfigSyntaxError,
     ConfigTypeError,
 )
-from mmengine.config.formatting import python_text
-from mmengine.config.lazy import dotted_name
-from mmengine.config.lazy_style import load_lazy, read_base
-from mmengine.config.merge import nested_options, overlay_options
-from mmengine.config.origin import source_location
-from mmengine.config.paths import DATA_SUFFIXES, PYTHON_SUFFIXES, checked_path
-from mmengine.config.python_file import Source, read_source
-from mmengine.config.styles import assigns_base, lazy_sign
-from mmengine.config.text_style import TextLoader
+from mmengine.config.lazy import LazyAttr, LazyObject, dotted_name
+from mmengine.fileio import atomic_write
+from mmengine.utils import import_modules_from_strings
 
 RESERVED_KEYS = ('filename', 'text', 'pretty_text', 'env_variables')
 
 
 class Config:
-    """A config: reads like its :class:`ConfigDict`, and knows its file.
+    """The content of a config file, read like a :class:`ConfigDict`, and the file it came from.
 
     Args:
         cfg_dict: The content.
         cfg_text: The text it was read from; read from ``filename`` when None.
         filename: Where it was read from.
         env_variables: The environment variables that the files used, with their values.
-        format_python_code: Kept for compatibility: formatting is always on, and costs next to
-            nothing.
+        format_python_code: Kept for compatibility; formatting is always on.
 
     Raises:
-        TypeError: If ``cfg_dict`` is no dict.
-        ConfigKeyError: If it has a key that a config needs for itself.
+        TypeError: If ``cfg_dict`` is not a dict.
+        ConfigKeyError: If a key is the name of an attribute of every config, such as ``filename``.
 
     Example:
         >>> cfg = Config(dict(model=dict(type='ResNet', depth=50)))
@@ -53,6 +55,13 @@ class Config:
         >>> print(cfg.pretty_text, end='')
         model = dict(type='ResNet', depth=101)
     """
+
+    _cfg_dict: ConfigDict
+    _filename: str | None
+    _text: str
+    _env_variables: dict[str, str]
+    _format_python_code: bool
+    _imported: dict[str, LazyObject | LazyAttr]
 
     def __init__(
         self,
@@ -65,14 +74,7 @@ class Config:
         if cfg_dict is not None and not isinstance(cfg_dict, dict):
             raise ConfigTypeError(f'cfg_dict must be a dict, got {type(cfg_dict).__name__}')
         content = cfg_dict if isinstance(cfg_dict, ConfigDict) else ConfigDict(cfg_dict)
-        for key in RESERVED_KEYS:
-            if key in content:
-                place = source_location(content, key)
-                raise ConfigKeyError(
-                    f'{f"{place}: " if place else ""}{key!r} is an attribute of every config, so '
-                    'a config cannot '
-                    'have a key of that name. Rename it.'
-                )
+        _refuse_reserved_keys(content)
         name = str(filename) if isinstance(filename, Path) else filename
         if cfg_text is None:
             cfg_text = Path(name).read_text(encoding='utf-8') if name else ''
@@ -93,16 +95,16 @@ class Config:
 
         Args:
             filename: A .py, .json, .yaml or .yml file.
-            use_predefined_variables: Fill in ``{{ fileDirname }}`` and its like.
+            use_predefined_variables: Fill in ``{{ fileDirname }}`` and the other file variables.
             import_custom_modules: Import what ``custom_imports`` names.
             use_environment_variables: Fill in ``{{ $NAME:default }}``.
             lazy_import: True for lazy style (``read_base()``), False for text style (``_base_``,
-                imports done at once); None tells them apart by what the file says.
+                imports done at once). None: the file decides.
             format_python_code: Kept for compatibility.
 
         Raises:
-            ConfigError: Whatever is wrong with the files, in one line; also the builtin error of
-                its kind (``FileNotFoundError``, ``SyntaxError``, ``KeyError`` ...).
+            ConfigError: If one of the files is wrong. The message is one line, and it is also the
+                fitting builtin error (``FileNotFoundError``, ``SyntaxError``, ``KeyError`` ...).
         """
         path = checked_path(filename)
         source = read_source(path, label=str(filename))
@@ -127,7 +129,7 @@ class Config:
             raise ConfigFormatError(
                 f"file_format is '.py', '.json', '.yaml' or '.yml', got {file_format!r}"
             )
-        # Base files are looked up beside the text, which lies in the working directory as it were.
+        # Base files are looked up in the working directory.
         source = Source(Path.cwd() / f'<string>{file_format}', cfg_str, label='<string>')
         cfg = _load(source, TextLoader(), None, True)
         run_custom_imports(cfg)
@@ -136,24 +138,27 @@ class Config:
     @staticmethod
     def auto_argparser(description: str | None = None) -> tuple[argparse.ArgumentParser, Config]:
         """A parser for the config on the command line and all its entries, and that config."""
-        return _auto_argparser(Config, description)
+        cfg = Config.fromfile(config_argument())
+        parser = argparse.ArgumentParser(description=description)
+        parser.add_argument('config', help='config file path')
+        return add_args(parser, cfg._cfg_dict), cfg
 
     # Reading and changing
 
     @property
     def filename(self) -> str | None:
-        """The file's name as it was given; None for a config made by code."""
-        return self._filename  # type: ignore[no-any-return]  # set through __setstate__
+        """The file's name as it was given; None for a config made by code. Can be assigned."""
+        return self._filename
 
     @property
     def text(self) -> str:
-        """The text of the file and of those it inherits from."""
-        return self._text  # type: ignore[no-any-return]  # set through __setstate__
+        """The text of the file and of its base files."""
+        return self._text
 
     @property
     def env_variables(self) -> dict[str, str]:
         """The environment variables that the files used, with their values."""
-        return self._env_variables  # type: ignore[no-any-return]  # set through __setstate__
+        return self._env_variables
 
     @property
     def pretty_text(self) -> str:
@@ -165,15 +170,16 @@ class Config:
 
         Args:
             options: Values by dotted keys: ``{'model.backbone.depth': 50}``. A dict is merged into
-                the one that is there, unless it holds ``_delete_=True``.
-            allow_list_keys: Let digits go into lists: ``{'pipeline.0.type': 'LoadImage'}``.
+                the existing one, unless it contains ``_delete_=True``.
+            allow_list_keys: Read digits as indices of lists: ``{'pipeline.0.type': 'LoadImage'}``.
 
         Raises:
-            ConfigKeyError: If a list has no such index.
-            ConfigTypeError: If something other than a dict or list would have to hold a key.
+            ConfigKeyError: If a list has no such index, or a key is reserved.
+            ConfigTypeError: If a key leads into something that is not a dict or list.
         """
         nested = nested_options(options)
         merged = overlay_options(self._cfg_dict, nested, allow_list_keys=allow_list_keys)
+        _refuse_reserved_keys(merged)
         object.__setattr__(self, '_cfg_dict', merged)
 
     def to_dict(self, keep_imported: bool = False) -> dict[str, Any]:
@@ -190,7 +196,7 @@ class Config:
         return {**imported, **as_plain(self._cfg_dict)}
 
     def __getattr__(self, name: str) -> Any:
-        # Before __setstate__ (while copying or unpickling) there is no content to look into.
+        # Before __setstate__ (while copying or unpickling) there is no content yet.
         if name.startswith('__') or name == '_cfg_dict':
             raise AttributeError(name)
         return getattr(self._cfg_dict, name)
@@ -199,9 +205,14 @@ class Config:
         return self._cfg_dict[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._cfg_dict[name] = value
+        if name == 'filename':
+            self.__dict__['_filename'] = str(value) if isinstance(value, Path) else value
+        else:
+            self[name] = value
 
     def __setitem__(self, name: str, value: Any) -> None:
+        if name in RESERVED_KEYS:
+            raise _reserved_key(name, self._cfg_dict)
         self._cfg_dict[name] = value
 
     def __delattr__(self, name: str) -> None:
@@ -222,7 +233,7 @@ class Config:
     def __eq__(self, other: object) -> bool:
         return self._cfg_dict == other._cfg_dict if isinstance(other, Config) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # changeable, as dicts are
+    __hash__ = None  # type: ignore[assignment]  # mutable, as dicts are
 
     def __repr__(self) -> str:
         return f'Config (path: {self._filename}): {self._cfg_dict!r}'
@@ -254,27 +265,24 @@ class Config:
         """Write the config in the format that the suffix of ``file`` names.
 
         Args:
-            file: A .py, .json, .yaml or .yml file, which appears whole or not at all. None returns
-                the text, in the format of the file that the config came from.
+            file: A .py, .json, .yaml or .yml file, written as by
+                :func:`mmengine.fileio.atomic_write`. None returns the text, in the format of the
+                file that the config came from.
 
         Raises:
             ConfigTypeError: If the suffix is another, or a value has no form in JSON or YAML.
+            ConfigKeyError: If a reserved key was added to the content, because the written file
+                could not be loaded.
         """
         if file is None:
             return self._written_as(Path(self._filename or 'config.py').suffix)
-        path = Path(file)
-        text = self._written_as(path.suffix)
-        partial = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-        try:
-            partial.write_text(text, encoding='utf-8')
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        text = self._written_as(Path(file).suffix)
+        with atomic_write(file, 'w') as stream:
+            stream.write(text)
         return None
 
     def _written_as(self, suffix: str) -> str:
-        from mmengine.config.data_formats import json_text, yaml_text
-
+        _refuse_reserved_keys(self._cfg_dict)
         if suffix == '.py':
             return self.pretty_text
         if suffix == '.json':
@@ -301,6 +309,20 @@ def _from_state(kind: type[Config], state: tuple[Any, ...]) -> Config:
     return cfg
 
 
+def _refuse_reserved_keys(content: ConfigDict) -> None:
+    for key in RESERVED_KEYS:
+        if key in content:
+            raise _reserved_key(key, content)
+
+
+def _reserved_key(key: str, content: ConfigDict) -> ConfigKeyError:
+    place = source_location(content, key)
+    return ConfigKeyError(
+        f'{f"{place}: " if place else ""}{key!r} is an attribute of every config, so a config '
+        'cannot have a key with that name. Rename the key.'
+    )
+
+
 def _load(
     source: Source, loader: TextLoader, filename: str | None, format_python_code: bool
 ) -> Config:
@@ -322,7 +344,7 @@ def _lazy_tree(source: Source, lazy_import: bool | None) -> Any:
     try:
         tree = source.parse()
     except ConfigSyntaxError:
-        # Variables in braces may become Python only when they are filled in.
+        # Variables in braces may be valid Python only after they are filled in.
         if lazy_import or '{{' not in source.text:
             raise
         return None
@@ -342,8 +364,6 @@ def run_custom_imports(cfg: Config) -> None:
     wanted = cfg.get('custom_imports', None)
     if not wanted:
         return
-    from mmengine.utils.introspect import import_modules_from_strings
-
     place = source_location(cfg, 'custom_imports')
     where = f'{place}: ' if place else ''
     if not isinstance(wanted, dict) or 'imports' not in wanted:
@@ -373,3 +393,6 @@ def _lazy2string(cfg_dict: Any, dict_type: type[dict[Any, Any]] | None = None) -
 
 
 __all__ = ['Config', 'ConfigDict', 'DictAction', '_lazy2string', 'add_args', 'read_base']
+
+
+sys.meta_path.append(ConfigFinder(lambda file: Config.fromfile(file, import_custom_modules=False)))

@@ -1,23 +1,23 @@
-"""ConfigDict: a dict whose keys are attributes, and whose dicts are so too, all the way down."""
+"""ConfigDict: a dict whose keys are attributes, and so are the keys of the dicts inside it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from mmengine.config._origin.places import LITERALS, Origin, origin_of
 from mmengine.config.errors import MissingAttributeError, MissingKeyError
 from mmengine.config.lazy import LazyAttr, LazyObject, built, dotted_name
-from mmengine.config.origin import LITERALS, Origin, copy_places
 
 DELETE_KEY = '_delete_'
 
 
 class ConfigDict(dict[Any, Any]):
-    """A dict read by key or by attribute, and so is every dict inside it, in lists and tuples too.
+    """A dict read by key or by attribute; dicts inside, also in lists and tuples, are ConfigDicts.
 
-    Dicts written into it become ConfigDicts. Reading a value that a config imported lazily imports
-    it. Where it and its keys were written is kept out of sight of equality, iteration and printing:
-    see :func:`mmengine.config.source_location`.
+    A dict that is set as a value becomes a ConfigDict. Reading a lazily imported value imports it.
+    Where the keys were written (:func:`mmengine.config.source_location`) has no effect on equality,
+    iteration and printing.
 
     Example:
         >>> cfg = ConfigDict(model=dict(type='ResNet', stages=[dict(depth=3)]))
@@ -75,8 +75,7 @@ class ConfigDict(dict[Any, Any]):
             raise MissingAttributeError(name, tuple(dict.keys(self)))
         return value
 
-    # Written in Python so that dict(cfg) and **cfg read through __getitem__ and get imported
-    # values.
+    # Defined in Python so that dict(cfg) and **cfg use __getitem__ and get imported values.
     def __iter__(self) -> Any:
         return dict.__iter__(self)
 
@@ -120,7 +119,7 @@ class ConfigDict(dict[Any, Any]):
         return self[key]
 
     def pop(self, key: Any, default: Any = None) -> Any:
-        """Remove ``key`` and return its value; ``default`` (never an error) when there is none."""
+        """Remove ``key`` and return its value, or ``default`` (never an error) if it is missing."""
         return built(dict.pop(self, key, default))
 
     def popitem(self) -> tuple[Any, Any]:
@@ -128,14 +127,14 @@ class ConfigDict(dict[Any, Any]):
         return key, built(value)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """Set entries; a dict is merged into the dict that is there, level by level."""
+        """Set entries; a dict is merged into the existing dict, level by level."""
         if len(args) > 1:
             raise TypeError(f'update takes one positional argument, got {len(args)}')
         for entries in (*args, kwargs):
             merge_into(self, entries, honour_delete=False)
 
     def merge(self, other: Mapping[Any, Any]) -> None:
-        """Like :meth:`update`, but a dict with ``_delete_=True`` replaces the one that is there."""
+        """Like :meth:`update`, but a dict with ``_delete_=True`` replaces the existing one."""
         entries = ConfigDict(other)
         if dict.pop(entries, DELETE_KEY, False):
             self.clear()
@@ -180,8 +179,8 @@ class ConfigDict(dict[Any, Any]):
         return self.__deepcopy__({})
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        # Entries travel as dict items: a dict that holds itself, or a lazy name, needs no special
-        # care.
+        # Entries are pickled as dict items, which also works for lazy names and for a dict that
+        # contains itself.
         return _restore, (type(self), self._origin), None, None, iter(list(dict.items(self)))
 
     def to_dict(self) -> dict[Any, Any]:
@@ -247,6 +246,23 @@ def merge_into(target: ConfigDict, entries: Any, *, honour_delete: bool) -> None
             merge_into(mine, value, honour_delete=honour_delete)
     if isinstance(entries, dict):
         copy_places(target, entries, [key for key, _ in pairs])
+
+
+def copy_places(target: ConfigDict, source: dict[Any, Any], keys: Iterable[Any]) -> None:
+    """Record in ``target`` where ``keys`` of ``source`` were written."""
+    theirs = origin_of(source)
+    mine = target._origin
+    if theirs is None:
+        if mine is not None:
+            # Set by code: the line that wrote the previous value would be wrong.
+            for key in keys:
+                mine.keys.pop(key, None)
+        return
+    if mine is None:
+        mine = Origin(theirs.place)
+        object.__setattr__(target, '_origin', mine)
+    for key in keys:
+        mine.keys[key] = theirs.of(key)
 
 
 def _raw_items(entries: Any) -> Any:

@@ -1,6 +1,6 @@
-"""What can be wrong with a config: one family, so that a command line reports it in one line.
+"""The errors of configs: one family with messages of one line.
 
-Each member is also the builtin error that code written for the MMEngine API catches in its place.
+Each is also a builtin error, so that ``except`` clauses written for the MMEngine API work.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ class ConfigError(ValueError):
 
 
 class ConfigParsingError(ConfigError, RuntimeError):
-    """A config file was found but says something that no config can say."""
+    """A config file was found but is not a valid config."""
 
 
 class ConfigKeyError(ConfigError, KeyError):
@@ -25,23 +25,23 @@ class ConfigKeyError(ConfigError, KeyError):
 
 
 class ConfigTypeError(ConfigError, TypeError):
-    """A value has a kind that does not fit the place it is written to."""
+    """A value has a type that does not fit."""
 
 
 class ConfigFileNotFoundError(ConfigError, FileNotFoundError):
-    """No config file has this path."""
+    """There is no config file at this path."""
 
 
 class ConfigFormatError(ConfigError, OSError):
-    """The file's suffix is of no kind that configs are written in."""
+    """The suffix of the file is not one of a config format."""
 
 
 class ConfigImportError(ConfigError, ImportError):
-    """A module that the config asks for cannot be imported."""
+    """A module that the config names cannot be imported."""
 
 
 class ConfigSyntaxError(ConfigError, SyntaxError):
-    """A config file is no Python, JSON or YAML; ``filename``, ``lineno``, ``text`` say where."""
+    """A config file has a syntax error; see ``filename``, ``lineno`` and ``text``."""
 
     def __init__(
         self, reason: str, filename: str = '', lineno: int | None = None, text: str | None = None
@@ -57,7 +57,7 @@ class ConfigSyntaxError(ConfigError, SyntaxError):
 
 
 class _Missing:
-    """Writes its message only when read: ``hasattr(cfg, name)`` misses all the time."""
+    """Formats its message only when it is read, because ``hasattr(cfg, name)`` often raises it."""
 
     args: tuple[Any, ...]
 
@@ -68,11 +68,11 @@ class _Missing:
 
 
 class MissingAttributeError(_Missing, AttributeError):
-    """``cfg.name`` was read, and ``name`` is no key of it."""
+    """``cfg.name`` was read, and ``name`` is not a key of it."""
 
 
 class MissingKeyError(_Missing, KeyError):
-    """``cfg['name']`` was read, and ``name`` is no key of it."""
+    """``cfg['name']`` was read, and ``name`` is not a key of it."""
 
 
 def _is_text(value: object) -> bool:
@@ -101,7 +101,7 @@ _RAISED_BY_CODE = (
 
 
 def execution_error(error: Exception) -> type[ConfigError]:
-    """The class that reports an error raised by a config file's code: of its kind, and ours."""
+    """The ConfigError class for an error raised by the code of a config file; also of its type."""
     for kind in _RAISED_BY_CODE:
         if isinstance(error, kind):
             return _EXECUTION_ERRORS[kind]

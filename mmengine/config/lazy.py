@@ -1,4 +1,4 @@
-"""Names that a config imports without importing anything: resolved when they are first used."""
+"""Names that a config imports lazily: they are resolved when they are first used."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mmengine.utils.errors import did_you_mean
 
 
 class LazyObject:
-    """``import module`` or ``from module import imported`` written in a config, not yet done.
+    """A name from ``import module`` or ``from module import imported`` in a config.
 
-    Attributes of it are :class:`LazyAttr`; nothing is imported before :meth:`build`.
+    Its attributes are :class:`LazyAttr`. Nothing is imported before :meth:`build`.
 
     Args:
         module: Dotted module name.
-        imported: Name taken from the module; None stands for the module itself.
-        location: File and line of the import, quoted when it fails.
+        imported: Name taken from the module; None for the module itself.
+        location: File and line of the import, for errors.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class LazyObject:
         """Import, and return the module or the name taken from it.
 
         Raises:
-            ImportError: If the module or the name in it does not exist; says where the config
-                imports it.
+            ImportError: If the module or the name in it does not exist. The message says where the
+                config imports it.
         """
         for name in self._modules:
             _import(name, self.location)
@@ -118,8 +118,8 @@ class LazyAttr:
         """Import what is needed, and return the attribute.
 
         Raises:
-            ImportError: If the module or the attribute does not exist; says where the config uses
-                it.
+            ImportError: If the module or the attribute does not exist. The message says where the
+                config uses it.
         """
         owner = self.source.build()
         try:
@@ -152,7 +152,7 @@ class LazyAttr:
 
 
 def built(value: Any) -> Any:
-    """``value`` itself, or what it stands for when it is lazy."""
+    """``value`` itself, or the imported object if it is lazy."""
     return value.build() if isinstance(value, (LazyObject, LazyAttr)) else value
 
 
@@ -166,7 +166,7 @@ def dotted_name(lazy: LazyObject | LazyAttr) -> str:
 def _stands_for_same(lazy: LazyObject | LazyAttr, other: object) -> bool:
     if isinstance(other, (LazyObject, LazyAttr)):
         return dotted_name(lazy) == dotted_name(other)
-    # Importing to compare is worth it only when the names already agree.
+    # Import for the comparison only when the names agree.
     name = getattr(other, '__name__', '')
     is_candidate = (
         isinstance(name, str) and name.rpartition('.')[2] == repr(lazy).rpartition('.')[2]
@@ -175,7 +175,7 @@ def _stands_for_same(lazy: LazyObject | LazyAttr, other: object) -> bool:
 
 
 def _is_protocol(name: str) -> bool:
-    """Names by which Python (``__len__``) and notebooks (``_repr_html_``) ask for abilities."""
+    """Names that Python (``__len__``) and notebooks (``_repr_html_``) use to probe an object."""
     return name.startswith('_') and name.endswith('_')
 
 

@@ -1,6 +1,6 @@
 """Devices: which one is there, how much memory it used, and mixed precision on it."""
 
-from mmengine.device.autocast import autocast
+from mmengine.device._autocast import autocast
 from mmengine.device.utils import (
     ACCELERATORS,
     get_device,

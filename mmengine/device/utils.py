@@ -1,4 +1,4 @@
-"""Which accelerator this machine has, answered from one table."""
+"""The accelerators of this machine, from one table."""
 
 import importlib
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ class Accelerator:
     """One kind of device.
 
     Attributes:
-        device_type: Its name in ``torch.device``, and of the module ``torch.<device_type>`` that
-            drives it.
-        plugin: Package that adds this module to torch; None for the devices that torch knows
+        device_type: Its name in ``torch.device``, and the name of its module
+            ``torch.<device_type>``.
+        plugin: Package that adds this module to torch; None for devices that torch supports
             itself.
-        probe: Module below ``torch`` that has ``is_available``, where it is not the driving one.
+        probe: Module below ``torch`` that has ``is_available``, if it is another module.
     """
 
     device_type: str
@@ -25,7 +25,7 @@ class Accelerator:
     probe: str | None = None
 
     def module(self) -> Any:
-        """The module that drives the device (``torch.cuda``); None when it is not installed."""
+        """The module of the device, such as ``torch.cuda``; None when it is not installed."""
         if self.plugin is not None and not _can_import(self.plugin):
             return None
         return getattr(torch, self.device_type, None)
@@ -40,12 +40,12 @@ class Accelerator:
         return bool(module.is_available())
 
     def max_memory_mb(self, device: torch.device | None = None) -> int:
-        """The most MB that tensors held at once since the last call; the peak starts anew.
+        """Peak memory of tensors in MB since the last call. Resets the peak.
 
         0 where the device keeps no such record (mps).
 
         Raises:
-            RuntimeError: If the module that drives the device is not installed.
+            RuntimeError: If the module of the device is not installed.
         """
         module = self.module()
         if module is None:
@@ -71,7 +71,7 @@ def _can_import(plugin: str) -> bool:
 ACCELERATORS = {
     accelerator.device_type: accelerator
     for accelerator in (
-        # A vendor's plugin is there on purpose, so npu comes before what torch finds by itself.
+        # A vendor's plugin was installed on purpose, so npu comes before torch's own devices.
         Accelerator('npu', plugin='torch_npu'),
         Accelerator('cuda'),
         Accelerator('mlu', plugin='torch_mlu'),
@@ -85,7 +85,7 @@ ACCELERATORS = {
 
 
 def get_device() -> str:
-    """The device type to train on: the first accelerator that is there, else ``'cpu'``."""
+    """The device type to train on: the first available accelerator, else ``'cpu'``."""
     for accelerator in ACCELERATORS.values():
         if accelerator.is_available():
             return accelerator.device_type
@@ -131,7 +131,7 @@ def get_max_memory(device: torch.device | None = None) -> int:
     """Peak memory of tensors on the accelerator since the last call, in MB; 0 on the CPU.
 
     Args:
-        device: The device asked about; the current one of :func:`get_device`'s type by default.
+        device: The device; the current one of :func:`get_device`'s type by default.
     """
     device_type = get_device() if device is None else device.type
     if device_type not in ACCELERATORS:

@@ -1,4 +1,4 @@
-"""Talking between the processes of a run; every function also works when there is only one."""
+"""Communication between the processes of a run; all functions also work with one process."""
 
 from mmengine.dist.dist import (
     all_gather,

@@ -1,7 +1,7 @@
-"""The collective operations: on tensors (:mod:`collectives`), on objects (:mod:`objects`)."""
+"""API path of the collective operations, on tensors and on objects."""
 
 # The names with an underscore are imported from here by code built on this API.
-from mmengine.dist.collectives import (  # noqa: F401
+from mmengine.dist._collectives import (  # noqa: F401
     _all_reduce_coalesced,
     _get_reduce_op,
     all_gather,
@@ -12,7 +12,7 @@ from mmengine.dist.collectives import (  # noqa: F401
     gather,
     sync_random_seed,
 )
-from mmengine.dist.objects import (  # noqa: F401
+from mmengine.dist._objects import (  # noqa: F401
     _all_gather_object,
     _broadcast_object_list,
     _collect_results_device,

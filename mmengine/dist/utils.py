@@ -1,4 +1,4 @@
-"""Who this process is among the ranks, which device they talk through, and who acts alone."""
+"""Rank and world size, devices for communication, and functions for rank 0 only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.distributed as torch_dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from mmengine.dist.launch import (  # noqa: F401
+from mmengine.dist._launch import (  # noqa: F401
     BACKEND_DEVICES,
     # The three with an underscore are imported from here by code built on this API.
     _init_dist_mpi,
@@ -47,7 +47,7 @@ Group: TypeAlias = ProcessGroup | None
 _P = ParamSpec('_P')
 _R = TypeVar('_R')
 
-# The default group it was made in and the local group. Weak, so that a destroyed group ends.
+# The default group in which it was made, and the local group. Weak, so that destroyed groups end.
 _local_group: tuple[ReferenceType[ProcessGroup], ReferenceType[ProcessGroup]] | None = None
 
 
@@ -66,17 +66,17 @@ def get_default_group() -> ProcessGroup:
 
 
 def get_rank(group: Group = None) -> int:
-    """Rank of this process in ``group``; 0 when not distributed, -1 when it is no member."""
+    """Rank of this process in ``group``; 0 when not distributed, -1 when it is not a member."""
     return torch_dist.get_rank(group) if is_distributed() else 0
 
 
 def get_world_size(group: Group = None) -> int:
-    """Number of processes in ``group``; 1 when not distributed, -1 when this one is no member."""
+    """Number of processes in ``group``; 1 when not distributed, -1 when this one is not a member."""
     return torch_dist.get_world_size(group) if is_distributed() else 1
 
 
 def get_backend(group: Group = None) -> str | None:
-    """Name of the backend that ``group`` talks through; None when not distributed."""
+    """Name of the backend of ``group``; None when not distributed."""
     return torch_dist.get_backend(group) if is_distributed() else None
 
 
@@ -86,12 +86,12 @@ def get_dist_info(group: Group = None) -> tuple[int, int]:
 
 
 def is_main_process(group: Group = None) -> bool:
-    """Whether this process is rank 0 of ``group``; always so when not distributed."""
+    """Whether this process is rank 0 of ``group``; True when not distributed."""
     return get_rank(group) == 0
 
 
 def master_only(func: Callable[_P, _R]) -> Callable[_P, _R | None]:
-    """Decorator: ``func`` runs on rank 0 alone; on other ranks None comes back at once."""
+    """Decorator: ``func`` runs on rank 0 alone; other ranks return None at once."""
 
     @functools.wraps(func)
     def on_rank_0(*args: _P.args, **kwargs: _P.kwargs) -> _R | None:
@@ -101,7 +101,7 @@ def master_only(func: Callable[_P, _R]) -> Callable[_P, _R | None]:
 
 
 def barrier(group: Group = None) -> None:
-    """Wait until every rank of ``group`` has come here. Does nothing when not distributed."""
+    """Wait until every rank of ``group`` calls this. Does nothing when not distributed."""
     if not is_distributed():
         return
     device = get_comm_device(group)
@@ -112,14 +112,14 @@ def barrier(group: Group = None) -> None:
 
 
 def init_local_group(node_rank: int, num_gpus_per_node: int) -> None:
-    """Make the group of the ranks on this machine, which the ``get_local_*`` functions speak of.
+    """Make the group of the ranks on this machine, which the ``get_local_*`` functions use.
 
-    Every rank calls it. Machines have ``num_gpus_per_node`` ranks each, consecutive ones.
+    Every rank calls this. Machines have ``num_gpus_per_node`` ranks each, consecutive ones.
     """
     global _local_group
     first = node_rank * num_gpus_per_node
     ranks = list(range(first, first + num_gpus_per_node))
-    # Each machine names another group, so only the members of one wait for each other.
+    # Each machine has another group, so only its members wait for each other.
     local = torch_dist.new_group(ranks, use_local_synchronization=True)
     _local_group = ReferenceType(get_default_group()), ReferenceType(local)
 
@@ -159,7 +159,7 @@ def get_local_rank() -> int:
 
 
 def get_comm_device(group: Group = None) -> torch.device:
-    """The device a tensor must be on to travel through ``group``."""
+    """The device that a tensor must be on to be sent through ``group``."""
     backend = get_backend(group) or ''
     for name, kind in BACKEND_DEVICES.items():
         if name in backend:
@@ -172,7 +172,7 @@ def get_data_device(data: Tensor | Sequence[Any] | Mapping[Any, Any]) -> torch.d
     """The one device of all tensors in ``data``: a tensor, or lists, tuples and dicts of them.
 
     Raises:
-        TypeError: If something in there is no tensor.
+        TypeError: If a value in it is not a tensor.
         ValueError: If there is no tensor, or they are on several devices.
     """
     if isinstance(data, Tensor):
@@ -197,12 +197,12 @@ def cast_data_device(data: Any, device: torch.device | str, out: Any = None) -> 
     """``data`` with its tensors on ``device``: a tensor, or lists, tuples and dicts of them.
 
     Args:
-        data: What to move. A tensor that is there already is returned itself.
-        device: Where to.
+        data: What to move. A tensor that is on ``device`` already is returned itself.
+        device: The target.
         out: Same structure as ``data``. Its tensors are overwritten and it is returned.
 
     Raises:
-        TypeError: If something in there is no tensor, or ``out`` is of another structure.
+        TypeError: If a value in it is not a tensor, or ``out`` has another structure.
         ValueError: If ``out`` has another length.
     """
     if out is not None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from mmengine.dist import broadcast_object_list, collect_results
-from mmengine.dist.warn import warn_once
+from mmengine.dist._warn import warn_once
 from mmengine.evaluator._transfer import to_cpu
 from mmengine.fileio import dump
 from mmengine.logging import print_log

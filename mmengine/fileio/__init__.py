@@ -1,6 +1,6 @@
 """Files anywhere: read, write and list them by address, in the formats JSON, YAML and pickle."""
 
-from mmengine.fileio.atomic import atomic_write
+from mmengine.fileio._atomic import atomic_write
 from mmengine.fileio.backends import (
     BaseStorageBackend,
     FsspecBackend,

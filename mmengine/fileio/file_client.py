@@ -1,4 +1,4 @@
-"""``FileClient``, the old face of a backend; new code calls :mod:`mmengine.fileio` itself."""
+"""``FileClient``, the old interface of backends. New code uses :mod:`mmengine.fileio`."""
 
 import warnings
 from collections.abc import Iterable, Iterator
@@ -15,8 +15,11 @@ from mmengine.fileio.backends import (
     MemcachedBackend,
     PetrelBackend,
 )
-from mmengine.fileio.backends.registry_utils import _add_backend, backend_of_prefix
-from mmengine.fileio.io import _parse_uri_prefix
+from mmengine.fileio.backends.registry_utils import (
+    _add_backend,
+    _parse_uri_prefix,
+    backend_of_prefix,
+)
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 Location = str | Path
@@ -27,7 +30,7 @@ class HardDiskBackend(LocalBackend):
 
 
 class FileClient:
-    """One backend, chosen by its name or by a prefix; the same arguments give the same client.
+    """One backend, chosen by its name or by a prefix; the same arguments return the same client.
 
     Args:
         backend: ``disk``, ``http``, ``petrel``, ``fsspec``, ``lmdb``, ``memcached``, or a name
@@ -103,7 +106,7 @@ class FileClient:
 
     @staticmethod
     def parse_uri_prefix(uri: Location) -> str | None:
-        """What comes before ``://``; None for a plain path."""
+        """The part before ``://``; None for a plain path."""
         return _parse_uri_prefix(uri) or None
 
     @classmethod
@@ -129,7 +132,7 @@ class FileClient:
         force: bool = False,
         prefixes: str | Iterable[str] | None = None,
     ) -> Any:
-        """Make a backend known to file clients; see :func:`mmengine.fileio.register_backend`."""
+        """Register a backend for file clients; see :func:`mmengine.fileio.register_backend`."""
 
         def enter(entered: type[BaseStorageBackend]) -> type[BaseStorageBackend]:
             _add_backend(cls._backends, cls._prefix_to_backends, name, entered, force, prefixes)
@@ -179,7 +182,7 @@ class FileClient:
 
     @contextmanager
     def get_local_path(self, filepath: Location) -> Iterator[str]:
-        """A local path of a file, for the length of a ``with`` block."""
+        """A local path of a file, valid inside the ``with`` block."""
         with self.client.get_local_path(str(filepath)) as path:
             yield str(path)
 

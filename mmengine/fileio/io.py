@@ -1,9 +1,9 @@
-"""Files anywhere, by their address: each function finds the backend and hands the work to it.
+"""Files by their address: each function finds the backend and calls it.
 
-``backend_args`` means the same in all of them: ``dict(backend='petrel', ...)`` names the backend
-and gives the arguments of its constructor; without ``backend`` the prefix of the address
-(``s3://``) decides, and no prefix means the local disk. Prefixes that no backend is registered for
-are those of fsspec.
+``backend_args`` is the same in all functions: ``dict(backend='petrel', ...)`` has the name of the
+backend and the arguments of its constructor. Without ``backend`` the prefix of the address
+(``s3://``) decides, and an address without a prefix is on the local disk. Prefixes without a
+registered backend are opened by fsspec.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,10 +14,12 @@ from typing import IO, Any
 
 from mmengine.fileio.backends.base import BaseStorageBackend
 from mmengine.fileio.backends.registry_utils import (
+    _parse_uri_prefix,
     backend_of_prefix,
     backends,
     prefix_to_backends,
 )
+from mmengine.fileio.file_client import FileClient
 from mmengine.fileio.handlers.base import BaseFileHandler
 from mmengine.fileio.handlers.registry_utils import file_handlers
 from mmengine.utils.errors import ArgumentError, did_you_mean
@@ -26,18 +28,6 @@ Location = str | Path
 BackendArgs = Mapping[str, Any]
 
 _shared_backends: dict[tuple[type[BaseStorageBackend], str], BaseStorageBackend] = {}
-
-
-def _parse_uri_prefix(uri: Location) -> str:
-    """What comes before ``://``, without a cluster name (``cluster:s3://``); often empty.
-
-    Of a chain (``simplecache::s3://``) it is the first part.
-    """
-    prefix, separator, _ = str(uri).partition('://')
-    if not separator:
-        return ''
-    chained, chain, _ = prefix.partition('::')
-    return chained if chain else prefix.rpartition(':')[2]
 
 
 def _backend_class(prefix: str, backend_args: BackendArgs | None) -> type[BaseStorageBackend]:
@@ -73,8 +63,8 @@ def get_file_backend(
 
     Args:
         uri: An address whose prefix chooses the backend.
-        backend_args: Name and arguments of the backend; the name goes before the prefix.
-        enable_singleton: Give the same object to all who ask with the same arguments.
+        backend_args: Name and arguments of the backend; the name has priority over the prefix.
+        enable_singleton: Return the same object for the same arguments.
 
     Raises:
         ArgumentError: If neither an address nor a name is given.
@@ -254,7 +244,7 @@ def load(
         kwargs: Passed on to the format's own loader.
 
     Raises:
-        TypeError: If the format is unknown, or ``file`` is no file.
+        TypeError: If the format is unknown, or ``file`` is not a file.
         ArgumentError: If both forms of arguments are given.
     """
     handler = _handler(file_format, file)
@@ -286,7 +276,7 @@ def dump(
         kwargs: Passed on to the format's own dumper.
 
     Raises:
-        TypeError: If the format is unknown, or ``file`` is no file.
+        TypeError: If the format is unknown, or ``file`` is not a file.
         ArgumentError: If both forms of arguments are given, or neither a file nor a format.
     """
     if file is None and file_format is None:
@@ -327,6 +317,4 @@ def _backend_of(
         raise ArgumentError(
             'file_client_args is the old form of backend_args: pass backend_args only.'
         )
-    from mmengine.fileio.file_client import FileClient
-
     return FileClient.infer_client(dict(file_client_args), uri)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmengine.dist import is_main_process
-from mmengine.fileio.atomic import atomic_write
+from mmengine.fileio import atomic_write
 from mmengine.hooks.hook import Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS

@@ -198,7 +198,7 @@ class EMAHook(Hook):
         if getattr(self, 'src_model', None) is model:
             return
         self.src_model: nn.Module = model
-        self.ema_model: BaseAveragedModel = MODELS.build(
+        self.ema_model: BaseAveragedModel = MODELS.build(  # type: ignore[assignment]  # an average
             self.ema_cfg, default_args={'model': model}
         )
         self._is_swapped = False

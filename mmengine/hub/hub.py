@@ -10,7 +10,7 @@ from torch import nn
 
 from mmengine._checkpoint.loader import load_checkpoint
 from mmengine.config import Config
-from mmengine.config.packages import (
+from mmengine.config._reading.packages import (
     config_metainfo,
     external_base_path,
     package_and_path,

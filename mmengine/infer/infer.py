@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmengine._checkpoint.loader import _load_checkpoint, _load_checkpoint_to_model
 from mmengine.config import Config, ConfigDict
-from mmengine.config.packages import indexed_models, package_folder
+from mmengine.config._reading.packages import indexed_models, package_folder
 from mmengine.device import get_device
 from mmengine.fileio import get_file_backend
 from mmengine.infer._prefetch import prefetched

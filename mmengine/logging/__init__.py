@@ -1,6 +1,6 @@
 """Logger, message hub and histories of scalars."""
 
-from mmengine.dist.warn import warn_once
+from mmengine.dist._warn import warn_once
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.logging.logger import MMLogger, print_log
 from mmengine.logging.message_hub import MessageHub

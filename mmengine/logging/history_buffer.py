@@ -24,24 +24,22 @@ _MAX_PENDING = 1024
 _PLAIN_NUMBERS = frozenset({float, int, bool})
 _device_of = attrgetter('device')
 _dtype_of = attrgetter('dtype')
-# A pending 0-d view keeps its whole storage alive; beyond this size a copy is the cheaper thing to
-# hold.
+# A pending 0-d view keeps its whole storage alive. For a larger storage, a copy is cheaper.
 _MAX_PINNED_BYTES = 4096
 
 
 class HistoryBuffer:
-    """The latest ``max_length`` values of one quantity, each with the count it stands for.
+    """The latest ``max_length`` values of one quantity, each with its number of samples.
 
-    Appending is one list append: a tensor is detached and kept on its device, unread. Whoever reads
-    (``mean``, ``data`` ...) pays for all that is pending at once, with one device transfer. Memory
-    is bounded by ``max_length`` values and 1,024 pending ones.
+    Appending is one list append: a tensor is detached and kept on its device, unread. Reading
+    (``mean``, ``data`` ...) transfers all pending values from the device at once. Memory is bounded
+    by ``max_length`` values and 1,024 pending ones.
 
-    A value is not checked for being finite: ``nan`` and ``inf`` are kept and show in the statistics
-    they touch.
+    Values need not be finite: ``nan`` and ``inf`` are kept, and statistics over them show them.
 
     Args:
         log_history: Values to begin with, oldest first.
-        count_history: How many samples each of those values stands for.
+        count_history: The number of samples of each of those values.
         max_length: Upper bound of the values kept; older ones are dropped.
 
     Raises:
@@ -78,17 +76,17 @@ class HistoryBuffer:
         self._counts: npt.NDArray[Any] | None = None
         self._begin = self._end = 0
         self._pending_values: list[float | Tensor] = []
-        # By position among the pending, only those that are not 1.
+        # Counts that are not 1, by position among the pending values.
         self._pending_counts: dict[int, float] = {}
         # (position among the pending, version when logged) of each tensor; -1 for a private copy.
         self._pending_tensors: list[tuple[int, int]] = []
         #: ``append(number)`` is :meth:`update` for a float of count 1 at the price of a list
-        #: append: nothing is checked, nor are the pending values bounded unless somebody reads.
+        #: append: nothing is checked, and pending values are bounded only by reads.
         self.append: Callable[[float], None] = self._pending_values.append
         self._extend(values, counts)
 
     def update(self, log_val: float | Tensor, count: float = 1) -> None:
-        """Append a value that stands for ``count`` samples.
+        """Append a value, such as the mean of ``count`` samples.
 
         Args:
             log_val: A number, a numpy scalar, or a tensor or array of one element. A tensor is not
@@ -97,8 +95,8 @@ class HistoryBuffer:
             count: Weight of the value in :meth:`mean`.
 
         Raises:
-            TypeError: If the value or its count is no real number.
-            ArgumentError: If a tensor or array holds other than one element.
+            TypeError: If the value or its count is not a real number.
+            ArgumentError: If a tensor or array does not have exactly one element.
         """
         if count != 1 and type(count) is not int:
             count = _as_count(count)
@@ -180,7 +178,7 @@ class HistoryBuffer:
 
     def _admit(self, value: Tensor) -> Tensor:
         """``value`` as a detached 0-d tensor, with a note in ``_pending_tensors``."""
-        # On the path of every training step: each call here costs a twentieth of a microsecond.
+        # Runs in every training step: each call here costs 0.05 microseconds.
         if type(value) is not Tensor:
             value = full_tensor(value)
         num_dims = value.dim()
@@ -191,7 +189,7 @@ class HistoryBuffer:
         except RuntimeError:  # a tensor of inference mode does not count its changes
             version = -1
         has_graph = value.requires_grad
-        # What was changed in place before (a parameter, a running total) will be changed again.
+        # A tensor changed in place before (a parameter, a running total) will change again.
         if version or (has_graph and value.is_leaf) or (value._is_view() and _pins_much(value)):
             value, version = value.detach().clone(), -1
         elif has_graph:
@@ -312,7 +310,7 @@ class HistoryBuffer:
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> HistoryBuffer:
-        """A buffer with the history that :meth:`state_dict` gave."""
+        """A buffer with the history in a :meth:`state_dict`."""
         values = np.asarray(state['log_history'], dtype=np.float64)
         counts = state.get('count_history')
         return cls(

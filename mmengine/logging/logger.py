@@ -1,4 +1,4 @@
-"""The logger of a run: console and file, one format, every rank in its place."""
+"""The logger of a run: console and files of all ranks, in one format."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ _COLORS = {
     logging.CRITICAL: '35',
 }
 _LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
-# A warning whose text holds a step number is new at every step, so what was seen is remembered only
-# up to here.
+# A warning whose text contains a step number is new at every step, so limit the memory of texts.
 _MAX_REMEMBERED_WARNINGS = 10_000
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class MMFormatter(logging.Formatter):
         self._blink = blink
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line; a traceback follows it on lines of its own."""
+        """The record as one line; a traceback follows on separate lines."""
         level = record.levelname
         if self._color and _shows_color(sys.stdout):
             codes = _COLORS.get(record.levelno, '37') + (';5' if self._blink else '')
@@ -71,7 +70,7 @@ class MMFormatter(logging.Formatter):
 
 
 class FilterDuplicateWarning(logging.Filter):
-    """Lets a warning of the same text through once; records of other levels always.
+    """Passes a warning of the same text once; records of other levels always.
 
     Args:
         name: Name of the filter.
@@ -97,21 +96,21 @@ class FilterDuplicateWarning(logging.Filter):
 class MMLogger(logging.Logger, ManagerMixin):
     """A ``logging.Logger`` that writes to the console and, on request, to a file.
 
-    Rank 0 logs from ``log_level`` on. Other ranks print errors only; with ``distributed=True`` each
-    of them writes a file of its own beside the one of rank 0, which then holds everything from
-    ``log_level`` on. Nothing is passed on to the root logger, so no line appears twice. A warning
-    of the same text is logged once.
+    Rank 0 logs records of ``log_level`` and above. Other ranks print errors only; with
+    ``distributed=True`` each of them also writes records of ``log_level`` and above to a separate
+    file beside the file of rank 0. Records are not passed to the root logger, so that no line
+    appears twice. A warning of the same text is logged once.
 
     Args:
         name: Name of the instance; see ``get_instance``.
         logger_name: Name shown in each line.
-        log_file: File to write; its directory is made when it is not there.
-        log_level: Least level that is logged: a name such as ``'INFO'``, or a number.
-        file_mode: ``'w'`` starts the file anew, ``'a'`` goes on at its end.
+        log_file: File to write; its folder is made if it is missing.
+        log_level: Lowest level that is logged: a name such as ``'INFO'``, or a number.
+        file_mode: ``'w'`` overwrites the file, ``'a'`` appends to it.
         distributed: Let each rank write its own file.
         file_handler_cfg: Another class for the file: ``dict(type='RotatingFileHandler',
-            maxBytes=...)``; the types are those of ``logging.handlers`` that write files, and
-            ``FileHandler``.
+            maxBytes=...)``; the types are ``FileHandler`` and the classes of
+            ``logging.handlers`` that write files.
 
     Raises:
         ArgumentError: If ``file_handler_cfg`` has no ``type``, or one that is not known.
@@ -134,14 +133,14 @@ class MMLogger(logging.Logger, ManagerMixin):
     ) -> None:
         logging.Logger.__init__(self, logger_name)
         ManagerMixin.__init__(self, name)
-        # Nobody has to close the file: it is closed when the logger goes. At the end of the program
-        # the logging module does it, late enough for the last messages.
+        # The file is closed when the logger is deleted, or by the logging module at the end of the
+        # program, after the last messages.
         weakref.finalize(self, _close_all, self.handlers).atexit = False
         rank = _get_rank()
         level = _level_number(log_level)
         self.addFilter(FilterDuplicateWarning(logger_name))
         self._log_file: str | None = None
-        # Those that setLevel moves along; the console of another rank stays at ERROR.
+        # Handlers that setLevel changes. The console of another rank stays at ERROR.
         self._levelled: list[logging.Handler] = []
 
         console = _ConsoleHandler()
@@ -162,19 +161,19 @@ class MMLogger(logging.Logger, ManagerMixin):
 
     @classmethod
     def get_current_instance(cls) -> MMLogger:
-        """The logger created last; one named ``mmengine`` where there is none yet."""
+        """The logger created last; one named ``mmengine`` if there is none yet."""
         if not cls._instance_dict:
             cls.get_instance('mmengine')
         return super().get_current_instance()
 
     def callHandlers(self, record: logging.LogRecord) -> None:
-        """Give the record to this logger's own handlers and no other."""
+        """Pass the record to the handlers of this logger only."""
         for handler in self.handlers:
             if record.levelno >= handler.level:
                 handler.handle(record)
 
     def setLevel(self, level: int | str) -> None:
-        """Log from ``level`` on, in the console and in the file.
+        """Log records of ``level`` and above, in the console and in the file.
 
         Raises:
             ValueError: If the level is not known.
@@ -185,8 +184,7 @@ class MMLogger(logging.Logger, ManagerMixin):
 
     def isEnabledFor(self, level: int) -> bool:
         """Whether a record of ``level`` would be logged."""
-        # The base class caches the answer and has the cache cleared only for loggers that getLogger
-        # made.
+        # The base class caches the result, and clears the cache only for loggers made by getLogger.
         return not self.disabled and level > self.manager.disable and level >= self.level
 
     def close(self) -> None:
@@ -206,7 +204,7 @@ class MMLogger(logging.Logger, ManagerMixin):
 
 
 class _ConsoleHandler(_StreamHandler):
-    """Writes to what ``sys.stdout`` is at that moment: a progress display may replace it."""
+    """Writes to the current ``sys.stdout``, which a progress display may have replaced."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -230,7 +228,7 @@ def print_log(
 
     Raises:
         ValueError: If no ``MMLogger`` instance has the given name.
-        TypeError: If ``logger`` is of another kind.
+        TypeError: If ``logger`` has another type.
     """
     if logger is None:
         print(msg)
@@ -261,7 +259,7 @@ def _level_number(level: int | str) -> int:
         number = logging.getLevelName(level.upper())
         if not isinstance(number, int):
             raise ArgumentError(
-                f'{level!r} is no log level.{did_you_mean(level, _LEVELS)} '
+                f'{level!r} is not a log level.{did_you_mean(level, _LEVELS)} '
                 f'Known: {", ".join(_LEVELS)}.'
             )
         return number
@@ -326,7 +324,7 @@ def _get_device_id() -> int:
 
 
 def _get_host_info() -> str:
-    """``user@host``, for names of files; empty parts where the system does not tell."""
+    """``user@host``, for names of files; empty parts if the system does not know them."""
     import getpass
 
     try:

@@ -1,4 +1,4 @@
-"""What a run knows about itself: scalar histories and pieces of information, by name."""
+"""Scalar histories and information of a run, by name."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmengine.logging.history_buffer import HistoryBuffer, read_pending
 from mmengine.logging.logger import print_log
+from mmengine.utils._plain import plain
 from mmengine.utils.errors import ArgumentError, did_you_mean
 from mmengine.utils.manager import ManagerMixin
 
@@ -22,11 +23,11 @@ _ARRAY_TAG = '__ndarray__'
 
 
 class MessageHub(ManagerMixin):
-    """Where the parts of a run leave scalars and information for each other and for the logs.
+    """Scalars and information that the parts of a run share with each other and with the logs.
 
     A *scalar* is a number over time (``train/loss``) and gets a :class:`HistoryBuffer`; an *info*
-    is one current value (``iter``). Whether a key is saved in checkpoints (``resumed``) is settled
-    by its first update.
+    is one current value (``iter``). The first update of a key decides whether checkpoints save it
+    (``resumed``).
 
     Args:
         name: Name of the instance; see ``get_instance``.
@@ -35,8 +36,8 @@ class MessageHub(ManagerMixin):
         resumed_keys: For keys of those two, whether a checkpoint saves them.
 
     Raises:
-        ArgumentError: If a value of ``log_scalars`` is no ``HistoryBuffer``, or ``resumed_keys``
-            names a key that neither of the other two has.
+        ArgumentError: If a value of ``log_scalars`` is not a ``HistoryBuffer``, or ``resumed_keys``
+            names a key that is in neither of the other two.
 
     Example:
         >>> hub = MessageHub.get_instance('doc')
@@ -72,7 +73,7 @@ class MessageHub(ManagerMixin):
 
     @classmethod
     def get_current_instance(cls) -> MessageHub:
-        """The hub created last; one named ``mmengine`` where there is none yet."""
+        """The hub created last; one named ``mmengine`` if there is none yet."""
         if not cls._instance_dict:
             cls.get_instance('mmengine')
         return super().get_current_instance()
@@ -86,13 +87,13 @@ class MessageHub(ManagerMixin):
             key: Name of the scalar, as in ``train/loss``.
             value: A number, or a tensor or array of one element. A tensor is detached and left
                 unread on its device.
-            count: How many samples the value stands for.
+            count: The number of samples of the value.
             resumed: Whether checkpoints save this scalar; the same in every update of the key.
 
         Raises:
-            TypeError: If the value is no number.
-            ArgumentError: If a tensor holds other than one element, or ``resumed`` differs from
-                before.
+            TypeError: If the value is not a number.
+            ArgumentError: If a tensor does not have exactly one element, or ``resumed`` differs
+                from earlier updates.
         """
         buffer = self._log_scalars.get(key)
         if buffer is None or self._resumed_keys.get(key) is not resumed:
@@ -108,8 +109,7 @@ class MessageHub(ManagerMixin):
     def append_number(self, key: str, value: float) -> None:
         """Same as :meth:`update_scalar` for a Python number, at the price of a list append.
 
-        Nothing is checked, and the pending values are bounded only if somebody reads them now and
-        then; for those who write in every step.
+        Nothing is checked, and pending values are bounded only by reads. For updates in every step.
         """
         buffer = self._log_scalars.get(key)
         if buffer is None:
@@ -121,7 +121,7 @@ class MessageHub(ManagerMixin):
         """Append to several histories: ``{key: value}``, or ``{key: dict(value=..., count=...)}``.
 
         Raises:
-            ArgumentError: If ``log_dict`` is no dict, or an entry that is a dict has no ``value``.
+            ArgumentError: If ``log_dict`` is not a dict, or a dict in it has no ``value``.
         """
         _check_mapping(log_dict, 'log_dict')
         for key, entry in log_dict.items():
@@ -153,7 +153,7 @@ class MessageHub(ManagerMixin):
         """Set several pieces of information.
 
         Raises:
-            ArgumentError: If ``info_dict`` is no dict.
+            ArgumentError: If ``info_dict`` is not a dict.
         """
         _check_mapping(info_dict, 'info_dict')
         for key, value in info_dict.items():
@@ -198,16 +198,16 @@ class MessageHub(ManagerMixin):
     def read_scalars(self, keys: Iterable[str] | None = None) -> None:
         """Read the pending tensors of all scalars, or of ``keys``, in one transfer.
 
-        Statistics asked for afterwards cost no further transfer.
+        Statistics read afterwards need no further transfer.
         """
         read_pending(
             self._log_scalars.values() if keys is None else [self.get_scalar(key) for key in keys]
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What checkpoints save: keys with ``resumed=True``, as tensors and plain python values.
+        """The state for checkpoints: keys with ``resumed=True``, as tensors and plain values.
 
-        Information that has no such form is left out, with a warning.
+        Information without such a form is left out, with a warning.
         """
         kept = [key for key, resumed in self._resumed_keys.items() if resumed]
         buffers = {key: self._log_scalars[key] for key in kept if key in self._log_scalars}
@@ -216,7 +216,7 @@ class MessageHub(ManagerMixin):
         for key in kept:
             if key in self._runtime_info:
                 try:
-                    infos[key] = _to_plain(self._runtime_info[key])
+                    infos[key] = _saved(self._runtime_info[key])
                 except TypeError as error:
                     print_log(
                         f'The information {key!r} is not saved in the checkpoint: {error} '
@@ -237,8 +237,8 @@ class MessageHub(ManagerMixin):
     def load_state_dict(self, state_dict: MessageHub | Mapping[str, Any]) -> None:
         """Take over the histories and information of a state dict, or of another hub.
 
-        Keys that the state dict does not have, and those declared by :meth:`keep_on_load`, are left
-        as they are. Histories may be
+        Keys that are not in the state dict, and those declared by :meth:`keep_on_load`, do not
+        change. Histories may be
         ``HistoryBuffer`` objects, as in checkpoints written by MMEngine 0.x.
 
         Raises:
@@ -277,7 +277,7 @@ class MessageHub(ManagerMixin):
         for key, value in state_dict['runtime_info'].items():
             if key in self._keys_of_this_start:
                 continue
-            self._runtime_info[key] = _from_plain(value)
+            self._runtime_info[key] = _restored(value)
             loaded.add(key)
         for key, resumed in state_dict['resumed_keys'].items():
             if key in loaded:
@@ -301,35 +301,30 @@ def _warn(message: str) -> None:
     print_log(message, logger='current', level=30)
 
 
-def _to_plain(value: Any) -> Any:
+def _saved(value: Any) -> Any:
     """A copy of ``value`` that ``torch.load(weights_only=True)`` can read, or a TypeError."""
-    if value is None or type(value) in (bool, int, float, complex, str, bytes):
-        return value
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, np.ndarray) and value.dtype.kind in 'biufc':
-        return {_ARRAY_TAG: torch.from_numpy(value.copy())}
-    if isinstance(value, np.generic):
-        return _to_plain(value.item())
-    if isinstance(value, OrderedDict):
-        return OrderedDict((_to_plain(key), _to_plain(item)) for key, item in value.items())
-    if isinstance(value, Mapping):
-        return {_to_plain(key): _to_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        plain_type = next(kind for kind in (list, tuple, set) if isinstance(value, kind))
-        return plain_type(_to_plain(item) for item in value)
-    for plain in (bool, int, float, str):
-        if isinstance(value, plain):
-            return plain(value)
-    raise TypeError(f'a {type(value).__name__} is no tensor or plain python value.')
+
+    def convert(item: Any) -> Any:
+        if isinstance(item, Tensor):
+            return item.detach().clone()
+        if isinstance(item, np.ndarray) and item.dtype.kind in 'biufc':
+            return {_ARRAY_TAG: torch.from_numpy(item.copy())}
+        if isinstance(item, np.generic):
+            return _saved(item.item())
+        return item if type(item) in (complex, bytes) else NotImplemented
+
+    def refuse(item: Any) -> Any:
+        raise TypeError(f'a {type(item).__name__} is not a tensor or plain python value.')
+
+    return plain(value, convert, refuse)
 
 
-def _from_plain(value: Any) -> Any:
+def _restored(value: Any) -> Any:
     if isinstance(value, Mapping):
         if value.keys() == {_ARRAY_TAG}:
             return value[_ARRAY_TAG].numpy().copy()
         kind: Any = type(value)
-        return kind((key, _from_plain(item)) for key, item in value.items())
+        return kind((key, _restored(item)) for key, item in value.items())
     if type(value) in (list, tuple, set):
-        return type(value)(_from_plain(item) for item in value)
+        return type(value)(_restored(item) for item in value)
     return value

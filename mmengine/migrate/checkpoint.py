@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mmengine._checkpoint.plain import plain
+from mmengine._checkpoint.plain import savable
 from mmengine.fileio import load
 from mmengine.migrate.legacy_averages import split_averages
 from mmengine.utils.errors import ArgumentError
@@ -182,7 +182,7 @@ def _convert_meta(
         new['cfg'] = str(meta['config'])
     messages = meta.get('hook_msgs') or {}
     best = {key: messages[key] for key in ('best_score', 'best_ckpt') if key in messages}
-    return plain(new, unknown=str), plain(best, unknown=str)
+    return savable(new, unknown=str), savable(best, unknown=str)
 
 
 def _convert_optimizer(optimizer: Any, meta: Mapping[str, Any], result: MigratedCheckpoint) -> Any:

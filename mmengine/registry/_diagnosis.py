@@ -1,6 +1,6 @@
-"""What to say when something cannot be registered, found or built.
+"""Error messages for what cannot be found or built.
 
-Nothing here runs before a failure, so it may take its time and look at signatures and files.
+This code runs after a failure only, so it may read signatures and files.
 """
 
 import importlib.util
@@ -8,74 +8,25 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.config import source_location
+from mmengine.registry._errors import ComponentArgumentError, RegistryKeyError, name_of
+from mmengine.registry.registry import ALL_REGISTRIES, Registry, title_of
 from mmengine.utils.errors import did_you_mean
-
-if TYPE_CHECKING:
-    from mmengine.registry.registry import Registry
-
-
-class RegistryKeyError(KeyError):
-    """A KeyError that prints its message, where KeyError would print the repr of it."""
-
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ''
-
-
-class ComponentArgumentError(TypeError):
-    """A component was built with arguments that it does not take, or without some that it needs."""
 
 
 def written_at(cfg: Any, key: str | None = None) -> str:
-    """`` (configs/a.py:12)``, where ``cfg`` or its key was written; empty if that is not known."""
+    """`` (configs/a.py:12)``, where ``cfg`` or its key was written; empty if unknown."""
     place = source_location(cfg, key)
     return f' ({place})' if place else ''
-
-
-def name_of(component: Any) -> str:
-    """Import path of a class or function."""
-    name: str | None = getattr(component, '__qualname__', None)
-    if name is None:
-        return repr(component)
-    module = getattr(component, '__module__', None)
-    return name if module in (None, 'builtins', '__main__') else f'{module}.{name}'
-
-
-# Registering
-
-
-def name_taken(registry: 'Registry', name: str, component: Any) -> KeyError:
-    """The error for a second component of one name."""
-    old, new = (f'{name_of(c)}{_defined_at(c)}' for c in (registry.module_dict[name], component))
-    return RegistryKeyError(
-        f'{name!r} is already registered in the {_title(registry)}: it is {old}, and now {new} '
-        'wants the same name. Give it another name=..., or replace the first with force=True.'
-    )
-
-
-def _title(registry: 'Registry') -> str:
-    return f'{registry.name!r} registry of scope {registry.scope!r}'
-
-
-def _defined_at(component: Any) -> str:
-    code = getattr(component, '__code__', None)
-    if code is not None:
-        return f' ({code.co_filename}:{code.co_firstlineno})'
-    try:
-        file = inspect.getsourcefile(component)
-        line = inspect.getsourcelines(component)[1]
-    except (OSError, TypeError):  # made at run time, in a notebook, or in C
-        return ''
-    return f' ({file}:{line})'
 
 
 # Looking up
 
 
-def no_type(cfg: Any, registry: 'Registry') -> KeyError:
-    """The error for a config that does not say what to build."""
+def no_type(cfg: Any, registry: Registry) -> KeyError:
+    """The error for a config without ``type``."""
     keys = [str(key) for key in cfg]
     return RegistryKeyError(
         f'A config for the {registry.name!r} registry says what to build by the key "type", but '
@@ -83,16 +34,16 @@ def no_type(cfg: Any, registry: 'Registry') -> KeyError:
     )
 
 
-def unknown_type(kind: str, registry: 'Registry', cfg: Any, key: str) -> KeyError:
-    """The error for a name that no registry knows.
+def unknown_type(kind: str, registry: Registry, cfg: Any, key: str) -> KeyError:
+    """The error for a name that is in no registry.
 
     Args:
         kind: The name.
         registry: Where the search began.
         cfg: The config with the name, under ``key``.
-        key: 'type' or what stands for it.
+        key: 'type', or the key used instead.
     """
-    lines = [f'{key} {kind!r}{written_at(cfg, key)} is not known to the {_title(registry)}']
+    lines = [f'{key} {kind!r}{written_at(cfg, key)} is not known to the {title_of(registry)}']
     parents = [repr(node.scope) for node in _chain(registry)[1:]]
     if parents:
         lines[0] += f', nor to its parents ({", ".join(parents)})'
@@ -107,13 +58,13 @@ def unknown_type(kind: str, registry: 'Registry', cfg: Any, key: str) -> KeyErro
         after = f' (after importing {", ".join(searched)})' if searched else ''
         lines.append(f'It holds {_some(names)}{after}.')
     lines.append(
-        'A class of your own is known once its module is imported: write its import path as type, '
+        'A custom class is registered when its module is imported: write its import path as type, '
         "'package.module.Class', or custom_imports=dict(imports=['package.module']) in the config."
     )
     return RegistryKeyError('\n  '.join(lines))
 
 
-def _chain(registry: 'Registry') -> 'list[Registry]':
+def _chain(registry: Registry) -> list[Registry]:
     """The registry and its parents."""
     chain = [registry]
     while chain[-1].parent is not None:
@@ -121,8 +72,8 @@ def _chain(registry: 'Registry') -> 'list[Registry]':
     return chain
 
 
-def _spellings(registry: 'Registry') -> list[str]:
-    """What could be written as type: bare names, and all names of the tree with their scope."""
+def _spellings(registry: Registry) -> list[str]:
+    """Valid values of ``type``: bare names, and all names of the tree with their scope."""
     chain = _chain(registry)
     names = [name for node in chain for name in node.module_dict]
     level = [chain[-1]]
@@ -132,27 +83,25 @@ def _spellings(registry: 'Registry') -> list[str]:
     return names
 
 
-def _found_elsewhere(kind: str, registry: 'Registry') -> tuple[list[str], list[str]]:
-    """Hints at registries with this very name: in other scopes of the tree, and of other kinds."""
-    from mmengine.registry.registry import ALL_REGISTRIES
-
+def _found_elsewhere(kind: str, registry: Registry) -> tuple[list[str], list[str]]:
+    """Hints at registries that have this name: in other scopes of the tree, and of other kinds."""
     name = kind.rpartition('.')[2]
     chain = _chain(registry)
     owners = [node for node in ALL_REGISTRIES if node not in chain and name in node.module_dict]
     scoped = sorted(f'{node.scope}.{name}' for node in owners if node.root is chain[-1])
-    titles = sorted(_title(node) for node in owners if node.root is not chain[-1])
+    titles = sorted(title_of(node) for node in owners if node.root is not chain[-1])
     return (
         [f'Scope {path.partition(".")[0]!r} has it: write {path!r}.' for path in scoped],
         [f'It is in the {title}; is it built by the right one?' for title in titles],
     )
 
 
-def _about_path(kind: str, registry: 'Registry') -> list[str]:
-    """How far a name with dots leads, as a scope and as an import path."""
+def _about_path(kind: str, registry: Registry) -> list[str]:
+    """How much of a name with dots exists, as a scope and as an import path."""
     scope, name = kind.split('.', 1)
     owner = registry._registry_of(scope)
     if owner is not None and '.' not in name:
-        return [f'The {_title(owner)} holds {_some(owner.module_dict)}.']
+        return [f'The {title_of(owner)} holds {_some(owner.module_dict)}.']
     module_name, _, attribute = kind.rpartition('.')
     module = sys.modules.get(module_name)
     if module is not None:
@@ -171,7 +120,7 @@ def _about_path(kind: str, registry: 'Registry') -> list[str]:
 
 
 def _some(names: Iterable[str], limit: int = 10) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and the number of the others."""
     ordered = sorted(names)
     if not ordered:
         return 'nothing'
@@ -191,15 +140,15 @@ _MISSING = re.compile(r'^(?P<callee>[\w.<>]+)\(\) missing \d+ required (?P<names
 
 
 def explain(
-    error: Exception, component: Any, args: dict[str, Any], cfg: Any, registry: 'Registry'
+    error: Exception, component: Any, args: dict[str, Any], cfg: Any, registry: Registry
 ) -> Exception:
-    """Make an error of a constructor say which part of the config it comes from.
+    """Add the part of the config that was being built to an error of a constructor.
 
     Args:
         error: What calling ``component`` raised.
         component: The class or function.
         args: The arguments, which ``component`` may have changed.
-        cfg: The config from which they come.
+        cfg: The config that the arguments are from.
         registry: The registry that built it.
 
     Returns:
@@ -222,7 +171,7 @@ def add_note(error: Exception, note: str) -> None:
     """Add a line to what is printed for ``error``."""
     if hasattr(error, 'add_note'):
         error.add_note(note)
-    elif (  # Python 3.10: only where the message is known to be the one argument
+    elif (  # Python 3.10: only if the message is the only argument
         type(error).__str__ is BaseException.__str__
         and len(error.args) == 1
         and isinstance(error.args[0], str)
@@ -231,7 +180,7 @@ def add_note(error: Exception, note: str) -> None:
 
 
 def _misfit(message: str, component: Any, args: dict[str, Any], cfg: Any) -> list[str]:
-    """Lines on each argument that does not fit; none if ``message`` is not about this call."""
+    """Lines on each argument that does not fit; empty if ``message`` is not about this call."""
     unexpected = _UNEXPECTED.match(message)
     missing = _MISSING.match(message)
     match = unexpected or missing or _NONE_TAKEN.match(message)
@@ -267,7 +216,7 @@ def _wrong_key(title: str, key: str, cfg: Any, free: list[str]) -> str:
 
 
 def _absent_key(title: str, key: str, args: dict[str, Any], wrong: list[str], cfg: Any) -> str:
-    near = '' if wrong else did_you_mean(key, args).replace('Did you mean', 'Is that meant by')
+    near = '' if wrong else did_you_mean(key, args).replace('Did you mean', 'Is it misspelt as')
     return f'{title} needs the argument {key!r}, but its config{written_at(cfg)} has none.{near}'
 
 
@@ -281,8 +230,8 @@ def _is_call_of(callee: str, component: Any) -> bool:
 def _parameters(component: Any) -> tuple[dict[str, inspect.Parameter], bool]:
     """Parameters by name, and whether others are taken too.
 
-    A constructor that passes ``**kwargs`` on to the next class takes the parameters of that one as
-    well.
+    A constructor that passes ``**kwargs`` on to the next class also takes the parameters of that
+    class.
     """
     if not inspect.isclass(component):
         return _signature_of(component)

@@ -1,16 +1,17 @@
-"""From ``dict(type=..., ...)`` to the object it describes."""
+"""Build objects from ``dict(type=..., ...)``."""
 
 import copy
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmengine.config import Config, ConfigDict
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.registry import _diagnosis
+from mmengine.registry._deferred import MODEL_LIST
+from mmengine.registry._errors import name_of
 from mmengine.registry.default_scope import DefaultScope, current_scope_name
-from mmengine.registry.registry import Registry
-from mmengine.utils import ManagerMixin
+from mmengine.registry.registry import Registry, T
+from mmengine.utils import ManagerMixin, get_object_from_string
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -21,31 +22,32 @@ Cfg: TypeAlias = dict[str, Any] | ConfigDict | Config
 _LAZY = (LazyObject, LazyAttr)
 
 
-def build_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None) -> Any:
+def build_from_cfg(cfg: Cfg, registry: Registry[T], default_args: Cfg | None = None) -> T:
     """Build the object that a config describes.
 
     Args:
         cfg: ``type`` names the class or function (a registered name, an import path) or is it;
             ``_scope_``, if given, is the default scope while building; all other keys are
             arguments. Not changed.
-        registry: Where names are looked up, beginning at its relative of the current default scope.
+        registry: Where names are looked up, starting in its tree at the current default scope.
         default_args: Arguments used where ``cfg`` has no such key; may hold ``type`` too.
 
     Returns:
-        What calling the class or function returned. Subclasses of
-        :class:`~mmengine.utils.ManagerMixin` are made, or found again, by ``get_instance``.
+        The result of calling the class or function. For subclasses of
+        :class:`~mmengine.utils.ManagerMixin` ``get_instance`` is called.
 
     Raises:
-        TypeError: If an argument is of a wrong kind, or the class does not take these arguments.
-        KeyError: If there is no ``type``, or no registry knows it.
+        TypeError: If an argument has a wrong type, or the class does not take these arguments.
+        KeyError: If there is no ``type``, or it is in no registry.
 
-    An error raised by the class itself stays what it is, with a note that says which part of the
-    config was built.
+    An error raised by the class itself is not replaced; it gets a note with the part of the config
+    that was being built.
     """
-    return _build(cfg, _arguments(cfg, default_args), registry, _constructor)
+    built: T = _build(cfg, _arguments(cfg, default_args), registry, _constructor)
+    return built
 
 
-def build_runner_from_cfg(cfg: Cfg, registry: Registry) -> Any:
+def build_runner_from_cfg(cfg: Cfg, registry: Registry[T]) -> T:
     """Build a runner, by the ``from_cfg`` of the class that ``cfg['runner_type']`` names.
 
     Args:
@@ -54,9 +56,9 @@ def build_runner_from_cfg(cfg: Cfg, registry: Registry) -> Any:
         registry: Where the name is looked up.
 
     Raises:
-        ArgumentError: If ``cfg`` is no config.
-        TypeError: If ``registry`` is no registry, or the type has no ``from_cfg``.
-        KeyError: If no registry knows the type.
+        ArgumentError: If ``cfg`` is not a config.
+        TypeError: If ``registry`` is not a registry, or the type has no ``from_cfg``.
+        KeyError: If the type is in no registry.
     """
     if not isinstance(cfg, (dict, Config)):
         raise ArgumentError(f'cfg must be a dict, ConfigDict or Config, got {type(cfg).__name__}.')
@@ -66,14 +68,13 @@ def build_runner_from_cfg(cfg: Cfg, registry: Registry) -> Any:
     with DefaultScope.overwrite_default_scope(cfg.pop('_scope_', None)):
         runner_class = _resolve(cfg.get('runner_type', 'Runner'), registry, cfg, 'runner_type')
         if not hasattr(runner_class, 'from_cfg'):
-            raise TypeError(
-                f'{_diagnosis.name_of(runner_class)} is no runner: it has no from_cfg(cfg).'
-            )
-        return runner_class.from_cfg(cfg)
+            raise TypeError(f'{name_of(runner_class)} is not a runner: it has no from_cfg(cfg).')
+        built: T = runner_class.from_cfg(cfg)
+        return built
 
 
 def build_model_from_cfg(
-    cfg: Cfg | list[Cfg], registry: Registry, default_args: Cfg | None = None
+    cfg: Cfg | list[Cfg], registry: 'Registry[nn.Module]', default_args: Cfg | None = None
 ) -> 'nn.Module':
     """Build a module, or for a list of configs a ``Sequential`` of them.
 
@@ -83,19 +84,17 @@ def build_model_from_cfg(
         default_args: See :func:`build_from_cfg`; used for each config of a list.
     """
     if not isinstance(cfg, list):
-        return build_from_cfg(cfg, registry, default_args)  # type: ignore[no-any-return] # as told
-    # By its name, because the model package is above this one and registers here.
-    sequential = importlib.import_module('mmengine.model.base_module').Sequential
-    modules = [build_from_cfg(part, registry, default_args) for part in cfg]
-    return sequential(*modules)  # type: ignore[no-any-return] # known by name only
+        return build_from_cfg(cfg, registry, default_args)
+    sequential: type[nn.Sequential] = get_object_from_string(MODEL_LIST)
+    return sequential(*(build_from_cfg(part, registry, default_args) for part in cfg))
 
 
-def build_optimizer_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None) -> Any:
+def build_optimizer_from_cfg(cfg: Cfg, registry: Registry[T], default_args: Cfg | None = None) -> T:
     """Build an optimizer, as :func:`build_from_cfg` does."""
     return build_from_cfg(cfg, registry, default_args)
 
 
-def build_scheduler_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | None = None) -> Any:
+def build_scheduler_from_cfg(cfg: Cfg, registry: Registry[T], default_args: Cfg | None = None) -> T:
     """Build a parameter scheduler, with ``convert_to_iter_based=True`` from epochs to iterations.
 
     Args:
@@ -106,15 +105,17 @@ def build_scheduler_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | N
         default_args: See :func:`build_from_cfg`.
 
     Raises:
-        ArgumentError: If ``cfg`` is no config, or what is to be converted does not count epochs.
+        ArgumentError: If ``cfg`` is not a config, or a scheduler to convert does not count epochs.
         TypeError: If the type cannot be converted.
     """
     if not isinstance(cfg, (dict, Config)):
         raise ArgumentError(f'cfg must be a dict, ConfigDict or Config, got {type(cfg).__name__}.')
     args = _arguments(cfg, default_args)
+    built: T
     if not args.pop('convert_to_iter_based', False):
         args.pop('epoch_length', None)
-        return _build(cfg, args, registry, _constructor)
+        built = _build(cfg, args, registry, _constructor)
+        return built
     by_epoch, epoch_length = args.get('by_epoch', True), args.get('epoch_length')
     if not by_epoch or not epoch_length:
         raise ArgumentError(
@@ -123,7 +124,8 @@ def build_scheduler_from_cfg(cfg: Cfg, registry: Registry, default_args: Cfg | N
             f'epoch_length={epoch_length!r} for type '
             f'{args.get("type")!r}{_diagnosis.written_at(cfg, "convert_to_iter_based")}.'
         )
-    return _build(cfg, args, registry, _converter_to_iterations)
+    built = _build(cfg, args, registry, _converter_to_iterations)
+    return built
 
 
 def _arguments(cfg: Any, default_args: Any) -> dict[str, Any]:
@@ -151,7 +153,7 @@ def _arguments(cfg: Any, default_args: Any) -> dict[str, Any]:
 def _build(
     cfg: Any, args: dict[str, Any], registry: Registry, maker: Callable[[Any], Callable[..., Any]]
 ) -> Any:
-    """Build with ``args`` what their ``type`` says; ``cfg``, as written, serves messages only."""
+    """Build the ``type`` in ``args`` with the other ``args``; ``cfg`` is for messages only."""
     if not isinstance(registry, Registry):
         raise TypeError(f'registry must be a Registry, got {type(registry).__name__}.')
     if 'type' not in args:
@@ -190,16 +192,20 @@ def _resolve(kind: Any, registry: Registry, cfg: Any, key: str = 'type') -> Any:
     return kind.build() if isinstance(kind, _LAZY) else kind
 
 
-def _constructor(component: Any) -> Callable[..., Any]:
+def _constructor(component: Callable[..., Any]) -> Callable[..., Any]:
     if isinstance(component, type) and issubclass(component, ManagerMixin):
         return component.get_instance
-    return component  # type: ignore[no-any-return] # callable, as the registry checked
+    return component
 
 
 def _converter_to_iterations(scheduler: Any) -> Callable[..., Any]:
     if not hasattr(scheduler, 'build_iter_from_epoch'):
         raise TypeError(
-            f'{_diagnosis.name_of(scheduler)} has no build_iter_from_epoch, '
+            f'{name_of(scheduler)} has no build_iter_from_epoch, '
             'so convert_to_iter_based=True cannot be used with it.'
         )
-    return scheduler.build_iter_from_epoch  # type: ignore[no-any-return] # found just above
+    build: Callable[..., Any] = scheduler.build_iter_from_epoch
+    return build
+
+
+Registry.default_build_func = build_from_cfg

@@ -12,13 +12,13 @@ from mmengine.utils.manager import ManagerMixin
 class DefaultScope(ManagerMixin):
     """A named scope; the instance created last is the current one.
 
-    A config that says ``default_scope = 'mmdet'`` finds ``ResNet`` in mmdet's registries before
-    those of mmengine. Scopes nest: :meth:`overwrite_default_scope` makes another one current for a
-    ``with`` block.
+    A config that says ``default_scope = 'mmdet'`` finds ``ResNet`` in mmdet's registries first
+    and then in mmengine's. Scopes nest: :meth:`overwrite_default_scope` makes another one current
+    for a ``with`` block.
 
     Args:
         name: Name of the instance.
-        scope_name: Name of the scope, in general that of a package.
+        scope_name: Name of the scope, usually the name of a package.
     """
 
     def __init__(self, name: str, scope_name: str) -> None:
@@ -44,7 +44,7 @@ class DefaultScope(ManagerMixin):
         except StopIteration:
             return None
         except (KeyError, RuntimeError):
-            # Another thread left its scope between the two look-ups.
+            # Another thread removed its scope between the two look-ups.
             return cls.get_current_instance()
         return newest
 
@@ -54,12 +54,12 @@ class DefaultScope(ManagerMixin):
         """Make ``scope_name`` the current scope inside a ``with`` block.
 
         Args:
-            scope_name: Name of the scope; None leaves the current one as it is.
+            scope_name: Name of the scope; None keeps the current one.
         """
         if scope_name is None:
             yield
             return
-        # Two blocks entered at one tick of the clock, or by two threads, still need two names.
+        # Blocks entered at the same time, or by two threads, need different names.
         name = f'overwrite-{time.time()}-{threading.get_ident()}-{len(cls._instance_dict)}'
         cls.get_instance(name, scope_name=scope_name)
         try:
@@ -69,7 +69,7 @@ class DefaultScope(ManagerMixin):
 
 
 def current_scope_name() -> str | None:
-    """Name of the current scope; None before the first. Cheap enough to ask at every build."""
+    """Name of the current scope; None before the first. Fast enough to call in every build."""
     if not DefaultScope._instance_dict:
         return None
     scope = DefaultScope.get_current_instance()

@@ -1,4 +1,4 @@
-"""Registry: names of classes and functions, so that a config can say what to build."""
+"""Registry: names of classes and functions, for configs."""
 
 import importlib
 import inspect
@@ -6,39 +6,48 @@ import sys
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
+import typing_extensions
+
+from mmengine.logging import print_log
+from mmengine.registry._errors import name_taken
+from mmengine.registry._table import table_text
 from mmengine.registry.default_scope import DefaultScope, current_scope_name
 from mmengine.utils import get_object_from_string
 from mmengine.utils.errors import ArgumentError
 
 Component = TypeVar('Component', bound=Callable[..., Any])
+# What building gives. typing_extensions: Python 3.10 has no defaults of type variables.
+T = typing_extensions.TypeVar('T', default=Any)
 
 ALL_REGISTRIES: 'weakref.WeakSet[Registry]' = weakref.WeakSet()
-"""Every living registry; error messages look here for a name that was sought in the wrong one."""
+"""Every living registry; error messages look here for a name that is in another registry."""
 
 
-class Registry:
-    """Maps names to classes and functions, and builds objects from configs that give such a name.
+class Registry(Generic[T]):
+    """Maps names to classes and functions, and builds objects from configs with such names.
 
-    Registries of one kind form a tree: mmengine's ``MODELS`` is the root, a project's own is a
-    child of it under the project's name, its *scope*. A name is looked up in the registry itself
-    and then in its parents; ``'mmdet.ResNet'`` looks in the registry of scope ``mmdet``, wherever
-    that is in the tree, importing ``mmdet.registry`` if need be; ``'torch.nn.Linear'`` is imported
-    when no registry has it.
+    Registries of one kind form a tree: mmengine's ``MODELS`` is the root, and the registry of a
+    project is a child with the project's name as its *scope*. A name is looked up in the registry
+    itself and then in its parents. ``'mmdet.ResNet'`` is looked up in the registry of scope
+    ``mmdet``, anywhere in the tree; ``mmdet.registry`` is imported if necessary. A name that is in
+    no registry, such as ``'torch.nn.Linear'``, is imported.
+
+    Annotated with what it builds (``MODELS: Registry[nn.Module]``), a registry tells type checkers
+    what :meth:`build` returns; by default that is ``Any``.
 
     Args:
-        name: What is registered here, such as 'model'; for messages.
+        name: The kind of things registered here, such as 'model'; for messages.
         build_func: Called as ``build_func(cfg, *args, **kwargs, registry=self)`` by :meth:`build`.
             The default is the parent's, or :func:`~mmengine.registry.build_from_cfg`.
-        parent: The registry asked when a name is unknown here.
+        parent: The registry where names are looked up that are unknown here.
         scope: Name of the scope; by default the top package of the code that makes the registry.
-        locations: Modules that register something here. They are imported when a name is missed
-            first.
+        locations: Modules to import the first time a name is not found.
 
     Raises:
-        ArgumentError: If the parent is no registry or already has a child of this scope, or the
-            scope is no string.
+        ArgumentError: If the parent is not a registry or already has a child of this scope, or the
+            scope is not a string.
 
     Example:
         >>> from mmengine.registry import Registry
@@ -52,6 +61,9 @@ class Registry:
     """
 
     parent: 'Registry | None'
+    build_func: Callable[..., Any]
+    default_build_func: ClassVar[Callable[..., Any]]
+    """``build_from_cfg``, set by :mod:`mmengine.registry.build_functions`."""
     _num_made: ClassVar[int] = 0
 
     def __init__(
@@ -72,25 +84,26 @@ class Registry:
             )
         self._name = name
         self._scope = self.infer_scope() if scope is None else scope
-        self._module_dict: dict[str, Callable[..., Any]] = {}
+        self._module_dict: dict[str, Callable[..., T]] = {}
         self._children: dict[str, Registry] = {}
         self._locations = (locations,) if isinstance(locations, str) else tuple(locations)
         self._locations_pending = bool(self._locations)
         self._deferred: dict[str, str] = {}
-        # Scopes that no registry of this tree has, with the number of registries made until then.
+        # Scopes without a registry in this tree -> how many registries existed at the look-up.
         self._absent_scopes: dict[str, int] = {}
         self.parent = parent
-        self.build_func = build_func or _default_build_func(parent)
+        inherited = Registry.default_build_func if parent is None else parent.build_func
+        self.build_func = build_func or inherited
         if parent is not None:
             parent._adopt(self)
         ALL_REGISTRIES.add(self)
         Registry._num_made += 1
 
-    # What it is
+    # Properties
 
     @property
     def name(self) -> str:
-        """What is registered here."""
+        """The kind of things registered here."""
         return self._name
 
     @property
@@ -99,8 +112,8 @@ class Registry:
         return self._scope
 
     @property
-    def module_dict(self) -> dict[str, Callable[..., Any]]:
-        """What is registered here, without parents and children, by name."""
+    def module_dict(self) -> dict[str, Callable[..., T]]:
+        """Names and components registered here, without parents and children."""
         return self._module_dict
 
     @property
@@ -123,13 +136,11 @@ class Registry:
         return self.get(key) is not None
 
     def __repr__(self) -> str:
-        from mmengine.registry.utils import registry_table
-
-        return registry_table(self)
+        return table_text(f'Registry of {self._name}', self._module_dict)
 
     @staticmethod
     def infer_scope() -> str:
-        """The top package of the code that called, or that makes a registry just now."""
+        """The top package of the calling code, or of the code that creates a registry."""
         frame = inspect.currentframe()
         while frame is not None and frame.f_globals.get('__name__') == __name__:
             frame = frame.f_back
@@ -163,11 +174,11 @@ class Registry:
 
         Args:
             name: The name, or several; by default the object's own ``__name__``.
-            force: Replace what has the name now.
+            force: Replace a component that has the name.
             module: The class or function to register; without it a decorator is returned.
 
         Raises:
-            TypeError: If an argument is of a wrong kind.
+            TypeError: If an argument has a wrong type.
             KeyError: If the name is taken and ``force`` is not set.
         """
         if module is None and (inspect.isclass(name) or inspect.isroutine(name)):
@@ -212,9 +223,7 @@ class Registry:
             names = [own_name]
         for name in names:
             if not force and name in self._module_dict:
-                from mmengine.registry._diagnosis import name_taken
-
-                raise name_taken(self, name, component)
+                raise name_taken(title_of(self), name, self._module_dict[name], component)
             self._module_dict[name] = component
 
     def _adopt(self, child: 'Registry') -> None:
@@ -233,7 +242,7 @@ class Registry:
         """
         if not self._locations_pending:
             return
-        # First, because the modules may look something up here while they are being imported.
+        # Before importing, because the modules may look up names here while they are imported.
         self._locations_pending = False
         try:
             for location in self._locations:
@@ -250,9 +259,9 @@ class Registry:
             raise
 
     def defer(self, name: str, module: str) -> None:
-        """Announce that ``module`` registers ``name``: it is imported when the name is asked for.
+        """Import ``module``, which registers ``name``, only when the name is looked up.
 
-        For what is costly to import and seldom used.
+        For modules that are slow to import and seldom used.
 
         Args:
             name: The name that the module registers.
@@ -271,7 +280,7 @@ class Registry:
                 or the import path of a class or function (``'torch.nn.Linear'``).
 
         Raises:
-            TypeError: If ``key`` is no string.
+            TypeError: If ``key`` is not a string.
             ImportError: If a module that must be imported for the look-up exists but fails to
                 import.
         """
@@ -334,7 +343,7 @@ class Registry:
             if node.parent is None:
                 break
             node = node.parent
-        # Seldom: the scope is two or more levels below the root, in another branch.
+        # Rare: the scope is two or more levels below the root, in another branch.
         level = list(node._children.values())
         while level:
             for descendant in level:
@@ -379,8 +388,6 @@ class Registry:
         if found is not None:
             return found
         if scope not in self._absent_scopes:
-            from mmengine.logging import print_log
-
             print_log(
                 f'The default scope is {scope!r}, but it has no {self._name!r} registry{reason}; '
                 f'the one of {self._scope!r} is used.',
@@ -392,7 +399,7 @@ class Registry:
 
     # Building
 
-    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> T:
         """Build the object that ``cfg`` describes, with this registry's ``build_func``.
 
         Args:
@@ -401,15 +408,13 @@ class Registry:
             args: Further positional arguments of the build function.
             kwargs: Further named arguments of the build function, such as ``default_args``.
         """
-        return self.build_func(cfg, *args, **kwargs, registry=self)
+        built: T = self.build_func(cfg, *args, **kwargs, registry=self)
+        return built
 
 
-def _default_build_func(parent: Registry | None) -> Callable[..., Any]:
-    if parent is not None:
-        return parent.build_func
-    from mmengine.registry.build_functions import build_from_cfg
-
-    return build_from_cfg
+def title_of(registry: Registry) -> str:
+    """How messages call a registry."""
+    return f'{registry.name!r} registry of scope {registry.scope!r}'
 
 
 def import_scope(scope: str) -> bool:

@@ -1,10 +1,14 @@
 """The root registries: one for each kind of thing that a config can name.
 
 A project's registry of the same kind is a child: ``MODELS = Registry('model',
-parent=mmengine.registry.MODELS)``. The packages that register something here are named as strings,
-and imported when a name is first missed.
+parent=mmengine.registry.MODELS)``. Which modules register something in them is listed in
+:mod:`mmengine.registry._deferred`; they are imported when a name is not found.
 """
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mmengine.registry._deferred import DEFERRED, LOCATIONS
 from mmengine.registry.build_functions import (
     build_model_from_cfg,
     build_optimizer_from_cfg,
@@ -13,58 +17,62 @@ from mmengine.registry.build_functions import (
 )
 from mmengine.registry.registry import Registry
 
-_ROOT = 'mmengine'
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.utils.data import Dataset, Sampler
+
+    from mmengine.evaluator import BaseMetric, Evaluator
+    from mmengine.hooks import Hook
+    from mmengine.infer import BaseInferencer
+    from mmengine.model import BaseInit
+    from mmengine.optim import OptimWrapper
+    from mmengine.optim.scheduler import _ParamScheduler
+    from mmengine.runner import BaseLoop, LogProcessor, Runner
+    from mmengine.strategy import BaseStrategy
+    from mmengine.visualization import BaseVisBackend, Visualizer
+
+
+def _root(name: str, build_func: Callable[..., Any] | None = None) -> Registry:
+    registry: Registry = Registry(
+        name, build_func, scope='mmengine', locations=LOCATIONS.get(name, ())
+    )
+    for component, module in DEFERRED.get(name, {}).items():
+        registry.defer(component, module)
+    return registry
+
 
 # Running: who drives the training, and how often what happens
-RUNNERS = Registry('runner', build_runner_from_cfg, scope=_ROOT, locations=['mmengine.runner'])
-RUNNER_CONSTRUCTORS = Registry('runner constructor', scope=_ROOT)
-LOOPS = Registry('loop', scope=_ROOT, locations=['mmengine.runner'])
-HOOKS = Registry('hook', scope=_ROOT, locations=['mmengine.hooks'])
-LOG_PROCESSORS = Registry('log_processor', scope=_ROOT, locations=['mmengine.runner'])
-STRATEGIES = Registry('strategy', scope=_ROOT, locations=['mmengine.strategy'])
+RUNNERS: 'Registry[Runner]' = _root('runner', build_runner_from_cfg)
+RUNNER_CONSTRUCTORS: Registry = _root('runner constructor')
+LOOPS: 'Registry[BaseLoop]' = _root('loop')
+HOOKS: 'Registry[Hook]' = _root('hook')
+LOG_PROCESSORS: 'Registry[LogProcessor]' = _root('log_processor')
+STRATEGIES: 'Registry[BaseStrategy]' = _root('strategy')
 
 # Data
-DATASETS = Registry('dataset', scope=_ROOT, locations=['mmengine.dataset'])
-DATA_SAMPLERS = Registry('data sampler', scope=_ROOT, locations=['mmengine.dataset'])
-TRANSFORMS = Registry('transform', scope=_ROOT)
-FUNCTIONS = Registry('function', scope=_ROOT, locations=['mmengine.dataset'])
+DATASETS: 'Registry[Dataset[Any]]' = _root('dataset')
+DATA_SAMPLERS: 'Registry[Sampler[Any]]' = _root('data sampler')
+TRANSFORMS: Registry[Callable[..., Any]] = _root('transform')
+FUNCTIONS: Registry = _root('function')
 
 # Models
-MODELS = Registry('model', build_model_from_cfg, scope=_ROOT, locations=['mmengine.model'])
-MODEL_WRAPPERS = Registry('model_wrapper', scope=_ROOT, locations=['mmengine.model'])
-WEIGHT_INITIALIZERS = Registry('weight initializer', scope=_ROOT, locations=['mmengine.model'])
-TASK_UTILS = Registry('task util', scope=_ROOT)
+MODELS: 'Registry[nn.Module]' = _root('model', build_model_from_cfg)
+MODEL_WRAPPERS: 'Registry[nn.Module]' = _root('model_wrapper')
+WEIGHT_INITIALIZERS: 'Registry[BaseInit]' = _root('weight initializer')
+TASK_UTILS: Registry = _root('task util')
 
 # Optimization
-OPTIMIZERS = Registry(
-    'optimizer', build_optimizer_from_cfg, scope=_ROOT, locations=['mmengine.optim']
-)
-OPTIM_WRAPPERS = Registry('optim_wrapper', scope=_ROOT, locations=['mmengine.optim'])
-OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    'optimizer wrapper constructor', scope=_ROOT, locations=['mmengine.optim']
-)
-PARAM_SCHEDULERS = Registry(
-    'parameter scheduler', build_scheduler_from_cfg, scope=_ROOT, locations=['mmengine.optim']
+OPTIMIZERS: 'Registry[Optimizer]' = _root('optimizer', build_optimizer_from_cfg)
+OPTIM_WRAPPERS: 'Registry[OptimWrapper]' = _root('optim_wrapper')
+OPTIM_WRAPPER_CONSTRUCTORS: Registry = _root('optimizer wrapper constructor')
+PARAM_SCHEDULERS: 'Registry[_ParamScheduler]' = _root(
+    'parameter scheduler', build_scheduler_from_cfg
 )
 
 # Results
-METRICS = Registry('metric', scope=_ROOT, locations=['mmengine.evaluator'])
-EVALUATOR = Registry('evaluator', scope=_ROOT, locations=['mmengine.evaluator'])
-VISUALIZERS = Registry('visualizer', scope=_ROOT, locations=['mmengine.visualization'])
-VISBACKENDS = Registry('vis_backend', scope=_ROOT, locations=['mmengine.visualization'])
-INFERENCERS = Registry('inferencer', scope=_ROOT, locations=['mmengine.infer'])
-
-# What is costly to import, or needed by few, comes in when its name is asked for.
-MODEL_WRAPPERS.defer(
-    'MMFullyShardedDataParallel', 'mmengine.model.wrappers.fully_sharded_distributed'
-)
-MODEL_WRAPPERS.defer('MMDeepSpeedEngineWrapper', 'mmengine.strategy.deepspeed')
-MODEL_WRAPPERS.defer('ColossalAIModelWrapper', 'mmengine.strategy.colossalai')
-MODEL_WRAPPERS.defer('CollosalAIModelWrapper', 'mmengine.strategy.colossalai')
-OPTIM_WRAPPERS.defer('DeepSpeedOptimWrapper', 'mmengine.strategy.deepspeed')
-OPTIM_WRAPPERS.defer('ColossalAIOptimWrapper', 'mmengine.strategy.colossalai')
-HOOKS.defer('LegacyEMAHook', 'mmengine.migrate.ema')
-MODELS.defer('LegacyModel', 'mmengine.migrate.legacy_model')
-MODELS.defer('LegacyMovingAverage', 'mmengine.migrate.ema')
-PARAM_SCHEDULERS.defer('LegacyLRScheduler', 'mmengine.migrate.schedulers')
-PARAM_SCHEDULERS.defer('LegacyMomentumScheduler', 'mmengine.migrate.schedulers')
+METRICS: 'Registry[BaseMetric]' = _root('metric')
+EVALUATOR: 'Registry[Evaluator]' = _root('evaluator')
+VISUALIZERS: 'Registry[Visualizer]' = _root('visualizer')
+VISBACKENDS: 'Registry[BaseVisBackend]' = _root('vis_backend')
+INFERENCERS: 'Registry[BaseInferencer]' = _root('inferencer')

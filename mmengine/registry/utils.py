@@ -1,14 +1,15 @@
-"""What is registered where, and setting the default scope."""
+"""List registered components, and set the default scope."""
 
 import datetime
-import io
 import json
 import logging
 import os
 from pathlib import Path
 from typing import Any
 
+from mmengine.fileio import atomic_write
 from mmengine.logging import print_log
+from mmengine.registry import root
 from mmengine.registry.default_scope import DefaultScope
 from mmengine.registry.registry import Registry
 
@@ -17,8 +18,8 @@ def init_default_scope(scope: str) -> None:
     """Make ``scope`` the current default scope for the rest of the process.
 
     Args:
-        scope: Name of the scope, in general that of a package such as 'mmdet', whose registries are
-            imported when something is looked up.
+        scope: Name of the scope, usually of a package such as 'mmdet'. Its registries are imported
+            when something is looked up.
     """
     current = DefaultScope.get_current_instance()
     if current is not None and current.scope_name != scope:
@@ -31,8 +32,7 @@ def init_default_scope(scope: str) -> None:
         return
     name = scope
     if DefaultScope.check_instance_created(name):
-        # An older instance keeps its place in the order, so only a new name becomes the current
-        # one.
+        # An existing instance keeps its position, and the last one is current, so use a new name.
         name = f'{scope}-{datetime.datetime.now()}'
     DefaultScope.get_instance(name, scope_name=scope)
 
@@ -80,8 +80,6 @@ def count_registered_modules(save_path: str | None = None, verbose: bool = True)
         ``scan_date``, and ``registries``: for the name of each root registry what
         :func:`traverse_registry_tree` gives.
     """
-    from mmengine.registry import root
-
     roots = {name: value for name, value in vars(root).items() if isinstance(value, Registry)}
     for registry in roots.values():
         registry.import_from_location()
@@ -96,21 +94,7 @@ def count_registered_modules(save_path: str | None = None, verbose: bool = True)
     if save_path is not None:
         path = Path(save_path) / 'modules_statistic_results.json'
         os.makedirs(save_path, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2), encoding='utf-8')
+        with atomic_write(path, 'w') as file:
+            json.dump(result, file, indent=2)
         print_log(f'All registries are listed in {path}', logger='current')
     return result
-
-
-def registry_table(registry: Registry) -> str:
-    """A table of the names in a registry and of what they stand for."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f'Registry of {registry.name}')
-    table.add_column('Names', justify='left', style='cyan')
-    table.add_column('Objects', justify='left', style='green')
-    for name, component in sorted(registry.module_dict.items()):
-        table.add_row(name, str(component).replace('[', r'\['))
-    text = io.StringIO()
-    Console(file=text, width=200).print(table)
-    return text.getvalue()

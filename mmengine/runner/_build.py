@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from mmengine.config.origin import placed
+from mmengine.config import placed
 from mmengine.dataset import DefaultSampler, worker_init_fn
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import Evaluator

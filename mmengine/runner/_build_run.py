@@ -10,8 +10,7 @@ from typing import Any
 from torch import nn
 
 from mmengine._checkpoint.unwrap import is_model_wrapper
-from mmengine.config import Config
-from mmengine.config.origin import placed
+from mmengine.config import Config, placed
 from mmengine.dataset._dataloader import num_batches
 from mmengine.logging import MessageHub, print_log
 from mmengine.optim import BaseOptimWrapper

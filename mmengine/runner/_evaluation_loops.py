@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmengine._checkpoint.unwrap import unwrap_model
-from mmengine.device.autocast import autocast
+from mmengine.device import autocast
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
 from mmengine.logging import HistoryBuffer, print_log

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from mmengine.config.origin import placed
+from mmengine.config import placed
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner.priority import Priority, get_priority

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mmengine._checkpoint.plain import plain
+from mmengine._checkpoint.plain import savable
 from mmengine.dataset._dataloader import set_epoch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks._states import hooks_state, load_hooks_state
@@ -47,7 +47,7 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
     own_meta.setdefault('validation_due', _validates_next(runner, own_meta, by_epoch))
     dataset = _train_dataset(runner)
     if hasattr(dataset, 'metainfo'):
-        own_meta['dataset_meta'] = plain(dataset.metainfo, unknown=str)
+        own_meta['dataset_meta'] = savable(dataset.metainfo, unknown=str)
     return {
         'meta': own_meta,
         'message_hub': runner.message_hub.state_dict(),
@@ -135,7 +135,7 @@ def _adopt_seed(runner: Runner, meta: Mapping[str, Any]) -> None:
 def _warn_about_changes(runner: Runner, meta: Mapping[str, Any]) -> None:
     dataset = _train_dataset(runner)
     then, now = meta.get('dataset_meta'), getattr(dataset, 'metainfo', None)
-    if then is not None and now is not None and repr(then) != repr(plain(now, unknown=str)):
+    if then is not None and now is not None and repr(then) != repr(savable(now, unknown=str)):
         runner.logger.warning(
             'The training dataset describes itself (metainfo) otherwise than when the checkpoint '
             'was saved.'

@@ -1,5 +1,5 @@
-"""Where the MMEngine API has :func:`mmengine.device.autocast.autocast`."""
+"""API path of :func:`mmengine.device._autocast`."""
 
-from mmengine.device.autocast import autocast
+from mmengine.device import autocast
 
 __all__ = ['autocast']

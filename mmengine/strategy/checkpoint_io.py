@@ -17,8 +17,7 @@ from mmengine._checkpoint.files import (
 from mmengine._checkpoint.loader import CheckpointLoader
 from mmengine._checkpoint.plain import plain_checkpoint
 from mmengine._checkpoint.validation_record import RECORD_SUFFIX, merge_record
-from mmengine.fileio import get_file_backend
-from mmengine.fileio.atomic import atomic_write
+from mmengine.fileio import atomic_write, get_file_backend
 
 Checkpoint = dict[str, Any]
 BackendArgs = dict[str, Any] | None

@@ -1,4 +1,4 @@
-"""Errors that teach: one class for wrong arguments, and the nearest right names."""
+"""ArgumentError, and suggestions of similar names for error messages."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 class ArgumentError(ValueError, AssertionError):
     """A user's argument has a wrong value.
 
-    The MMEngine API raised ``AssertionError`` at users in many places, so code exists that catches
-    it. This class is caught by ``except ValueError`` and by ``except AssertionError`` alike.
+    The MMEngine API raises ``AssertionError`` for wrong arguments in many places, and code exists
+    that catches it. Both ``except ValueError`` and ``except AssertionError`` catch this class.
     """
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
-    """A sentence that names the known names nearest to ``name``; empty when none comes near.
+    """A sentence with the known names that are similar to ``name``; empty if there are none.
 
     Example:
         >>> did_you_mean('AdamV', ['SGD', 'Adam', 'AdamW'])

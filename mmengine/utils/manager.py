@@ -1,4 +1,4 @@
-"""Named global instances: one registry of objects a class, reachable by name from anywhere."""
+"""Named global instances: each class has a table of its instances by name."""
 
 import inspect
 import os
@@ -15,12 +15,12 @@ _lock = threading.RLock()
 
 
 def _accquire_lock() -> None:
-    """Take the lock that guards every registry of instances; the same thread may take it again."""
+    """Acquire the lock of all tables of instances. The same thread can acquire it again."""
     _lock.acquire()
 
 
 def _release_lock() -> None:
-    """Give back what :func:`_accquire_lock` took."""
+    """Release the lock of :func:`_accquire_lock`."""
     _lock.release()
 
 
@@ -35,7 +35,7 @@ if hasattr(os, 'register_at_fork'):
 
 
 class ManagerMeta(type):
-    """Gives each class an ``_instance_dict`` of its own and checks that instances can be named."""
+    """Gives each class a separate ``_instance_dict`` and checks that ``__init__`` has ``name``."""
 
     _instance_dict: dict[str, Any]
 
@@ -55,14 +55,13 @@ class ManagerMeta(type):
 class ManagerMixin(metaclass=ManagerMeta):
     """Base of classes whose instances are global and found by name, such as loggers.
 
-    Each subclass keeps its own instances, in the order they were made; the newest is the current
-    one.
+    Each subclass has separate instances, in the order of creation; the newest is the current one.
 
     Args:
         name: Name of the instance, not empty.
 
     Raises:
-        ArgumentError: If ``name`` is empty or no string.
+        ArgumentError: If ``name`` is empty or not a string.
 
     Example:
         >>> class Counter(ManagerMixin):
@@ -84,14 +83,14 @@ class ManagerMixin(metaclass=ManagerMeta):
 
     @classmethod
     def get_instance(cls, name: str, **kwargs: Any) -> Self:
-        """The instance called ``name``, made with ``kwargs`` when there is none yet.
+        """The instance called ``name``. If there is none, it is created with ``kwargs``.
 
         Args:
             name: Name of the instance.
             kwargs: Arguments of the constructor; unused when the instance exists already.
 
         Raises:
-            ArgumentError: If ``name`` is empty or no string.
+            ArgumentError: If ``name`` is empty or not a string.
         """
         if not isinstance(name, str):
             raise ArgumentError(
@@ -105,10 +104,10 @@ class ManagerMixin(metaclass=ManagerMeta):
 
     @classmethod
     def get_current_instance(cls) -> Self:
-        """The instance made last.
+        """The instance created last.
 
         Raises:
-            RuntimeError: If no instance was made yet.
+            RuntimeError: If no instance was created yet.
         """
         with _lock:
             for name in reversed(cls._instance_dict):

@@ -1,20 +1,20 @@
-"""The small helpers, under the path where projects import them from."""
+"""API path of the helpers of :mod:`mmengine.utils`."""
 
-from mmengine.utils.deprecation import deprecated_api_warning, deprecated_function
-from mmengine.utils.introspect import (
+from mmengine.utils._deprecation import deprecated_api_warning, deprecated_function
+from mmengine.utils._introspect import (
     get_object_from_string,
     has_method,
     import_modules_from_strings,
     is_method_overridden,
 )
-from mmengine.utils.requirements import (
+from mmengine.utils._requirements import (
     _check_executable,
     _check_py_package,
     check_prerequisites,
     requires_executable,
     requires_package,
 )
-from mmengine.utils.sequences import (
+from mmengine.utils._sequences import (
     _ntuple,
     apply_to,
     concat_list,

@@ -1,4 +1,4 @@
-"""Installed packages: whether they are there, where, and under which module name."""
+"""Installed packages: whether they exist, where, and under which module name."""
 
 import importlib.util
 import os
@@ -9,7 +9,7 @@ from importlib import metadata
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package is installed, by the name pip knows or the name it is imported by."""
+    """Whether a package is installed, by its PyPI name or its import name."""
     try:
         metadata.distribution(package)
     except metadata.PackageNotFoundError:
@@ -25,16 +25,16 @@ def is_installed(package: str) -> bool:
 def package2module(package: str) -> str:
     """The name to import an installed package by.
 
-    A package with several modules is known by the one of its own name, else by its first public
-    one.
+    For a package with several modules this is the module with the name of the package, or else
+    the first public module.
 
     Args:
-        package: Name that pip knows.
+        package: PyPI name.
 
     Raises:
         importlib.metadata.PackageNotFoundError: If the package is not installed (an
             ``ImportError``).
-        ValueError: If it holds no module.
+        ValueError: If it contains no module.
 
     Example:
         >>> package2module('PyYAML')
@@ -64,11 +64,11 @@ def get_installed_path(package: str) -> str:
     """The folder of an installed package.
 
     Args:
-        package: Name that pip knows, or name to import it by.
+        package: PyPI name or import name.
 
     Raises:
         importlib.metadata.PackageNotFoundError: If there is no such package (an ``ImportError``).
-        ValueError: If the package lives in several folders, so that none of them is *the* folder.
+        ValueError: If the package consists of several folders.
     """
     try:
         module = package2module(package)
@@ -98,6 +98,6 @@ def call_command(cmd: Sequence[str]) -> None:
 
 
 def install_package(package: str) -> None:
-    """Install a package with the pip of this interpreter, unless it is there already."""
+    """Install a package with the pip of this interpreter, unless it is installed."""
     if not is_installed(package):
         call_command([sys.executable, '-m', 'pip', 'install', package])

@@ -1,4 +1,4 @@
-"""Paths of local files: folders made, folders listed, links set."""
+"""Local files and folders: make folders, list files, set links."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def is_abs(path: str | Path) -> bool:
 
 
 def fopen(filepath: str | Path, *args: Any, **kwargs: Any) -> IO[Any]:
-    """:func:`open` for a string or a ``Path``, and for nothing else (no file descriptors).
+    """:func:`open` for a string or a ``Path``, but not for file descriptors.
 
     Raises:
         ValueError: If ``filepath`` is neither.
@@ -33,7 +33,7 @@ def fopen(filepath: str | Path, *args: Any, **kwargs: Any) -> IO[Any]:
 
 
 def check_file_exist(filename: str | Path, msg_tmpl: str = 'file "{}" does not exist') -> None:
-    """Raise unless a file is there.
+    """Raise unless a file exists.
 
     Args:
         filename: The file.
@@ -47,7 +47,7 @@ def check_file_exist(filename: str | Path, msg_tmpl: str = 'file "{}" does not e
 
 
 def mkdir_or_exist(dir_name: str | Path, mode: int = 0o777) -> None:
-    """Make a folder and its parents; one that exists is left alone, ``''`` means nothing to do.
+    """Make a folder and its parents, unless it exists. Does nothing for ``''``.
 
     Args:
         dir_name: The folder; ``~`` is the home folder.
@@ -60,18 +60,17 @@ def mkdir_or_exist(dir_name: str | Path, mode: int = 0o777) -> None:
 def symlink(src: str | Path, dst: str | Path, overwrite: bool = True, **kwargs: Any) -> None:
     """Make ``dst`` a link to ``src``.
 
-    Whoever looks at ``dst`` while an old link or file is being replaced sees the old one or the new
-    one, never nothing.
+    While an old link or file is replaced, ``dst`` always exists: it is the old one or the new one.
 
     Args:
-        src: What the link points at.
+        src: Target of the link.
         dst: The link.
-        overwrite: Replace what is at ``dst``.
+        overwrite: Replace an existing ``dst``.
         kwargs: Passed on to :func:`os.symlink`.
 
     Raises:
-        FileExistsError: If ``dst`` is there and is not to be replaced.
-        shutil.SameFileError: If the link would replace the very file that it is to point at.
+        FileExistsError: If ``dst`` exists and ``overwrite`` is False.
+        shutil.SameFileError: If the link would replace its own target.
     """
     if not overwrite or not os.path.lexists(dst):
         os.symlink(src, dst, **kwargs)
@@ -103,7 +102,7 @@ def scandir(
         case_sensitive: Whether the case of the suffix counts.
 
     Raises:
-        TypeError: If ``dir_path`` is no path, or ``suffix`` neither a string nor a tuple of
+        TypeError: If ``dir_path`` is not a path, or ``suffix`` is neither a string nor a tuple of
             strings.
     """
     if not is_filepath(dir_path):

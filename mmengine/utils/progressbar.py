@@ -17,11 +17,10 @@ _SECONDS_BETWEEN_DRAWINGS = 0.05
 
 
 class ProgressBar:
-    """Shows how many of a number of tasks are done, how fast, and how long the rest will take.
+    """Shows how many tasks are done, the speed, and the remaining time.
 
-    On a terminal the line is drawn over, at most twenty times a second; elsewhere (a log file) a
-    line is written at each tenth of the work, so that a long run leaves ten lines and not a
-    million.
+    On a terminal the line is redrawn, at most twenty times a second. Elsewhere (a log file) a line
+    is written after each tenth of the tasks.
 
     Args:
         task_num: Number of tasks; 0 when it is not known.
@@ -36,7 +35,7 @@ class ProgressBar:
         self.task_num = task_num
         self.bar_width = bar_width
         self.completed = 0
-        # The default was bound at import; whoever replaced sys.stdout since means the new one.
+        # The default was bound at import. If sys.stdout was replaced since, use the new one.
         self.file = sys.stdout if file is _STDOUT_AT_IMPORT else file
         self._drawn_at = 0.0
         self._drawn_completed = -1
@@ -122,7 +121,7 @@ def _iterable_and_count(tasks: Any) -> tuple[Iterable[Any], int]:
 def track_iter_progress(
     tasks: Any, bar_width: int = 50, file: TextIO = sys.stdout
 ) -> Iterator[Any]:
-    """Go through tasks while a bar shows how far.
+    """Iterate over tasks and show a progress bar.
 
     Args:
         tasks: A sized iterable, or a pair ``(iterable, number of tasks)``.
@@ -149,7 +148,7 @@ def track_progress(
     file: TextIO = sys.stdout,
     **kwargs: Any,
 ) -> list[T]:
-    """Call a function with each task while a bar shows how far.
+    """Call a function with each task and show a progress bar.
 
     Args:
         func: Called as ``func(task, **kwargs)``.
@@ -194,7 +193,7 @@ def track_parallel_progress(
     keep_order: bool = True,
     file: TextIO = sys.stdout,
 ) -> list[T]:
-    """Call a function with each task in several processes while a bar shows how far.
+    """Call a function with each task in several processes and show a progress bar.
 
     Args:
         func: Called with one task; must be picklable.
@@ -205,7 +204,7 @@ def track_parallel_progress(
         bar_width: Width of the bar.
         chunksize: How many tasks a process gets at a time.
         skip_first: Leave the first task of each process out of the speed, because it warms up.
-        keep_order: Return the results in the order of the tasks; otherwise as they come.
+        keep_order: Return the results in the order of the tasks; otherwise as they finish.
         file: Where the bar is written.
 
     Raises:

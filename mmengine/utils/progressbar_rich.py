@@ -81,8 +81,7 @@ def track_progress_rich(
             Must be picklable when there is more than one process.
         tasks: The tasks. When there are none, ``func`` is called ``task_num`` times without
             arguments.
-        task_num: Number of tasks, needed when ``tasks`` does not know its length and the bar
-            should.
+        task_num: Number of tasks; needed for the bar if ``tasks`` has no length.
         nproc: Number of processes; with 1 everything runs in this one.
         chunksize: How many tasks a process gets at a time.
         description: Text in front of the bar.
@@ -92,7 +91,7 @@ def track_progress_rich(
         The results, in the order of the tasks.
 
     Raises:
-        TypeError: If ``tasks`` cannot be iterated, or ``nproc`` is no integer.
+        TypeError: If ``tasks`` cannot be iterated, or ``nproc`` is not an integer.
         ArgumentError: If ``nproc`` is below 1, or neither tasks nor their number are given.
     """
     if not callable(func):

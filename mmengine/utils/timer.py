@@ -1,4 +1,4 @@
-"""Stopwatches: one you hold, and named ones for a quick look."""
+"""Stopwatches: ``Timer`` objects, and named ones for quick measurements."""
 
 from time import perf_counter
 from typing import Any
@@ -41,7 +41,7 @@ class Timer:
         return self._started_at is not None
 
     def start(self) -> None:
-        """Start; a timer that runs already only has its last check moved to now."""
+        """Start. If the timer is running, only the time of the last check is reset."""
         self._checked_at = perf_counter()
         if self._started_at is None:
             self._started_at = self._checked_at

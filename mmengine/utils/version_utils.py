@@ -23,7 +23,7 @@ def digit_version(version_str: str, length: int = 4) -> tuple[int, ...]:
 
     Raises:
         ArgumentError: If it is the version of parrots, which has no number.
-        packaging.version.InvalidVersion: If it is no version (a ``ValueError``).
+        packaging.version.InvalidVersion: If it is not a version (a ``ValueError``).
 
     Example:
         >>> digit_version('1.2.3rc1')
@@ -45,7 +45,7 @@ def digit_version(version_str: str, length: int = 4) -> tuple[int, ...]:
 
 
 def _minimal_ext_cmd(cmd: Sequence[str]) -> bytes:
-    """What a program prints, in English, with its complaints dropped."""
+    """The output of a program, in English, without its error messages."""
     return subprocess.check_output(
         cmd, stderr=subprocess.DEVNULL, env={**os.environ, 'LC_ALL': 'C', 'LANGUAGE': 'C'}
     )
@@ -55,7 +55,7 @@ def get_git_hash(fallback: str = 'unknown', digits: int | None = None) -> str:
     """The commit that is checked out in the working directory.
 
     Args:
-        fallback: Returned where there is no git or no commit.
+        fallback: Returned if there is no git or no commit.
         digits: How many characters to keep; all by default.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The trackers under the path that projects import them from."""
+"""API path of the trackers of :mod:`mmengine.visualization.backends`."""
 
 from .backends import (
     AimVisBackend,

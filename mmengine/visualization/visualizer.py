@@ -16,7 +16,7 @@ from mmengine.utils.manager import ManagerMeta, ManagerMixin
 
 from ._draw import Drawing
 from .backends import BaseVisBackend
-from .backends.base import plain
+from .backends.base import tracker_value
 
 _FRAMELESS: dict[str, Any] = {'frameon': False}
 
@@ -207,7 +207,7 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
         record = {}
         for name, value in scalars.items():
             try:
-                record[name] = plain(value)
+                record[name] = tracker_value(value)
             except TypeError as error:
                 self._note_failure(f'the value of {name!r}', 'add_scalars', error)
         return record

@@ -211,8 +211,8 @@ def test_random_inputs_are_of_the_dtype_of_the_model():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({}, 'neither came'),
-        ({'input_shape': (4,), 'inputs': torch.zeros(1, 4)}, 'both came'),
+        ({}, 'got neither'),
+        ({'input_shape': (4,), 'inputs': torch.zeros(1, 4)}, 'got both'),
         ({'input_shape': [4]}, r'input_shape is a tuple of numbers.*got \[4\]'),
         ({'input_shape': ((4,), 3)}, 'input_shape is a tuple'),
     ],

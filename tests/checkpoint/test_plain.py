@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmengine._checkpoint.plain import plain, plain_checkpoint
+from mmengine._checkpoint.plain import plain_checkpoint, savable
 from mmengine.config import ConfigDict
 
 
@@ -60,32 +60,32 @@ def _roundtrip(value):
     ids=lambda value: type(value).__name__,
 )
 def test_a_value_opens_as_its_plain_form(value, expected):
-    opened = _roundtrip(plain(value, _fail))
+    opened = _roundtrip(savable(value, _fail))
     assert opened == expected
     assert type(opened) is type(expected)
 
 
 def test_arrays_become_tensors_of_their_own():
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    opened = plain({'array': array}, _fail)
+    opened = savable({'array': array}, _fail)
     array[:] = 0
     assert torch.equal(opened['array'], torch.arange(6.0).reshape(2, 3))
 
 
 def test_what_is_plain_stays_the_same_object():
     value = OrderedDict(a=[torch.zeros(1), (1, 'x')], b={'c': None})
-    assert plain(value, _fail) is value
+    assert savable(value, _fail) is value
 
 
 def test_the_versions_of_a_state_dict_survive_a_change_beside_them():
     state = nn.BatchNorm1d(2).state_dict()
     state['extra'] = np.float64(1)
-    assert plain(state, _fail)._metadata == state._metadata
+    assert savable(state, _fail)._metadata == state._metadata
 
 
 def test_the_given_value_is_not_changed():
     value = {'a': [np.float64(1)]}
-    plain(value, _fail)
+    savable(value, _fail)
     assert type(value['a'][0]) is np.float64
 
 

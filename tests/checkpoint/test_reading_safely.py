@@ -278,7 +278,7 @@ def test_a_truncated_file_is_said_to_be_cut_short(tmp_path, kept, zipped):
 def test_another_kind_of_file_is_said_to_be_one(tmp_path, content):
     path = tmp_path / 'other.pth'
     path.write_bytes(content)
-    with pytest.raises(CheckpointReadError, match='no readable checkpoint'):
+    with pytest.raises(CheckpointReadError, match='not a readable checkpoint'):
         read_checkpoint(path)
 
 

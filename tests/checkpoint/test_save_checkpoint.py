@@ -56,7 +56,7 @@ def test_a_backend_can_be_named(tmp_path, name):
 
 
 def test_both_names_of_the_backend_at_once_are_refused(tmp_path):
-    with pytest.raises(ValueError, match='backend_args alone'):
+    with pytest.raises(ValueError, match='backend_args only'):
         save_checkpoint({}, tmp_path / 'a.pth', {'backend': 'local'}, {'backend': 'local'})
 
 

@@ -4,7 +4,7 @@ import pickle
 import pytest
 
 from mmengine.config import Config, ConfigDict, source_location
-from mmengine.config.origin import LITERALS
+from mmengine.config._origin.places import LITERALS
 
 
 @pytest.fixture

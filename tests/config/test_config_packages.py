@@ -5,7 +5,7 @@ import yaml
 
 from mmengine.config import Config
 from mmengine.config import utils as config_utils
-from mmengine.config.packages import package_folder
+from mmengine.config._reading.packages import package_folder
 
 
 @pytest.fixture

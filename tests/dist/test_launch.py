@@ -13,7 +13,7 @@ import torch
 import torch.distributed as torch_dist
 
 from mmengine import dist
-from mmengine.dist.launch import (
+from mmengine.dist._launch import (
     _as_timedelta,
     _first_host,
     _Place,

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mmengine import dist
-from mmengine.dist import launch, objects
-from mmengine.dist.objects import _object_to_tensor, _tensor_to_object
+from mmengine.dist import _launch, _objects
+from mmengine.dist._objects import _object_to_tensor, _tensor_to_object
 from mmengine.testing._internal.distributed import run_distributed
 
 
@@ -37,7 +37,7 @@ def test_broadcast_wants_a_list():
 
 @pytest.mark.parametrize('device', ['cpu', 'gpu'])
 def test_tmpdir_is_not_used_and_says_so_once(device, monkeypatch, tmp_path):
-    monkeypatch.setattr('mmengine.dist.warn._said', set())
+    monkeypatch.setattr('mmengine.dist._warn._said', set())
     folder = str(tmp_path / 'parts')
     with pytest.warns(UserWarning, match='tmpdir is not used') as caught:
         dist.collect_results([1], 1, device, tmpdir=folder)
@@ -175,10 +175,10 @@ def test_what_one_rank_cannot_send_is_an_error_on_all(operation):
 
 def _through_a_side_group(rank, world_size):
     # As if gloo could not move host memory: what NCCL is like, without the GPUs.
-    launch.BACKEND_DEVICES['gloo'] = 'cuda'
+    _launch.BACKEND_DEVICES['gloo'] = 'cuda'
     gathered = dist.all_gather_object(rank)
-    side = objects._cpu_group(None)
-    return gathered, side is not dist.get_default_group(), objects._cpu_group(None) is side
+    side = _objects._cpu_group(None)
+    return gathered, side is not dist.get_default_group(), _objects._cpu_group(None) is side
 
 
 @pytest.mark.distributed

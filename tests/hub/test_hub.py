@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmengine.config.packages import package_folder
+from mmengine.config._reading.packages import package_folder
 from mmengine.hub import get_config, get_model
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.testing._internal.model_zoo import served, write_package

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mmengine.config import Config, ConfigDict
-from mmengine.config.packages import package_folder
+from mmengine.config._reading.packages import package_folder
 from mmengine.infer import BaseInferencer
 from mmengine.infer.infer import InferencerMeta, ModelType
 from mmengine.model import BaseModel

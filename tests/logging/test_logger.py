@@ -96,7 +96,7 @@ def test_the_level_is_a_name_or_a_number(level, capsys):
 def test_an_unknown_level_names_the_near_one():
     with pytest.raises(ValueError, match="Did you mean 'WARNING'"):
         MMLogger('a', log_level='WARNIN')
-    with pytest.raises(ValueError, match='no log level'):
+    with pytest.raises(ValueError, match='not a log level'):
         MMLogger('b').setLevel('NOPE')
 
 

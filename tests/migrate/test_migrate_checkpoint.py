@@ -177,7 +177,7 @@ def test_what_cannot_be_converted_is_told_and_nothing_written(
 def test_a_broken_file_a_missing_one_and_one_in_the_way_are_told(tmp_path, capsys):
     (tmp_path / 'old.pth').write_bytes(b'no checkpoint')
     assert _migrate(tmp_path / 'old.pth', tmp_path / 'new.pth') == 2
-    assert 'no readable checkpoint' in capsys.readouterr().err
+    assert 'not a readable checkpoint' in capsys.readouterr().err
     assert _migrate(tmp_path / 'none.pth', tmp_path / 'new.pth') == 2
     assert 'no checkpoint at' in capsys.readouterr().err
     assert _migrate(BY_ITERATION, tmp_path / 'old.pth') == 2

@@ -223,5 +223,5 @@ def test_the_runner_named_runner_is_the_default() -> None:
     runners.register_module('Runner', module=Engine)
     assert isinstance(runners.build({'max': 3}), Engine)
     assert isinstance(runners.build({'runner_type': Engine}), Engine)
-    with pytest.raises(TypeError, match='dict is no runner'):
+    with pytest.raises(TypeError, match='dict is not a runner'):
         runners.build({'runner_type': dict})

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-import mmengine.logging
+import mmengine.registry.registry
 from mmengine.registry import MODELS, DefaultScope, Registry
 
 REGISTRY = """
@@ -34,7 +34,9 @@ def two_projects(make_project) -> None:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is logged while looking up."""
     lines: list[str] = []
-    monkeypatch.setattr(mmengine.logging, 'print_log', lambda text, **kwargs: lines.append(text))
+    monkeypatch.setattr(
+        mmengine.registry.registry, 'print_log', lambda text, **kwargs: lines.append(text)
+    )
     return lines
 
 

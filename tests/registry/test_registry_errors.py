@@ -156,7 +156,7 @@ def test_a_missing_argument_is_named(shapes: Registry) -> None:
 def test_a_missing_argument_may_be_a_misspelt_one_that_kwargs_took(nets: Registry) -> None:
     message = message_of(nets, {'type': 'Backbone', 'dept': 3}, TypeError)
     assert "needs the argument 'depth'" in message
-    assert "Is that meant by 'dept'?" in message
+    assert "Is it misspelt as 'dept'?" in message
     assert message.endswith('takes (depth, num_stages=4, **kwargs).')
 
 

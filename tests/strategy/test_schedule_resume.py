@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine._strategy._schedule_resume import advance_schedulers, restore_schedulers
 from torch import nn
 from torch.optim import lr_scheduler as theirs
 
@@ -14,7 +15,6 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim import scheduler as ours
 from mmengine.optim.scheduler.build import build_param_schedulers
 from mmengine.registry import PARAM_SCHEDULERS
-from mmengine.strategy._schedule_resume import advance_schedulers, restore_schedulers
 
 EPOCH_LENGTH = 5
 SHORT, LONG = 3, 8

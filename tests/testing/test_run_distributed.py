@@ -10,7 +10,7 @@ import torch
 import torch.distributed as torch_dist
 
 from mmengine.config import Config
-from mmengine.config.defined import module_name
+from mmengine.config._reading.defined import module_name
 from mmengine.testing._internal.distributed import run_distributed
 from mmengine.testing._internal.start_method import _is_worth_preloading
 

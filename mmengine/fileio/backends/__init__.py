@@ -1,4 +1,4 @@
-"""The places where files are kept."""
+"""Storage backends: the local disk, object stores, servers."""
 
 from mmengine.fileio.backends.base import BaseStorageBackend
 from mmengine.fileio.backends.fsspec_backend import FsspecBackend

@@ -1,4 +1,4 @@
-"""What a storage backend can do, with everything that follows from its few basic operations."""
+"""The operations of a storage backend, most of them built on a few basic ones."""
 
 import os
 import posixpath
@@ -10,18 +10,18 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, NoReturn
 
-from mmengine.fileio.atomic import atomic_write
+from mmengine.fileio._atomic import atomic_write
 
 Location = str | Path
 
 
 class BaseStorageBackend(metaclass=ABCMeta):
-    """A place where files are kept: a disk, an object store, a server.
+    """Base of storage backends: a disk, an object store, a server.
 
-    A backend defines :meth:`get`, and those of ``put``, ``exists``, ``isdir``, ``isfile``,
-    ``remove`` and ``list_dir_or_file`` that its place allows. The other operations work on top of
-    them; a backend overrides one where it knows a faster way. An operation that the place does not
-    allow raises ``NotImplementedError``.
+    A backend defines :meth:`get` and, as far as its storage allows, ``put``, ``exists``, ``isdir``,
+    ``isfile``, ``remove`` and ``list_dir_or_file``. The other operations are built on these; a
+    backend can override them with a faster way. An operation that the storage does not support
+    raises ``NotImplementedError``.
     """
 
     @property
@@ -77,24 +77,24 @@ class BaseStorageBackend(metaclass=ABCMeta):
 
         Args:
             dir_path: The folder.
-            list_dir: Give folders.
-            list_file: Give files.
+            list_dir: Include folders.
+            list_file: Include files.
             suffix: End, or ends, that a file name must have; only without folders.
             recursive: Go into subfolders.
 
         Raises:
-            TypeError: If ``suffix`` is given together with ``list_dir``, or is no string or tuple
-                of strings.
+            TypeError: If ``suffix`` is given together with ``list_dir``, or is not a string or a
+                tuple of strings.
         """
         self._unsupported('list_dir_or_file')
 
     def generate_presigned_url(
         self, url: str, client_method: str = 'get_object', expires_in: int = 3600
     ) -> str:
-        """An address under which anybody reaches a file for ``expires_in`` seconds."""
+        """A public address of a file that works for ``expires_in`` seconds."""
         self._unsupported('generate_presigned_url')
 
-    # What follows from them.
+    # Operations built on them.
 
     def get_text(self, filepath: Location, encoding: str = 'utf-8') -> str:
         """The content of a file as text."""
@@ -109,12 +109,12 @@ class BaseStorageBackend(metaclass=ABCMeta):
         return posixpath.join(str(filepath), *(str(part) for part in filepaths))
 
     def get_local_path(self, filepath: Location) -> AbstractContextManager[str]:
-        """A local copy of a file, for the length of a ``with`` block."""
+        """A local copy of a file, deleted at the end of the ``with`` block."""
         return self._temporary_copy(filepath)
 
     @contextmanager
     def _temporary_copy(self, filepath: Location) -> Iterator[str]:
-        # The suffix stays: readers of images and videos go by it.
+        # Keep the suffix, because readers of images and videos depend on it.
         descriptor, path = tempfile.mkstemp(suffix=Path(str(filepath)).suffix)
         try:
             with open(descriptor, 'wb') as file:
@@ -217,7 +217,7 @@ class BaseStorageBackend(metaclass=ABCMeta):
             self.copytree(src, dst)
         return False
 
-    # Their parts, for backends that know a faster way.
+    # Steps that backends can override with a faster way.
 
     def _download(self, filepath: Location, file: IO[bytes]) -> None:
         file.write(self.get(filepath))
@@ -226,7 +226,7 @@ class BaseStorageBackend(metaclass=ABCMeta):
         self.put(self.get(src), dst)
 
     def _files_below(self, dir_path: Location) -> list[str]:
-        # A list: writing into a place while it is being listed may change what is listed.
+        # A list, because writing while listing may change what is listed.
         return list(self.list_dir_or_file(dir_path, list_dir=False, recursive=True))
 
     def _copy_target(self, src: Location, dst: Location) -> str:

@@ -1,4 +1,4 @@
-"""Files behind every kind of address that fsspec knows: ``s3://``, ``gs://``, ``hf://``, ..."""
+"""Files at every kind of address that fsspec supports: ``s3://``, ``gs://``, ``hf://``, ..."""
 
 import posixpath
 import shutil
@@ -8,7 +8,7 @@ from typing import IO, Any, NoReturn
 from mmengine.fileio.backends.base import BaseStorageBackend, Location, check_suffix, is_listed
 from mmengine.utils.errors import ArgumentError
 
-# Folders there are common starts of names: none has to be made, and "making" one can make a bucket.
+# Folders of object stores are prefixes of names. "Making" one could create a bucket.
 _OBJECT_STORES = frozenset(
     {'abfs', 'adl', 'az', 'gcs', 'gs', 'hf', 'memory', 'oci', 'oss', 's3', 's3a', 'tos'}
 )
@@ -23,17 +23,17 @@ class FsspecBackend(BaseStorageBackend):
     ``simplecache::s3://bucket/a.pth`` work too. An object appears whole or not at all in object
     stores; elsewhere that is up to the server.
 
-    File systems are made once for the same arguments and once in each process, data loader workers
-    included. What another process wrote is seen at once: nothing is answered from cached listings.
+    Each process (data loader workers too) makes one file system for the same arguments. Files
+    written by another process are visible at once, because listings are not cached.
 
     Args:
-        path_mapping: Starts of paths and what to put in their place, so that a local path in a
-            config can mean an object.
+        path_mapping: Prefixes of paths and their replacements, so that a local path in a config can
+            mean an object.
         kwargs: Arguments of fsspec's file system, such as ``key``, ``secret`` and ``endpoint_url``
             of ``s3://``.
 
     Raises:
-        TypeError: If ``path_mapping`` is no mapping.
+        TypeError: If ``path_mapping`` is not a mapping.
 
     Example:
         >>> backend = FsspecBackend(path_mapping={'data/': 'memory://example/'})
@@ -85,7 +85,7 @@ class FsspecBackend(BaseStorageBackend):
             IsADirectoryError: If it is a folder.
         """
         filesystem, path = self._open(filepath)
-        # Asked first: object stores delete what is not there without a word.
+        # Check first, because object stores do not report that an object is missing.
         if filesystem.info(path)['type'] == 'directory':
             raise IsADirectoryError(
                 f'remove deletes files, and {filepath} is a folder: use rmtree.'
@@ -110,7 +110,7 @@ class FsspecBackend(BaseStorageBackend):
         suffix: str | tuple[str, ...] | None = None,
         recursive: bool = False,
     ) -> Iterator[str]:
-        """See :meth:`BaseStorageBackend.list_dir_or_file`; the order is that of the names."""
+        """See :meth:`BaseStorageBackend.list_dir_or_file`; sorted by name."""
         check_suffix(suffix, list_dir)
         return (
             path
@@ -134,10 +134,10 @@ class FsspecBackend(BaseStorageBackend):
     def generate_presigned_url(
         self, url: str, client_method: str = 'get_object', expires_in: int = 3600
     ) -> str:
-        """An address under which anybody reaches a file for ``expires_in`` seconds.
+        """A public address of a file that works for ``expires_in`` seconds.
 
         Raises:
-            NotImplementedError: If the place has no such addresses.
+            NotImplementedError: If the storage has no such addresses.
         """
         filesystem, path = self._open(url)
         # Only S3 calls the operation by this name; the others sign for reading.
@@ -158,7 +158,7 @@ class FsspecBackend(BaseStorageBackend):
             super()._copy(src, dst)
 
     def _files_below(self, dir_path: Location) -> list[str]:
-        # Hidden files belong to a folder that is copied, though they are not listed.
+        # Hidden files are copied with a folder, though they are not listed.
         return [path for path, is_folder in self._entries(dir_path, True) if not is_folder]
 
     def _entries(self, dir_path: Location, recursive: bool) -> Iterator[tuple[str, bool]]:
@@ -196,7 +196,7 @@ class FsspecBackend(BaseStorageBackend):
 
         address = self._address(location)
         try:
-            # fsspec keeps its file systems by their arguments, and drops those of a forked parent.
+            # fsspec caches file systems by their arguments, and drops the cache after a fork.
             filesystem, path = fsspec.url_to_fs(address, **self.kwargs)
         except ImportError as error:
             _raise_missing_package(address, error)
@@ -228,7 +228,7 @@ class FsspecBackend(BaseStorageBackend):
 
 
 def serves_prefix(prefix: str) -> bool:
-    """Whether fsspec has a file system for addresses of this kind, whatever is installed for it."""
+    """Whether fsspec has a file system for this prefix, even if its package is not installed."""
     import fsspec
 
     return prefix not in _LOCAL and prefix in fsspec.available_protocols()

@@ -1,4 +1,4 @@
-"""Files behind an ``http://`` or ``https://`` address, to read."""
+"""Read files at ``http://`` and ``https://`` addresses."""
 
 from urllib.request import urlopen
 
@@ -9,13 +9,13 @@ _SECONDS_OF_SILENCE = 60.0
 
 
 class HTTPBackend(BaseStorageBackend):
-    """Reads what a web server gives; the server cannot be written to, listed or searched."""
+    """Reads files from a web server. Writing and listing are not supported."""
 
     def get(self, filepath: Location) -> bytes:
-        """The content behind an address.
+        """The content of the file at an address.
 
         Raises:
-            ArgumentError: If it is no ``http://`` or ``https://`` address.
+            ArgumentError: If it is not an ``http://`` or ``https://`` address.
             urllib.error.HTTPError: If the server has no such file (an ``OSError``).
         """
         address = str(filepath)

@@ -18,8 +18,8 @@ class LmdbBackend(BaseStorageBackend):
     Args:
         db_path: The database.
         readonly: Open it for reading only.
-        lock: Take the lock file; several readers of a database that nobody writes to need none.
-        readahead: Let the system read ahead; of no use to random access.
+        lock: Use the lock file. Not needed while the database is only read.
+        readahead: Let the system read ahead. Not useful for random access.
         kwargs: Passed on to ``lmdb.open``.
 
     Raises:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmengine.fileio.atomic import atomic_write
+from mmengine.fileio._atomic import atomic_write
 from mmengine.fileio.backends.base import BaseStorageBackend, Location, check_suffix, is_listed
 from mmengine.utils.path import mkdir_or_exist, symlink
 
 
 class LocalBackend(BaseStorageBackend):
-    """The local disk; files appear whole or not at all (see :mod:`mmengine.fileio.atomic`)."""
+    """The local disk; files appear whole or not at all (see :mod:`mmengine.fileio._atomic`)."""
 
     @property
     def allow_symlink(self) -> bool:

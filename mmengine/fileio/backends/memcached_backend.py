@@ -16,7 +16,7 @@ class MemcachedBackend(BaseStorageBackend):
     """Reads files that memcached servers hold; a path is a key.
 
     The client is ``mc`` where a cluster provides it, and the public pymemcache elsewhere. The
-    configuration files are those of the client.
+    configuration files belong to the client.
 
     Args:
         server_list_cfg: Configuration file of the servers; for pymemcache a text file with
@@ -72,7 +72,7 @@ class _ClusterClient:
 
 
 class _PublicClient:
-    """pymemcache, with connections of its own in each process."""
+    """A pymemcache client with separate connections in each process."""
 
     def __init__(self, server_list_cfg: str, client_cfg: str) -> None:
         try:
@@ -88,7 +88,7 @@ class _PublicClient:
         self._connected: Any = None
 
     def get(self, key: str) -> bytes | None:
-        # A connection that came through a fork would mix up the answers of two processes.
+        # A connection inherited through a fork would mix up the answers of two processes.
         if self._owner != os.getpid():
             from pymemcache.client.hash import HashClient
 

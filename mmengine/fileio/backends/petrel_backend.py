@@ -9,11 +9,11 @@ from mmengine.fileio.backends.base import BaseStorageBackend, Location, check_su
 class PetrelBackend(BaseStorageBackend):
     """Reads and writes objects through ``petrel_client``.
 
-    A folder is a common start of names that ends in ``/``.
+    A folder is a prefix of names that ends in ``/``.
 
     Args:
-        path_mapping: Starts of paths and what to put in their place, so that a local path in a
-            config can mean an object.
+        path_mapping: Prefixes of paths and their replacements, so that a local path in a config can
+            mean an object.
         enable_mc: Let the client cache in memcached.
         conf_path: Configuration file of the client; the client's own default when None.
 
@@ -135,7 +135,7 @@ class PetrelBackend(BaseStorageBackend):
     def generate_presigned_url(
         self, url: str, client_method: str = 'get_object', expires_in: int = 3600
     ) -> str:
-        """An address under which anybody reaches an object for ``expires_in`` seconds."""
+        """A public address of an object that works for ``expires_in`` seconds."""
         return str(
             self._client.generate_presigned_url(self._address(url), client_method, expires_in)
         )

@@ -1,8 +1,9 @@
-"""Which backend a name or the prefix of an address means."""
+"""Backends by name and by the prefix of an address."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from mmengine.fileio.backends.base import BaseStorageBackend
@@ -20,13 +21,25 @@ backends: dict[str, type[BaseStorageBackend]] = {}
 prefix_to_backends: dict[str, type[BaseStorageBackend]] = {}
 
 
+def _parse_uri_prefix(uri: str | Path) -> str:
+    """The part before ``://`` without a cluster name (``cluster:s3://``); empty for a plain path.
+
+    In a chain (``simplecache::s3://``) the first part counts.
+    """
+    prefix, separator, _ = str(uri).partition('://')
+    if not separator:
+        return ''
+    chained, chain, _ = prefix.partition('::')
+    return chained if chain else prefix.rpartition(':')[2]
+
+
 def backend_of_prefix(
     prefix: str, table: Mapping[str, type[BaseStorageBackend]]
 ) -> type[BaseStorageBackend] | None:
-    """The backend for addresses of one kind: that of the table, else fsspec's when it knows them.
+    """The backend for a prefix: from the table, or the fsspec backend if it supports the prefix.
 
-    The table gives ``s3`` to the petrel client. That client comes with a few clusters only, so
-    where it cannot be imported, fsspec takes over.
+    The table maps ``s3`` to the petrel client. Only a few clusters have that client; if it cannot
+    be imported, fsspec is used.
     """
     backend = table.get(prefix)
     if backend is PetrelBackend and prefix == 's3' and not _has_petrel_client():
@@ -59,7 +72,7 @@ def _add_backend(
     force: bool,
     prefixes: str | Iterable[str] | None,
 ) -> None:
-    """Enter a backend into two tables, or into none of them when something is wrong."""
+    """Add a backend to both tables. On an error neither table changes."""
     if not isinstance(name, str):
         raise TypeError(f'The name of a backend must be a string, got {type(name).__name__}.')
     if not (isinstance(backend, type) and issubclass(backend, BaseStorageBackend)):
@@ -107,16 +120,16 @@ def register_backend(
     force: bool = False,
     prefixes: str | Iterable[str] | None = None,
 ) -> Any:
-    """Make a backend known under a name, and by the prefixes of the addresses it serves.
+    """Register a backend under a name, and under prefixes of addresses.
 
     Args:
         name: The name, for ``backend_args=dict(backend=name)``.
         backend: The class; without it a decorator for the class is returned.
         force: Replace a backend that has the name or a prefix already.
-        prefixes: What comes before ``://`` in its addresses.
+        prefixes: The part before ``://`` of its addresses.
 
     Raises:
-        TypeError: If the name is no string or the class no backend.
+        TypeError: If the name is not a string or the class is not a backend.
         ArgumentError: If the name or a prefix is taken and ``force`` is False.
 
     Example:

@@ -1,10 +1,10 @@
-"""What a file format can do."""
+"""The base class of file formats."""
 
 from abc import ABCMeta, abstractmethod
 from pathlib import Path
 from typing import IO, Any
 
-from mmengine.fileio.atomic import atomic_write
+from mmengine.fileio._atomic import atomic_write
 
 
 class BaseFileHandler(metaclass=ABCMeta):
@@ -18,7 +18,7 @@ class BaseFileHandler(metaclass=ABCMeta):
 
     @abstractmethod
     def load_from_fileobj(self, file: IO[Any], **kwargs: Any) -> Any:
-        """The object that an open file holds."""
+        """Read the object in an open file."""
 
     @abstractmethod
     def dump_to_fileobj(self, obj: Any, file: IO[Any], **kwargs: Any) -> None:
@@ -29,7 +29,7 @@ class BaseFileHandler(metaclass=ABCMeta):
         """An object as text or bytes."""
 
     def load_from_path(self, filepath: str | Path, mode: str = 'r', **kwargs: Any) -> Any:
-        """The object that a local file holds."""
+        """Read the object in a local file."""
         with open(filepath, mode, encoding=None if 'b' in mode else 'utf-8') as file:
             return self.load_from_fileobj(file, **kwargs)
 

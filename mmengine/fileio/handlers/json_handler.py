@@ -9,9 +9,9 @@ from mmengine.fileio.handlers.base import BaseFileHandler
 
 
 def set_default(obj: Any) -> Any:
-    """What JSON writes for an object it does not know.
+    """The form that is written for an object without a JSON form.
 
-    Sets, ranges and arrays become lists, the numbers of NumPy plain ones.
+    Sets, ranges and arrays become lists, NumPy numbers become plain numbers.
 
     Raises:
         TypeError: If the object is none of these.
@@ -29,7 +29,7 @@ class JsonHandler(BaseFileHandler):
     """JSON files."""
 
     def load_from_fileobj(self, file: IO[Any]) -> Any:  # type: ignore[override]  # JSON has no options
-        """The object that an open file holds."""
+        """Read the object in an open file."""
         return json.load(file)
 
     def dump_to_fileobj(self, obj: Any, file: IO[Any], **kwargs: Any) -> None:

@@ -16,11 +16,11 @@ class PickleHandler(BaseFileHandler):
     str_like = False
 
     def load_from_fileobj(self, file: IO[bytes], **kwargs: Any) -> Any:
-        """The object that an open file holds; ``kwargs`` go to :func:`pickle.load`."""
+        """Read the object in an open file; ``kwargs`` go to :func:`pickle.load`."""
         return pickle.load(file, **kwargs)
 
     def load_from_path(self, filepath: str | Path, **kwargs: Any) -> Any:  # type: ignore[override]  # bytes only
-        """The object that a local file holds."""
+        """Read the object in a local file."""
         return super().load_from_path(filepath, mode='rb', **kwargs)
 
     def dump_to_fileobj(self, obj: Any, file: IO[bytes], **kwargs: Any) -> None:

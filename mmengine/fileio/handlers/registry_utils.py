@@ -7,7 +7,7 @@ from mmengine.fileio.handlers.base import BaseFileHandler
 from mmengine.fileio.handlers.json_handler import JsonHandler
 from mmengine.fileio.handlers.pickle_handler import PickleHandler
 from mmengine.fileio.handlers.yaml_handler import YamlHandler
-from mmengine.utils.sequences import is_seq_of
+from mmengine.utils._sequences import is_seq_of
 
 H = TypeVar('H', bound=type[BaseFileHandler])
 
@@ -35,7 +35,7 @@ def register_handler(file_formats: str | Sequence[str], **kwargs: Any) -> Callab
         kwargs: Arguments of the class.
 
     Raises:
-        TypeError: If the class is no ``BaseFileHandler``, or the formats are no strings.
+        TypeError: If the class is not a ``BaseFileHandler``, or the formats are not strings.
     """
 
     def decorate(cls: H) -> H:

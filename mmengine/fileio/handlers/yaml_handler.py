@@ -12,12 +12,12 @@ class YamlHandler(BaseFileHandler):
     """YAML files."""
 
     def load_from_fileobj(self, file: IO[Any], **kwargs: Any) -> Any:
-        """The object that an open file holds.
+        """Read the object in an open file.
 
         Args:
             file: The file.
-            kwargs: ``Loader`` of PyYAML; by default the one that makes plain values, tuples among
-                them. For a file you trust that holds other objects, pass
+            kwargs: ``Loader`` of PyYAML; by default one that makes plain values and tuples.
+                For a trusted file with other objects, pass
                 ``Loader=yaml.UnsafeLoader``.
         """
         import yaml

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import libcst as cst
 
-from mmengine.fileio.atomic import atomic_write
+from mmengine.fileio import atomic_write
 from mmengine.migrate.code._base import MARK, Codemod
 from mmengine.migrate.code._source import TOO_DEEP, Source, parse
 from mmengine.migrate.code.configs import Configs

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.migrate.config.notes import Notes
 from mmengine.migrate.config.rules import Rules
-from mmengine.migrate.config.schedules.conversion import Length
+
+if TYPE_CHECKING:
+    from mmengine.migrate.config.schedules.conversion import Length
 
 Config = dict[str, Any]
 

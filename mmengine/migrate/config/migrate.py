@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from mmengine.fileio.atomic import atomic_write
+from mmengine.fileio import atomic_write
 from mmengine.migrate.config.convert import SCHEDULES
 from mmengine.migrate.config.files.tree import Outcome, config_files, is_hidden, load_tree
 from mmengine.migrate.config.files.tree_conversion import convert_tree

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
-from mmengine.device.autocast import autocast
+from mmengine.device import autocast
 from mmengine.optim.optimizer._run import NO_CONTEXT
 from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 
@@ -80,11 +81,8 @@ class ApexOptimWrapper(OptimWrapper):
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """:meth:`OptimWrapper.optim_context`; the first call passes ``model`` to Apex."""
         if not self._is_initialized:
-            bare_model = (
-                model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-            )
             _, self.optimizer = self._amp.initialize(
-                bare_model, self.optimizer, **self._apex_amp_kwargs
+                unwrap_model(model), self.optimizer, **self._apex_amp_kwargs
             )
             if self._waiting_state is not None:
                 self._amp.load_state_dict(self._waiting_state)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from mmengine._checkpoint.unwrap import unwrap_model
-from mmengine.config.origin import placed
+from mmengine.config import placed
 from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mmengine.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmengine._checkpoint.unwrap import unwrap_model
-from mmengine.config.origin import placed
+from mmengine.config import placed
 from mmengine.logging import print_log
 from mmengine.optim.optimizer._param_rules import (
     KNOWN_KEYS,

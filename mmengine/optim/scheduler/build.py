@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from mmengine.config.origin import source_location
+from mmengine.config import source_location
 from mmengine.optim.optimizer import OptimWrapperDict
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.utils.errors import ArgumentError, did_you_mean

@@ -1,4 +1,4 @@
-"""The schedules, for any key of a parameter group."""
+"""API path of the schedules of any key of a parameter group."""
 
 from ._base import INF, _ParamScheduler
 from ._cyclic import CosineRestartParamScheduler, OneCycleParamScheduler

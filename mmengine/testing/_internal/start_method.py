@@ -39,7 +39,7 @@ def start_method() -> BaseContext:
 
 
 def _is_worth_preloading(name: str) -> bool:
-    if name.startswith('mmengine.config.defined.'):
+    if name.startswith('mmengine.config._reading.defined.'):
         return False  # of a config file, which may be gone
     package, _, rest = name.partition('.')
     return package == 'mmengine' or not rest or name == 'torch.distributed'

@@ -1,4 +1,4 @@
-"""Small questions about layers, and tensors back to pictures."""
+"""Checks of layers, and conversion of tensors to pictures."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -49,12 +49,12 @@ def tensor2imgs(
     std: Sequence[float] | None = None,
     to_bgr: bool = True,
 ) -> list[npt.NDArray[np.float32]]:
-    """Undo the normalization of a batch and give its pictures one by one.
+    """Undo the normalization of a batch and return its pictures one by one.
 
     Args:
         tensor: Batch of shape (N, C, H, W) with 1 or 3 channels, in RGB.
-        mean: What was subtracted from each channel; 0 by default.
-        std: What each channel was divided by; 1 by default.
+        mean: The value subtracted from each channel; 0 by default.
+        std: The divisor of each channel; 1 by default.
         to_bgr: Give pictures in BGR, which needs 3 channels.
 
     Returns:

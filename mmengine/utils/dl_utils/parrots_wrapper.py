@@ -1,4 +1,4 @@
-"""Classes and facts of torch under the names that older projects import from here."""
+"""Classes and functions of torch under the names that older projects import from here."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.nn.modules.pooling import (
 )
 from torch.utils.data import DataLoader
 
-from mmengine.utils.dl_utils.collect_env import _get_cuda_home
+from mmengine.utils._toolkits import _get_cuda_home
 
 TORCH_VERSION = torch.__version__
 SyncBatchNorm_ = SyncBatchNorm
@@ -73,7 +73,7 @@ def _get_dataloader() -> tuple[type, type]:
 
 def _get_extension() -> tuple[Any, Any, Any]:
     """The build command and the makers of C++ and CUDA extensions, for a ``setup.py``."""
-    # cpp_extension brings setuptools along, which nobody needs who only trains.
+    # cpp_extension imports setuptools, which training does not need.
     from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 
     return BuildExtension, CppExtension, CUDAExtension

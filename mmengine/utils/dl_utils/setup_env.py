@@ -12,14 +12,14 @@ _THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS')
 def set_multi_processing(
     mp_start_method: str = 'fork', opencv_num_threads: int = 0, distributed: bool = False
 ) -> None:
-    """Set how processes are started, and keep many of them from crowding the machine with threads.
+    """Set how processes are started, and limit the number of threads per process.
 
     Args:
         mp_start_method: ``fork``, ``spawn`` or ``forkserver``; Windows has ``spawn`` only and keeps
             it.
         opencv_num_threads: Threads of OpenCV, where it is installed; 0 switches threads off.
         distributed: Several processes share the machine: each gets one thread of OpenMP and MKL,
-            unless the environment says another number.
+            unless the environment sets another number.
     """
     if sys.platform != 'win32':
         current = multiprocessing.get_start_method(allow_none=True)

@@ -1,4 +1,4 @@
-"""Operations of torch whose defaults changed once."""
+"""Operations of torch whose defaults have changed."""
 
 import torch
 

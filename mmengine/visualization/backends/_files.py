@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from .base import plain
+from .base import tracker_value
 
 # `json.dumps` would make an encoder for every record.
-_encode = json.JSONEncoder(default=plain, allow_nan=False).encode
+_encode = json.JSONEncoder(default=tracker_value, allow_nan=False).encode
 
 
 class JsonLines:
@@ -65,7 +65,7 @@ def json_line(record: Mapping[str, Any]) -> bytes:
     try:
         text = _encode(record)
     except ValueError:
-        text = _encode(_without_non_finite(plain(record)))
+        text = _encode(_without_non_finite(tracker_value(record)))
     return f'{text}\n'.encode()
 
 

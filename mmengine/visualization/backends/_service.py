@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.utils._plain import plain
 
-from .base import BaseVisBackend, force_init_env, plain, take_step
+from .base import BaseVisBackend, force_init_env, take_step, tracker_value
 
 
 class ServiceVisBackend(BaseVisBackend):
@@ -86,7 +87,7 @@ class ServiceVisBackend(BaseVisBackend):
     def _numbers(self, scalars: Mapping[str, Any]) -> dict[str, int | float]:
         numbers = {}
         for name, value in scalars.items():
-            number = plain(value)
+            number = tracker_value(value)
             if isinstance(number, (int, float)):
                 numbers[name] = number
             else:
@@ -124,16 +125,14 @@ class ServiceVisBackend(BaseVisBackend):
 
 def plain_config(config: Config) -> dict[str, Any]:
     """The config as dicts and lists of plain values; other objects as text."""
-    plain_dict: dict[str, Any] = _plain_tree(config.to_dict())
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return NotImplemented
+        return {str(key): plain(item, convert, str, as_json=True) for key, item in value.items()}
+
+    plain_dict: dict[str, Any] = convert(config.to_dict())
     return plain_dict
-
-
-def _plain_tree(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain_tree(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain_tree(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def flat_config(config: Config) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from mmengine.config import Config
+from mmengine.utils._plain import plain
 from mmengine.utils.errors import ArgumentError
 
 _F = TypeVar('_F', bound=Callable[..., Any])
@@ -47,26 +48,26 @@ def _set_up(tracker: Any) -> None:
         raise
 
 
-def plain(value: Any) -> Any:
+def tracker_value(value: Any) -> Any:
     """``value`` as plain Python: a tensor or array of one element is a number, of more a list.
 
     Reading a tensor makes the host wait for its device.
 
     Raises:
-        TypeError: If ``value`` is something else than a tensor, an array or plain Python.
+        TypeError: If ``value`` is not a tensor, an array or plain Python.
     """
+    return plain(value, _read_elements, _refuse, as_json=True)
+
+
+def _read_elements(value: Any) -> Any:
     if isinstance(value, (Tensor, np.ndarray)):
         elements = value.detach() if isinstance(value, Tensor) else value
         num_elements = elements.numel() if isinstance(elements, Tensor) else elements.size
         return elements.item() if num_elements == 1 else elements.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence):
-        return [plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else NotImplemented
+
+
+def _refuse(value: Any) -> Any:
     raise TypeError(
         f'A tracker takes numbers, text, and lists or dicts of them, got {type(value).__name__}.'
     )

@@ -12,8 +12,8 @@ from typing import Any
 
 import libcst as cst
 
-from mmengine.config.data_formats import yaml_text
-from mmengine.config.formatting import python_text
+from mmengine.config._writing.data_text import yaml_text
+from mmengine.config._writing.python_text import python_text
 from mmengine.migrate.config.convert import LEGACY_KEYS, OWNERS
 from mmengine.migrate.config.files.base_paths import ABSENT, path_after, value_at, with_new_paths
 from mmengine.migrate.config.files.rendering import Renderer, names_in

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmengine.config import source_location
+from mmengine.config._merge import overlay
+from mmengine.config._reading.source import Source, read_source
+from mmengine.config._reading.text_style import Loaded, TextLoader
 from mmengine.config.config_dict import ConfigDict, as_plain
-from mmengine.config.merge import overlay
-from mmengine.config.origin import source_location
-from mmengine.config.python_file import Source, read_source
-from mmengine.config.text_style import Loaded, TextLoader
 from mmengine.migrate.config.trace import Origin, traced
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from mmengine.config._reading.source import read_source
+from mmengine.config._reading.text_style import TextLoader
 from mmengine.config.config_dict import as_plain
 from mmengine.config.errors import ConfigError
-from mmengine.config.python_file import read_source
-from mmengine.config.text_style import TextLoader
 from mmengine.migrate.config.files.rewriting import flat_text, rewrite_python
 from mmengine.migrate.config.files.sources import CachingLoader
 from mmengine.migrate.config.files.tree import Config, Outcome, Tree

@@ -1,0 +1,1 @@
+"""Lazy-style configs: imports become names that are resolved on first use."""

@@ -1,0 +1,1 @@
+"""Where each dict of a config, and each of its keys, was written."""

@@ -1,0 +1,1 @@
+"""A config as text: Python, JSON or YAML."""

@@ -1,0 +1,92 @@
+"""Local files that appear whole or not at all."""
+
+import errno
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
+
+
+@contextmanager
+def atomic_write(
+    path: str | Path, mode: str = 'wb', encoding: str | None = None, newline: str | None = None
+) -> Iterator[IO[Any]]:
+    """Open a file for writing that is replaced only when the block ends without an error.
+
+    The bytes are written to a temporary file in the same folder, synced to the disk (fsync), and
+    then renamed in one step: a reader of ``path`` gets the old content or the new one. A crash, an
+    error or a full disk does not change the old file. A link stays a link and its target is
+    replaced. An existing file keeps its permissions; the umask decides those of a new one. Pipes
+    and devices are written to directly.
+
+    Args:
+        path: The file; its folder must exist.
+        mode: ``'wb'`` or ``'w'``.
+        encoding: Encoding of the text, in mode ``'w'``; UTF-8 by default.
+        newline: As in :func:`open`.
+
+    Yields:
+        The open file.
+
+    Raises:
+        PermissionError: If the file exists and is write-protected.
+        ValueError: If ``mode`` is neither ``'wb'`` nor ``'w'``.
+    """
+    if mode not in ('wb', 'w'):
+        raise ValueError(f"A file is written whole, in mode 'wb' or 'w', got {mode!r}.")
+    if mode == 'w':
+        encoding = encoding or 'utf-8'
+    target = os.path.realpath(path)
+    old_mode = _mode_of(target)
+    if old_mode is not None and not stat.S_ISREG(old_mode):
+        with open(target, mode, encoding=encoding, newline=newline) as file:
+            yield file
+        return
+    if old_mode is not None and not os.access(target, os.W_OK):
+        # Renaming over a file checks the permissions of the folder only, not those of the file.
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    temporary = os.path.join(os.path.dirname(target), f'.{uuid.uuid4().hex}.tmp')
+    # os.open applies the umask. A process can read the umask only by changing it.
+    try:
+        descriptor = os.open(temporary, _CREATE, 0o666)
+    except OSError as error:
+        # Name the file that the user asked for, not the temporary one.
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        with open(descriptor, mode, encoding=encoding, newline=newline) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if old_mode is not None:
+            os.chmod(temporary, stat.S_IMODE(old_mode))
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_folder(os.path.dirname(target))
+
+
+def _mode_of(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _sync_folder(folder: str) -> None:
+    """Sync the folder, so that the rename survives a power cut. Not all systems support this."""
+    if os.name != 'posix':
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems have no fsync for folders
+        pass
+    finally:
+        os.close(descriptor)
