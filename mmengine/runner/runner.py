@@ -337,7 +337,7 @@ class Runner(RunnerMembers):
         elif resume and stage is None:
             prepare_training(self)
         if self._overrides('resume') or self._overrides('load_checkpoint'):
-            self._load_by_own_methods(load_from, resume)
+            _resume.load_by_own_methods(self, load_from, resume)
         else:
             with self.state.resuming(bool(resume)):
                 checkpoint = self.strategy.load_or_resume(load_from=load_from, resume=resume)
@@ -352,14 +352,6 @@ class Runner(RunnerMembers):
         if self.state.stage != 'train':
             # `before_run` of the training to come lets hooks begin anew.
             self._states_of_hooks = checkpoint.get('hooks', {})
-
-    def _load_by_own_methods(self, load_from: str | None, resume: bool | str) -> None:
-        """Through ``resume`` and ``load_checkpoint``, which a subclass overrides."""
-        source = self.strategy.find_resume_source(load_from, resume)
-        if source is not None:
-            self.resume(source)
-        elif load_from is not None:
-            self.load_checkpoint(load_from)
 
     def load_checkpoint(
         self,
