@@ -42,7 +42,7 @@ def save_checkpoint(
     if file_client_args is not None and backend_args is not None:
         raise ValueError('Give backend_args alone: file_client_args is its old name.')
     backend_args = backend_args or file_client_args
-    if not _is_remote(filename) and not backend_args:
+    if not is_remote(filename) and not backend_args:
         Path(filename).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(filename) as file:
             torch.save(checkpoint, file)
@@ -84,7 +84,7 @@ def check_is_there(filename: str) -> None:
         FileNotFoundError: If there is no such file; the message lists the checkpoints beside it.
     """
     path = Path(filename).expanduser()
-    if not _is_remote(filename) and not path.is_file():
+    if not is_remote(filename) and not path.is_file():
         raise FileNotFoundError(_missing(path))
 
 
@@ -103,14 +103,15 @@ def find_latest_checkpoint(path: str) -> str | None:
         )
         return None
     recorded = pointer.read_text(encoding='utf-8').strip()
-    if not _is_remote(recorded) and not Path(recorded).exists():
+    if not is_remote(recorded) and not Path(recorded).exists():
         moved = Path(path, Path(recorded).name)
         if moved.exists():
             return str(moved)
     return recorded
 
 
-def _is_remote(filename: str | Path) -> bool:
+def is_remote(filename: str | Path) -> bool:
+    """Whether ``filename`` is a URL, not a path of this machine."""
     return isinstance(filename, str) and '://' in filename
 
 

@@ -302,11 +302,12 @@ def revise_state_dict_keys(
 ) -> Mapping[str, Any]:
     """``state_dict`` with its keys put through the (pattern, replacement) pairs.
 
-    The versions of its modules are kept.
+    The versions of its modules are kept. The API's default pattern ``^module.`` means the prefix
+    ``module.`` with a literal dot, so that a child called ``module1`` keeps its name.
     """
     versions = getattr(state_dict, '_metadata', None)
     for pattern, replacement in revise_keys:
-        expression = re.compile(pattern)
+        expression = re.compile(r'^module\.' if pattern == '^module.' else pattern)
         state_dict = OrderedDict(
             (expression.sub(replacement, key), value) for key, value in state_dict.items()
         )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmengine._checkpoint.dtensor import spread_state_dict, whole
 from mmengine._checkpoint.unwrap import is_model_wrapper
 from mmengine.logging import print_log
 
@@ -86,7 +87,8 @@ def load_state_dict(
     if not isinstance(state_dict, Mapping):
         raise TypeError(f'A state dict maps names to tensors; got {type(state_dict).__name__}.')
     to_wrapped = _wrapper_inserter(_wrapped_prefixes(module, ''))
-    wrapped = OrderedDict((to_wrapped(key), value) for key, value in state_dict.items())
+    renamed = {to_wrapped(key): value for key, value in state_dict.items()}
+    wrapped = OrderedDict(spread_state_dict(module, renamed))
     versions = getattr(state_dict, '_metadata', None)
     if versions is not None:
         inserted = {
@@ -115,11 +117,13 @@ def load_state_dict(
 def weights_to_cpu(state_dict: Mapping[str, Any]) -> 'OrderedDict[str, Any]':
     """A copy of ``state_dict`` with its tensors in host memory; tensors already there are shared.
 
-    Copies from an accelerator are all started before any is waited for.
+    A ``DTensor`` becomes the whole tensor, for which all ranks have to call this. Copies from an
+    accelerator are all started before any is waited for.
     """
     on_cpu: OrderedDict[str, Any] = OrderedDict()
     devices = set()
     for key, value in state_dict.items():
+        value = whole(value)
         if isinstance(value, Tensor) and value.device.type == 'cuda':
             devices.add(value.device)
             value = value.to('cpu', non_blocking=True)

@@ -1,11 +1,13 @@
-"""Where a model lives and how its state is gathered: one class a way of placing it on devices."""
+"""API path of :mod:`mmengine.strategy`."""
 
-from mmengine._strategy.base import BaseStrategy
-from mmengine._strategy.colossalai import ColossalAIStrategy
-from mmengine._strategy.deepspeed import DeepSpeedStrategy
-from mmengine._strategy.distributed import DDPStrategy
-from mmengine._strategy.fsdp import FSDPStrategy
-from mmengine._strategy.single_device import SingleDeviceStrategy
+from mmengine.strategy import (
+    BaseStrategy,
+    ColossalAIStrategy,
+    DDPStrategy,
+    DeepSpeedStrategy,
+    FSDPStrategy,
+    SingleDeviceStrategy,
+)
 
 __all__ = [
     'BaseStrategy',

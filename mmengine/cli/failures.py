@@ -18,7 +18,7 @@ SELF_EXPLAINING = {
     'mmengine.registry._diagnosis.ComponentArgumentError': USER_MISTAKE,
     'mmengine._checkpoint.files.CheckpointReadError': USER_MISTAKE,
     'mmengine.hooks.non_finite_loss_hook.NonFiniteLossError': RUN_FAILED,
-    'mmengine._strategy._failure.RankFailedError': RUN_FAILED,
+    'mmengine.process.failure.RankFailedError': RUN_FAILED,
 }
 _PATH_ERRORS = (
     FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError,

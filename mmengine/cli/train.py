@@ -82,10 +82,7 @@ def run(options: argparse.Namespace) -> int:
     if sys.stdout.isatty():
         add_progress_display(cfg)
     runner = build_runner(cfg)
-    try:
-        runner.train()
-    finally:
-        close_progress_display(runner)
+    runner.train()
     if runner.rank == 0:
         print(_where_things_are(runner))
     leave_process_group()
@@ -162,15 +159,6 @@ def add_progress_display(cfg: Config) -> None:
     names = [kind if isinstance(kind, str) else getattr(kind, '__name__', '') for kind in kinds]
     if 'ProgressHook' not in names:
         cfg.custom_hooks = [*hooks, {'type': 'mmengine.ProgressHook'}]
-
-
-def close_progress_display(runner: Any) -> None:
-    """Give the terminal back, after a failure too."""
-    from mmengine.hooks import ProgressHook
-
-    for hook in runner.hooks:
-        if isinstance(hook, ProgressHook):
-            hook.close()
 
 
 def _where_things_are(runner: Any) -> str:

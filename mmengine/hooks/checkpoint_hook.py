@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmengine._checkpoint.files import LAST_CHECKPOINT, read_checkpoint, save_checkpoint
+from mmengine._checkpoint.validation_record import hyperparameters_of, make_record
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import get_file_backend
-from mmengine.fileio.atomic import atomic_write
 from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
+from mmengine.hooks._publish import publish
+from mmengine.hooks._states import hooks_state
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 if TYPE_CHECKING:
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 Outputs = dict[str, Any] | None
 
@@ -115,6 +115,10 @@ class CheckpointHook(Hook):
         self.less_keys = _as_list(less_keys)
         self.last_ckpt: str | None = None
         self._kept: list[int] = []
+        self._saved_iter = -1
+        # Checkpoints of the iteration `_moment`, which a validation may follow.
+        self._moment = -1
+        self._unvalidated: dict[str, str | None] = {}
         self._is_training = False
         self._init_best(save_best, rule)
 
@@ -127,7 +131,7 @@ class CheckpointHook(Hook):
             stages.remove('after_train_iter')
         return stages
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """Settle where files go, and recall what a resumed run had saved."""
         self._backend = get_file_backend(
             self.out_dir or runner.work_dir, backend_args=self.backend_args
@@ -142,7 +146,7 @@ class CheckpointHook(Hook):
         self._is_training = True
         self._recall(runner)
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         """Save when this epoch is due."""
         if not self.by_epoch:
             return
@@ -154,7 +158,7 @@ class CheckpointHook(Hook):
 
     def after_train_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Outputs = None,
@@ -169,41 +173,56 @@ class CheckpointHook(Hook):
             self._save(runner, done, {'epoch': runner.epoch, 'iter': done})
 
     def after_val_epoch(  # type: ignore[override]  # known without a default
-        self, runner: Runner, metrics: dict[str, float]
+        self, runner: Run, metrics: dict[str, float]
     ) -> None:
         """Save when a watched metric is better than ever."""
         if not self._is_training or runner.iter == 0:
             return  # Without training there is nothing to save.
-        improved = False
-        if self.save_best is not None:
-            if not metrics:
-                runner.logger.warning('There are no metrics, so no checkpoint can be the best.')
-                return
-            self._settle_keys(runner, metrics)
-            for key in self.key_indicators:
-                improved |= self._save_if_best(runner, key, metrics)
-        if improved and not _learns_from_metrics(runner):
-            self._rewrite(runner)
+        if self.save_best is None:
+            return
+        if not metrics:
+            runner.logger.warning('There are no metrics, so no checkpoint can be the best.')
+            return
+        self._settle_keys(runner, metrics)
+        for key in self.key_indicators:
+            self._save_if_best(runner, key, metrics)
 
-    def after_val(self, runner: Runner) -> None:
-        """When metrics change what comes next, a resumed run has to know them."""
-        if self._is_training and _learns_from_metrics(runner):
-            self._rewrite(runner)
+    def after_val(self, runner: Run) -> None:
+        """Record what the validation changed beside the checkpoints of this moment."""
+        if not self._is_training or not self._of_this_moment(runner):
+            return
+        record = make_record(
+            meta={'validation_due': False},
+            param_schedulers=runner.strategy.scheduler_state_dict(),
+            optimizer=hyperparameters_of(runner.optim_wrapper),
+            hooks=hooks_state(runner),
+            message_hub=runner.message_hub.state_dict(),
+        )
+        if is_main_process():
+            for path, save_id in self._unvalidated.items():
+                record['save_id'] = save_id
+                runner.strategy.io.write_record(record, path, self.backend_args)
+        self._unvalidated.clear()
+        barrier()
 
-    def after_train(self, runner: Runner) -> None:
-        """Write the copies to publish."""
+    def after_train(self, runner: Run) -> None:
+        """Save the end of a training that ended early, and write the copies to publish."""
+        if self.save_last and self._is_training and runner.iter and not self._holds_end(runner):
+            done = runner.epoch if self.by_epoch else runner.iter
+            runner.logger.info(f'Saving checkpoint at {done} {self._unit}s')
+            self._save(runner, done, {**self._finished(runner), 'validation_due': False})
         self._is_training = False
         if self.published_keys is None:
             return
         if is_main_process():
             paths = [self.last_ckpt, *self.best_ckpt_path_dict.values()]
             for path in dict.fromkeys(path for path in paths if path is not None):
-                self._publish(runner, path)
+                publish(path, self.published_keys, self._backend, self.backend_args, runner.logger)
         barrier()
 
     # -- saving -----------------------------------------------------------------------------------
 
-    def _save(self, runner: Runner, done: int, meta: dict[str, int]) -> None:
+    def _save(self, runner: Run, done: int, meta: dict[str, Any]) -> None:
         filename = self.filename_tmpl.format(done)
         self.last_ckpt = self._path(filename)
         hub = runner.message_hub
@@ -212,11 +231,15 @@ class CheckpointHook(Hook):
             dropped = self._drop_from_kept(done)
             hub.update_info('keep_ckpt_ids', list(self._kept))
         hub.update_info('last_ckpt', self.last_ckpt)
+        self._unvalidated.clear()
         self._write(runner, filename, meta)
+        self._saved_iter = meta['iter']
+        runner.state.is_saved = True
         # Only now: a crash while writing must not leave the run without any checkpoint.
-        self._point_at(runner, self.last_ckpt)
+        if is_main_process():
+            runner.strategy.io.mark_newest(runner.work_dir, self.last_ckpt)
         for number in dropped:
-            self._remove(self._path(self.filename_tmpl.format(number)))
+            self._remove(runner, self._path(self.filename_tmpl.format(number)))
 
     def _drop_from_kept(self, done: int) -> list[int]:
         """Add ``done`` to the kept ones; returns those that are too many now."""
@@ -225,7 +248,7 @@ class CheckpointHook(Hook):
         self._kept = self._kept[-self.max_keep_ckpts :]
         return dropped
 
-    def _write(self, runner: Runner, filename: str, meta: dict[str, int]) -> None:
+    def _write(self, runner: Run, filename: str, meta: dict[str, Any]) -> None:
         runner.save_checkpoint(
             str(self.out_dir),
             filename,
@@ -235,29 +258,32 @@ class CheckpointHook(Hook):
             by_epoch=self.by_epoch,
             backend_args=self.backend_args,
         )
+        self._unvalidated[self._path(filename)] = runner.state.save_id
+        self._moment = meta['iter']
 
-    def _rewrite(self, runner: Runner) -> None:
-        """Let this moment's checkpoint, written before the validation, know what it brought."""
-        done = runner.epoch if self.by_epoch else runner.iter
-        filename = self.filename_tmpl.format(done)
-        if self._path(filename) == self.last_ckpt:
-            self._write(runner, filename, self._finished(runner))
+    def _of_this_moment(self, runner: Run) -> dict[str, str | None]:
+        """Checkpoints that hold the present state of training, with their ``save_id``."""
+        if self._moment != runner.iter:
+            self._unvalidated.clear()
+        return self._unvalidated
 
-    def _point_at(self, runner: Runner, path: str) -> None:
-        """Let the work dir's pointer name ``path``: a resume looks there, wherever that is."""
-        if is_main_process():
-            with atomic_write(os.path.join(runner.work_dir, LAST_CHECKPOINT)) as file:
-                file.write(path.encode())
+    def _holds_end(self, runner: Run) -> bool:
+        """Whether the last checkpoint holds the present state of training."""
+        return self._saved_iter == runner.iter and runner.state.is_saved
 
     def _path(self, filename: str) -> str:
         return str(self._backend.join_path(str(self.out_dir), filename))
 
-    def _remove(self, path: str) -> None:
-        if is_main_process() and self._backend.isfile(path):
-            self._backend.remove(path)
+    def _remove(self, runner: Run, path: str) -> None:
+        if is_main_process():
+            runner.strategy.io.remove(path, self.backend_args)
+
+    @property
+    def _unit(self) -> str:
+        return 'epoch' if self.by_epoch else 'iteration'
 
     @staticmethod
-    def _finished(runner: Runner) -> dict[str, int]:
+    def _finished(runner: Run) -> dict[str, int]:
         """After a validation the loop has counted what is finished."""
         return {'epoch': runner.epoch, 'iter': runner.iter}
 
@@ -305,22 +331,22 @@ class CheckpointHook(Hook):
         ]
         self._rules = dict(zip(keys, rules, strict=True))
 
-    def _settle_keys(self, runner: Runner, metrics: dict[str, float]) -> None:
+    def _settle_keys(self, runner: Run, metrics: dict[str, float]) -> None:
         """Let 'auto' become the first metric reported."""
         if not self.key_indicators:
             self._watch([next(iter(metrics))])
             self._recall(runner)
 
-    def _save_if_best(self, runner: Runner, key: str, metrics: dict[str, float]) -> bool:
+    def _save_if_best(self, runner: Run, key: str, metrics: dict[str, float]) -> None:
         if key not in metrics:
             runner.logger.warning(
                 f'save_best watches {key!r}, which is not among the metrics '
                 f'({", ".join(metrics)}).{did_you_mean(key, metrics)}'
             )
-            return False
+            return
         score, rule = metrics[key], self._rules[key]
         if not self.rule_map[rule](score, self._best_scores.get(key, self.init_value_map[rule])):
-            return False
+            return
         hub = runner.message_hub
         score_name, path_name = self._info_names(key)
         done, unit = (runner.epoch, 'epoch') if self.by_epoch else (runner.iter, 'iter')
@@ -330,24 +356,37 @@ class CheckpointHook(Hook):
         hub.update_info(path_name, path)
         self.best_ckpt_path_dict[key] = path
         self._best_scores[key] = score
-        self._write(runner, filename, self._finished(runner))
+        self._write_best(runner, filename)
         if older is not None and older != path:
-            self._remove(older)
+            self._remove(runner, older)
         runner.logger.info(
             f'The best checkpoint with {score:0.4f} {key} at {done} {unit} is saved to {filename}.'
         )
-        return True
+
+    def _write_best(self, runner: Run, filename: str) -> None:
+        """The checkpoint of this moment under another name, or a whole one if there is none."""
+        path = self._path(filename)
+        present = self._of_this_moment(runner)
+        if self.last_ckpt is not None and self.last_ckpt in present:
+            if is_main_process():
+                runner.strategy.io.link(self.last_ckpt, path, self.backend_args)
+            barrier()
+            present[path] = present[self.last_ckpt]
+            return
+        # The record that makes up for the rest of this validation is written at its end.
+        self._write(runner, filename, {**self._finished(runner), 'validation_due': True})
 
     def _info_names(self, key: str) -> tuple[str, str]:
         """Names in the message hub: one metric has no need to be told apart."""
         suffix = f'_{key}' if len(self.key_indicators) > 1 else ''
         return f'best_score{suffix}', f'best_ckpt{suffix}'
 
-    def _recall(self, runner: Runner) -> None:
+    def _recall(self, runner: Run) -> None:
         """Take up what a resumed run had saved; its message hub knows."""
         hub = runner.message_hub
         if runner.iter == 0:
             return
+        self._saved_iter, runner.state.is_saved = runner.iter, True
         self.last_ckpt = self.last_ckpt or hub.get_info('last_ckpt')
         self._kept = self._kept or list(hub.get_info('keep_ckpt_ids') or [])
         for key in self.key_indicators:
@@ -374,43 +413,10 @@ class CheckpointHook(Hook):
         paths = list(self.best_ckpt_path_dict.values())
         return paths[0] if len(paths) == 1 else None
 
-    # -- publishing -------------------------------------------------------------------------------
-
-    def _publish(self, runner: Runner, path: str) -> None:
-        """Write a copy with the published keys alone, part of its content's SHA-256 in its name."""
-        import io
-
-        checkpoint = read_checkpoint(io.BytesIO(self._backend.get(path)), 'cpu')
-        assert self.published_keys is not None
-        missing = [key for key in self.published_keys if key not in checkpoint]
-        if missing:
-            runner.logger.warning(
-                f'{os.path.basename(path)} has no {", ".join(missing)} to publish; it has '
-                f'{", ".join(checkpoint)}.'
-            )
-        kept = {key: value for key, value in checkpoint.items() if key in self.published_keys}
-        stem, suffix = os.path.splitext(path)
-        draft = f'{stem}-publish{suffix}'
-        save_checkpoint(kept, draft, backend_args=self.backend_args)
-        content = self._backend.get(draft)
-        final = f'{stem}-{hashlib.sha256(content).hexdigest()[:8]}{suffix}'
-        self._backend.put(content, final)
-        self._backend.remove(draft)
-        runner.logger.info(f'{final} holds {", ".join(kept)} for publishing.')
-
 
 def _best_prefix(key: str) -> str:
     """What names of the best checkpoints of a metric begin with."""
     return f'best_{key.replace("/", "_")}_'
-
-
-def _learns_from_metrics(runner: Runner) -> bool:
-    """Whether a validation changes how the training goes on."""
-    schedulers = runner.param_schedulers or []
-    if isinstance(schedulers, dict):
-        schedulers = [one for of_one_optimizer in schedulers.values() for one in of_one_optimizer]
-    parts = [*schedulers, *runner.hooks]
-    return any(getattr(part, 'need_val_args', False) for part in parts)
 
 
 def _texts(value: Any) -> list[str]:

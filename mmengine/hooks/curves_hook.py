@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 Series = tuple['NDArray[np.float64]', 'NDArray[np.float64]']
 
@@ -53,15 +53,15 @@ class CurvesHook(Hook):
         self._is_able = True
         self._next_drawing = 0.0
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Run) -> None:
         """Begin without metrics; a resumed run gets its own back."""
         self._metrics = {}
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """Metrics from now on belong to the training."""
         self._is_training = True
 
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Note the metrics, and draw."""
         if not self._is_training:
             return
@@ -71,7 +71,7 @@ class CurvesHook(Hook):
         if perf_counter() >= self._next_drawing:
             self._draw(runner)
 
-    def after_train(self, runner: Runner) -> None:
+    def after_train(self, runner: Run) -> None:
         """Draw the whole."""
         self._draw(runner)
         self._is_training = False
@@ -87,7 +87,7 @@ class CurvesHook(Hook):
             for name, points in state_dict['metrics'].items()
         }
 
-    def _draw(self, runner: Runner) -> None:
+    def _draw(self, runner: Run) -> None:
         if not self._is_able or not is_main_process():
             return
         begun = perf_counter()
@@ -107,7 +107,7 @@ class CurvesHook(Hook):
         self._is_able = False
         print_log(reason, logger='current', level=logging.WARNING)
 
-    def _panels(self, runner: Runner) -> dict[str, dict[str, Series]]:
+    def _panels(self, runner: Run) -> dict[str, dict[str, Series]]:
         """For each panel its curves by name."""
         losses: dict[str, Series] = {}
         rates: dict[str, Series] = {}

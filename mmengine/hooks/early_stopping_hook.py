@@ -12,7 +12,7 @@ from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 if TYPE_CHECKING:
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 
 @HOOKS.register_module()
@@ -66,14 +66,14 @@ class EarlyStoppingHook(Hook):
         self.wait_count = 0
         self.best_score = WORST[self.rule]
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Run) -> None:
         """Begin to wait; a resumed run is told afterwards how long it has waited."""
         self.wait_count = 0
         self.best_score = WORST[self.rule]
 
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Look at the metric, and end training when there is reason to."""
-        if runner.train_loop is None:
+        if runner.state.stage != 'train':
             return
         if not metrics or self.monitor not in metrics:
             self._report_missing(runner, metrics or {})
@@ -111,7 +111,7 @@ class EarlyStoppingHook(Hook):
             )
         return None
 
-    def _report_missing(self, runner: Runner, metrics: dict[str, float]) -> None:
+    def _report_missing(self, runner: Run, metrics: dict[str, float]) -> None:
         message = (
             f'EarlyStoppingHook watches {self.monitor!r}, which is not among the metrics '
             f'({", ".join(metrics) or "there are none"}).{did_you_mean(self.monitor, metrics)}'

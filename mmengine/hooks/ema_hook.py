@@ -14,12 +14,13 @@ from mmengine._checkpoint.state_dict import load_state_dict, weights_to_cpu
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.logging import print_log
+from mmengine.model._copying import reshard
 from mmengine.registry import HOOKS, MODELS
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from mmengine.hooks.run import Run
     from mmengine.model.averaged_model import BaseAveragedModel
-    from mmengine.runner import Runner
 
 _PREFIX = 'module.'
 
@@ -73,15 +74,11 @@ class EMAHook(Hook):
         self._has_begun = False
         self._is_swapped = False
 
-    def before_run(self, runner: Runner) -> None:
-        """Copy the model."""
-        self.src_model: nn.Module = unwrap_model(runner.model)
-        self.ema_model: BaseAveragedModel = MODELS.build(
-            self.ema_cfg, default_args={'model': self.src_model}
-        )
-        self._is_swapped = False
+    def before_run(self, runner: Run) -> None:
+        """Copy the model, unless the average of it is there already."""
+        self._follow(runner)
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """See that the average begins at all."""
         begin, end, unit = (
             (self.begin_epoch, runner.max_epochs, 'epoch')
@@ -97,7 +94,7 @@ class EMAHook(Hook):
 
     def after_train_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
@@ -106,23 +103,28 @@ class EMAHook(Hook):
         if self._has_begun or self._begins(runner):
             self.ema_model.update_parameters(self.src_model)
 
-    def before_val_epoch(self, runner: Runner) -> None:
+    def before_val_epoch(self, runner: Run) -> None:
         """Validate with the average."""
         self._swap()
 
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Go on with the raw weights."""
         self._swap_back()
 
-    def before_test_epoch(self, runner: Runner) -> None:
+    def before_test_epoch(self, runner: Run) -> None:
         """Test with the average."""
         self._swap()
 
-    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_test_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Go on with the raw weights."""
         self._swap_back()
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def on_exception(self, runner: Run, error: BaseException) -> None:
+        """Give the model its raw weights back."""
+        if hasattr(self, 'src_model'):
+            self._swap_back()
+
+    def before_save_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
         """Put the averaged weights where readers look, and the raw ones beside them."""
         own = checkpoint['state_dict']
         other = own
@@ -137,14 +139,15 @@ class EMAHook(Hook):
             + [(f'{_PREFIX}{name}', value) for name, value in raw.items()]
         )
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
         """On resuming, give both models their weights back; else the average begins afresh.
 
         A checkpoint that is loaded, not resumed, starts training or is tested from its
         ``state_dict``: the averaged weights, when it was saved with an average.
         """
-        is_resumed = getattr(runner, '_resume', False) and runner.train_loop is not None
-        if not is_resumed:
+        self._follow(runner)
+        if not runner.state.is_resuming:
+            self.ema_model.steps.fill_(0)
             return
         if 'ema_state_dict' not in checkpoint:
             print_log(
@@ -167,7 +170,7 @@ class EMAHook(Hook):
 
     # -- the average ------------------------------------------------------------------------------
 
-    def _begins(self, runner: Runner) -> bool:
+    def _begins(self, runner: Run) -> bool:
         if self.enabled_by_epoch:
             self._has_begun = runner.epoch + 1 >= self.begin_epoch
         else:
@@ -189,19 +192,42 @@ class EMAHook(Hook):
             }
         return names
 
+    def _follow(self, runner: Run) -> None:
+        """Begin an average of the runner's model; go on with that of the same model."""
+        model = unwrap_model(runner.model)
+        if getattr(self, 'src_model', None) is model:
+            return
+        self.src_model: nn.Module = model
+        self.ema_model: BaseAveragedModel = MODELS.build(
+            self.ema_cfg, default_args={'model': model}
+        )
+        self._is_swapped = False
+
     def _swap(self) -> None:
         if not self._is_swapped and self._has_average():
-            self._exchange()
+            self._swap_ema_parameters()
             self._is_swapped = True
 
     def _swap_back(self) -> None:
         if self._is_swapped:
-            self._exchange()
+            self._swap_ema_parameters()
             self._is_swapped = False
 
+    def _swap_ema_state_dict(self, checkpoint: dict[str, Any]) -> None:
+        """Exchange raw and averaged weights between ``state_dict`` and ``ema_state_dict``."""
+        own, other = checkpoint['state_dict'], checkpoint['ema_state_dict']
+        for name in list(own):
+            averaged = f'{_PREFIX}{name}'
+            if averaged in other:
+                own[name], other[averaged] = other[averaged], own[name]
+
     @torch.no_grad()
-    def _exchange(self) -> None:
-        """Exchange the values, not the tensors: optimizers and compiled code hold on to these."""
+    def _swap_ema_parameters(self) -> None:
+        """Exchange raw and averaged values between the model and its average.
+
+        The values, not the tensors: optimizers and compiled code hold references to the tensors.
+        """
+        reshard(self.src_model)
         for ours, theirs in self._pairs():
             value = theirs.clone()
             theirs.copy_(ours)

@@ -11,7 +11,7 @@ from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.registry import HOOKS
 
 if TYPE_CHECKING:
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 
 @HOOKS.register_module()
@@ -49,17 +49,17 @@ class EmptyCacheHook(Hook):
             if wanted.get((stage.split('_')[0], stage.split('_')[-1]), True)
         ]
 
-    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
+    def _before_epoch(self, runner: Run, mode: str = 'train') -> None:
         if self._do_before_epoch:
             _empty_cache()
 
-    def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
+    def _after_epoch(self, runner: Run, mode: str = 'train') -> None:
         if self._do_after_epoch:
             _empty_cache()
 
     def _after_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Sequence[Any] | dict[str, Any] | None = None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 DataBatch = Mapping[str, Any] | Sequence[Any] | None
 
@@ -39,79 +39,82 @@ class Hook:
         'after_run',
     )  # fmt: skip
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Run) -> None:
         """When everything is built, before a checkpoint is loaded."""
 
-    def after_run(self, runner: Runner) -> None:
-        """At the very end of train, val or test."""
+    def after_run(self, runner: Run) -> None:
+        """At the very end of train, val or test, after ``on_exception`` where they failed."""
 
-    def before_train(self, runner: Runner) -> None:
+    def on_exception(self, runner: Run, error: BaseException) -> None:
+        """When train, val or test fails or is interrupted, before ``after_run``.
+
+        It puts back what the run had changed for a while, and closes what should be closed as
+        failed. ``error`` goes on to the caller afterwards.
+        """
+
+    def before_train(self, runner: Run) -> None:
         """Before the first epoch."""
 
-    def after_train(self, runner: Runner) -> None:
+    def after_train(self, runner: Run) -> None:
         """After the last epoch and its validation."""
 
-    def before_val(self, runner: Runner) -> None:
+    def before_val(self, runner: Run) -> None:
         """Before a validation."""
 
-    def after_val(self, runner: Runner) -> None:
+    def after_val(self, runner: Run) -> None:
         """After a validation."""
 
-    def before_test(self, runner: Runner) -> None:
+    def before_test(self, runner: Run) -> None:
         """Before the test."""
 
-    def after_test(self, runner: Runner) -> None:
+    def after_test(self, runner: Run) -> None:
         """After the test."""
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def before_save_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
         """Before ``checkpoint`` is written; may change it in place."""
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
         """After ``checkpoint`` was read and before it is used; may change it in place."""
 
-    def before_train_epoch(self, runner: Runner) -> None:
+    def before_train_epoch(self, runner: Run) -> None:
         """Before each training epoch."""
         self._before_epoch(runner, mode='train')
 
-    def before_val_epoch(self, runner: Runner) -> None:
+    def before_val_epoch(self, runner: Run) -> None:
         """Before each validation's pass over the data."""
         self._before_epoch(runner, mode='val')
 
-    def before_test_epoch(self, runner: Runner) -> None:
+    def before_test_epoch(self, runner: Run) -> None:
         """Before the test's pass over the data."""
         self._before_epoch(runner, mode='test')
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         """After each training epoch, before it is counted as finished."""
         self._after_epoch(runner, mode='train')
 
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """After each validation's pass over the data, with its metrics."""
         self._after_epoch(runner, mode='val')
 
-    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_test_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """After the test's pass over the data, with its metrics."""
         self._after_epoch(runner, mode='test')
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
-    ) -> None:
+    def before_train_iter(self, runner: Run, batch_idx: int, data_batch: DataBatch = None) -> None:
         """Before each training step."""
         self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode='train')
 
-    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: DataBatch = None) -> None:
+    def before_val_iter(self, runner: Run, batch_idx: int, data_batch: DataBatch = None) -> None:
         """Before each batch of a validation."""
         self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode='val')
 
-    def before_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
-    ) -> None:
+    def before_test_iter(self, runner: Run, batch_idx: int, data_batch: DataBatch = None) -> None:
         """Before each batch of the test."""
         self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode='test')
 
     def after_train_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
@@ -123,7 +126,7 @@ class Hook:
 
     def after_val_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Sequence[Any] | None = None,
@@ -135,7 +138,7 @@ class Hook:
 
     def after_test_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Sequence[Any] | None = None,
@@ -145,20 +148,20 @@ class Hook:
             runner, batch_idx=batch_idx, data_batch=data_batch, outputs=outputs, mode='test'
         )
 
-    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
+    def _before_epoch(self, runner: Run, mode: str = 'train') -> None:
         """Before a pass over the data in any mode."""
 
-    def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
+    def _after_epoch(self, runner: Run, mode: str = 'train') -> None:
         """After a pass over the data in any mode."""
 
     def _before_iter(
-        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None, mode: str = 'train'
+        self, runner: Run, batch_idx: int, data_batch: DataBatch = None, mode: str = 'train'
     ) -> None:
         """Before a batch in any mode."""
 
     def _after_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Sequence[Any] | dict[str, Any] | None = None,
@@ -166,7 +169,7 @@ class Hook:
     ) -> None:
         """After a batch in any mode."""
 
-    def every_n_epochs(self, runner: Runner, n: int, start: int = 0) -> bool:
+    def every_n_epochs(self, runner: Run, n: int, start: int = 0) -> bool:
         """Whether the epoch that ends now is ``start`` or a multiple of ``n`` epochs after it."""
         return _is_turn(runner.epoch + 1, n, start)
 
@@ -174,7 +177,7 @@ class Hook:
         """Whether the batch that ends now is a multiple of ``n`` within its epoch."""
         return _is_turn(batch_idx + 1, n, 0)
 
-    def every_n_train_iters(self, runner: Runner, n: int, start: int = 0) -> bool:
+    def every_n_train_iters(self, runner: Run, n: int, start: int = 0) -> bool:
         """Whether the iteration that ends now is ``start`` or a multiple of ``n`` after it."""
         return _is_turn(runner.iter + 1, n, start)
 
@@ -182,11 +185,11 @@ class Hook:
         """Whether ``batch_idx`` is the last of ``dataloader``."""
         return batch_idx + 1 == len(dataloader)
 
-    def is_last_train_epoch(self, runner: Runner) -> bool:
+    def is_last_train_epoch(self, runner: Run) -> bool:
         """Whether the training epoch that ends now is the last."""
         return bool(runner.epoch + 1 == runner.max_epochs)
 
-    def is_last_train_iter(self, runner: Runner) -> bool:
+    def is_last_train_iter(self, runner: Run) -> bool:
         """Whether the training iteration that ends now is the last."""
         return bool(runner.iter + 1 == runner.max_iters)
 

@@ -11,7 +11,7 @@ from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.registry import HOOKS
 
 if TYPE_CHECKING:
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 _MODES = ('train', 'val', 'test')
 _DATA_TIME = {mode: f'{mode}/data_time' for mode in _MODES}
@@ -34,27 +34,27 @@ class IterTimerHook(Hook):
         self._last = 0.0
         self._paces = {mode: _Pace() for mode in _MODES}
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """Count time from here; a resumed run estimates from its own iterations."""
         self._paces['train'] = _Pace(runner.max_iters - runner.iter)
 
-    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
+    def _before_epoch(self, runner: Run, mode: str = 'train') -> None:
         if mode != 'train':
             dataloader = runner.val_dataloader if mode == 'val' else runner.test_dataloader
             self._paces[mode] = _Pace(num_batches(dataloader) or 0)
         self._last = perf_counter()
 
-    def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
+    def _after_epoch(self, runner: Run, mode: str = 'train') -> None:
         self._last = perf_counter()
 
     def _before_iter(
-        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None, mode: str = 'train'
+        self, runner: Run, batch_idx: int, data_batch: DataBatch = None, mode: str = 'train'
     ) -> None:
         runner.message_hub.append_number(_DATA_TIME[mode], perf_counter() - self._last)
 
     def _after_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Sequence[Any] | dict[str, Any] | None = None,

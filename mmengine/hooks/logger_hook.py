@@ -15,7 +15,7 @@ from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 
 @HOOKS.register_module()
@@ -71,36 +71,37 @@ class LoggerHook(Hook):
         self.keep_local = keep_local
         self.backend_args = backend_args or file_client_args
         self.log_metric_by_epoch = log_metric_by_epoch
-        # What an epoch's first step learns: how many batches there are (-1 where nobody knows), and
-        # how far the run's count of iterations is ahead of the epoch's count of batches.
-        self._epoch_length = -1
-        self._ahead: int | None = None
+        self._target: str | None = None
+        # Batches of an epoch, -1 if unknown: settled once an epoch, not in every step.
+        self._epoch_length: int | None = None
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Run) -> None:
         """Learn the names of this start's files."""
         self.json_log_path = f'{runner.timestamp}.json'
         if self.out_dir is not None:
             self._backend = get_file_backend(self.out_dir, backend_args=self.backend_args)
-            self._target = self._backend.join_path(self.out_dir, os.path.basename(runner.work_dir))
+            self._target = self._backend.join_path(
+                str(self.out_dir), os.path.basename(runner.work_dir)
+            )
             runner.logger.info(f'Log files will be copied to {self._target} after the run.')
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Forget the epoch before."""
-        self._ahead = None
+    def before_train_epoch(self, runner: Run) -> None:
+        """The number of batches may differ from that of the epoch before."""
+        self._epoch_length = None
 
     def after_train_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Every ``interval`` iterations: a line and a record."""
-        if self._ahead is None:  # asking in each step would cost more than all else here
-            self._epoch_length = num_batches(runner.train_loop.dataloader) or -1
-            self._ahead = runner.iter - batch_idx
-        done, length = batch_idx + 1, self._epoch_length
-        if done == length or (self._ahead + done) % self.interval_exp_name == 0:
+        length = self._epoch_length
+        if length is None:
+            length = self._epoch_length = num_batches(runner.train_loop.dataloader) or -1
+        done = batch_idx + 1
+        if done == length or (runner.iter + 1) % self.interval_exp_name == 0:
             runner.logger.info(f'Exp name: {runner.experiment_name}')
         if done % self.interval == 0 or (done == length and self._logs_rest_of(length)):
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
@@ -110,7 +111,7 @@ class LoggerHook(Hook):
 
     def after_val_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Sequence[Any] | None = None,
@@ -122,7 +123,7 @@ class LoggerHook(Hook):
 
     def after_test_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Sequence[Any] | None = None,
@@ -132,7 +133,7 @@ class LoggerHook(Hook):
             _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'test')
             runner.logger.info(line)
 
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """The metrics: a line and a record, at this epoch or iteration."""
         tag, line = runner.log_processor.get_log_after_epoch(
             runner, num_batches(runner.val_dataloader) or 0, 'val'
@@ -143,7 +144,7 @@ class LoggerHook(Hook):
         runner.visualizer.axes = {'iter': runner.iter, 'epoch': runner.epoch}
         runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
 
-    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_test_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """The metrics: a line, and a JSON file of them all beside the log."""
         tag, line = runner.log_processor.get_log_after_epoch(
             runner, num_batches(runner.test_dataloader) or 0, 'test', with_non_scalar=True
@@ -152,21 +153,29 @@ class LoggerHook(Hook):
         self._dump_metrics(runner, tag)
 
     @master_only
-    def after_run(self, runner: Runner) -> None:
+    def on_exception(self, runner: Run, error: BaseException) -> None:
+        """Tell the trackers that the run failed; ``after_run`` closes them."""
+        runner.visualizer.mark_failed(error)
+
+    @master_only
+    def after_run(self, runner: Run) -> None:
         """Copy the files where they are wanted, and close the visualizer's backends."""
-        if self.out_dir is not None:
-            self._copy_files(runner)
-        runner.visualizer.close()
+        try:
+            if self._target is not None:
+                self._copy_files(runner)
+        finally:
+            runner.visualizer.close()
 
     def _logs_rest_of(self, epoch_length: int) -> bool:
         """Whether the end of an epoch is logged; an epoch of less than one interval always is."""
         return not self.ignore_last or epoch_length <= self.interval
 
     @master_only
-    def _dump_metrics(self, runner: Runner, metrics: dict[str, Any]) -> None:
+    def _dump_metrics(self, runner: Run, metrics: dict[str, Any]) -> None:
         dump(metrics, os.path.join(runner.log_dir, self.json_log_path))
 
-    def _copy_files(self, runner: Runner) -> None:
+    def _copy_files(self, runner: Run) -> None:
+        assert self._target is not None
         for path in sorted(Path(runner.work_dir).rglob('*')):
             if not path.is_file() or not path.name.endswith(self.out_suffix):
                 continue
@@ -179,6 +188,6 @@ class LoggerHook(Hook):
                 path.unlink()
 
 
-def log_interval(runner: Runner) -> int | None:
+def log_interval(runner: Run) -> int | None:
     """Iterations between two log points of ``runner``; None when it has no :class:`LoggerHook`."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), None)

@@ -17,7 +17,7 @@ from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 
 @HOOKS.register_module()
@@ -46,13 +46,13 @@ class NaiveVisualizationHook(Hook):
         self.draw_pred = draw_pred
         self._num_seen = 0
 
-    def before_test(self, runner: Runner) -> None:
+    def before_test(self, runner: Run) -> None:
         """Count the samples of this test."""
         self._num_seen = 0
 
     def after_test_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Sequence[Any] | None = None,

@@ -14,8 +14,8 @@ from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from mmengine.hooks.run import Run
     from mmengine.logging import HistoryBuffer
-    from mmengine.runner import Runner
 
 _POLICIES = ('raise', 'skip', 'ignore')
 _LOOKS = ('after_train_iter', 'after_train_epoch', 'before_save_checkpoint')
@@ -59,7 +59,7 @@ class NonFiniteLossHook(Hook):
         stages = super().get_triggered_stages()
         return [stage for stage in stages if self.policy == 'raise' or stage not in _LOOKS]
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """Tell the optimizers, and find out how often the log is written."""
         if self.policy == 'skip':
             for wrapper in wrappers_of(runner.optim_wrapper):
@@ -69,7 +69,7 @@ class NonFiniteLossHook(Hook):
 
     def after_train_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
@@ -78,15 +78,15 @@ class NonFiniteLossHook(Hook):
         if (batch_idx + 1) % self._every == 0:
             self._look(runner)
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         """Look at the rest of the epoch."""
         self._look(runner)
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def before_save_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
         """Look before a checkpoint with broken weights takes the place of a good one."""
         self._look(runner)
 
-    def _look(self, runner: Runner) -> None:
+    def _look(self, runner: Run) -> None:
         hub = runner.message_hub
         # The iteration of the latest values, whether the loop has counted it yet or not.
         finished = int(hub.get_info('iter', -1)) + 1

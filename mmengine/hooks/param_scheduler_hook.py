@@ -9,7 +9,7 @@ from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.registry import HOOKS
 
 if TYPE_CHECKING:
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 
 @HOOKS.register_module()
@@ -29,18 +29,18 @@ class ParamSchedulerHook(Hook):
         self._by_epoch: list[Any] = []
         self._by_metric: list[Any] = []
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """Sort the schedulers by what they count."""
         self._sort(runner)
         self._is_training = True
 
-    def after_train(self, runner: Runner) -> None:
+    def after_train(self, runner: Run) -> None:
         """A validation after this tells the schedulers nothing."""
         self._is_training = False
 
     def after_train_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
@@ -51,14 +51,14 @@ class ParamSchedulerHook(Hook):
         for scheduler in self._by_iter:
             scheduler.step()
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         """An epoch is done."""
         if runner.param_schedulers is not self._source:
             self._sort(runner)
         for scheduler in self._by_epoch:
             scheduler.step()
 
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Metrics are known; a validation that reported none is no step."""
         if metrics is None or not self._is_training:
             return
@@ -67,7 +67,7 @@ class ParamSchedulerHook(Hook):
         for scheduler in self._by_metric:
             scheduler.step(metrics)
 
-    def _sort(self, runner: Runner) -> None:
+    def _sort(self, runner: Run) -> None:
         self._source = runner.param_schedulers
         self._by_iter, self._by_epoch, self._by_metric = [], [], []
         for scheduler in _flattened(self._source):

@@ -17,7 +17,7 @@ from mmengine.utils.errors import ArgumentError, did_you_mean
 if TYPE_CHECKING:
     from torch.profiler import profile
 
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 Outputs = dict[str, Any] | None
 
@@ -103,7 +103,7 @@ class ProfilerHook(Hook):
 
     # -- where it begins --------------------------------------------------------------------------
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """Begin with the training."""
         unit, most = (
             ('epochs', runner.max_epochs) if self.by_epoch else ('iterations', runner.max_iters)
@@ -116,12 +116,12 @@ class ProfilerHook(Hook):
         self._is_training = True
         self._start(runner)
 
-    def before_val(self, runner: Runner) -> None:
+    def before_val(self, runner: Run) -> None:
         """Begin with a validation that is not part of a training."""
         if not self._is_training:
             self._start(runner)
 
-    def before_test(self, runner: Runner) -> None:
+    def before_test(self, runner: Run) -> None:
         """Begin with the test."""
         self._start(runner)
 
@@ -129,7 +129,7 @@ class ProfilerHook(Hook):
 
     def after_train_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Outputs = None,
@@ -139,42 +139,42 @@ class ProfilerHook(Hook):
             self._step(runner)
 
     def after_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None, outputs: Any = None
+        self, runner: Run, batch_idx: int, data_batch: DataBatch = None, outputs: Any = None
     ) -> None:
         """A step of a validation is done."""
         if self.profiler is not None and not self._is_training:
             self._step(runner)
 
     def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None, outputs: Any = None
+        self, runner: Run, batch_idx: int, data_batch: DataBatch = None, outputs: Any = None
     ) -> None:
         """A step of the test is done."""
         if self.profiler is not None:
             self._step(runner)
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         """An epoch is done."""
         self._end_epoch(runner)
 
     # -- where it ends ----------------------------------------------------------------------------
 
-    def after_train(self, runner: Runner) -> None:
+    def after_train(self, runner: Run) -> None:
         """Training ended, maybe before everything was profiled."""
         self._end(runner)
         self._is_training = False
 
-    def after_val(self, runner: Runner) -> None:
+    def after_val(self, runner: Run) -> None:
         """A validation alone is done."""
         if not self._is_training:
             self._end(runner)
 
-    def after_test(self, runner: Runner) -> None:
+    def after_test(self, runner: Run) -> None:
         """The test is done."""
         self._end(runner)
 
     # -- profiling --------------------------------------------------------------------------------
 
-    def _start(self, runner: Runner) -> None:
+    def _start(self, runner: Run) -> None:
         if not check_kineto():
             raise RuntimeError(
                 'This build of torch was made without kineto, so it cannot profile. Remove the '
@@ -194,7 +194,7 @@ class ProfilerHook(Hook):
         unit = 'epoch(s)' if self.by_epoch else 'iteration(s)'
         runner.logger.info(f'Profiling the first {self.profile_times} {unit}; it slows them down.')
 
-    def _step(self, runner: Runner) -> None:
+    def _step(self, runner: Run) -> None:
         assert self.profiler is not None
         self.profiler.step()
         if not self.by_epoch:
@@ -202,20 +202,20 @@ class ProfilerHook(Hook):
             if self._left == 0:
                 self._end(runner)
 
-    def _end_epoch(self, runner: Runner) -> None:
+    def _end_epoch(self, runner: Run) -> None:
         if self.by_epoch and self.profiler is not None:
             self._left -= 1
             if self._left == 0:
                 self._end(runner)
 
-    def _end(self, runner: Runner) -> None:
+    def _end(self, runner: Run) -> None:
         profiler, self.profiler = self.profiler, None
         if profiler is None:
             return
         # What was recorded last is handed over here.
         profiler.stop()
 
-    def _trace_handler(self, runner: Runner) -> Callable[[profile], None]:
+    def _trace_handler(self, runner: Run) -> Callable[[profile], None]:
         """What is done with each recording."""
         handlers: list[Callable[..., Any]] = []
         if isinstance(self.on_trace_ready, Mapping):
@@ -283,7 +283,7 @@ class NPUProfilerHook(Hook):
             os.environ['GE_PROFILING_TO_STD_OUT'] = '1'
         self._profile: Any = None
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Run) -> None:
         """See that there is something to profile, and a place for it."""
         if self.end > runner.max_iters:
             raise ArgumentError(
@@ -291,9 +291,7 @@ class NPUProfilerHook(Hook):
             )
         os.makedirs(self.result_path, exist_ok=True)
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
-    ) -> None:
+    def before_train_iter(self, runner: Run, batch_idx: int, data_batch: DataBatch = None) -> None:
         """Begin at iteration ``begin``."""
         if runner.iter == self.begin and self._profile is None:
             self._profile = self._npu.profile(
@@ -303,7 +301,7 @@ class NPUProfilerHook(Hook):
 
     def after_train_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Outputs = None,
@@ -318,7 +316,7 @@ class NPUProfilerHook(Hook):
             raise SystemExit(0)
 
 
-def _configured_handler(runner: Runner, options: dict[str, Any]) -> Callable[..., Any]:
+def _configured_handler(runner: Run, options: dict[str, Any]) -> Callable[..., Any]:
     if options.pop('type') == 'log_trace':
         return lambda profiler: runner.logger.info(f'Profile:\n{_table(profiler, **options)}')
     folder = options.pop('dir_name', None) or os.path.join(runner.log_dir, 'tf_tracing_logs')
@@ -326,7 +324,7 @@ def _configured_handler(runner: Runner, options: dict[str, Any]) -> Callable[...
     return to_folder
 
 
-def _export(runner: Runner, profiler: profile, path: Path) -> None:
+def _export(runner: Run, profiler: profile, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     profiler.export_chrome_trace(str(path))
     runner.logger.info(f'The trace is in {path}: open it in https://ui.perfetto.dev.')

@@ -19,7 +19,7 @@ from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     from mmengine.hooks._progress_display import ProgressDisplay
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 _SMOOTHED_OVER = 10
 
@@ -31,8 +31,6 @@ class ProgressHook(Hook):
     It writes on a terminal only; elsewhere the logger's lines tell the same. Lines that are logged
     or printed meanwhile appear above the display. Losses are those of the last log point of
     :class:`LoggerHook`: the display itself reads nothing from the device.
-
-    A run that fails leaves the display open until :meth:`close` or the end of the process.
 
     Args:
         refresh_s: Seconds between two refreshes, at least.
@@ -57,7 +55,7 @@ class ProgressHook(Hook):
 
     # -- points -----------------------------------------------------------------------------------
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """Open the display."""
         self._open()
         if self._display is None:
@@ -69,7 +67,7 @@ class ProgressHook(Hook):
         self._is_by_epoch = runner.log_processor.by_epoch
         self._display.start('run', 'Training', self._num_iters)
 
-    def before_train_epoch(self, runner: Runner) -> None:
+    def before_train_epoch(self, runner: Run) -> None:
         """A bar for the epoch, where there is more than one."""
         if self._display is not None and self._is_by_epoch and self._num_epochs > 1:
             title = f'Epoch {runner.epoch + 1}/{self._num_epochs}'
@@ -77,7 +75,7 @@ class ProgressHook(Hook):
 
     def after_train_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
@@ -88,28 +86,28 @@ class ProgressHook(Hook):
         if perf_counter() >= self._next_refresh:
             self._show_training(runner, batch_idx + 1, runner.iter + 1)
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         """The epoch's bar is full."""
         if self._display is not None:
             self._show_training(runner, None, runner.iter)
             self._display.stop('epoch')
 
-    def after_train(self, runner: Runner) -> None:
+    def after_train(self, runner: Run) -> None:
         """The bars are full."""
         if self._display is not None:
             self._show_training(runner, None, runner.iter)
 
-    def before_val_epoch(self, runner: Runner) -> None:
+    def before_val_epoch(self, runner: Run) -> None:
         """A bar for the validation."""
         self._begin_evaluation('Validation', runner.val_dataloader)
 
-    def before_test_epoch(self, runner: Runner) -> None:
+    def before_test_epoch(self, runner: Run) -> None:
         """A bar for the test."""
         self._begin_evaluation('Test', runner.test_dataloader)
 
     def after_val_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Sequence[Any] | None = None,
@@ -120,7 +118,7 @@ class ProgressHook(Hook):
 
     def after_test_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Sequence[Any] | None = None,
@@ -129,15 +127,19 @@ class ProgressHook(Hook):
         if perf_counter() >= self._next_refresh:
             self._show_evaluation(batch_idx + 1)
 
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Show the metrics from now on."""
         self._end_evaluation('val', metrics)
 
-    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_test_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Show the metrics."""
         self._end_evaluation('test', metrics)
 
-    def after_run(self, runner: Runner) -> None:
+    def on_exception(self, runner: Run, error: BaseException) -> None:
+        """Give the terminal back before the error is printed."""
+        self.close()
+
+    def after_run(self, runner: Run) -> None:
         """Leave the last state on the terminal, as plain text."""
         self.close()
 
@@ -162,12 +164,12 @@ class ProgressHook(Hook):
         if not display.is_possible:
             return
         display.open()
-        # A run that fails never comes to after_run, and a terminal without a cursor is of no use.
+        # A process may end without coming to after_run, and would leave a terminal without cursor.
         atexit.register(self.close)
         self._display = display
         self._next_refresh = perf_counter() + self.refresh_s
 
-    def _show_training(self, runner: Runner, in_epoch: int | None, finished: int) -> None:
+    def _show_training(self, runner: Run, in_epoch: int | None, finished: int) -> None:
         assert self._display is not None
         timed = finished - self._first_iter
         if timed:
@@ -179,7 +181,7 @@ class ProgressHook(Hook):
             self._display.advance('epoch', in_epoch)
         self._refresh()
 
-    def _take_losses(self, runner: Runner) -> None:
+    def _take_losses(self, runner: Run) -> None:
         """Smoothed losses and the rate; the logger has just read them from the device."""
         for key, buffer in runner.message_hub.log_scalars.items():
             mode, _, name = key.partition('/')

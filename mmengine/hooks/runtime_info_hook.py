@@ -14,8 +14,8 @@ from mmengine.registry import HOOKS
 from mmengine.version import __version__
 
 if TYPE_CHECKING:
+    from mmengine.hooks.run import Run
     from mmengine.logging import MessageHub
-    from mmengine.runner import Runner
 
 # What a checkpoint that is loaded later says about these was true of another process.
 _OF_THIS_START = (
@@ -34,7 +34,7 @@ class RuntimeInfoHook(Hook):
         self._scalar_names: dict[str, str] = {}
         self._stage_before_val: str | None = None
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Run) -> None:
         """Record what describes this start, which a checkpoint loaded later does not change."""
         runner.message_hub.keep_on_load(*_OF_THIS_START)
         for key, value in (
@@ -45,7 +45,7 @@ class RuntimeInfoHook(Hook):
         ):
             runner.message_hub.update_info(key, value)
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """Record where training begins and how far it goes."""
         hub = runner.message_hub
         hub.update_info('loop_stage', 'train')
@@ -58,24 +58,22 @@ class RuntimeInfoHook(Hook):
         if metainfo is not None:
             hub.update_info('dataset_meta', metainfo)
 
-    def after_train(self, runner: Runner) -> None:
+    def after_train(self, runner: Run) -> None:
         """Training is over."""
         runner.message_hub.pop_info('loop_stage')
 
-    def before_train_epoch(self, runner: Runner) -> None:
+    def before_train_epoch(self, runner: Run) -> None:
         """Record the epoch."""
         runner.message_hub.update_info('epoch', runner.epoch)
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
-    ) -> None:
+    def before_train_iter(self, runner: Run, batch_idx: int, data_batch: DataBatch = None) -> None:
         """Record the iteration and the first rate of each optimizer."""
         runner.message_hub.update_info('iter', runner.iter)
         self._record(runner.message_hub, runner.optim_wrapper.leading_lr())
 
     def after_train_iter(
         self,
-        runner: Runner,
+        runner: Run,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
@@ -84,33 +82,38 @@ class RuntimeInfoHook(Hook):
         if outputs is not None:
             self._record(runner.message_hub, outputs)
 
-    def before_val(self, runner: Runner) -> None:
+    def on_exception(self, runner: Run, error: BaseException) -> None:
+        """No stage runs any more."""
+        runner.message_hub.pop_info('loop_stage')
+        self._stage_before_val = None
+
+    def before_val(self, runner: Run) -> None:
         """Validation, within training or alone."""
         self._stage_before_val = runner.message_hub.get_info('loop_stage')
         runner.message_hub.update_info('loop_stage', 'val')
         _record_seed(runner)
 
-    def after_val(self, runner: Runner) -> None:
+    def after_val(self, runner: Run) -> None:
         """Back to what was before."""
         if self._stage_before_val is None:
             runner.message_hub.pop_info('loop_stage')
         else:
             runner.message_hub.update_info('loop_stage', self._stage_before_val)
 
-    def before_test(self, runner: Runner) -> None:
+    def before_test(self, runner: Run) -> None:
         """The test begins."""
         runner.message_hub.update_info('loop_stage', 'test')
         _record_seed(runner)
 
-    def after_test(self, runner: Runner) -> None:
+    def after_test(self, runner: Run) -> None:
         """The test is over."""
         runner.message_hub.pop_info('loop_stage')
 
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Record the metrics."""
         _record_metrics(runner, 'val', metrics)
 
-    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+    def after_test_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Record the metrics."""
         _record_metrics(runner, 'test', metrics)
 
@@ -128,12 +131,12 @@ class RuntimeInfoHook(Hook):
                 history.update(value)
 
 
-def _record_seed(runner: Runner) -> None:
+def _record_seed(runner: Run) -> None:
     """Again after loading: a run that was given no seed goes on with the seed of its checkpoint."""
     runner.message_hub.update_info('seed', runner.seed)
 
 
-def _record_metrics(runner: Runner, stage: str, metrics: dict[str, Any] | None) -> None:
+def _record_metrics(runner: Run, stage: str, metrics: dict[str, Any] | None) -> None:
     for key, value in (metrics or {}).items():
         if _is_scalar(value):
             runner.message_hub.update_scalar(f'{stage}/{key}', value)

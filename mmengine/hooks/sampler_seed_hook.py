@@ -9,7 +9,7 @@ from mmengine.hooks.hook import Hook
 from mmengine.registry import HOOKS
 
 if TYPE_CHECKING:
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 
 @HOOKS.register_module()
@@ -18,6 +18,6 @@ class DistSamplerSeedHook(Hook):
 
     priority = 'NORMAL'
 
-    def before_train_epoch(self, runner: Runner) -> None:
+    def before_train_epoch(self, runner: Run) -> None:
         """A new epoch: its order of samples is a function of seed and epoch alone."""
         set_epoch(runner.train_loop.dataloader, runner.epoch)

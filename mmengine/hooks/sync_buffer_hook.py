@@ -9,7 +9,7 @@ from mmengine.hooks.hook import Hook
 from mmengine.registry import HOOKS
 
 if TYPE_CHECKING:
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 
 @HOOKS.register_module()
@@ -26,24 +26,25 @@ class SyncBuffersHook(Hook):
         self.distributed = is_distributed()
         self._synced_at = -1
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """A resumed run has buffers that are equal already."""
         self._synced_at = runner.iter
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Run) -> None:
         """Before a checkpoint is saved."""
         self._sync(runner)
 
-    def before_val(self, runner: Runner) -> None:
-        """Within a training that counts iterations no epoch has ended."""
-        if runner.train_loop is not None and self._synced_at >= 0:
+    def before_val(self, runner: Run) -> None:
+        """Iteration-based runs have no epoch end before a validation, so buffers are synchronised
+        here."""
+        if runner.state.stage == 'train' and self._synced_at >= 0:
             self._sync(runner)
 
-    def after_train(self, runner: Runner) -> None:
+    def after_train(self, runner: Run) -> None:
         """A validation after this is not one of the training."""
         self._synced_at = -1
 
-    def _sync(self, runner: Runner) -> None:
+    def _sync(self, runner: Run) -> None:
         if self._synced_at == runner.iter or not is_distributed():
             return
         self._synced_at = runner.iter

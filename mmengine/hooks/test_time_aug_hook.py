@@ -14,6 +14,7 @@ from mmengine.registry import HOOKS, MODELS, RUNNERS
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from mmengine.hooks.run import Run
     from mmengine.runner import Runner
 
 
@@ -34,16 +35,21 @@ class PrepareTTAHook(Hook):
         self.tta_cfg = tta_cfg
         self._models: tuple[nn.Module, nn.Module] | None = None
 
-    def before_test(self, runner: Runner) -> None:
+    def before_test(self, runner: Run) -> None:
         """Wrap the model."""
-        if self._models is not None and runner.model is self._models[1]:
-            return  # A test that failed has left it wrapped.
         merging = MODELS.build({**self.tta_cfg, 'module': runner.model})
         self._models = (runner.model, merging)
         runner.model = merging
 
-    def after_test(self, runner: Runner) -> None:
+    def after_test(self, runner: Run) -> None:
         """Unwrap it."""
+        self._unwrap(runner)
+
+    def on_exception(self, runner: Run, error: BaseException) -> None:
+        """Unwrap it."""
+        self._unwrap(runner)
+
+    def _unwrap(self, runner: Run) -> None:
         if self._models is not None:
             runner.model, self._models = self._models[0], None
 

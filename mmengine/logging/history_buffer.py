@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mmengine.dist._dtensor import full_tensor
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _FloatArray = npt.NDArray[np.float64]
@@ -91,7 +92,8 @@ class HistoryBuffer:
 
         Args:
             log_val: A number, a numpy scalar, or a tensor or array of one element. A tensor is not
-                read here, so it must not be changed in place before the next read.
+                read here, so it must not be changed in place before the next read. A ``DTensor`` is
+                gathered here, so all ranks of its mesh must log it.
             count: Weight of the value in :meth:`mean`.
 
         Raises:
@@ -179,6 +181,8 @@ class HistoryBuffer:
     def _admit(self, value: Tensor) -> Tensor:
         """``value`` as a detached 0-d tensor, with a note in ``_pending_tensors``."""
         # On the path of every training step: each call here costs a twentieth of a microsecond.
+        if type(value) is not Tensor:
+            value = full_tensor(value)
         num_dims = value.dim()
         if num_dims or value.is_complex():
             _check_holds_one_number(value)

@@ -1,6 +1,5 @@
 """Models whose weights are an average of another model's weights over the course of training."""
 
-import copy
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,8 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from mmengine.logging import print_log
-from mmengine.model._pairing import ModelPairing, same_device_and_dtype
+from mmengine.model._copying import copy_model
+from mmengine.model._tensor_pairs import ModelPairing, same_device_and_dtype
 from mmengine.registry import MODELS
 from mmengine.utils.errors import ArgumentError
 
@@ -50,7 +50,7 @@ class BaseAveragedModel(nn.Module):
             raise ArgumentError(
                 f'interval counts updates, so it has to be at least 1, got {interval}.'
             )
-        self.module = copy.deepcopy(model).requires_grad_(False)
+        self.module = copy_model(model).requires_grad_(False)
         self.interval = interval
         if device is not None:
             self.module = self.module.to(device)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mmengine._checkpoint.dtensor import whole_parameters
 from mmengine._checkpoint.unwrap import is_model_wrapper, unwrap_model
 from mmengine.dist import broadcast, is_distributed
 from mmengine.logging import print_log
@@ -34,16 +35,18 @@ def build_model(cfg_or_module: Mapping[str, Any] | nn.Module) -> nn.Module:
 def init_model_weights(model: nn.Module) -> None:
     """Call the model's ``init_weights``, then give every rank the weights of rank 0.
 
-    All ranks must call it: each may have drawn other numbers.
+    All ranks must call it: each may have drawn other numbers. Parameters that are spread over ranks
+    (``DTensor``) are made whole for it, and get the values that one process would give them.
     """
     inner = unwrap_model(model)
     if not callable(init_weights := getattr(inner, 'init_weights', None)):
         return
-    init_weights()
-    if is_distributed():
-        for tensor in inner.state_dict().values():
-            if isinstance(tensor, torch.Tensor):
-                broadcast(tensor)
+    with whole_parameters(inner):
+        init_weights()
+        if is_distributed():
+            for tensor in inner.state_dict().values():
+                if isinstance(tensor, torch.Tensor):
+                    broadcast(tensor)
 
 
 def convert_model_sync_bn(model: nn.Module, sync_bn: str | None) -> nn.Module:

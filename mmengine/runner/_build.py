@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, LOOPS
 from mmengine.runner.base_loop import BaseLoop
+from mmengine.runner.utils import as_positive
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 
@@ -37,6 +39,29 @@ class _SlicedDataset:
         return self._length
 
 
+class _FirstBatches:
+    """The first ``num_batches`` batches of each pass over a batch sampler."""
+
+    is_endless = False
+
+    def __init__(self, batch_sampler: Any, num_batches: int) -> None:
+        self._batch_sampler = batch_sampler
+        self._num_batches = num_batches
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__') or name == '_batch_sampler':
+            raise AttributeError(name)
+        return getattr(self._batch_sampler, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.islice(iter(self._batch_sampler), self._num_batches)
+
+    def __len__(self) -> int:
+        if getattr(getattr(self._batch_sampler, 'sampler', None), 'is_endless', False):
+            return self._num_batches
+        return min(self._num_batches, len(self._batch_sampler))
+
+
 def build_dataloader(
     dataloader: DataLoader[Any] | Mapping[str, Any],
     seed: int | None = None,
@@ -47,14 +72,16 @@ def build_dataloader(
     Args:
         dataloader: ``dataset`` and ``batch_size``, and where wanted ``sampler``, ``batch_sampler``,
             ``collate_fn`` (``pseudo_collate`` by default), ``worker_init_fn``,
-            ``num_batch_per_epoch``, ``disable_subprocess_warning`` and any argument of
-            ``torch.utils.data.DataLoader``.
+            ``num_batch_per_epoch`` (whole batches of the first samples, or of ``batch_sampler``),
+            ``disable_subprocess_warning`` and any argument of ``torch.utils.data.DataLoader``.
         seed: For the sampler's shuffling and the workers.
-        diff_rank_seed: The sampler draws a seed of its own.
+        diff_rank_seed: The sampler draws its own seed.
 
     Raises:
         KeyError: If there is no ``dataset``.
-        TypeError: If torch knows no argument of that name, or a part is of a wrong kind.
+        TypeError: If DataLoader has no argument of that name, or a part is of a wrong kind.
+        ArgumentError: If ``num_batch_per_epoch`` is not a positive integer, or the dataset has no
+            length.
     """
     if isinstance(dataloader, DataLoader):
         return dataloader
@@ -65,11 +92,14 @@ def build_dataloader(
         raise KeyError(f'A dataloader config needs a dataset; this one has {sorted(options)}.')
     dataset = _build_dataset(options.pop('dataset'))
     num_batches = options.pop('num_batch_per_epoch', None)
-    is_quiet = options.pop('disable_subprocess_warning', False)
     if num_batches is not None:
-        length = num_batches * options.get('batch_size', 1) * get_world_size()
-        dataset = _SlicedDataset(dataset, min(length, len(dataset)))
+        num_batches = as_positive('num_batch_per_epoch', num_batches)
+    is_quiet = options.pop('disable_subprocess_warning', False)
+    if num_batches is not None and options.get('batch_sampler') is None:
+        dataset = _first_samples(dataset, num_batches, options.get('batch_size', 1))
     _build_samplers(options, dataset, None if diff_rank_seed else seed)
+    if num_batches is not None and 'batch_sampler' in options:
+        options['batch_sampler'] = _FirstBatches(options['batch_sampler'], num_batches)
     options['worker_init_fn'] = _build_worker_init(options, seed, is_quiet)
     options['collate_fn'] = _build_collate(options.get('collate_fn', {'type': 'pseudo_collate'}))
     try:
@@ -92,7 +122,7 @@ def build_evaluator(evaluator: Evaluator | Mapping[str, Any] | Sequence[Any]) ->
             built: Evaluator = EVALUATOR.build(placed(evaluator, type='Evaluator'))
             return built
         if _names_an_evaluator(evaluator.get('type')):
-            return EVALUATOR.build(evaluator)  # type: ignore[no-any-return]  # the registry's word
+            return EVALUATOR.build(evaluator)  # type: ignore[no-any-return]  # a registry builds anything
         return Evaluator([evaluator])
     if isinstance(evaluator, Sequence) and not isinstance(evaluator, str):
         return Evaluator(list(evaluator))
@@ -105,10 +135,10 @@ def build_loop(loop: Any, default_type: str, **arguments: Any) -> BaseLoop:
     Args:
         loop: A loop, or a config without or with ``type``.
         default_type: Used when the config has no ``type``.
-        arguments: Passed to the loop beside the config.
+        arguments: Passed to the loop with the config.
 
     Raises:
-        TypeError: If ``loop``, or what its config builds, is no loop.
+        TypeError: If ``loop``, or what its config builds, is not a loop.
     """
     if isinstance(loop, BaseLoop):
         return loop
@@ -116,16 +146,16 @@ def build_loop(loop: Any, default_type: str, **arguments: Any) -> BaseLoop:
         raise TypeError(f'A loop is a loop object or a dict, got {type(loop).__name__}.')
     built = LOOPS.build(placed(loop, type=default_type), default_args=arguments)
     if not isinstance(built, BaseLoop):
-        raise TypeError(f'{type(built).__name__} is no loop: it does not derive from BaseLoop.')
+        raise TypeError(f'{type(built).__name__} is not a loop: it does not derive from BaseLoop.')
     return built
 
 
 def train_loop_type(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The config without ``by_epoch``, and the stock loop that ``by_epoch`` stands for.
+    """The config without ``by_epoch``, and the stock loop that ``by_epoch`` means.
 
     Raises:
         RuntimeError: If the config has both ``type`` and ``by_epoch``.
-        ArgumentError: If it has neither and gives no length to tell by.
+        ArgumentError: If it has neither, nor a length.
     """
     rest = placed(config)
     if 'type' in rest:
@@ -154,9 +184,11 @@ def named_parts(
         stage: 'val' or 'test', for messages.
 
     Raises:
-        ArgumentError: If the two do not match one to one.
+        ArgumentError: If the two do not match one to one, or the list is empty.
     """
     if isinstance(dataloader, (list, tuple)):
+        if not dataloader:
+            raise ArgumentError(f'{stage}_dataloader is an empty list; give at least one.')
         loaders = {str(index): loader for index, loader in enumerate(dataloader)}
         if not isinstance(evaluator, (list, tuple)) or len(evaluator) != len(loaders):
             raise ArgumentError(
@@ -196,10 +228,21 @@ def _build_dataset(dataset: Any) -> Any:
     return built
 
 
+def _first_samples(dataset: Any, num_batches: int, batch_size: int | None) -> _SlicedDataset:
+    """As many of the first samples as fill ``num_batches`` batches on every rank."""
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, '__len__'):
+        raise ArgumentError(
+            f'num_batch_per_epoch takes the first samples by index, but {type(dataset).__name__} '
+            'is a stream or has no length. End the stream in the dataset, or train by iterations.'
+        )
+    length = num_batches * (batch_size or 1) * get_world_size()
+    return _SlicedDataset(dataset, min(length, len(dataset)))
+
+
 def _build_samplers(options: dict[str, Any], dataset: Dataset[Any], seed: int | None) -> None:
     """Put the ``sampler`` or ``batch_sampler`` that torch expects into ``options``."""
     if isinstance(dataset, IterableDataset):
-        return  # its order is its own
+        return  # it has no sampler
     sampler = options.pop('sampler', None)
     batch_sampler = options.pop('batch_sampler', None)
     if sampler is None and (batch_sampler is None or isinstance(batch_sampler, Mapping)):

@@ -7,15 +7,17 @@ from typing import Any
 
 from torch import nn
 
-from mmengine._strategy import BaseStrategy
-from mmengine._strategy._env import check_launcher
 from mmengine.evaluator import Evaluator
 from mmengine.optim import BaseOptimWrapper
+from mmengine.process.env import check_launcher
 from mmengine.registry import RUNNERS, STRATEGIES
-from mmengine.runner._hooks import HookConfig
-from mmengine.runner._parts import Loader
+from mmengine.runner._api import Loader
+from mmengine.runner._arguments import ConfigLike
+from mmengine.runner._hook_list import HookConfig
+from mmengine.runner._preparing import default_strategy, strategy_arguments
 from mmengine.runner.log_processor import LogProcessor
-from mmengine.runner.runner import ConfigLike, Loaders, Runner
+from mmengine.runner.runner import Loaders, Runner
+from mmengine.strategy import BaseStrategy
 from mmengine.visualization import Visualizer
 
 
@@ -64,6 +66,7 @@ class FlexibleRunner(Runner):
     ) -> None:
         self._given_strategy = strategy
         self._given_compile = compile
+        self._given_work_dir = work_dir
         super().__init__(
             model=model,
             work_dir=work_dir,
@@ -110,30 +113,39 @@ class FlexibleRunner(Runner):
             raise TypeError(
                 f'A strategy is a BaseStrategy or a dict, got {type(strategy).__name__}.'
             )
-        arguments = self._strategy_arguments(
-            self._work_dir_given,
-            experiment_name,
-            env_cfg,
-            check_launcher(launcher),
-            randomness or {},
-            log_level or 'INFO',
+        return self._strategy_from(
+            strategy,
+            strategy_arguments(
+                self.cfg,
+                work_dir=self._given_work_dir,
+                experiment_name=experiment_name,
+                launcher=check_launcher(launcher),
+                randomness=randomness or {},
+                env_cfg=env_cfg,
+                log_level=log_level or 'INFO',
+                auto_scale_lr=None,
+            ),
         )
-        if strategy is None:
-            return self._pick_strategy(arguments)
-        return STRATEGIES.build(strategy, default_args=arguments)  # type: ignore[no-any-return]  # the registry's word
 
-    def _build_strategy(
-        self, work_dir: str, experiment_name: str | None, env_cfg: Mapping[str, Any]
+    def _build_strategy(self, arguments: dict[str, Any]) -> BaseStrategy:
+        given = self._given_strategy
+        if isinstance(given, BaseStrategy):
+            return given
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(f'A strategy is a BaseStrategy or a dict, got {type(given).__name__}.')
+        return self._strategy_from(given, arguments)
+
+    def _strategy_from(
+        self, strategy: Mapping[str, Any] | None, arguments: dict[str, Any]
     ) -> BaseStrategy:
-        self._work_dir_given = work_dir
-        return self.build_strategy(
-            self._given_strategy,
-            self._launcher,
-            self._randomness_cfg,
-            env_cfg,
-            experiment_name,
-            self._log_level,
-        )
+        if strategy is None:
+            return default_strategy(self.cfg, arguments)
+        built: BaseStrategy = STRATEGIES.build(strategy, default_args=arguments)
+        return built
+
+    def _place_model(self, model: nn.Module) -> nn.Module:
+        """Leave placing to the strategy: it prepares the model when a stage begins."""
+        return model
 
     @property
     def _compile_settings(self) -> Any:

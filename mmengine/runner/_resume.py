@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint.plain import plain
-from mmengine._strategy._seed import rng_state, set_rng_state
 from mmengine.dataset._dataloader import set_epoch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.hooks._states import hooks_state, load_hooks_state
+from mmengine.process.seed import rng_state, set_rng_state
 from mmengine.version import __version__
 
 if TYPE_CHECKING:
@@ -39,9 +41,11 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
         'time': time.strftime('%Y%m%d_%H%M%S', time.localtime()),
         'mmengine_version': __version__,
         'world_size': get_world_size(),
+        'save_id': uuid.uuid4().hex,
         **(meta or {}),
     }
-    dataset: Any = getattr(runner.train_dataloader, 'dataset', None)
+    own_meta.setdefault('validation_due', _validates_next(runner, own_meta, by_epoch))
+    dataset = _train_dataset(runner)
     if hasattr(dataset, 'metainfo'):
         own_meta['dataset_meta'] = plain(dataset.metainfo, unknown=str)
     return {
@@ -61,25 +65,22 @@ def unpack(runner: Runner, checkpoint: Checkpoint) -> None:
     _warn_about_changes(runner, meta)
     load_hooks_state(runner, checkpoint.get('hooks', {}))
     _continue_at(runner, meta.get('epoch', 0), meta.get('iter', 0), _own_rng(runner, checkpoint))
+    if meta.get('validation_due') and hasattr(runner.train_loop, 'owes_validation'):
+        runner.train_loop.owes_validation = True
     runner.logger.info(f'resumed epoch: {runner.epoch}, iter: {runner.iter}')
 
 
-def hooks_state(runner: Runner) -> dict[str, list[Any]]:
-    """State of the hooks that have one, by class name; several of a class in their order."""
-    states: dict[str, list[Any]] = {}
-    for hook in runner.hooks:
-        if hasattr(hook, 'state_dict'):
-            states.setdefault(type(hook).__name__, []).append(hook.state_dict())
-    return states
+def _train_dataset(runner: Runner) -> Any:
+    """The training dataset, if the train loop exists; it is never built for the question."""
+    return getattr(getattr(runner._train_loop, 'dataloader', None), 'dataset', None)
 
 
-def load_hooks_state(runner: Runner, states: Mapping[str, list[Any]]) -> None:
-    """Give each hook its state back; a hook that was not there then starts afresh."""
-    remaining = {name: list(entries) for name, entries in states.items()}
-    for hook in runner.hooks:
-        entries = remaining.get(type(hook).__name__)
-        if entries and hasattr(hook, 'load_state_dict'):
-            hook.load_state_dict(entries.pop(0))
+def _validates_next(runner: Runner, meta: Mapping[str, Any], by_epoch: bool) -> bool:
+    """Whether the loop validates at the point where the checkpoint is written, after writing."""
+    validates_at = getattr(runner._train_loop, 'validates_at', None)
+    if runner.state.stage != 'train' or validates_at is None:
+        return False
+    return bool(validates_at(meta['epoch'], meta['iter'], by_epoch))
 
 
 def _continue_at(runner: Runner, epoch: int, iteration: int, rng: dict[str, Any] | None) -> None:
@@ -132,7 +133,7 @@ def _adopt_seed(runner: Runner, meta: Mapping[str, Any]) -> None:
 
 
 def _warn_about_changes(runner: Runner, meta: Mapping[str, Any]) -> None:
-    dataset: Any = getattr(runner.train_dataloader, 'dataset', None)
+    dataset = _train_dataset(runner)
     then, now = meta.get('dataset_meta'), getattr(dataset, 'metainfo', None)
     if then is not None and now is not None and repr(then) != repr(plain(now, unknown=str)):
         runner.logger.warning(

@@ -22,13 +22,7 @@ class BaseLoop(metaclass=ABCMeta):
 
     def __init__(self, runner: Runner, dataloader: DataLoader[Any] | dict[str, Any]) -> None:
         self._runner = runner
-        if isinstance(dataloader, dict):
-            differ = runner.randomness_cfg.get('diff_rank_seed', False)
-            self.dataloader = runner.build_dataloader(
-                dataloader, seed=runner.seed, diff_rank_seed=differ
-            )
-        else:
-            self.dataloader = dataloader
+        self.dataloader = dataloader_of(runner, dataloader)
 
     @property
     def runner(self) -> Runner:
@@ -38,3 +32,11 @@ class BaseLoop(metaclass=ABCMeta):
     @abstractmethod
     def run(self) -> Any:
         """Go through the data."""
+
+
+def dataloader_of(runner: Runner, dataloader: DataLoader[Any] | dict[str, Any]) -> DataLoader[Any]:
+    """A dataloader with the seed of ``runner`` from its config; an object is returned as it is."""
+    if not isinstance(dataloader, dict):
+        return dataloader
+    differ = runner.randomness_cfg.get('diff_rank_seed', False)
+    return runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=differ)

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmengine.dataset._dataloader import set_epoch
 from mmengine.registry import LOOPS
-from mmengine.runner._cursor import batches_from, epoch_and_offset
+from mmengine.runner._batch_position import (
+    batches_from,
+    check_has_batches,
+    check_has_epochs,
+    epoch_and_offset,
+)
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at
+from mmengine.strategy._state import Position
 
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
@@ -29,11 +36,29 @@ __all__ = [
 ]
 
 
-class _TrainLoop(BaseLoop):
-    """What both train loops count: finished epochs and iterations, and when to validate."""
+def _of_position(name: str, doc: str) -> Any:
+    """An attribute of a loop that is the entry ``name`` of its position, as subclasses write it."""
 
-    _epoch: int
-    _iter: int
+    def read(self: _TrainLoop) -> int:
+        return getattr(self._position, name)  # type: ignore[no-any-return]  # counts are int
+
+    def write(self: _TrainLoop, value: int) -> None:
+        setattr(self._position, name, value)
+
+    return property(read, write, doc=doc)
+
+
+class _TrainLoop(BaseLoop):
+    """What both train loops have: the position of the run, and when to validate.
+
+    ``_epoch``, ``_iter``, ``_max_epochs`` and ``_max_iters``, which subclasses read and write, are
+    those of the position.
+    """
+
+    _epoch: int = _of_position('epoch', 'Finished epochs.')
+    _iter: int = _of_position('iter', 'Finished iterations.')
+    _max_epochs: int = _of_position('max_epochs', 'Epochs to train.')
+    _max_iters: int = _of_position('max_iters', 'Iterations to train.')
 
     def __init__(
         self,
@@ -44,11 +69,11 @@ class _TrainLoop(BaseLoop):
         dynamic_intervals: Sequence[tuple[int, int]] | None,
     ) -> None:
         super().__init__(runner, dataloader)
-        self._epoch = 0
-        self._iter = 0
+        self._position = Position()
         self.val_begin = as_positive('val_begin', val_begin)
         self.val_interval = as_positive('val_interval', val_interval)
         self.stop_training = False
+        self.owes_validation = False
         self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
             val_interval, dynamic_intervals
         )
@@ -62,40 +87,73 @@ class _TrainLoop(BaseLoop):
     @property
     def epoch(self) -> int:
         """Finished epochs."""
-        return self._epoch
+        return self._position.epoch
 
     @property
     def iter(self) -> int:
         """Finished iterations."""
-        return self._iter
+        return self._position.iter
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs to train; 1 for a run that counts iterations."""
+        return self._position.max_epochs
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations to train."""
+        return self._position.max_iters
 
     def resume(self, epoch: int, iteration: int, rng_state: dict[str, Any] | None = None) -> None:
-        """Go on after ``iteration`` iterations, of which ``epoch`` epochs are whole.
+        """Go on after ``iteration`` iterations, in which ``epoch`` epochs were finished.
 
         Args:
             epoch: Finished epochs.
             iteration: Finished iterations; the data goes on at the batch after them.
-            rng_state: Of this rank, as it was then; put back when the data begins.
+            rng_state: Random state of this rank at that time, restored when the data begins.
         """
-        self._epoch, self._iter, self._resumed_rng = epoch, iteration, rng_state
+        self._position.epoch, self._position.iter = epoch, iteration
+        self._resumed_rng = rng_state
+
+    def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
+        """Whether a validation comes next after ``epoch`` epochs and ``iteration`` iterations.
+
+        Args:
+            epoch: Finished epochs.
+            iteration: Finished iterations.
+            by_epoch: Whether the last of these epochs has just ended.
+        """
+        raise NotImplementedError
+
+    def _validate_owed(self) -> None:
+        """Make up for the validation that a resumed run had not finished."""
+        if self.owes_validation:
+            self.owes_validation = False
+            self._validate()
 
     def _validate_if_due(self, finished: int, last: int) -> None:
-        """Validate if ``finished``, in this loop's unit, is a turn of the interval or the end."""
-        self.val_interval = interval_at(
-            self.dynamic_milestones, self.dynamic_intervals, finished + 1
-        )
+        """Validate at each interval and at the end; ``finished`` is in the unit of this loop."""
+        self.val_interval = self._interval_at(finished + 1)
+        if self._is_due(finished, last):
+            self._validate()
+
+    def _validate(self) -> None:
         loop = self._runner.val_loop
-        if loop is None or finished < self.val_begin:
-            return
-        if finished % self.val_interval == 0 or finished == last:
+        if loop is not None:
             loop.run()
             self._runner.model.train()
 
+    def _is_due(self, finished: int, last: int) -> bool:
+        if self._runner.val_loop is None or finished < self.val_begin:
+            return False
+        return finished % self._interval_at(finished + 1) == 0 or finished == last
+
+    def _interval_at(self, position: int) -> int:
+        return interval_at(self.dynamic_milestones, self.dynamic_intervals, position)
+
     def _flush_open_windows(self) -> None:
-        """Let gradients that are still being accumulated when the run ends make their step."""
-        flush = getattr(self._runner.optim_wrapper, 'flush', None)
-        if flush is not None:
-            flush()
+        """Let gradients that are still being accumulated at the end of the run make their step."""
+        self._runner.optim_wrapper.flush()
 
     def _take_resumed_rng(self) -> dict[str, Any] | None:
         state, self._resumed_rng = self._resumed_rng, None
@@ -122,7 +180,8 @@ class EpochBasedTrainLoop(_TrainLoop):
         dynamic_intervals: Pairs (epoch, interval): validate at that interval from that epoch on.
 
     Raises:
-        ArgumentError: If a number is not a whole number above 0, or the dataloader is empty.
+        ArgumentError: If a number is not a positive integer, the data gives no batch, or a pass
+            over the data never ends.
     """
 
     def __init__(
@@ -135,27 +194,24 @@ class EpochBasedTrainLoop(_TrainLoop):
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        check_has_epochs(self.dataloader)
+        check_has_batches(self.dataloader)
         self._max_epochs = as_positive('max_epochs', max_epochs)
         self._max_iters = self._max_epochs * len(self.dataloader)
 
-    @property
-    def max_epochs(self) -> int:
-        """Epochs to train."""
-        return self._max_epochs
-
-    @property
-    def max_iters(self) -> int:
-        """Iterations to train: epochs times batches of an epoch."""
-        return self._max_iters
+    def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
+        """Whether a validation comes next; within an epoch none does."""
+        return by_epoch and self._is_due(epoch, self._max_epochs)
 
     def run(self) -> nn.Module:
         """Train to the end; returns the model."""
         self._runner.call_hook('before_train')
+        self._validate_owed()
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
             self._validate_if_due(self._epoch, self._max_epochs)
         self._runner.call_hook('after_train')
-        return self._runner.model  # type: ignore[no-any-return]  # whatever the user trains
+        return self._runner.model
 
     def run_epoch(self) -> None:
         """Train one epoch, or what a resumed run has left of it."""
@@ -169,14 +225,18 @@ class EpochBasedTrainLoop(_TrainLoop):
             self._flush_open_windows()
         self._runner.call_hook('after_train_epoch')
         self._epoch += 1
+        self._position.batch_in_epoch = 0
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """One batch: the hooks before, the training step, the hooks after."""
         runner = self._runner
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
-        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        model: Any = runner.model
+        outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
-        self._iter += 1
+        position = self._position
+        position.iter += 1
+        position.batch_in_epoch = idx + 1
 
 
 @LOOPS.register_module()
@@ -200,7 +260,7 @@ class IterBasedTrainLoop(_TrainLoop):
             iteration on.
 
     Raises:
-        ArgumentError: If a number is not a whole number above 0.
+        ArgumentError: If a number is not a positive integer, or the data gives no batch.
     """
 
     def __init__(
@@ -213,25 +273,21 @@ class IterBasedTrainLoop(_TrainLoop):
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        check_has_batches(self.dataloader)
         self._max_iters = as_positive('max_iters', max_iters)
         self._max_epochs = 1
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
 
-    @property
-    def max_epochs(self) -> int:
-        """1: the run counts as one epoch."""
-        return self._max_epochs
-
-    @property
-    def max_iters(self) -> int:
-        """Iterations to train."""
-        return self._max_iters
+    def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
+        """Whether a validation comes next; at the end of the one epoch it has been made."""
+        return not by_epoch and self._is_due(iteration, self._max_iters)
 
     def run(self) -> nn.Module:
         """Train to the end; returns the model."""
         runner = self._runner
         runner.call_hook('before_train')
         runner.call_hook('before_train_epoch')
+        self._validate_owed()
         runner.model.train()
         self.dataloader_iterator.start_at(self._iter, self._take_resumed_rng())
         while self._iter < self._max_iters and not self.stop_training:
@@ -241,26 +297,35 @@ class IterBasedTrainLoop(_TrainLoop):
         runner.call_hook('after_train_epoch')
         self._epoch += 1
         runner.call_hook('after_train')
-        return runner.model  # type: ignore[no-any-return]  # whatever the user trains
+        return runner.model
 
     def run_iter(self, data_batch: Any) -> None:
         """One batch: the hooks before, the training step, the hooks after."""
-        runner = self._runner
-        runner.call_hook('before_train_iter', batch_idx=self._iter, data_batch=data_batch)
-        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
-        runner.call_hook(
-            'after_train_iter', batch_idx=self._iter, data_batch=data_batch, outputs=outputs
-        )
-        self._iter += 1
+        runner, position = self._runner, self._position
+        idx = position.iter
+        runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
+        model: Any = runner.model
+        outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+        position.iter += 1
+        position.batch_in_epoch = position.iter
 
 
 class _InfiniteDataloaderIterator:
-    """Goes over a dataloader again and again; its samplers hear of each pass as of an epoch."""
+    """Goes over a dataloader again and again; its samplers get the number of each pass as an epoch.
+
+    Making an iterator draws a number for the seeds of workers. The API draws it when the loop is
+    built, before weights are initialised. So it is drawn here, and used for the first pass.
+    """
 
     def __init__(self, dataloader: DataLoader[Any]) -> None:
         self._dataloader = dataloader
         self._epoch = 0
         self._batches: Iterator[Any] | None = None
+        self._state_at_draw: torch.Tensor | None = None
+        if isinstance(dataloader, DataLoader) and dataloader.generator is None:
+            self._state_at_draw = torch.get_rng_state()
+            torch.empty((), dtype=torch.int64).random_()
 
     def __iter__(self) -> _InfiniteDataloaderIterator:
         return self
@@ -269,11 +334,14 @@ class _InfiniteDataloaderIterator:
         """Take the batch after the first ``num_batches`` as the next one."""
         self._epoch, offset = epoch_and_offset(self._dataloader, num_batches)
         set_epoch(self._dataloader, self._epoch)
-        self._batches = batches_from(self._dataloader, offset, rng_state)
+        if num_batches or rng_state is not None:
+            self._batches = batches_from(self._dataloader, offset, rng_state)
+        else:
+            self._batches = self._first_pass()
 
     def __next__(self) -> Any:
         if self._batches is None:
-            self._batches = iter(self._dataloader)
+            self._batches = self._first_pass()
         try:
             return next(self._batches)
         except StopIteration:
@@ -287,3 +355,12 @@ class _InfiniteDataloaderIterator:
                 'The training dataloader gave no batch in a whole pass: its dataset is empty, or '
                 'smaller than a batch with drop_last=True.'
             ) from None
+
+    def _first_pass(self) -> Iterator[Any]:
+        if self._state_at_draw is None:
+            return iter(self._dataloader)
+        present = torch.get_rng_state()
+        torch.set_rng_state(self._state_at_draw)
+        batches = iter(self._dataloader)
+        torch.set_rng_state(present)
+        return batches

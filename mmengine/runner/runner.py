@@ -1,36 +1,46 @@
-"""Runner: puts the parts of a run together and sets its loops going."""
+"""Runner: puts the parts of a run together and runs its stages."""
 
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from mmengine._checkpoint.unwrap import unwrap_model
-from mmengine._strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
-from mmengine._strategy._env import check_launcher
-from mmengine._strategy._failure import stop_together
-from mmengine.config import Config, ConfigDict
-from mmengine.dist import is_distributed, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.fileio import join_path
-from mmengine.hooks import Hook
-from mmengine.model.build import init_model_weights
+from mmengine.hooks._states import load_hooks_state
 from mmengine.optim import BaseOptimWrapper
+from mmengine.process.env import check_launcher
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import _resume
+from mmengine.runner._api import Loader, RunnerMembers
+from mmengine.runner._arguments import (
+    ConfigLike,
+    argument_names,
+    check_given_together,
+    check_scheduler,
+    nothing_to,
+    own_config,
+)
 from mmengine.runner._build import _SlicedDataset
-from mmengine.runner._checks import check_given_together, check_scheduler
-from mmengine.runner._hooks import HookConfig, HookList, default_hooks
-from mmengine.runner._parts import Loader, RunParts, known_environment
+from mmengine.runner._build_run import write_config
+from mmengine.runner._ending import flush_open_windows, stage_of
+from mmengine.runner._hook_list import HookConfig, HookList
+from mmengine.runner._preparing import (
+    default_strategy,
+    prepare_training,
+    strategy_arguments,
+    with_preprocessor,
+)
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.loops import EpochBasedTrainLoop, TestLoop, ValLoop
-from mmengine.runner.priority import Priority
+from mmengine.strategy import BaseStrategy
+from mmengine.strategy._state import RunState
 from mmengine.visualization import Visualizer
 
 if TYPE_CHECKING:
@@ -38,13 +48,12 @@ if TYPE_CHECKING:
 
 __all__ = ['EpochBasedTrainLoop', 'Runner', 'TestLoop', 'ValLoop', '_SlicedDataset']
 
-ConfigLike = dict[str, Any] | Config | ConfigDict
 # A plain loader, or several as a list or by name.
 Loaders = Loader | Sequence[Loader]
 
 
 @RUNNERS.register_module()
-class Runner(RunParts):
+class Runner(RunnerMembers):
     """Trains, validates and tests a model that a config or objects describe.
 
     The constructor sets up the process, the logger and the model; what only training needs is built
@@ -89,8 +98,6 @@ class Runner(RunParts):
         ArgumentError: If a stage is half given, or a value is wrong.
     """
 
-    cfg: Config
-
     def __init__(
         self,
         model: nn.Module | dict[str, Any],
@@ -121,7 +128,7 @@ class Runner(RunParts):
         experiment_name: str | None = None,
         cfg: ConfigLike | None = None,
     ) -> None:
-        self.cfg = _own_config(cfg)
+        self.cfg = own_config(cfg)
         check_given_together(
             'training',
             train_dataloader=train_dataloader,
@@ -142,27 +149,44 @@ class Runner(RunParts):
         )
         check_scheduler(param_scheduler, optim_wrapper)
 
-        # A loop's config here becomes the loop when that is first asked for.
+        # A loop's config here becomes the loop when it is first read.
         self._train_dataloader, self._train_loop = train_dataloader, train_cfg
         self._val_dataloader, self._val_loop = val_dataloader, val_cfg
         self._val_evaluator = val_evaluator
         self._test_dataloader, self._test_loop = test_dataloader, test_cfg
         self._test_evaluator = test_evaluator
-        self.optim_wrapper: Any = optim_wrapper
-        self.param_schedulers: Any = param_scheduler
-        self.auto_scale_lr = auto_scale_lr
-        self._is_lr_scaled = False
+        self._given_optim_wrapper = optim_wrapper
+        self._given_param_scheduler = param_scheduler
         self._load_from, self._resume = load_from, resume
         self._has_loaded = False
+        self._states_of_hooks: dict[str, list[Any]] = {}
 
         self._launcher = check_launcher(launcher)
         self._randomness_cfg = dict(randomness or {})
-        self._log_level = log_level
-        self.strategy = self._build_strategy(work_dir, experiment_name, dict(env_cfg or {}))
+        self.state = RunState()
+        self.strategy = self._build_strategy(
+            strategy_arguments(
+                self.cfg,
+                work_dir=work_dir,
+                experiment_name=experiment_name,
+                launcher=self._launcher,
+                randomness=self._randomness_cfg,
+                env_cfg=dict(env_cfg or {}),
+                log_level=log_level,
+                auto_scale_lr=auto_scale_lr,
+            )
+        )
+        scaling = auto_scale_lr or self.strategy.auto_scale_lr
+        self.strategy.bind(self.state)
+        self.strategy.find_unused_parameters = self.cfg.get('find_unused_parameters', False)
+        self.auto_scale_lr = scaling
+        self.optim_wrapper = optim_wrapper  # type: ignore[assignment]  # a config until training
+        self.param_schedulers = param_scheduler
         self.default_scope = DefaultScope.get_instance(
             self.experiment_name, scope_name=default_scope
         )
         self.message_hub = self.build_message_hub()
+        self.state.checkpoint_read = self._show_loaded
         self.log_processor = self.build_log_processor(log_processor or {})
         self.visualizer = self.build_visualizer(visualizer)
         if self.cfg:
@@ -170,8 +194,8 @@ class Runner(RunParts):
         self.logger.info(self.strategy.collect_env())
         self.logger.info(f'Config:\n{self.config_text}')
 
-        self.model: Any = self._prepare_model(model, data_preprocessor)
-        self._hooks = HookList()
+        self._hooks = HookList(first={'after_train': flush_open_windows})
+        self.model = self._build_placed_model(model, data_preprocessor)
         self.register_hooks(default_hooks, custom_hooks)
         self.logger.info(f'Hooks will be executed in the following order:\n{self.get_hooks_info()}')
         self.dump_config()
@@ -190,7 +214,9 @@ class Runner(RunParts):
             if cfg.get(name) is None:
                 raise KeyError(f'The config has no {name}, which a run cannot do without.')
         given = {
-            name: cfg[name] for name in _argument_names(cls) - {'cfg'} if cfg.get(name) is not None
+            name: cfg[name]
+            for name in argument_names(cls, Runner) - {'cfg'}
+            if cfg.get(name) is not None
         }
         return cls(**given, cfg=cfg)
 
@@ -206,17 +232,15 @@ class Runner(RunParts):
             RuntimeError: If the runner was given nothing to train.
         """
         if self._train_loop is None:
-            raise RuntimeError(
-                _nothing_to('train', 'train_dataloader, train_cfg and optim_wrapper')
-            )
-        with stop_together():
-            self._build_for_training()
-            init_model_weights(self.model)
+            raise RuntimeError(nothing_to('train', 'train_dataloader, train_cfg and optim_wrapper'))
+        with stage_of(self, 'train'):
+            prepare_training(self)
             self.call_hook('before_run')
+            self._init_weights()
             self.load_or_resume()
+            load_hooks_state(self, self._states_of_hooks)
             loop = self.train_loop
             self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
-            self._compile('train_step')
             model: nn.Module = loop.run()
             self.call_hook('after_run')
         return model
@@ -228,8 +252,8 @@ class Runner(RunParts):
             RuntimeError: If the runner was given nothing to validate.
         """
         if self._val_loop is None:
-            raise RuntimeError(_nothing_to('val', 'val_dataloader, val_cfg and val_evaluator'))
-        return self._evaluate('val_loop')
+            raise RuntimeError(nothing_to('val', 'val_dataloader, val_cfg and val_evaluator'))
+        return self._evaluate('val')
 
     def test(self) -> dict[str, float]:
         """Test once; returns the metrics.
@@ -238,161 +262,97 @@ class Runner(RunParts):
             RuntimeError: If the runner was given nothing to test.
         """
         if self._test_loop is None:
-            raise RuntimeError(_nothing_to('test', 'test_dataloader, test_cfg and test_evaluator'))
-        return self._evaluate('test_loop')
+            raise RuntimeError(nothing_to('test', 'test_dataloader, test_cfg and test_evaluator'))
+        return self._evaluate('test')
 
-    def _build_for_training(self) -> None:
-        """The train loop first, whose length schedulers ask for; rates are scaled before these."""
-        self._train_loop = self.train_loop
-        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-        self.strategy.optim_wrapper = self.optim_wrapper
-        if not self._is_lr_scaled:
-            self.scale_lr(self.optim_wrapper, self.auto_scale_lr)
-            self._is_lr_scaled = True
-        if self.param_schedulers is not None:
-            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
-            self.strategy.param_schedulers = self.param_schedulers
-        self._val_loop = self.val_loop
-
-    def _evaluate(self, loop_name: str) -> dict[str, float]:
-        with stop_together():
-            loop = getattr(self, loop_name)
+    def _evaluate(self, stage: str) -> dict[str, float]:
+        with stage_of(self, stage):
+            loop = self.val_loop if stage == 'val' else self.test_loop
+            self.strategy.prepare(self.model)
             self.call_hook('before_run')
             self.load_or_resume()
             metrics: dict[str, float] = loop.run()
             self.call_hook('after_run')
         return metrics
 
+    def _init_weights(self) -> None:
+        """Initialise the weights once; weights that were loaded or trained stay."""
+        if not self.state.has_weights:
+            self.strategy.init_weights()
+            self.state.has_weights = True
+
+    def _overrides(self, name: str) -> bool:
+        """Whether a subclass has its own ``name``, one of the API's extension points."""
+        own = getattr(type(self), name)
+        return not any(own is vars(cls).get(name) for cls in (Runner, RunnerMembers))
+
     # The strategy and the model
 
-    def _build_strategy(
-        self, work_dir: str, experiment_name: str | None, env_cfg: Mapping[str, Any]
-    ) -> BaseStrategy:
-        return self._pick_strategy(
-            self._strategy_arguments(
-                work_dir,
-                experiment_name,
-                env_cfg,
-                self._launcher,
-                self._randomness_cfg,
-                self._log_level,
-            )
-        )
+    def _build_strategy(self, arguments: dict[str, Any]) -> BaseStrategy:
+        """The strategy of this run, from arguments of :class:`BaseStrategy`."""
+        return default_strategy(self.cfg, arguments)
 
-    def _strategy_arguments(
-        self,
-        work_dir: str,
-        experiment_name: str | None,
-        env_cfg: Mapping[str, Any],
-        launcher: str,
-        randomness: Mapping[str, Any],
-        log_level: str,
-    ) -> dict[str, Any]:
-        name = experiment_name or (Path(self.cfg.filename).stem if self.cfg.filename else None)
-        environment = known_environment(env_cfg)
-        return {
-            'work_dir': work_dir,
-            'experiment_name': name,
-            'env_kwargs': {'launcher': launcher, 'randomness': dict(randomness), **environment},
-            'log_kwargs': {'log_level': log_level},
-            'auto_scale_lr': self.auto_scale_lr,
-        }
-
-    def _pick_strategy(self, arguments: dict[str, Any]) -> BaseStrategy:
-        if arguments['env_kwargs']['launcher'] == 'none' and not is_distributed():
-            return SingleDeviceStrategy(**arguments)
-        return DDPStrategy(
-            model_wrapper=self.cfg.get('model_wrapper_cfg'),
-            sync_bn=self.cfg.get('sync_bn'),
-            **arguments,
-        )
-
-    def _prepare_model(self, model: Any, data_preprocessor: Any) -> nn.Module:
+    def _build_placed_model(self, model: Any, data_preprocessor: Any) -> nn.Module:
         if data_preprocessor is not None:
-            model = self._with_preprocessor(model, data_preprocessor)
+            model = with_preprocessor(self, model, data_preprocessor)
         built = self.build_model(model)
         self._model_name = type(unwrap_model(built)).__name__
         modules = self.cfg.get('activation_checkpointing')
         if modules:
             turn_on_activation_checkpointing(built, modules)
-        placed = self.wrap_model(self.cfg.get('model_wrapper_cfg'), built)
-        self.strategy.model = placed
+        return self._place_model(built)
+
+    def _place_model(self, model: nn.Module) -> nn.Module:
+        """Place ``model`` now: in the API the model of a new Runner is on its device."""
+        if self._overrides('wrap_model'):
+            self.state.placed_model = self.wrap_model(self.cfg.get('model_wrapper_cfg'), model)
+            return self.state.placed_model
+        placed: nn.Module = self.strategy.prepare(model)
         return placed
-
-    def _with_preprocessor(self, model: Any, data_preprocessor: Any) -> Any:
-        if isinstance(model, Mapping):
-            model = copy.copy(model)
-            model.setdefault('data_preprocessor', data_preprocessor)
-        else:
-            self.logger.warning(
-                f'data_preprocessor is left out: the model is a finished {type(model).__name__}, '
-                'which has its own.'
-            )
-        return model
-
-    def _compile(self, default_target: str) -> None:
-        settings = self._compile_settings
-        if settings:
-            options = settings if isinstance(settings, Mapping) else {}
-            options = {'target': default_target, **options}
-            self.model = self.strategy.compile_model(self.model, options)
 
     @property
     def _compile_settings(self) -> Any:
         return self.cfg.get('compile', False)
 
-    # Hooks
-
-    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call every hook that acts at the point ``fn_name``, in the order of priorities."""
-        for method in self._hooks.acting[fn_name]:
-            method(self, **kwargs)
-
-    def register_hook(self, hook: HookConfig, priority: int | str | Priority | None = None) -> None:
-        """Add a hook; see :meth:`HookList.register`."""
-        self._hooks.register(hook, priority)
-
-    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
-        """Add the default hooks, changed by ``hooks``; see :func:`default_hooks`."""
-        for hook in default_hooks(hooks):
-            self.register_hook(hook)
-
-    def register_custom_hooks(self, hooks: Sequence[HookConfig]) -> None:
-        """Add the user's hooks."""
-        for hook in hooks:
-            self.register_hook(hook)
-
-    def register_hooks(
-        self,
-        default_hooks: dict[str, Any] | None = None,
-        custom_hooks: Sequence[HookConfig] | None = None,
-    ) -> None:
-        """Add default and custom hooks."""
-        self.register_default_hooks(default_hooks)
-        if custom_hooks is not None:
-            self.register_custom_hooks(custom_hooks)
-
-    def get_hooks_info(self) -> str:
-        """Which hooks act at which point."""
-        return self._hooks.describe()
-
-    @property
-    def hooks(self) -> list[Hook]:
-        """The hooks in calling order."""
-        return self._hooks.hooks
-
     # Checkpoints
 
     def load_or_resume(self) -> None:
-        """Continue a run or load weights, as the constructor was told. Does so once."""
+        """Continue a run or load weights, as the constructor was told. Does so once.
+
+        A validation or a test takes the weights alone, so a training that follows still resumes.
+        """
         if self._has_loaded:
             return
-        source = self.strategy.find_resume_source(self._load_from, self._resume)
+        stage, load_from, resume = self.state.stage, self._load_from, self._resume
+        trains = self._train_loop is not None and stage in (None, 'train')
+        if resume and not trains:
+            load_from, resume = self.strategy.find_resume_source(load_from, resume), False
+        elif resume and stage is None:
+            prepare_training(self)
+        if self._overrides('resume') or self._overrides('load_checkpoint'):
+            self._load_by_own_methods(load_from, resume)
+        else:
+            with self.state.resuming(bool(resume)):
+                checkpoint = self.strategy.load_or_resume(load_from=load_from, resume=resume)
+            if resume and checkpoint is not None:
+                self._go_on_from(checkpoint)
+        # A validation before the training leaves the resuming to the training.
+        self._has_loaded = trains or not self._resume or self._train_loop is None
+
+    def _go_on_from(self, checkpoint: dict[str, Any]) -> None:
+        _resume.unpack(self, checkpoint)
+        self._has_loaded = True
+        if self.state.stage != 'train':
+            # `before_run` of the training to come lets hooks begin anew.
+            self._states_of_hooks = checkpoint.get('hooks', {})
+
+    def _load_by_own_methods(self, load_from: str | None, resume: bool | str) -> None:
+        """Through ``resume`` and ``load_checkpoint``, which a subclass overrides."""
+        source = self.strategy.find_resume_source(load_from, resume)
         if source is not None:
             self.resume(source)
-        elif self._load_from is not None:
-            self.load_checkpoint(self._load_from)
-        self._has_loaded = True
+        elif load_from is not None:
+            self.load_checkpoint(load_from)
 
     def load_checkpoint(
         self,
@@ -407,7 +367,6 @@ class Runner(RunParts):
             map_location=map_location,
             strict=strict,
             revise_keys=revise_keys,
-            callback=self._show_loaded,
         )
         self._has_loaded = True
         return checkpoint
@@ -432,19 +391,16 @@ class Runner(RunParts):
         if self._train_loop is None:
             self.load_checkpoint(filename, map_location=map_location)
             return
-        if not isinstance(self.optim_wrapper, BaseOptimWrapper):
-            self._build_for_training()
-        # Hooks that keep a second set of weights restore both only when a run is resumed.
-        self._resume = True
-        checkpoint = self.strategy.resume(
-            filename,
-            resume_optimizer=resume_optimizer,
-            resume_param_scheduler=resume_param_scheduler,
-            map_location=map_location,
-            callback=self._show_loaded,
-        )
-        _resume.unpack(self, checkpoint)
-        self._has_loaded = True
+        if self.state.stage != 'train':
+            prepare_training(self)
+        with self.state.resuming():
+            checkpoint = self.strategy.resume(
+                filename,
+                resume_optimizer=resume_optimizer,
+                resume_param_scheduler=resume_param_scheduler,
+                map_location=map_location,
+            )
+        self._go_on_from(checkpoint)
 
     def save_checkpoint(
         self,
@@ -481,46 +437,15 @@ class Runner(RunParts):
                 'before_save_checkpoint', checkpoint=checkpoint
             ),
         )
+        self.state.save_id = extra['meta']['save_id']
 
     def dump_config(self) -> None:
         """Write the config to the work dir, under its own file name if it has one.
 
         A file that is the config's source stays as it is, with its comments and base files.
         """
-        if not is_main_process():
-            return
-        source = self.cfg.filename
-        target = Path(self.work_dir, Path(source).name if source else f'{self.timestamp}.py')
-        if source and target.exists() and target.samefile(source):
-            return
-        self.cfg.dump(str(target))
+        if is_main_process():
+            write_config(self.cfg, self.work_dir, self.timestamp)
 
     def _show_loaded(self, checkpoint: dict[str, Any]) -> None:
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-
-
-def _own_config(cfg: ConfigLike | None) -> Config:
-    """A config of this run alone: what the caller does with theirs later changes nothing here."""
-    if cfg is None:
-        return Config({})
-    if isinstance(cfg, Config):
-        return copy.deepcopy(cfg)
-    if isinstance(cfg, dict):
-        return Config(copy.deepcopy(cfg))
-    raise TypeError(f'cfg is a Config, a dict or None, got {type(cfg).__name__}.')
-
-
-def _argument_names(cls: type[Runner]) -> set[str]:
-    """What the constructors of a runner class take by name, those that a subclass passes on too."""
-    return {
-        name
-        for base in cls.__mro__
-        if issubclass(base, Runner)
-        for name, parameter in inspect.signature(base.__init__).parameters.items()
-        if name != 'self'
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    }
-
-
-def _nothing_to(stage: str, needed: str) -> str:
-    return f'{stage}() needs {needed}; this Runner was made without.'

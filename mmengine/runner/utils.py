@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from mmengine._strategy._seed import set_random_seed
+from mmengine.process.seed import set_random_seed
 from mmengine.utils.errors import ArgumentError
 
 __all__ = ['calc_dynamic_intervals', 'set_random_seed']

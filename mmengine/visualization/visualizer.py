@@ -185,6 +185,13 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
         self.add_image(name, image, step)
 
     @master_only
+    def mark_failed(self, error: BaseException) -> None:
+        """Tell every tracker that can say so that the run failed; :meth:`close` ends it as such."""
+        for name, backend in self._vis_backends.items():
+            if hasattr(backend, 'mark_failed'):
+                self._try(name, backend, 'mark_failed', error)
+
+    @master_only
     def close(self) -> None:
         """Close every tracker and the window, and say how often a tracker failed."""
         if self._window is not None:

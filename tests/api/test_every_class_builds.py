@@ -98,7 +98,6 @@ def _schedules() -> dict[str, Arguments]:
 def arguments_of(registry: str, name: str, runner: Runner, folder: Path) -> Arguments:
     loops = {'runner': runner, 'dataloader': loader()}
     evaluated = {**loops, 'evaluator': Evaluator([])}
-    many = {'runner': runner, 'dataloader': {'a': loader()}, 'evaluator': {'a': Evaluator([])}}
     by_name: dict[str, Callable[[], Arguments]] = {
         'DATASETS.ConcatDataset': lambda: {'datasets': [Samples(), Samples()]},
         'DATASETS.RepeatDataset': lambda: {'dataset': Samples(), 'times': 2},
@@ -110,8 +109,6 @@ def arguments_of(registry: str, name: str, runner: Runner, folder: Path) -> Argu
         'LOOPS.IterBasedTrainLoop': lambda: {**loops, 'max_iters': 1},
         'LOOPS.ValLoop': lambda: evaluated,
         'LOOPS.TestLoop': lambda: evaluated,
-        'LOOPS.MultiValLoop': lambda: many,
-        'LOOPS.MultiTestLoop': lambda: many,
         'METRICS.DumpResults': lambda: {'out_file_path': str(folder / 'results.pkl')},
         'MODEL_WRAPPERS.ColossalAIModelWrapper': lambda: {'model_wrapper': Net(), 'model': Net()},
         'MODEL_WRAPPERS.CollosalAIModelWrapper': lambda: {'model_wrapper': Net(), 'model': Net()},

@@ -29,8 +29,8 @@ INSTEAD = {
 
 # Packages whose text was not revised yet. It only gets shorter.
 STILL_TO_DO = {
-    '_checkpoint', '_strategy', 'analysis', 'cli', 'config', 'device', 'dist', 'fileio', 'hooks',
-    'logging', 'migrate', 'model', 'optim/optimizer', 'registry', 'runner', 'utils',
+    '_checkpoint', 'analysis', 'cli', 'config', 'device', 'dist', 'fileio', 'hooks',
+    'logging', 'migrate', 'model', 'optim/optimizer', 'registry', 'runner', 'strategy', 'utils',
 }  # fmt: skip
 
 

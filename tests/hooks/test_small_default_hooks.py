@@ -10,6 +10,7 @@ from torch.utils.data import BatchSampler, DataLoader
 from mmengine.dataset import DefaultSampler
 from mmengine.hooks import DistSamplerSeedHook, Hook, IterTimerHook
 from mmengine.hooks.runtime_info_hook import _is_scalar
+from mmengine.runner._preparing import prepare_training
 
 # -- runtime info --------------------------------------------------------------------------------
 
@@ -153,7 +154,7 @@ def test_losses_are_not_read_in_a_step(make_run):
         [{'type': 'ProgressHook'}, {'type': 'CurvesHook'}],
         epochs=1, batches=9, default_hooks={'logger': {'type': 'LoggerHook', 'interval': 1000}},
     )  # fmt: skip
-    runner._build_for_training()
+    prepare_training(runner)
     runner.call_hook('before_run')
     runner.call_hook('before_train')
     runner.call_hook('before_train_epoch')

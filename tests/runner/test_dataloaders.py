@@ -16,8 +16,10 @@ from mmengine.dataset import (
     pseudo_collate,
     worker_init_fn,
 )
+from mmengine.dataset._dataloader import set_epoch
 from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from mmengine.runner import Runner
+from mmengine.runner._batch_position import is_endless
 from mmengine.runner.utils import _get_batch_size
 
 
@@ -137,6 +139,63 @@ def test_batches_of_an_epoch_can_be_limited():
     assert loader.dataset.metainfo == Line.metainfo
     assert [batch['x'][0].item() for batch in loader] == pytest.approx([0.0, 0.2, 0.4])
     assert len(_build(num_batch_per_epoch=100)) == 4
+
+
+@pytest.mark.parametrize(
+    'batch_sampler',
+    [
+        {'type': 'ToyBatches', 'drop_last': False, 'batch_size': 2},
+        BatchSampler(SequentialSampler(Line(20)), 2, False),
+    ],
+    ids=['config', 'object'],
+)
+def test_batches_of_a_batch_sampler_can_be_limited(batch_sampler):
+    DATA_SAMPLERS.register_module(name='ToyBatches', module=BatchSampler, force=True)
+    options = {'dataset': Line(20), 'batch_sampler': batch_sampler, 'batch_size': 1}
+    loader = _build(num_batch_per_epoch=3, **options)
+    assert len(loader) == 3
+    firsts = [batch['x'][0].item() for batch in loader]
+    assert firsts == pytest.approx([0.0, 0.2, 0.4])
+    assert [len(batch['x']) for batch in loader] == [2, 2, 2]  # each pass is limited
+    assert loader.batch_sampler.batch_size == 2
+    assert len(_build(num_batch_per_epoch=100, **options)) == 10
+
+
+def test_a_limited_batch_sampler_hears_of_epochs_and_ends_an_endless_sampler():
+    DATA_SAMPLERS.register_module(name='ToyBatches', module=BatchSampler, force=True)
+    options = {
+        'batch_size': 3,
+        'batch_sampler': {'type': 'ToyBatches', 'drop_last': True},
+        'num_batch_per_epoch': 2,
+    }
+    shuffled = _build(seed=0, sampler={'type': 'DefaultSampler'}, **options)
+    set_epoch(shuffled, 4)
+    order = DefaultSampler(Line(), seed=0)
+    order.set_epoch(4)
+    assert list(shuffled.batch_sampler) == [list(order)[:3], list(order)[3:6]]
+    endless = _build(sampler={'type': 'InfiniteSampler', 'shuffle': False}, **options)
+    assert list(endless.batch_sampler) == [[0, 1, 2], [3, 4, 5]]
+    assert len(endless) == 2
+    assert not is_endless(endless)
+
+
+@pytest.mark.parametrize('number', [0, -1, 1.5, '2'])
+def test_a_limit_is_a_whole_number_of_batches(number):
+    with pytest.raises(ValueError, match='num_batch_per_epoch'):
+        _build(num_batch_per_epoch=number)
+
+
+def test_a_stream_has_no_first_samples():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter([{'x': 1}])
+
+    with pytest.raises(ValueError, match=r'num_batch_per_epoch takes the first samples.*Stream'):
+        _build(dataset=Stream(), num_batch_per_epoch=3)
+
+
+def test_without_batching_a_batch_is_a_sample():
+    assert len(_build(batch_size=None, num_batch_per_epoch=3)) == 3
 
 
 def test_other_arguments_go_to_the_dataloader():

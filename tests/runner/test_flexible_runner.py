@@ -3,9 +3,9 @@
 import pytest
 from runner_toy import NO_VALIDATION, parameters, toy_config, toy_runner, trained_by_hand
 
-from mmengine._strategy import DDPStrategy, SingleDeviceStrategy
 from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
+from mmengine.strategy import DDPStrategy, SingleDeviceStrategy
 
 EXPECTED = trained_by_hand([(0, 1), (2, 3), (4, 5), (6, 7)] * 2)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from runner_toy import NO_TRAINING, Line, Net, parameters, toy_runner
 
-from mmengine._strategy._seed import rng_state
 from mmengine.hooks import Hook
+from mmengine.process.seed import rng_state
 from mmengine.runner import Runner
 from mmengine.version import __version__
 

@@ -9,11 +9,11 @@ import torch
 from runner_toy import Line, Net, parameters, toy_config, toy_runner
 from torch import nn
 
-from mmengine._strategy import DDPStrategy
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel, MMSeparateDistributedDataParallel
 from mmengine.registry import DATASETS, HOOKS, MODEL_WRAPPERS, MODELS
 from mmengine.runner import FlexibleRunner, Runner
+from mmengine.strategy import DDPStrategy
 from mmengine.testing._internal.distributed import run_distributed
 
 pytestmark = pytest.mark.distributed
@@ -291,10 +291,11 @@ def _with_sync_bn(rank: int, world_size: int, folder: str) -> list[Any]:
             make(toy_config(folder, **changes))
         except ValueError as error:
             outcomes.append(str(error))
-    strategy = DDPStrategy(work_dir=folder, sync_bn='torch', log_kwargs={'log_level': 'ERROR'})
+    strategy = DDPStrategy(work_dir=folder, log_kwargs={'log_level': 'ERROR'})
+    strategy.sync_bn = 'torch'
     with pytest.MonkeyPatch.context() as patch:
         # As on a machine with GPUs; the layers alone are looked at here.
-        patch.setattr('mmengine._strategy.distributed.get_device', lambda: 'cuda')
+        patch.setattr('mmengine.strategy.distributed.get_device', lambda: 'cuda')
         outcomes.append(type(strategy.convert_model(Norm()).norm).__name__)
     strategy.sync_bn = None
     outcomes.append(type(strategy.convert_model(Norm()).norm).__name__)

@@ -281,7 +281,7 @@ def test_an_empty_training_dataset_is_said_to_be_empty(tmp_path):
     loader = toy_config(tmp_path)['train_dataloader']
     loader['dataset']['length'] = 0
     cfg = {'by_epoch': False, 'max_iters': 2}
-    with pytest.raises(RuntimeError, match='gave no batch in a whole pass'):
+    with pytest.raises(ValueError, match='gives no batch: its dataset of 0 samples is empty'):
         toy_runner(tmp_path, train_dataloader=loader, train_cfg=cfg).train()
 
 
@@ -333,5 +333,7 @@ def test_compute_loss_needs_a_model_with_losses(tmp_path):
             return []
 
     runner = toy_runner(tmp_path, model=Plain(), val_cfg={'compute_loss': True})
-    with pytest.raises(TypeError, match='asks a BaseModel for its losses, but Plain is none'):
+    with pytest.raises(
+        TypeError, match='takes the losses of a BaseModel, but the model is a Plain'
+    ):
         runner.val()

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmengine._strategy import ColossalAIStrategy, DeepSpeedStrategy, FSDPStrategy
-from mmengine._strategy.colossalai import ColossalAIModelWrapper, ColossalAIOptimWrapper
-from mmengine._strategy.deepspeed import (
+from mmengine.model import BaseModel, is_model_wrapper
+from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS, OPTIMIZERS, STRATEGIES
+from mmengine.strategy import ColossalAIStrategy, DeepSpeedStrategy, FSDPStrategy
+from mmengine.strategy.colossalai import ColossalAIModelWrapper, ColossalAIOptimWrapper
+from mmengine.strategy.deepspeed import (
     DeepSpeedOptimWrapper,
     MMDeepSpeedEngineWrapper,
     register_deepspeed_optimizers,
 )
-from mmengine._strategy.utils import MetaTensorContext
-from mmengine.model import BaseModel, is_model_wrapper
-from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS, OPTIMIZERS, STRATEGIES
+from mmengine.strategy.utils import MetaTensorContext
 from mmengine.testing._internal.distributed import run_distributed
 
 
@@ -101,7 +101,7 @@ def test_where_colossalai_keeps_its_parts() -> None:
 
 
 def _wrap_sharded(rank: int, world_size: int, folder: str) -> str:
-    from mmengine._strategy import DDPStrategy
+    from mmengine.strategy import DDPStrategy
 
     strategy = DDPStrategy(
         model_wrapper='MMFullyShardedDataParallel',

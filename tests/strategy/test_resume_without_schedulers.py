@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmengine._strategy import SingleDeviceStrategy
+from mmengine.strategy import SingleDeviceStrategy
 
 SGD = {'optimizer': {'type': 'SGD', 'lr': 0.1, 'momentum': 0.9}}
 LENGTHS = {'epoch_length': 5, 'max_epochs': 6, 'max_iters': 30}

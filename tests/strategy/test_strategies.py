@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from mmengine._strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import MODELS, STRATEGIES
+from mmengine.strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
 
 
 class Net(BaseModel):
@@ -225,7 +225,7 @@ class TestScalingRates:
         [
             ({'enable': True}, 8, 'needs base_batch_size above 0.*got None'),
             ({'enable': True, 'base_batch_size': 0}, 8, 'base_batch_size above 0.*got 0'),
-            ({'enable': True, 'base_batch_size': 16}, None, 'its dataloader tells none'),
+            ({'enable': True, 'base_batch_size': 16}, None, 'its dataloader has no'),
         ],
     )
     def test_an_unknown_batch_size_is_an_error(self, tmp_path, settings, batch_size, message):

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from mmengine.model.base_model.base_model import forward_batch, nothing_to_minimise
+from mmengine.model.base_model.base_model import forward_batch
 from mmengine.model.utils import detect_anomalous_params
+from mmengine.model.wrappers._forward_redirect import forward_through
 from mmengine.registry import MODEL_WRAPPERS
 
 if TYPE_CHECKING:
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 class MMDistributedDataParallel(DistributedDataParallel):
     """Trains a :class:`BaseModel` on every rank with the average of their gradients.
 
-    The training step is that of :meth:`BaseModel.train_step`, with ``forward`` called through DDP,
-    which is what averages the gradients. A model that overrides ``train_step`` is not asked: wrap
-    it in a subclass that overrides it alike, or in :class:`MMSeparateDistributedDataParallel`.
-    Every rank must construct it and take every step.
+    The training step is the model's own ``train_step``. Each call of the model in it goes through
+    DDP, which averages the gradients. Every rank must construct it and take every step.
 
     Args:
         module: A :class:`BaseModel` on this rank's device.
@@ -41,18 +40,30 @@ class MMDistributedDataParallel(DistributedDataParallel):
     def train_step(
         self, data: dict[str, Any] | tuple[Any, ...] | list[Any], optim_wrapper: 'OptimWrapper'
     ) -> dict[str, Tensor]:
-        """Update the parameters from this rank's batch; see :meth:`BaseModel.train_step`."""
+        """The model's own training step on the batch of this rank."""
         model: Any = self.module
-        data = model.data_preprocessor(data, True)
-        with optim_wrapper.optim_context(self):
-            losses = self._run_forward(data, mode='loss')
-        loss, log_vars = model.parse_losses(losses)
-        if isinstance(loss, int):
-            raise nothing_to_minimise(model, losses)
         if self.detect_anomalous_params:
-            detect_anomalous_params(loss, model=self)
-        optim_wrapper.update_params(loss)
-        return log_vars  # type: ignore[no-any-return]  # the model's parse_losses
+            return self._step_with_report(model, data, optim_wrapper)
+        with forward_through(self, model):
+            return model.train_step(data, optim_wrapper=optim_wrapper)  # type: ignore[no-any-return]  # a BaseModel
+
+    def _step_with_report(
+        self, model: Any, data: Any, optim_wrapper: 'OptimWrapper'
+    ) -> dict[str, Tensor]:
+        """The step; each total loss is looked at before its backward pass."""
+
+        def parse_losses(losses: Any) -> Any:
+            loss, log_vars = type(model).parse_losses(model, losses)
+            if isinstance(loss, Tensor):
+                detect_anomalous_params(loss, model=self)
+            return loss, log_vars
+
+        model.__dict__['parse_losses'] = parse_losses
+        try:
+            with forward_through(self, model):
+                return model.train_step(data, optim_wrapper=optim_wrapper)  # type: ignore[no-any-return]  # a BaseModel
+        finally:
+            model.__dict__.pop('parse_losses', None)
 
     def val_step(self, data: dict[str, Any] | tuple[Any, ...] | list[Any]) -> list[Any]:
         """The wrapped model's predictions for one validation batch; no communication."""

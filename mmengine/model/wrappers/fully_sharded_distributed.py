@@ -20,7 +20,8 @@ from torch.distributed.fsdp import (
     wrap,
 )
 
-from mmengine.model.base_model.base_model import forward_batch, nothing_to_minimise
+from mmengine.model.base_model.base_model import forward_batch
+from mmengine.model.wrappers._forward_redirect import forward_through
 from mmengine.model.wrappers.utils import this_rank_device
 from mmengine.registry import FUNCTIONS, MODEL_WRAPPERS
 from mmengine.utils.errors import ArgumentError, did_you_mean
@@ -37,8 +38,8 @@ class MMFullyShardedDataParallel(FullyShardedDataParallel):
     """Trains a :class:`BaseModel` whose parameters, gradients and optimizer state are split.
 
     Each rank keeps a part of every parameter; a forward or backward pass gathers one unit after the
-    other. So every rank must construct it and take every step, validation and test included. A
-    model that overrides ``train_step`` is not asked, as in :class:`MMDistributedDataParallel`.
+    other. So every rank must construct it and take every step, validation and test included. The
+    training step is the model's own, as in :class:`MMDistributedDataParallel`.
 
     Build the optimizer from this wrapper's parameters, after wrapping. Clip gradients by the
     wrapper's own ``clip_grad_norm_``: an optimizer wrapper sees this rank's parts only.
@@ -100,16 +101,10 @@ class MMFullyShardedDataParallel(FullyShardedDataParallel):
         )
 
     def train_step(self, data: Batch, optim_wrapper: 'OptimWrapper') -> dict[str, Tensor]:
-        """Update this rank's parts from its batch; see :meth:`BaseModel.train_step`."""
+        """The model's own training step on the batch of this rank."""
         model: Any = self.module
-        data = model.data_preprocessor(data, True)
-        with optim_wrapper.optim_context(self):
-            losses = self._run_forward(data, mode='loss')
-        loss, log_vars = model.parse_losses(losses)
-        if isinstance(loss, int):
-            raise nothing_to_minimise(model, losses)
-        optim_wrapper.update_params(loss)
-        return log_vars  # type: ignore[no-any-return]  # the model's parse_losses
+        with forward_through(self, model):
+            return model.train_step(data, optim_wrapper=optim_wrapper)  # type: ignore[no-any-return]  # a BaseModel
 
     def val_step(self, data: Batch) -> list[Any]:
         """The predictions for one validation batch. All ranks must call it equally often."""

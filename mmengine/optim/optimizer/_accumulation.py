@@ -1,13 +1,8 @@
-"""Gradient accumulation in numbers: which batches share a step, and what an open window holds.
-
-Batches are counted from 0 over the whole run. A *window* is a run of neighbouring batches whose
-averaged gradient makes one step; its loss is divided by the number of batches in it, so it equals
-one big batch of equal parts.
-"""
+"""The gradients of an open accumulation window: gathered, restored, and averaged over ranks."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,34 +14,7 @@ from mmengine.dist import (
     get_dist_info,
     get_world_size,
 )
-
-
-def window_of(batch: int, size: int, last: int, floor: int) -> tuple[int, int]:
-    """The window that holds ``batch``, as its first batch and the one after its last.
-
-    Args:
-        batch: Which batch, from 0.
-        size: Batches in a full window.
-        last: Number of batches of the run, where a shorter window ends; negative while unknown.
-        floor: No window reaches back over this batch: where counting began without its
-            predecessors' gradients.
-
-    Example:
-        >>> [window_of(batch, size=3, last=5, floor=0) for batch in range(5)]
-        [(0, 3), (0, 3), (0, 3), (3, 5), (3, 5)]
-        >>> window_of(5, size=3, last=10, floor=5)
-        (5, 6)
-    """
-    start = batch - batch % size
-    end = start + size
-    if start < last < end:
-        if batch < last:
-            end = last
-        else:
-            start = last
-    if start < floor <= batch:
-        start = floor
-    return start, end
+from mmengine.dist._dtensor import full_tensor, is_dtensor
 
 
 def gradients_of(param_groups: list[dict[str, Any]]) -> dict[int, Tensor]:
@@ -59,13 +27,24 @@ def gradients_of(param_groups: list[dict[str, Any]]) -> dict[int, Tensor]:
     }
 
 
-def gather_gradients(param_groups: list[dict[str, Any]]) -> list[dict[int, Tensor]]:
-    """Every rank's gradients, in order of rank, on rank 0; its own alone on any other rank.
+def gather_gradients(
+    param_groups: list[dict[str, Any]], is_shared: bool = False
+) -> list[dict[int, Tensor]]:
+    """The gradients of each rank, in order of rank, on rank 0; on any other rank its own.
 
-    All ranks must call it. The gradients of several ranks are on the host.
+    The list has one entry if one gradient serves all ranks: with ``is_shared``, which says that the
+    ranks have exchanged their gradients, and if each gradient is a ``DTensor`` on a mesh of all
+    ranks. A ``DTensor`` is gathered to a plain tensor. All ranks must call it. The gradients of
+    several ranks are on the host.
     """
-    gradients = gradients_of(param_groups)
-    if get_world_size() == 1:
+    world_size = get_world_size()
+    held = gradients_of(param_groups)
+    is_one_for_all = bool(held) and all(
+        is_dtensor(grad) and cast(Any, grad).device_mesh.size() == world_size
+        for grad in held.values()
+    )
+    gradients = {number: full_tensor(grad) for number, grad in held.items()}
+    if is_shared or is_one_for_all or world_size == 1:
         return [gradients]
     # As objects, because a parameter may have a gradient on one rank and none on another.
     gathered = gather_object({number: grad.cpu() for number, grad in gradients.items()}, dst=0)
@@ -76,15 +55,23 @@ def restore_gradients(param_groups: list[dict[str, Any]], by_rank: list[dict[int
     """Give the parameters back the gradients that were collected, of each rank or of one for all.
 
     A run on another number of ranks gets the mean over the saved ranks: the step that closes the
-    window is the same but for rounding.
+    window is the same but for rounding. With ``DTensor`` parameters all ranks must call it.
     """
     rank, world_size = get_dist_info()
     gradients = by_rank[rank] if len(by_rank) == world_size else _mean_over_ranks(by_rank)
     params = [param for group in param_groups for param in group['params']]
-    for number, grad in gradients.items():
+    for number, grad in sorted(gradients.items()):
         param = params[number]
         # Cloned: the loaded state may be loaded again, and a gradient is changed in place.
-        param.grad = grad.to(device=param.device, dtype=param.dtype, copy=True)
+        grad = grad.to(device=param.device, dtype=param.dtype, copy=True)
+        param.grad = _placed_like(param, grad) if is_dtensor(param) else grad
+
+
+def scale_gradients(param_groups: list[dict[str, Any]], factor: float) -> None:
+    """Multiply all gradients by ``factor``, in place."""
+    # One by one, because plain tensors and DTensors cannot share a foreach call.
+    for grad in gradients_of(param_groups).values():
+        grad.mul_(factor)
 
 
 def average_gradients(model: nn.Module, param_groups: list[dict[str, Any]]) -> bool:
@@ -108,6 +95,12 @@ def average_gradients(model: nn.Module, param_groups: list[dict[str, Any]]) -> b
             param.grad = torch.zeros_like(param)
         all_reduce(param.grad, op='mean', group=model.process_group)
     return True
+
+
+def _placed_like(param: Any, grad: Tensor) -> Tensor:
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(grad, param.device_mesh, param.placements)
 
 
 def _mean_over_ranks(by_rank: list[dict[int, Tensor]]) -> dict[int, Tensor]:

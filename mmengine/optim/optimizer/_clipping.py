@@ -1,23 +1,44 @@
-"""What `clip_grad` of an optimizer wrapper may say, checked once when the wrapper is made."""
+"""The argument `clip_grad` of an optimizer wrapper, checked once when the wrapper is made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
-CLIPPERS: dict[str, Callable[..., Any]] = {'norm': clip_grad_norm_, 'value': clip_grad_value_}
+ClipType = Literal['norm', 'value']
+
+CLIPPERS: dict[ClipType, Callable[..., Any]] = {'norm': clip_grad_norm_, 'value': clip_grad_value_}
 _REQUIRED = {'norm': 'max_norm', 'value': 'clip_value'}
 
 
-def parse_clip_grad(clip_grad: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def clip_type_of(function: Callable[..., Any]) -> ClipType | None:
+    """The type for which ``function`` is torch's clipper; None for a function of the user's."""
+    for clip_type, clipper in CLIPPERS.items():
+        if function is clipper:
+            return clip_type
+    return None
+
+
+def params_to_clip(param_groups: list[dict[str, Any]]) -> list[Tensor]:
+    """The parameters of all groups that are trained and have a gradient."""
+    return [
+        param
+        for group in param_groups
+        for param in group['params']
+        if param.requires_grad and param.grad is not None
+    ]
+
+
+def parse_clip_grad(clip_grad: Mapping[str, Any]) -> tuple[ClipType, dict[str, Any]]:
     """Split ``clip_grad`` into ``norm`` or ``value`` and the arguments of torch's function.
 
     Raises:
-        ArgumentError: If it is no dict, is empty, has an unknown type, or lacks the bound.
+        ArgumentError: If it is not a dict, is empty, has an unknown type, or lacks the bound.
 
     Example:
         >>> parse_clip_grad(dict(max_norm=1.0))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from mmengine.device.autocast import autocast
-from mmengine.optim.optimizer.optimizer_wrapper import _NO_CONTEXT, OptimWrapper
+from mmengine.optim.optimizer._run import NO_CONTEXT
+from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -20,10 +21,10 @@ from mmengine.utils.errors import ArgumentError, did_you_mean
 class AmpOptimWrapper(OptimWrapper):
     """An :class:`OptimWrapper` that trains in mixed precision with ``torch.amp``, on any device.
 
-    The forward pass runs under autocast (:meth:`optim_context`). In float16 small gradients vanish,
-    so the loss is scaled up before the backward pass and the gradients down before clipping and
-    step; a step whose gradients overflow is left out. bfloat16 has the range of float32 and is not
-    scaled: its ``loss_scaler`` is a disabled one.
+    The forward pass runs under autocast (:meth:`optim_context`). In float16 small gradients vanish.
+    So the loss is scaled up before the backward pass, and the gradients are scaled down before
+    clipping and step. A step whose gradients overflow is skipped. bfloat16 has the range of float32
+    and needs no scaling: its ``loss_scaler`` is disabled.
 
     Scaling reads one value back from the device in each step. An optimizer built with
     ``fused=True`` checks for overflow on the device instead.
@@ -31,17 +32,19 @@ class AmpOptimWrapper(OptimWrapper):
     Args:
         loss_scale: ``'dynamic'`` for torch's growing scale, a float for a fixed one, or a dict of
             arguments of ``torch.amp.GradScaler``.
-        dtype: ``'float16'``, ``'bfloat16'`` or the ``torch.dtype``; ``None`` for what autocast
-            takes on the device of the parameters: float16 on CUDA, bfloat16 on the CPU.
+        dtype: ``'float16'``, ``'bfloat16'`` or the ``torch.dtype``; ``None`` for autocast's default
+            on the device of the parameters: float16 on CUDA, bfloat16 on the CPU.
             ``'float32'`` and ``'float64'`` switch autocast off.
-        use_fsdp: Whether the parameters are sharded over ranks, which must then agree on an
-            overflow.
+        use_fsdp: Whether the parameters are sharded over ranks. All ranks then skip the step if
+            one of them has an overflow.
         kwargs: Arguments of :class:`OptimWrapper`.
 
     Raises:
-        ArgumentError: If ``dtype`` names no floating point type of ``valid_dtypes``.
-        TypeError: If ``loss_scale`` is none of the above.
+        ArgumentError: If ``dtype`` is not one of ``valid_dtypes``.
+        TypeError: If ``loss_scale`` is of another type.
     """
+
+    own_state_names: ClassVar[tuple[str, ...]] = (*OptimWrapper.own_state_names, 'loss_scaler')
 
     valid_dtypes = ('float16', 'bfloat16', 'float32', 'float64')
 
@@ -70,7 +73,7 @@ class AmpOptimWrapper(OptimWrapper):
         if not self._is_reduced:
             return sync
         cast = autocast(device_type=self._device_type, dtype=self.cast_dtype)
-        return cast if sync is _NO_CONTEXT else _Nested(sync, cast)
+        return cast if sync is NO_CONTEXT else _Nested(sync, cast)
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """:meth:`OptimWrapper.backward` of the loss times the loss scale."""
@@ -88,23 +91,20 @@ class AmpOptimWrapper(OptimWrapper):
         self.loss_scaler.step(self.optimizer, **kwargs)
         self.loss_scaler.update(self._scale_update_param)
 
-    def state_dict(self) -> dict[str, Any]:
-        """:meth:`OptimWrapper.state_dict` with the scaler's state under ``loss_scaler``."""
-        state = super().state_dict()
-        state['loss_scaler'] = self.loss_scaler.state_dict()
-        return state
+    def own_state_dict(self) -> dict[str, Any]:
+        """:meth:`OptimWrapper.own_state_dict` with the scaler's state under ``loss_scaler``."""
+        return {**super().own_state_dict(), 'loss_scaler': self.loss_scaler.state_dict()}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave; without a saved scale the present one stays.
+    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`own_state_dict` returned; without a saved scale the present stays.
 
         Args:
-            state_dict: The state; left unchanged.
+            state: The state; left unchanged.
         """
-        state = dict(state_dict)
-        scaler_state = state.pop('loss_scaler', None)
+        super().load_own_state_dict(state)
+        scaler_state = state.get('loss_scaler')
         if scaler_state:
             self.loss_scaler.load_state_dict(scaler_state)
-        super().load_state_dict(state)
 
 
 class _Nested(AbstractContextManager[None]):

@@ -1,9 +1,9 @@
-"""Mixed precision by NVIDIA Apex, for projects that still train with it."""
+"""Mixed precision with NVIDIA Apex, for projects that still use it."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -13,15 +13,15 @@ from mmengine.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class ApexOptimWrapper(OptimWrapper):
-    """An :class:`OptimWrapper` over ``apex.amp``. New projects take ``AmpOptimWrapper``.
+    """An :class:`OptimWrapper` over ``apex.amp``. New projects should use ``AmpOptimWrapper``.
 
-    Model and optimizer are handed to ``apex.amp.initialize`` when :meth:`optim_context` is first
-    entered. A scaler state that was loaded before that moment waits for it.
+    The first call of :meth:`optim_context` passes model and optimizer to ``apex.amp.initialize``. A
+    scaler state that was loaded earlier is applied then.
 
     Args:
         opt_level: Apex's level of mixed precision, ``O0`` to ``O3``.
         loss_scale: ``'dynamic'`` or a fixed scale.
-        enabled: Whether Apex does anything at all.
+        enabled: Whether Apex is switched on.
         cast_model_type: See ``apex.amp.initialize``, as for all further arguments.
         patch_torch_functions: As Apex's.
         keep_batchnorm_fp32: As Apex's.
@@ -36,6 +36,8 @@ class ApexOptimWrapper(OptimWrapper):
     Raises:
         ImportError: If Apex is not installed.
     """
+
+    own_state_names: ClassVar[tuple[str, ...]] = (*OptimWrapper.own_state_names, 'apex_amp')
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class ApexOptimWrapper(OptimWrapper):
         return hasattr(self.optimizer, '_amp_stash')
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """:meth:`OptimWrapper.optim_context`, after handing ``model`` to Apex the first time."""
+        """:meth:`OptimWrapper.optim_context`; the first call passes ``model`` to Apex."""
         if not self._is_initialized:
             bare_model = (
                 model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
@@ -94,22 +96,21 @@ class ApexOptimWrapper(OptimWrapper):
         with self._amp.scale_loss(loss, self.optimizer) as scaled_loss:
             super().backward(scaled_loss, **kwargs)
 
-    def state_dict(self) -> dict[str, Any]:
-        """:meth:`OptimWrapper.state_dict` with Apex's scalers under ``apex_amp``."""
-        state = super().state_dict()
+    def own_state_dict(self) -> dict[str, Any]:
+        """:meth:`OptimWrapper.own_state_dict` with Apex's scalers under ``apex_amp``."""
+        state = super().own_state_dict()
         if self._is_initialized:
             state['apex_amp'] = self._amp.state_dict()
         return state
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave.
+    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`own_state_dict` returned.
 
         Args:
-            state_dict: The state; left unchanged.
+            state: The state; left unchanged.
         """
-        state = dict(state_dict)
-        apex_state = state.pop('apex_amp', None)
-        super().load_state_dict(state)
+        super().load_own_state_dict(state)
+        apex_state = state.get('apex_amp')
         if apex_state is None:
             return
         if self._is_initialized:

@@ -1,20 +1,22 @@
-"""What every optimizer wrapper offers to a training loop, whatever it wraps."""
+"""The interface of all optimizer wrappers to a training loop."""
 
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from mmengine.optim.optimizer._run import STANDALONE, OptimizerRun
 
 
 class BaseOptimWrapper(metaclass=ABCMeta):
-    """One face for an optimizer: loops call :meth:`update_params`, schedulers use the groups.
+    """An optimizer as loops and schedulers use it: :meth:`update_params` and the groups.
 
-    An optimizer with several parameter groups also carries ``base_param_settings``: a group without
-    parameters of its own that holds the optimizer's defaults. Schedulers change it like any other
-    group, so it tells at any time what the default rate has become, which no multiplied group can
+    If the optimizer has several parameter groups, there is also ``base_param_settings``: a group
+    with the optimizer's defaults and without parameters of the model. Schedulers change it like any
+    other group, so it holds the present default learning rate, without any group's multiplier
     (``base_lr`` in :meth:`get_lr`).
 
     Args:
@@ -23,7 +25,16 @@ class BaseOptimWrapper(metaclass=ABCMeta):
 
     Raises:
         TypeError: If ``optimizer`` has no ``param_groups``.
+
+    Attributes:
+        own_state_names: Names in the state dict that :meth:`own_state_dict` may write. All other
+            names are the optimizer's. A subclass that adds a name adds it here too.
     """
+
+    own_state_names: ClassVar[tuple[str, ...]] = ('base_param_settings',)
+
+    # On the class, because a subclass need not call this class's `__init__`.
+    _run: OptimizerRun = STANDALONE
 
     def __init__(self, optimizer: Any) -> None:
         if not hasattr(optimizer, 'param_groups'):
@@ -38,7 +49,7 @@ class BaseOptimWrapper(metaclass=ABCMeta):
 
     @abstractmethod
     def update_params(self, *args: Any, **kwargs: Any) -> None:
-        """Take the loss of one batch and move the parameters; a model's ``train_step`` calls it."""
+        """Update the parameters from the loss of a batch; a model's ``train_step`` calls it."""
 
     @abstractmethod
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
@@ -52,20 +63,33 @@ class BaseOptimWrapper(metaclass=ABCMeta):
     def step(self, **kwargs: Any) -> None:
         """Move the parameters along their gradients."""
 
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:  # noqa: B027  # of interest to those that accumulate
+        """Say where the run stands and where it ends; for wrappers that accumulate gradients.
+
+        Args:
+            model: The model to be trained.
+            init_counts: Finished iterations.
+            max_counts: Iterations of the whole run.
+        """
+
+    def flush(self) -> bool:
+        """Step for gradients that are still being accumulated; returns whether there were any."""
+        return False
+
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """What schedulers work on: the optimizer's groups, then ``base_param_settings`` if any."""
+        """The groups for schedulers: the optimizer's, then ``base_param_settings`` if any."""
         groups: list[dict[str, Any]] = self.optimizer.param_groups
         return groups if self.base_param_settings is None else [*groups, self.base_param_settings]
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """What a parameter group gets for the options that it leaves out."""
+        """Values of the options that a parameter group does not set."""
         defaults: dict[str, Any] = self.optimizer.defaults
         return defaults
 
     def get_lr(self) -> dict[str, list[float]]:
-        """Learning rates: ``lr`` has one a group; with several groups there is ``base_lr``."""
+        """Learning rates: one per group in ``lr``; with several groups also ``base_lr``."""
         rates = {}
         if self.base_param_settings is not None and 'lr' in self.base_param_settings:
             rates['base_lr'] = [self.base_param_settings['lr']]
@@ -73,7 +97,7 @@ class BaseOptimWrapper(metaclass=ABCMeta):
         return rates
 
     def leading_lr(self) -> dict[str, float]:
-        """The first rate of each entry of :meth:`get_lr`, without a look at all groups."""
+        """The first learning rate of each entry of :meth:`get_lr`, without reading all groups."""
         if type(self).get_lr is not BaseOptimWrapper.get_lr:
             return {name: rates[0] for name, rates in self.get_lr().items()}
         rates = {'lr': self.optimizer.param_groups[0]['lr']}
@@ -82,28 +106,45 @@ class BaseOptimWrapper(metaclass=ABCMeta):
         return rates
 
     def get_momentum(self) -> dict[str, list[float]]:
-        """Momenta, one a group: ``momentum``, or the first of ``betas``, or 0."""
+        """Momenta, one per group: ``momentum``, or the first of ``betas``, or 0."""
         return {'momentum': [_momentum_of(group) for group in self.optimizer.param_groups]}
 
+    def attach_run(self, run: OptimizerRun) -> None:
+        """Make ``run`` the run of this wrapper: its message hub, its position, its ranks."""
+        self._run = run
+
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state, and ``base_param_settings`` where the wrapper has them."""
-        state: dict[str, Any] = self.optimizer.state_dict()
-        if self.base_param_settings is not None:
-            # A scheduler goes on changing the live group; the state must not change with it.
-            state['base_param_settings'] = dict(self.base_param_settings)
-        return state
+        """The optimizer's state, and :meth:`own_state_dict` beside it."""
+        return {**self.optimizer.state_dict(), **self.own_state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave. A plain ``torch.optim`` state dict loads too.
+        """Restore what :meth:`state_dict` returned. A plain ``torch.optim`` state dict loads too.
 
         Args:
             state_dict: The state; left unchanged.
         """
-        state = dict(state_dict)
-        base = state.pop('base_param_settings', None)
+        own = {name: state_dict[name] for name in self.own_state_names if name in state_dict}
+        self.optimizer.load_state_dict(
+            {name: value for name, value in state_dict.items() if name not in own}
+        )
+        self.load_own_state_dict(own)
+
+    def own_state_dict(self) -> dict[str, Any]:
+        """The state of the wrapper alone, without the optimizer's."""
+        if self.base_param_settings is None:
+            return {}
+        # Copied, because schedulers go on to change the live group.
+        return {'base_param_settings': dict(self.base_param_settings)}
+
+    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`own_state_dict` returned; what ``state`` lacks stays as it is.
+
+        Args:
+            state: The state; left unchanged.
+        """
+        base = state.get('base_param_settings')
         if base is not None and self.base_param_settings is not None:
             self.base_param_settings.update(base)
-        self.optimizer.load_state_dict(state)
 
 
 def _momentum_of(group: dict[str, Any]) -> float:

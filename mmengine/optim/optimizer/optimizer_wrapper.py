@@ -1,69 +1,69 @@
-"""The optimizer as a training step sees it: accumulate, clip, step and zero in one call."""
+"""The optimizer as a training step uses it: accumulate, clip, step and zero in one call."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmengine.dist import all_reduce, get_world_size
 from mmengine.logging import MessageHub, print_log
 from mmengine.optim.optimizer._accumulation import (
-    average_gradients,
     gather_gradients,
-    gradients_of,
     restore_gradients,
-    window_of,
+    scale_gradients,
 )
-from mmengine.optim.optimizer._clipping import CLIPPERS, parse_clip_grad
+from mmengine.optim.optimizer._clipping import (
+    CLIPPERS,
+    clip_type_of,
+    params_to_clip,
+    parse_clip_grad,
+)
+from mmengine.optim.optimizer._run import NO_CONTEXT, OptimizerRun, logger_of
+from mmengine.optim.optimizer._window import AccumulationWindow
 from mmengine.optim.optimizer.base import BaseOptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.utils.errors import ArgumentError
 
-# Entering a nullcontext changes nothing in it, so that one serves every step of every wrapper.
-_NO_CONTEXT: AbstractContextManager[None] = nullcontext()
-
 
 @OPTIM_WRAPPERS.register_module()
 class OptimWrapper(BaseOptimWrapper):
-    """An optimizer with gradient accumulation and clipping, driven by one call a batch.
+    """An optimizer with gradient accumulation and clipping, called once per batch.
 
-    :meth:`update_params` is this, and each line can be called alone in a ``train_step`` of one's
-    own::
+    :meth:`update_params` does the following. A custom ``train_step`` can call each line itself::
 
-        loss = self.scale_loss(loss)    # over the number of batches in this window
+        loss = self.scale_loss(loss)    # divide by the number of batches in this window
         self.backward(loss)             # counts the batch
         if self.should_update():        # the window is full, or the run ends here
             self.step()                 # clips first
             self.zero_grad()
 
     Windows of ``accumulative_counts`` batches are counted from the first batch of the run. The last
-    one may be
-    shorter: :meth:`initialize_count_status` says where the run ends, and its loss is divided by its
-        true size.
+    window of a run may be shorter. :meth:`initialize_count_status` tells the wrapper where the run
+    ends, so that the loss is divided by the window's actual size. A wrapper that is not called once
+    per iteration cannot use that end: :meth:`flush` closes its last window.
 
     Args:
         optimizer: The optimizer to drive.
-        accumulative_counts: Batches whose averaged gradient makes one step.
+        accumulative_counts: Number of batches whose averaged gradient makes one step.
         clip_grad: ``dict(max_norm=...)`` for ``clip_grad_norm_``, or ``dict(type='value',
-            clip_value=...)`` for ``clip_grad_value_``, with any further argument of theirs. The
-            norm before clipping goes to the message hub as ``train/grad_norm``, and stays on its
-            device until somebody reads it.
+            clip_value=...)`` for ``clip_grad_value_``, with any further argument of these. The norm
+            before clipping is written to the message hub as ``train/grad_norm``, and stays on its
+            device until it is read.
 
     Attributes:
-        skip_non_finite: When set, a loss that is NaN or infinite on any rank moves nothing: its
-            backward pass is left out on all ranks. Reads the loss back once a batch. In an
-            accumulation window it counts as a batch with a gradient of zero. In a configuration:
+        skip_non_finite: When set, a loss that is NaN or infinite on any rank changes nothing: all
+            ranks skip its backward pass. Reads the loss back once per batch. In an accumulation
+            window such a batch counts as a batch with a gradient of zero. In a configuration:
             ``optim_wrapper=dict(skip_non_finite=True, ...)``.
 
     Raises:
-        TypeError: If ``optimizer`` is none.
-        ArgumentError: If ``accumulative_counts`` is no integer above 0, or ``clip_grad`` cannot be
-            understood.
+        TypeError: If ``optimizer`` has no ``param_groups``.
+        ArgumentError: If ``accumulative_counts`` is not a positive integer, or ``clip_grad`` is
+            not one of the above.
 
     Example:
         >>> model = nn.Linear(2, 1)
@@ -75,6 +75,11 @@ class OptimWrapper(BaseOptimWrapper):
         8
     """
 
+    own_state_names: ClassVar[tuple[str, ...]] = (*BaseOptimWrapper.own_state_names, 'accumulation')
+
+    # On the class, because a subclass need not call this class's `__init__`.
+    _assigned_hub: MessageHub | None = None
+
     def __init__(
         self,
         optimizer: Any,
@@ -84,27 +89,19 @@ class OptimWrapper(BaseOptimWrapper):
         super().__init__(optimizer)
         if not isinstance(accumulative_counts, int) or accumulative_counts < 1:
             raise ArgumentError(
-                'accumulative_counts is the number of batches to a step, an integer of 1 or more; '
+                'accumulative_counts is the number of batches per step, a positive integer; '
                 f'got {accumulative_counts!r}.'
             )
-        self._accumulative_counts = accumulative_counts
         self.clip_grad_kwargs: dict[str, Any] | None = None
         if clip_grad is not None:
             clip_type, self.clip_grad_kwargs = parse_clip_grad(clip_grad)
-            self.clip_func = CLIPPERS[clip_type]
+            if not hasattr(self, 'clip_func'):  # a subclass may define its own
+                self.clip_func = CLIPPERS[clip_type]
             self.grad_name = f'grad_{clip_type}'
-        self.message_hub = MessageHub.get_current_instance()
         self.skip_non_finite = False
 
-        self._inner_count = 0
-        self._max_counts = -1
-        self._window_floor = 0
-        self._count_is_loaded = False
-        # What restored gradients were divided by, until it is known what their window divides by.
-        self._restored_size = 0
-        self._hub_iter_at_start: int | None = None
-        self._batches_skipped = 0
-        # The model whose ranks hold gradients of their own since a batch under its `no_sync`.
+        self._window = AccumulationWindow(accumulative_counts)
+        # The model whose ranks hold different gradients since a batch under its `no_sync`.
         self._unsynced_model: nn.Module | None = None
 
     # The step
@@ -115,14 +112,14 @@ class OptimWrapper(BaseOptimWrapper):
         step_kwargs: dict[str, Any] | None = None,
         zero_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        """Take the loss of one batch: backward, and with a full window step and zero the gradients.
+        """Run the backward pass of one batch; if the window is full, step and zero the gradients.
 
         Args:
             loss: The loss of the batch, a 0-d tensor, not divided for accumulation.
             step_kwargs: Passed on to :meth:`step`.
             zero_kwargs: Passed on to :meth:`zero_grad`.
         """
-        if self.skip_non_finite and not _is_finite_on_all_ranks(loss):
+        if self.skip_non_finite and not self._is_finite_on_all_ranks(loss):
             self._skip_batch(step_kwargs, zero_kwargs)
             return
         self.backward(self.scale_loss(loss))
@@ -130,39 +127,39 @@ class OptimWrapper(BaseOptimWrapper):
             self._close_window(step_kwargs, zero_kwargs)
 
     def scale_loss(self, loss: Tensor) -> Tensor:
-        """The loss over the number of batches in its window; itself without accumulation.
+        """The loss over the number of batches in its window; unchanged without accumulation.
 
-        Must come before the :meth:`backward` of the same batch, which moves the count on.
+        Call it before the :meth:`backward` of the same batch, which counts the batch.
         """
-        if self._accumulative_counts == 1:
+        window = self._window
+        if window.size == 1:
             return loss
-        start, end = self._window_of(self._inner_count)
-        return loss if end - start == 1 else loss / (end - start)
+        self._fit_gradients(window.count)
+        return loss if window.divisor == 1 else loss / window.divisor
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
-        """Add the gradients of ``loss`` to the parameters' and count the batch.
+        """Add the gradients of ``loss`` to those of the parameters and count the batch.
 
         Args:
-            loss: What :meth:`scale_loss` gave.
+            loss: What :meth:`scale_loss` returned.
             kwargs: Passed on to ``Tensor.backward``.
         """
         loss.backward(**kwargs)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self._inner_count += 1
+        if self._window.size == 1:
+            self._window.count += 1
+        else:
+            self._count_batch()
 
     def should_update(self) -> bool:
         """Whether the batch counted last fills its window, so that a step is due."""
-        if self._accumulative_counts == 1:
-            return True
-        return self._window_of(self._inner_count - 1)[1] == self._inner_count
+        return self._window.size == 1 or self._window.is_full
 
     def should_sync(self) -> bool:
-        """Whether the batch to come fills its window, so that ranks must share gradients."""
-        if self._accumulative_counts == 1:
-            return True
-        return self._window_of(self._inner_count)[1] == self._inner_count + 1
+        """Whether the next batch fills its window, so that ranks must exchange gradients."""
+        return self._window.size == 1 or self._window.is_last
 
     def step(self, **kwargs: Any) -> None:
-        """Clip the gradients if asked to, and move the parameters.
+        """Clip the gradients if ``clip_grad`` was given, and update the parameters.
 
         Args:
             kwargs: Passed on to the optimizer's ``step``.
@@ -180,19 +177,21 @@ class OptimWrapper(BaseOptimWrapper):
         self.optimizer.zero_grad(**kwargs)
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """The context in which to run the forward and backward pass of the next batch.
+        """The context for the forward and backward pass of the next batch.
 
-        While a window fills it is the ``no_sync`` of a distributed ``model``: ranks exchange
-        gradients once a step.
+        Until the last batch of a window it is the ``no_sync`` of a distributed ``model``, so that
+        ranks exchange gradients once per step.
 
         Args:
             model: The model as trained, wrapped or not.
         """
-        if self._accumulative_counts == 1 or not hasattr(model, 'no_sync') or self.should_sync():
-            return _NO_CONTEXT
+        if self._window.size == 1 or self.should_sync():
+            return NO_CONTEXT
+        context = self._run.no_sync(model)
+        if isinstance(context, nullcontext):
+            return NO_CONTEXT
         self._unsynced_model = model
-        no_sync: AbstractContextManager[Any] = cast(Any, model).no_sync()
-        return no_sync
+        return context
 
     def _close_window(
         self, step_kwargs: dict[str, Any] | None, zero_kwargs: dict[str, Any] | None
@@ -206,121 +205,153 @@ class OptimWrapper(BaseOptimWrapper):
             self.zero_grad(**zero_kwargs)
         else:
             self.zero_grad()
-        self._batches_skipped = 0
+        # Written out, because this is on the path of every step.
+        self._window.divisor = 0
+        self._window.skipped = 0
         self._unsynced_model = None
 
     def _clip_grad(self) -> None:
-        params = [
-            param
-            for group in self.optimizer.param_groups
-            for param in group['params']
-            if param.requires_grad and param.grad is not None
-        ]
+        params = params_to_clip(self.optimizer.param_groups)
         if not params:
             return
-        norm = self.clip_func(params, **(self.clip_grad_kwargs or {}))
+        kwargs = self.clip_grad_kwargs or {}
+        clip_type = clip_type_of(self.clip_func)
+        if clip_type is None:
+            norm = self.clip_func(params, **kwargs)
+        else:
+            norm = self._run.clip_grad(params, clip_type, **kwargs)
         if norm is not None:
             self.message_hub.update_scalar(f'train/{self.grad_name}', norm)
 
-    # Where the run stands
+    # The run
+
+    def attach_run(self, run: OptimizerRun) -> None:
+        """Make ``run`` the run of this wrapper: its message hub, its position, its ranks."""
+        super().attach_run(run)
+        if hasattr(self, '_window'):  # a subclass need not call this class's `__init__`
+            self._window.follow(run.finished_iters)
+
+    @property
+    def message_hub(self) -> MessageHub:
+        """The hub of the run, unless another one was assigned."""
+        return self._run.message_hub if self._assigned_hub is None else self._assigned_hub
+
+    @message_hub.setter
+    def message_hub(self, hub: MessageHub) -> None:
+        self._assigned_hub = hub
 
     @property
     def inner_count(self) -> int:
-        """Batches that went through :meth:`backward` since the run began."""
-        return self._inner_count
+        """Number of batches that were counted by :meth:`backward` since the run began."""
+        return self._window.count
+
+    @property
+    def _inner_count(self) -> int:
+        return self._window.count
+
+    @_inner_count.setter
+    def _inner_count(self, count: int) -> None:
+        # A subclass that replaces `backward` counts its batch by adding 1.
+        if count == self._window.count + 1:
+            self._count_batch()
+        else:
+            self._window.count = count
+
+    @property
+    def _accumulative_counts(self) -> int:
+        return self._window.size
+
+    @_accumulative_counts.setter
+    def _accumulative_counts(self, size: int) -> None:
+        self._window.resize(size)
+
+    @property
+    def _max_counts(self) -> int:
+        return -1 if self._window.run_end is None else self._window.run_end
+
+    @_max_counts.setter
+    def _max_counts(self, count: int) -> None:
+        self._window.announce(count if count >= 0 else None)
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
-        """Say where the run begins and ends, so that its last window is divided by its true size.
+        """Tell the wrapper where the run begins and ends.
 
-        A count that came with a state dict is kept, as it is right too for a wrapper that is not
-        called once an iteration. Without one, a run that goes on in the middle of a window has lost
-        that window's first gradients: the rest is averaged over itself, with a warning.
+        A count that was loaded with a state dict is kept: it is also right for a wrapper that is
+        not called once per iteration. If no gradients were loaded and the run continues inside a
+        window, the rest of this window is averaged over itself, with a warning.
 
         Args:
             model: The model to be trained.
-            init_counts: Iterations already done.
-            max_counts: Iterations the whole run will have done.
+            init_counts: Number of iterations that are done.
+            max_counts: Number of iterations that the whole run will have done.
         """
-        self._max_counts = max_counts
-        self._hub_iter_at_start = self._hub_iter()
-        if self._count_is_loaded and init_counts > 0:
-            self._fit_restored_window()
+        window = self._window
+        was_restored = window.is_restored
+        run_end = max_counts if max_counts >= 0 else None
+        if window.begin(init_counts, run_end, self._run.finished_iters):
+            self._fit_gradients(window.count)
         else:
-            self._begin_at(init_counts)
-        self._count_is_loaded = False
-        if self._accumulative_counts > 1 and _has_batch_norm(model):
-            _warn(
-                f'Gradients are accumulated over {self._accumulative_counts} batches, but BatchNorm'
-                ' normalizes each batch alone: its statistics are those of the small batch.'
+            if was_restored:
+                self.zero_grad()  # of a window that an earlier run had left open
+            if init_counts % window.size:
+                self._warn(
+                    f'Training continues at iteration {init_counts}, inside a window of '
+                    f'{window.size} batches, and no gradients of that window were restored. Its '
+                    'remaining batches are averaged over themselves.'
+                )
+        if window.size > 1 and any(isinstance(part, _BatchNorm) for part in model.modules()):
+            self._warn(
+                f'Gradients are accumulated over {window.size} batches, but BatchNorm normalizes '
+                'each batch alone: its statistics are those of the small batch.'
             )
 
-    def flush(self) -> None:
-        """Step for a window that is still open, averaged over the batches it got.
+    def flush(self) -> bool:
+        """Step for a window that is still open, averaged over the batches it has.
 
-        A training loop calls it after the last batch of the run. It does nothing where the windows
-        came out even or :meth:`initialize_count_status` had announced the end; it serves wrappers
-        that are not called once an iteration, and runs that are stopped early. With a distributed
-        model all ranks must call it.
+        A training loop calls it after the last batch of the run. It does nothing if no window is
+        open, as after a run whose end :meth:`initialize_count_status` announced. It closes the last
+        window of wrappers that are not called once per iteration, and of runs that are stopped
+        early. With a distributed model all ranks must call it.
+
+        Returns:
+            Whether a window was open.
         """
-        start, end = self._window_of(self._inner_count - 1)
-        if end <= self._inner_count:
-            return
-        done = self._inner_count - start
-        # What follows opens a new window, as if the run began here.
-        self._window_floor = self._inner_count
-        self._step_without_last_batch(done, (end - start) / done, None, None)
+        if not self._window.is_open:
+            return False
+        batches, factor = self._window.cut()
+        self._step_without_last_batch(batches, factor, None, None)
+        return True
 
-    def _begin_at(self, count: int) -> None:
-        if self._count_is_loaded:
-            self.zero_grad()  # of a window that the run before had left open
-        self._inner_count = count
-        self._window_floor = count
-        self._batches_skipped = 0
-        self._restored_size = 0
-        if count % self._accumulative_counts:
-            _warn(
-                f'Training goes on at iteration {count}, inside a window of '
-                f'{self._accumulative_counts} batches, and no gradients of that window were'
-                'restored. Its remaining batches are averaged over themselves.'
-            )
+    def _count_batch(self) -> None:
+        if self._window.advance(self._run.finished_iters):
+            self._fit_gradients(self._window.count - 1)
 
-    def _window_of(self, batch: int) -> tuple[int, int]:
-        size = self._accumulative_counts
-        start, end = window_of(batch, size, self._max_counts, self._window_floor)
-        if end == self._max_counts and end % size and not self._counts_iterations():
-            self._max_counts = -1
-            return window_of(batch, size, -1, self._window_floor)
-        return start, end
+    def _fit_gradients(self, batch: int) -> None:
+        """Divide the gradients of the window of ``batch`` by the size it has now."""
+        factor = self._window.fit(batch)
+        if factor != 1.0:
+            scale_gradients(self.optimizer.param_groups, factor)
 
-    def _counts_iterations(self) -> bool:
-        """Whether this wrapper still gets one batch an iteration, as the announced end supposes.
+    # Skipped batches
 
-        A generator that is updated twice an iteration would reach the count where the run ends at
-        half time. The message hub knows the iteration, if somebody tells it.
-        """
-        hub_iter = self._hub_iter()
-        if hub_iter is None or hub_iter == self._hub_iter_at_start:
-            return True
-        return abs(hub_iter - self._inner_count) <= 1
-
-    def _hub_iter(self) -> int | None:
-        hub_iter: int | None = self.message_hub.runtime_info.get('iter')
-        return hub_iter
-
-    # Batches that are left out
+    def _is_finite_on_all_ranks(self, loss: Tensor) -> bool:
+        # If one rank alone skipped its backward pass, the others would wait for its gradients.
+        return self._run.all_ranks_agree(torch.isfinite(loss.detach()).all())
 
     def _skip_batch(
         self, step_kwargs: dict[str, Any] | None, zero_kwargs: dict[str, Any] | None
     ) -> None:
-        hub_iter = self._hub_iter()
-        _warn(
-            f'The loss of iteration {self._inner_count if hub_iter is None else hub_iter} is not '
-            'finite on every rank; the batch is left out (skip_non_finite).'
+        window = self._window
+        finished_iters = self._run.finished_iters
+        self._warn(
+            f'The loss of iteration {window.count if finished_iters is None else finished_iters} '
+            'is not finite on every rank; the batch is skipped (skip_non_finite).'
         )
-        start, end = self._window_of(self._inner_count)
-        self._inner_count += 1
-        self._batches_skipped += 1
-        if end == self._inner_count:
+        self._fit_gradients(window.count)
+        window.skipped += 1
+        self._count_batch()
+        if window.is_full:
+            start, end = window.bounds(window.count - 1)
             self._step_without_last_batch(end - start, 1.0, step_kwargs, zero_kwargs)
 
     def _step_without_last_batch(
@@ -333,121 +364,68 @@ class OptimWrapper(BaseOptimWrapper):
         """Close the window of the last ``batches`` batches, whose final backward pass is missing.
 
         Args:
-            batches: How many of them there were, those that were left out included.
-            factor: What its gradients lack to be an average.
+            batches: The number of these batches, skipped ones included.
+            factor: The factor that makes their gradients an average.
             step_kwargs: Passed on to :meth:`step`.
             zero_kwargs: Passed on to :meth:`zero_grad`.
         """
         groups = self.optimizer.param_groups
-        if self._batches_skipped >= batches:
-            self._batches_skipped = 0
-        elif self._unsynced_model is None or average_gradients(self._unsynced_model, groups):
-            if factor != 1.0:
-                torch._foreach_mul_(list(gradients_of(groups).values()), factor)
+        model = self._unsynced_model
+        if self._window.skipped >= batches:
+            self._window.close()
+        elif model is None or self._run.average_gradients(model, groups):
+            scale_gradients(groups, factor)
             self._close_window(step_kwargs, zero_kwargs)
         else:
-            _warn(
-                f'{type(self._unsynced_model).__name__} exchanges gradients in a backward pass '
-                'only, and the last one of this accumulation window did not come; the window is '
-                'dropped.'
+            self._warn(
+                f'{type(model).__name__} exchanges gradients only in a backward pass, and the last '
+                'backward pass of this accumulation window is missing; the window is dropped.'
             )
-            self._batches_skipped = 0
+            self._window.close()
             self._unsynced_model = None
             self.zero_grad()
 
     # State
 
-    def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state; when accumulating, the count and the open window too.
+    def own_state_dict(self) -> dict[str, Any]:
+        """The state of the wrapper alone; when accumulating, the count and the open window too.
 
-        A run that is resumed from it takes the same steps as one that was never stopped. With a
-        distributed model in the middle of a window every rank must call it, as each has gradients
-        of its own to hand to rank 0.
+        A run that is resumed from it takes the same steps as one that was never stopped. In the
+        middle of a window every rank of a distributed model must call it, because each rank has
+        gradients to send to rank 0.
         """
-        state = super().state_dict()
-        if self._accumulative_counts > 1:
-            state['accumulation'] = self._accumulation_state()
+        state, window = super().own_state_dict(), self._window
+        if window.size > 1:
+            gradients: list[dict[int, Tensor]] = []
+            if window.is_open:
+                is_shared = self._unsynced_model is None
+                gradients = gather_gradients(self.optimizer.param_groups, is_shared)
+            state['accumulation'] = {**window.state_dict(), 'gradients': gradients}
         return state
 
-    def _accumulation_state(self) -> dict[str, Any]:
-        start, end = self._window_of(self._inner_count)
-        gradients: list[dict[int, Tensor]] = []
-        if start < self._inner_count:
-            groups = self.optimizer.param_groups
-            is_shared = self._unsynced_model is None
-            gradients = [gradients_of(groups)] if is_shared else gather_gradients(groups)
-        return {
-            'accumulative_counts': self._accumulative_counts,
-            'inner_count': self._inner_count,
-            'window_floor': self._window_floor,
-            'window_size': end - start,
-            'batches_skipped': self._batches_skipped,
-            'gradients': gradients,
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave, or a plain ``torch.optim`` state dict.
+    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`own_state_dict` returned; what ``state`` lacks stays as it is.
 
         Args:
-            state_dict: The state; left unchanged.
+            state: The state; left unchanged.
         """
-        state = dict(state_dict)
-        accumulation = state.pop('accumulation', None)
-        super().load_state_dict(state)
-        if accumulation is not None:
-            self._load_accumulation_state(accumulation)
-
-    def _load_accumulation_state(self, state: dict[str, Any]) -> None:
-        self._inner_count = state['inner_count']
-        self._window_floor = state['window_floor']
-        self._batches_skipped = state['batches_skipped']
-        self._restored_size = 0
-        self._count_is_loaded = True
-        if state['accumulative_counts'] != self._accumulative_counts:
-            self._window_floor = self._inner_count
-            self._batches_skipped = 0
-            if state['gradients']:
-                _warn(
-                    f'The state was saved inside a window of {state["accumulative_counts"]} '
-                    f'batches and is loaded for windows of {self._accumulative_counts}; the '
-                    'gradients of the open window are dropped.'
-                )
-        elif state['gradients']:
-            restore_gradients(self.optimizer.param_groups, state['gradients'])
-            self._restored_size = state['window_size']
-            if self._max_counts >= 0:
-                self._fit_restored_window()
-
-    def _fit_restored_window(self) -> None:
-        """Divide restored gradients by the size that their window has now.
-
-        It differs from the one they were divided by when the run is to end elsewhere than planned.
-        """
-        if not self._restored_size:
+        super().load_own_state_dict(state)
+        saved = state.get('accumulation')
+        if saved is None:
             return
-        start, end = self._window_of(self._inner_count)
-        if end - start != self._restored_size:
-            gradients = list(gradients_of(self.optimizer.param_groups).values())
-            torch._foreach_mul_(gradients, self._restored_size / (end - start))
-        self._restored_size = 0
+        gradients, window = saved['gradients'], self._window
+        if window.load_state_dict(saved, bool(gradients), self._run.finished_iters):
+            restore_gradients(self.optimizer.param_groups, gradients)
+        elif gradients:
+            self._warn(
+                f'The state was saved inside a window of {saved["accumulative_counts"]} batches '
+                f'and is loaded for windows of {window.size}; the gradients of the open window are '
+                'dropped.'
+            )
+
+    def _warn(self, message: str) -> None:
+        print_log(message, logger=logger_of(self._run), level=logging.WARNING)
 
     def __repr__(self) -> str:
         lines = f'Type: {type(self).__name__}\n_accumulative_counts: {self._accumulative_counts}\n'
         return f'{lines}optimizer:\n{self.optimizer!r}'
-
-
-def _is_finite_on_all_ranks(loss: Tensor) -> bool:
-    finite = torch.isfinite(loss.detach()).all()
-    if get_world_size() > 1:
-        # One rank leaving out its backward pass would leave the others waiting for its gradients.
-        finite = finite.to(torch.uint8)
-        all_reduce(finite, op='min')
-    return bool(finite.item())
-
-
-def _has_batch_norm(model: nn.Module) -> bool:
-    return any(isinstance(module, _BatchNorm) for module in model.modules())
-
-
-def _warn(message: str) -> None:
-    print_log(message, logger='current', level=logging.WARNING)

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
-from mmengine.logging import print_log
+from mmengine.logging import MessageHub, print_log
+from mmengine.optim.optimizer._run import OptimizerRun, logger_of
 from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -17,24 +18,25 @@ from mmengine.utils.errors import ArgumentError, did_you_mean
 class OptimWrapperDict(OptimWrapper):
     """Optimizer wrappers by name, each with its own accumulation, clipping and precision.
 
-    The model's ``train_step`` says which wrapper takes which loss, and when::
+    The model's ``train_step`` passes each loss to one of the wrappers::
 
         with optim_wrapper['generator'].optim_context(model):
             loss = ...
         optim_wrapper['generator'].update_params(loss)
 
-    What needs one certain optimizer, as ``update_params`` does, raises ``NotImplementedError``
-    here. What makes sense for all goes to all: rates, state, ``zero_grad``, where the run stands.
+    Methods that need one optimizer, such as ``update_params``, raise ``NotImplementedError`` here.
+    Methods that make sense for all wrappers go to all: learning rates, state, ``zero_grad``, the
+    position of the run.
 
     Args:
         optim_wrapper_dict: The wrappers, by name.
 
     Raises:
-        ArgumentError: If a value is no :class:`OptimWrapper`.
+        ArgumentError: If a value is not an :class:`OptimWrapper`.
     """
 
     def __init__(self, **optim_wrapper_dict: OptimWrapper) -> None:
-        # The base is not initialized: there is no one optimizer, count or clipping here.
+        # The base is not initialized: it would need one optimizer, one count and one clipping.
         for name, wrapper in optim_wrapper_dict.items():
             if not isinstance(wrapper, OptimWrapper):
                 raise ArgumentError(
@@ -82,14 +84,31 @@ class OptimWrapperDict(OptimWrapper):
             wrapper.zero_grad(**kwargs)
 
     def initialize_count_status(self, model: nn.Module, cur_iter: int, max_iters: int) -> None:
-        """Say where the run begins and ends to each wrapper, as to a single one."""
+        """Tell each wrapper where the run begins and ends."""
         for wrapper in self.values():
             wrapper.initialize_count_status(model, cur_iter, max_iters)
 
-    def flush(self) -> None:
-        """Step for the windows that are still open (:meth:`OptimWrapper.flush`)."""
+    def attach_run(self, run: OptimizerRun) -> None:
+        """Make ``run`` the run of each wrapper."""
+        self._run = run
         for wrapper in self.values():
-            wrapper.flush()
+            wrapper.attach_run(run)
+
+    @property
+    def message_hub(self) -> MessageHub:
+        """The hub of the run; setting it sets it in each wrapper."""
+        return self._run.message_hub if self._assigned_hub is None else self._assigned_hub
+
+    @message_hub.setter
+    def message_hub(self, hub: MessageHub) -> None:
+        self._assigned_hub = hub
+        for wrapper in self.values():
+            wrapper.message_hub = hub
+
+    def flush(self) -> bool:
+        """Step for the windows that are still open; see :meth:`OptimWrapper.flush`."""
+        flushed = [wrapper.flush() for wrapper in self.values()]
+        return any(flushed)
 
     @property
     def param_groups(self) -> dict[str, list[dict[str, Any]]]:  # type: ignore[override]  # by name, as the API has it
@@ -103,7 +122,7 @@ class OptimWrapperDict(OptimWrapper):
 
     @property
     def skip_non_finite(self) -> bool:
-        """Whether all wrappers leave out losses that are not finite; setting it sets it in each."""
+        """Whether all wrappers skip losses that are not finite; setting it sets it in each."""
         return all(wrapper.skip_non_finite for wrapper in self.values())
 
     @skip_non_finite.setter
@@ -120,7 +139,7 @@ class OptimWrapperDict(OptimWrapper):
         }
 
     def leading_lr(self) -> dict[str, float]:
-        """The first rate of each wrapper, under the names of :meth:`get_lr`."""
+        """The first learning rate of each wrapper, under the names of :meth:`get_lr`."""
         return {
             f'{name}.{key}': rate
             for name, wrapper in self.items()
@@ -140,7 +159,7 @@ class OptimWrapperDict(OptimWrapper):
         return {name: wrapper.state_dict() for name, wrapper in self.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave; a wrapper that is not in it stays, with a warning.
+        """Restore what :meth:`state_dict` returned; a wrapper without a state only warns.
 
         Args:
             state_dict: The states, by name.
@@ -148,24 +167,43 @@ class OptimWrapperDict(OptimWrapper):
         Raises:
             ArgumentError: If there is a state for a wrapper that does not exist.
         """
+        for name, wrapper in self._wrappers_in(state_dict):
+            wrapper.load_state_dict(state_dict[name])
+
+    def own_state_dict(self) -> dict[str, Any]:
+        """The own state of each wrapper, by its name, without the optimizers'."""
+        return {name: wrapper.own_state_dict() for name, wrapper in self.items()}
+
+    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`own_state_dict` returned, as :meth:`load_state_dict` does.
+
+        Args:
+            state: The states, by name.
+
+        Raises:
+            ArgumentError: If there is a state for a wrapper that does not exist.
+        """
+        for name, wrapper in self._wrappers_in(state):
+            wrapper.load_own_state_dict(state[name])
+
+    def _wrappers_in(self, state_dict: dict[str, Any]) -> list[tuple[str, OptimWrapper]]:
         for name in state_dict:
             if name not in self:
                 raise ArgumentError(
                     f'The state dict has a state for {name!r}, but the optimizer wrappers are '
                     f'{", ".join(self)}.' + did_you_mean(str(name), self)
                 )
-        for name, wrapper in self.items():
-            if name in state_dict:
-                wrapper.load_state_dict(state_dict[name])
-            else:
+        for name in self:
+            if name not in state_dict:
                 print_log(
-                    f'The state dict has no state for the optimizer wrapper {name!r}, which starts '
-                    'afresh.',
-                    logger='current',
+                    f'The state dict has no state for the optimizer wrapper {name!r}, so this '
+                    'wrapper starts from its initial state.',
+                    logger=logger_of(self._run),
                     level=logging.WARNING,
                 )
+        return [(name, wrapper) for name, wrapper in self.items() if name in state_dict]
 
-    # What needs one certain wrapper
+    # What needs one wrapper
 
     def update_params(
         self,
@@ -173,43 +211,43 @@ class OptimWrapperDict(OptimWrapper):
         step_kwargs: dict[str, Any] | None = None,
         zero_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        """Not for all at once: a loss belongs to one wrapper."""
+        """Not available for all at once: a loss belongs to one wrapper."""
         self._refuse('update_params')
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
-        """Not for all at once: a loss belongs to one wrapper."""
+        """Not available for all at once: a loss belongs to one wrapper."""
         self._refuse('backward')
 
     def step(self, **kwargs: Any) -> None:
-        """Not for all at once: each wrapper has its own windows."""
+        """Not available for all at once: each wrapper has its own windows."""
         self._refuse('step')
 
     def scale_loss(self, loss: Tensor) -> Tensor:
-        """Not for all at once: a loss belongs to one wrapper."""
+        """Not available for all at once: a loss belongs to one wrapper."""
         self._refuse('scale_loss')
 
     def should_update(self) -> bool:
-        """Not for all at once: each wrapper has its own windows."""
+        """Not available for all at once: each wrapper has its own windows."""
         self._refuse('should_update')
 
     def should_sync(self) -> bool:
-        """Not for all at once: each wrapper has its own windows."""
+        """Not available for all at once: each wrapper has its own windows."""
         self._refuse('should_sync')
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """Not for all at once: each wrapper has its own windows and precision."""
+        """Not available for all at once: each wrapper has its own windows and precision."""
         self._refuse('optim_context')
 
     @property
     def inner_count(self) -> int:
-        """Not for all at once: each wrapper counts its own batches."""
+        """Not available for all at once: each wrapper counts its own batches."""
         self._refuse('inner_count')
 
     def _refuse(self, member: str) -> NoReturn:
         name = next(iter(self), 'name')
         raise NotImplementedError(
             f'OptimWrapperDict has no {member} for {len(self)} optimizers at once; '
-            f'take the one you mean: optim_wrapper[{name!r}].{member}'
+            f'use one of them: optim_wrapper[{name!r}].{member}'
         )
 
     def __repr__(self) -> str:

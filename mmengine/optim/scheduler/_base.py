@@ -1,12 +1,16 @@
 """The part that all parameter schedules share: when to act, what to remember, how to convert."""
 
+import copy
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from mmengine.logging import print_log
@@ -59,7 +63,15 @@ class _ParamScheduler:
 
     _epoch_counts: ClassVar[tuple[str, ...]] = ('begin', 'end')
     _fixed_param_name: ClassVar[str | None] = None
-    _not_state: ClassVar[frozenset[str]] = frozenset({'optimizer', '_holds_tensors'})
+    _not_state: ClassVar[frozenset[str]] = frozenset(
+        {'optimizer', '_holds_tensors', '_as_built', '_values_as_built', '_learned'}
+    )
+    _progress: ClassVar[frozenset[str]] = frozenset(
+        {'base_values', 'last_step', '_global_step', '_last_value'}
+    )
+
+    _as_built: Mapping[str, Any] = MappingProxyType({})
+    _values_as_built: Sequence[float] = ()
 
     def __init__(
         self,
@@ -91,6 +103,7 @@ class _ParamScheduler:
         self._global_step = -1 if last_step == -1 else int(begin) + last_step
         self._last_value: list[float] | None = None
         self._take_first_step()
+        self._note_as_built()
 
     def _take_first_step(self) -> None:
         self.step()
@@ -147,10 +160,47 @@ class _ParamScheduler:
         """
         return self._read() if self._last_value is None else self._last_value
 
+    def _note_as_built(self) -> None:
+        """Keep the state and the groups' values right after building.
+
+        A resumed run whose config has changed steps from these values, and tells by them what the
+        schedule has learned from what its config says.
+        """
+        self._values_as_built = self._read()
+        self._as_built = {
+            key: copy.deepcopy(value) if isinstance(value, (list, dict, set)) else value
+            for key, value in self._state().items()
+        }
+
+    def _rewind_groups(self) -> None:
+        """Write the values that the groups had when this schedule was built."""
+        name = self.param_name
+        groups = self.optimizer.param_groups
+        for group, base, value in zip(groups, self.base_values, self._values_as_built, strict=True):
+            group[f'initial_{name}'] = base
+            held = group.get(name)
+            if isinstance(held, Tensor):
+                held.fill_(value)
+            else:
+                group[name] = value
+
+    def _state(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key not in self._not_state}
+
     def state_dict(self) -> dict[str, Any]:
-        """The attributes except the optimizer, as plain Python values."""
-        state = {key: value for key, value in vars(self).items() if key not in self._not_state}
-        return state | {'_last_value': self.get_last_value()}
+        """The attributes except the optimizer, as plain Python values.
+
+        ``_learned`` names the attributes that have changed since the schedule was built, beside the
+        counts and values that every schedule has.
+        """
+        state = self._state()
+        learned = [
+            key
+            for key, value in state.items()
+            if key not in self._progress
+            and not (key in self._as_built and same_value(value, self._as_built[key]))
+        ]
+        return state | {'_last_value': self.get_last_value(), '_learned': sorted(learned)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the state of a schedule. The optimizer restores the values in its groups.
@@ -233,6 +283,19 @@ def groups_of(optimizer: Any) -> list[_Group]:
         f'A parameter scheduler needs an optimizer with a list of param_groups, got '
         f'{type(optimizer).__name__}. {hint}'
     )
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two attributes of schedules are equal; lists and tuples of equal values are."""
+    if isinstance(one, Tensor) or isinstance(other, Tensor):
+        return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_value(one[key], other[key]) for key in one)
+    return bool(one == other)
 
 
 def _write_keeping_tensors(groups: list[_Group], name: str, values: Sequence[Any]) -> None:

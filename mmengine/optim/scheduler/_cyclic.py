@@ -189,6 +189,10 @@ class OneCycleParamScheduler(_ParamScheduler):
             group[f'max_{param_name}'] = self.eta_max
             group[f'min_{param_name}'] = start / self.final_div_factor
 
+    def _rewind_groups(self) -> None:
+        super()._rewind_groups()
+        self._mark_groups(self.optimizer, self.param_name)
+
     def _get_value(self) -> list[float]:
         return [self._value_at(self.last_step)] * len(self.optimizer.param_groups)
 

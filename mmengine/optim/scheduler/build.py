@@ -58,6 +58,9 @@ def build_param_schedulers(
         filled = _with_default_end(config, max_epochs, max_iters)
         defaults = {'optimizer': optimizer, 'epoch_length': epoch_length}
         schedule: _ParamScheduler = PARAM_SCHEDULERS.build(filled, default_args=defaults)
+        if isinstance(schedule, _ParamScheduler):
+            # Once more: a subclass may set attributes after the constructor of the base.
+            schedule._note_as_built()
         return schedule
 
     if not isinstance(optim_wrapper, OptimWrapperDict):

@@ -59,6 +59,10 @@ class MomentumSchedulerMixin:
         super().step()  # type: ignore[misc]  # the next class is the schedule
         self._write_betas()
 
+    def _rewind_groups(self) -> None:
+        super()._rewind_groups()  # type: ignore[misc]  # the next class is the schedule
+        self._write_betas()
+
     def _write_betas(self) -> None:
         if self.use_betas:
             for group in self.optimizer.param_groups:

@@ -37,6 +37,7 @@ class ServiceVisBackend(BaseVisBackend):
         self._init_kwargs = dict(init_kwargs or {})
         self._left_out: set[str] = set()
         self._work_dir: str | None = None
+        self._has_failed = False
 
     @force_init_env
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
@@ -54,6 +55,10 @@ class ServiceVisBackend(BaseVisBackend):
         """Log the scalars of a record; a ``'step'`` among them stands for ``step``."""
         scalars, step = take_step(scalar_dict, step)
         self._log_numbers(self._numbers(scalars), step)
+
+    def mark_failed(self, error: BaseException) -> None:
+        """Let :meth:`close` end the run in the service as failed."""
+        self._has_failed = True
 
     def close(self) -> None:
         """Finish the run in the service, if anything was sent there."""

@@ -153,5 +153,8 @@ class BaseVisBackend(metaclass=ABCMeta):
         for name, value in scalars.items():
             self.add_scalar(name, value, step, **kwargs)
 
+    def mark_failed(self, error: BaseException) -> None:  # files have no such mark
+        """Note that the run failed; called before :meth:`close`."""
+
     def close(self) -> None:
         """Finish writing; called at the end of a run."""

@@ -69,4 +69,6 @@ class ClearMLVisBackend(ServiceVisBackend):
     def _finish(self) -> None:
         for path, inner in self._artifacts(self._artifact_suffix):
             self._task.upload_artifact(inner.as_posix(), str(path))
+        if self._has_failed:
+            self._task.mark_failed()
         self._task.close()

@@ -124,7 +124,7 @@ class MLflowVisBackend(ServiceVisBackend):
             folder = None if inner.parent == Path() else inner.parent.as_posix()
             self._mlflow.log_artifact(str(path), folder)
         if self._owns_run:
-            self._mlflow.end_run()
+            self._mlflow.end_run('FAILED' if self._has_failed else 'FINISHED')
 
 
 def _chosen(params: Mapping[str, Any], keys: Sequence[str] | None) -> dict[str, Any]:

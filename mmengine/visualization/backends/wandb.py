@@ -91,7 +91,7 @@ class WandbVisBackend(ServiceVisBackend):
             self._run.log({**numbers, 'step': step}, commit=self._commit)
 
     def _finish(self) -> None:
-        self._run.finish()
+        self._run.finish(exit_code=1 if self._has_failed else 0)
 
 
 def _metric_definitions(given: Any) -> list[dict[str, Any]]:

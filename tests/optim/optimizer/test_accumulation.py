@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmengine.logging import MessageHub
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
-from mmengine.optim.optimizer._accumulation import window_of
+from mmengine.optim.optimizer._run import Standalone
 
 
 class RecordingSGD(torch.optim.SGD):
@@ -23,12 +23,31 @@ class RecordingSGD(torch.optim.SGD):
         self.gradients += [p.grad.item() for g in self.param_groups for p in g['params']]
 
 
+class CountingRun(Standalone):
+    """A run that counts its iterations."""
+
+    finished_iters = 0
+
+    def __init__(self) -> None:
+        self.hub = MessageHub('test_accumulation')
+
+    @property
+    def message_hub(self) -> MessageHub:
+        return self.hub
+
+
 def make_wrapper(**kwargs) -> tuple[nn.Parameter, OptimWrapper]:
     param = nn.Parameter(torch.tensor(1.0))
-    wrapper = OptimWrapper(RecordingSGD([param]), **kwargs)
-    # A hub of its own: that of the process may say which iteration another test was in.
-    wrapper.message_hub = MessageHub('test_accumulation')
-    return param, wrapper
+    return param, OptimWrapper(RecordingSGD([param]), **kwargs)
+
+
+def train_calls(
+    param: Tensor, wrapper: OptimWrapper, run: CountingRun, slopes: list[list[float]]
+) -> None:
+    """One iteration for each entry of ``slopes``, with a batch for each slope in it."""
+    for of_iteration in slopes:
+        feed(param, wrapper, of_iteration)
+        run.finished_iters += 1
 
 
 def feed(param: Tensor, wrapper: OptimWrapper, slopes: list[float]) -> None:
@@ -154,23 +173,163 @@ def test_wrapper_called_twice_an_iteration_keeps_its_windows_full_to_the_end() -
     # 5 iterations of two batches each: windows 0-3, 4-7 and, flushed at the end, 8-9.
     # The announced end, 5, must not cut the second window.
     param, wrapper = make_wrapper(accumulative_counts=4)
-    wrapper.message_hub.update_info('iter', 0)
+    run = CountingRun()
+    wrapper.attach_run(run)
     wrapper.initialize_count_status(nn.Identity(), 0, 5)
-    slopes = iter([1, 2, 3, 6, 4, 4, 4, 8, 10, 30])
-    for iteration in range(5):
-        wrapper.message_hub.update_info('iter', iteration)
-        feed(param, wrapper, [next(slopes), next(slopes)])
+    train_calls(param, wrapper, run, [[1, 2], [3, 6], [4, 4], [4, 8], [10, 30]])
     wrapper.flush()
     assert wrapper.optimizer.gradients == pytest.approx([3.0, 5.0, 20.0])
 
 
-def test_hub_that_follows_the_iterations_does_not_disturb_the_last_window() -> None:
+def test_wrapper_called_twice_in_a_run_shorter_than_a_window_makes_one_exact_step() -> None:
+    # The first batch is divided by 2, the announced size of the window, before it is known that
+    # the window gets four.
+    param, wrapper = make_wrapper(accumulative_counts=4)
+    run = CountingRun()
+    wrapper.attach_run(run)
+    wrapper.initialize_count_status(nn.Identity(), 0, 2)
+    train_calls(param, wrapper, run, [[2, 4], [6, 8]])
+    assert wrapper.optimizer.gradients == [5.0]  # 20 / 4
+
+
+def test_wrapper_called_every_second_iteration_keeps_its_windows_full() -> None:
+    # Batches in iterations 0, 2, 4, 6 and 8 of 10, in windows of 3: 0-2, and 3-4 by the flush.
+    param, wrapper = make_wrapper(accumulative_counts=3)
+    run = CountingRun()
+    wrapper.attach_run(run)
+    wrapper.initialize_count_status(nn.Identity(), 0, 10)
+    train_calls(param, wrapper, run, [[1], [], [2], [], [6], [], [10], [], [30], []])
+    assert wrapper.optimizer.gradients == [3.0]
+    wrapper.flush()
+    assert wrapper.optimizer.gradients == pytest.approx([3.0, 20.0])
+
+
+def test_iteration_that_is_left_out_late_moves_the_last_step_to_the_flush() -> None:
+    param, wrapper = make_wrapper(accumulative_counts=4)
+    run = CountingRun()
+    wrapper.attach_run(run)
+    wrapper.initialize_count_status(nn.Identity(), 0, 7)
+    # Batch 4 was divided by 3, as its window was to end with the run; it gets two batches.
+    train_calls(param, wrapper, run, [[1], [2], [3], [6], [10], [], [30]])
+    assert wrapper.optimizer.gradients == [3.0]
+    wrapper.flush()
+    assert wrapper.optimizer.gradients == pytest.approx([3.0, 20.0])
+
+
+def test_run_that_is_stopped_inside_its_last_window_averages_the_batches_it_had() -> None:
+    param, wrapper = make_wrapper(accumulative_counts=4)
+    run = CountingRun()
+    wrapper.attach_run(run)
+    wrapper.initialize_count_status(nn.Identity(), 0, 7)
+    train_calls(param, wrapper, run, [[1], [2], [3], [6], [10], [30]])
+    wrapper.flush()
+    assert wrapper.optimizer.gradients == pytest.approx([3.0, 20.0])
+
+
+def test_wrapper_called_once_an_iteration_steps_in_the_last_one_without_a_flush() -> None:
+    param, wrapper = make_wrapper(accumulative_counts=4)
+    run = CountingRun()
+    wrapper.attach_run(run)
+    wrapper.initialize_count_status(nn.Identity(), 0, 6)
+    train_calls(param, wrapper, run, [[1], [2], [3], [6], [10], [20]])
+    assert wrapper.optimizer.gradients == [3.0, 15.0]
+
+
+def test_other_runs_hub_says_nothing_about_this_run() -> None:
+    param, wrapper = make_wrapper(accumulative_counts=4)
+    run = CountingRun()
+    wrapper.attach_run(run)
+    wrapper.initialize_count_status(nn.Identity(), 0, 6)
+    MessageHub.get_instance('other').update_info('iter', 100)
+    train_calls(param, wrapper, run, [[1], [2], [3], [6], [10], [20]])
+    assert wrapper.optimizer.gradients == [3.0, 15.0]
+
+
+def test_run_may_be_attached_after_its_end_was_announced() -> None:
     param, wrapper = make_wrapper(accumulative_counts=4)
     wrapper.initialize_count_status(nn.Identity(), 0, 6)
-    for iteration, slope in enumerate([1, 2, 3, 6, 10, 20]):
-        wrapper.message_hub.update_info('iter', iteration)
-        feed(param, wrapper, [slope])
+    run = CountingRun()
+    run.finished_iters = 50  # of an earlier stage
+    wrapper.attach_run(run)
+    train_calls(param, wrapper, run, [[1], [2], [3], [6], [10], [20]])
     assert wrapper.optimizer.gradients == [3.0, 15.0]
+
+
+def test_questions_out_of_order_do_not_drop_the_announced_end() -> None:
+    # A train_step that asks for the next batch before the present iteration is finished.
+    param, wrapper = make_wrapper(accumulative_counts=4)
+    run = CountingRun()
+    wrapper.attach_run(run)
+    wrapper.initialize_count_status(nn.Identity(), 0, 6)
+    asked = []
+    for slope in [1, 2, 3, 6, 10, 20]:
+        wrapper.update_params(param * slope)
+        asked.append(wrapper.should_sync())
+        wrapper.state_dict()
+        run.finished_iters += 1
+    assert asked[:5] == [False, False, True, False, True]
+    assert wrapper.optimizer.gradients == [3.0, 15.0]
+
+
+def test_subclass_that_counts_its_batches_itself_keeps_its_windows() -> None:
+    class Engine(OptimWrapper):
+        def backward(self, loss, **kwargs) -> None:
+            loss.backward(**kwargs)
+            self._inner_count += 1
+
+    param = nn.Parameter(torch.tensor(1.0))
+    wrapper = Engine(RecordingSGD([param]), accumulative_counts=4)
+    run = CountingRun()
+    wrapper.attach_run(run)
+    wrapper.initialize_count_status(nn.Identity(), 0, 2)
+    train_calls(param, wrapper, run, [[2, 4], [6, 8]])
+    assert wrapper.optimizer.gradients == [5.0]
+    assert wrapper._inner_count == wrapper.inner_count == 4
+
+
+def test_fields_of_the_window_can_be_read_and_written() -> None:
+    param, wrapper = make_wrapper(accumulative_counts=2)
+    assert (wrapper._accumulative_counts, wrapper._inner_count, wrapper._max_counts) == (2, 0, -1)
+    wrapper._accumulative_counts = 4
+    wrapper._max_counts = 6
+    feed(param, wrapper, [1, 2, 3, 6, 10, 20])
+    assert wrapper.optimizer.gradients == [3.0, 15.0]
+    assert (wrapper._accumulative_counts, wrapper._inner_count, wrapper._max_counts) == (4, 6, 6)
+    wrapper._max_counts = -1
+    wrapper._inner_count = 0
+    feed(param, wrapper, [1, 2, 3, 6])
+    assert wrapper.optimizer.gradients == [3.0, 15.0, 3.0]
+
+
+def test_accumulation_that_is_switched_on_later_averages_what_its_window_has() -> None:
+    # A hook that starts to accumulate at batch 3: windows 0, 1, 2, 3 and 4-7.
+    param, wrapper = make_wrapper()
+    feed(param, wrapper, [1, 2, 3])
+    wrapper._accumulative_counts = 4
+    feed(param, wrapper, [5, 1, 2, 3, 6])
+    assert wrapper.optimizer.gradients == [1.0, 2.0, 3.0, 5.0, 3.0]
+
+
+def test_flush_twice_makes_one_step() -> None:
+    param, wrapper = make_wrapper(accumulative_counts=4)
+    steps = []
+    wrapper.optimizer.register_step_pre_hook(lambda *args: steps.append(1))
+    feed(param, wrapper, [2])
+    wrapper.flush()
+    wrapper.flush()
+    assert len(steps) == 1
+
+
+def test_run_that_goes_on_after_its_end_averages_over_the_batches_left() -> None:
+    # Windows 0-2, 3-4 (the end), and then 5 and 6-8.
+    param, wrapper = make_wrapper(accumulative_counts=3)
+    wrapper.initialize_count_status(nn.Identity(), 0, 5)
+    feed(param, wrapper, [1, 2, 3, 10, 30])
+    resumed_param, resumed = make_wrapper(accumulative_counts=3)
+    resumed.load_state_dict(wrapper.state_dict())
+    resumed.initialize_count_status(nn.Identity(), 5, 9)
+    feed(resumed_param, resumed, [7, 1, 2, 6])
+    assert resumed.optimizer.gradients == [7.0, 3.0]
 
 
 def test_tail_windows_of_several_optimizers_are_flushed() -> None:
@@ -306,14 +465,43 @@ def test_training_begun_anew_after_loading_forgets_the_open_window() -> None:
     assert other.optimizer.gradients == [2.0]
 
 
-@pytest.mark.parametrize('size', [1, 2, 3, 5])
-@pytest.mark.parametrize('last', [-1, 4, 7, 10])
-@pytest.mark.parametrize('floor', [0, 2, 4])
-def test_windows_tile_the_batches_without_gap_or_overlap(size: int, last: int, floor: int) -> None:
-    windows = [window_of(batch, size, last, floor) for batch in range(floor, 20)]
-    for batch, (start, end) in enumerate(windows, start=floor):
-        assert start <= batch < end
-        assert end - start <= size
-        assert all(windows[other - floor] == (start, end) for other in range(start, min(end, 20)))
-    ends = {end for _, end in windows}
-    assert last <= floor or last in ends
+@pytest.mark.parametrize('init_first', [True, False], ids=['init_first', 'load_first'])
+@pytest.mark.parametrize('stop_at', range(1, 5))
+def test_wrapper_called_twice_resumes_to_the_bits_of_the_run_never_stopped(
+    stop_at: int, init_first: bool
+) -> None:
+    data = torch.randn(10, 5, 4, generator=torch.Generator().manual_seed(2))
+
+    def go(net, wrapper, run, first, last) -> None:
+        for iteration in range(first, last):
+            train(net, wrapper, data, 2 * iteration, 2 * iteration + 2)
+            run.finished_iters += 1
+
+    def begin() -> tuple[nn.Module, OptimWrapper, CountingRun]:
+        net, wrapper = make_run('plain')
+        run = CountingRun()
+        wrapper.attach_run(run)
+        return net, wrapper, run
+
+    net, wrapper, run = begin()
+    wrapper.initialize_count_status(net, 0, 5)
+    go(net, wrapper, run, 0, 5)
+    wrapper.flush()
+
+    stopped_net, stopped, run = begin()
+    stopped.initialize_count_status(stopped_net, 0, 5)
+    go(stopped_net, stopped, run, 0, stop_at)
+
+    resumed_net, resumed, run = begin()
+    resumed_net.load_state_dict(stopped_net.state_dict())
+    run.finished_iters = stop_at
+    if init_first:
+        resumed.initialize_count_status(resumed_net, stop_at, 5)
+    resumed.load_state_dict(stopped.state_dict())
+    if not init_first:
+        resumed.initialize_count_status(resumed_net, stop_at, 5)
+    go(resumed_net, resumed, run, stop_at, 5)
+    resumed.flush()
+
+    assert torch.equal(resumed_net.weight, net.weight)
+    assert resumed.inner_count == 10

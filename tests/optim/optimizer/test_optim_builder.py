@@ -141,8 +141,7 @@ def test_each_sub_module_gets_a_wrapper_of_its_own() -> None:
 
 
 def test_sub_modules_are_found_inside_a_wrapping_module() -> None:
-    wrapping = nn.Module()
-    wrapping.module = Gan()
+    wrapping = nn.DataParallel(Gan())
     wrappers = build_optim_wrapper(wrapping, dict(generator=dict(optimizer=dict(type='Adam'))))
     held = wrappers['generator'].optimizer.param_groups[0]['params']
     assert held[0] is wrapping.module.generator.weight

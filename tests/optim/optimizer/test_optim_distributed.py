@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mmengine.logging import MessageHub
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
 from mmengine.testing._internal.distributed import run_distributed
 
@@ -188,3 +189,141 @@ def test_optimizer_with_its_state_spread_over_ranks_steps_as_the_plain_one() -> 
     assert by_rank[0][0] == pytest.approx(values(net), rel=1e-5, abs=1e-7)
     assert by_rank[0][1] == ['param_groups', 'state']
     assert by_rank[1][1] == []
+
+
+# Parameters that are DTensors
+
+
+def make_sharded() -> nn.Sequential:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    torch.manual_seed(0)
+    # Three rows over two ranks: the shards are uneven.
+    net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    mesh = init_device_mesh('cpu', (2,))
+    for layer in net:
+        fully_shard(layer, mesh=mesh)
+    return fully_shard(net, mesh=mesh)
+
+
+def plain_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+
+
+def full_values(net: nn.Module) -> list[float]:
+    return [x for p in net.parameters() for x in p.detach().full_tensor().flatten().tolist()]
+
+
+def sharded_wrapper(net: nn.Module, **kwargs) -> OptimWrapper:
+    return OptimWrapper(torch.optim.SGD(net.parameters(), lr=0.1), **kwargs)
+
+
+def joined_data() -> Tensor:
+    return make_data().transpose(0, 1).flatten(1, 2)
+
+
+def _sharded_run(rank: int, world_size: int) -> tuple[list[float], list[float]]:
+    net = make_sharded()
+    wrapper = sharded_wrapper(net, accumulative_counts=WINDOW, clip_grad=dict(max_norm=0.1))
+    wrapper.message_hub = MessageHub('sharded')
+    wrapper.initialize_count_status(net, 0, NUM_BATCHES)
+    train(net, wrapper, make_data()[rank], 0, NUM_BATCHES)
+    norms = wrapper.message_hub.get_scalar('train/grad_norm').data[0].tolist()
+    return full_values(net), norms
+
+
+def test_sharded_run_clips_and_logs_as_one_process_on_the_joined_batch() -> None:
+    by_rank = run_distributed(_sharded_run)
+
+    net, data, norms = plain_net(), joined_data(), []
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for window in ((0, 3), (3, 6), (6, 8)):
+        big_batch = data[slice(*window)].flatten(0, 1)
+        net(big_batch).square().mean().backward()
+        norms.append(float(nn.utils.clip_grad_norm_(net.parameters(), max_norm=0.1)))
+        optimizer.step()
+        optimizer.zero_grad()
+
+    assert by_rank[0] == by_rank[1]
+    assert by_rank[0][0] == pytest.approx(values(net), rel=1e-5, abs=1e-6)
+    assert by_rank[0][1] == pytest.approx(norms, rel=1e-5)
+
+
+def _sharded_resume(
+    rank: int, world_size: int, stop_at: int
+) -> tuple[list[float], list[float], list[str], bytes]:
+    data = make_data()[rank]
+    net = make_sharded()
+    wrapper = sharded_wrapper(net, accumulative_counts=WINDOW)
+    train(net, wrapper, data, 0, stop_at)
+    own = wrapper.own_state_dict()
+    kinds = [type(grad).__name__ for grad in own['accumulation']['gradients'][0].values()]
+    file = io.BytesIO()
+    torch.save(own, file)
+
+    resumed_net = make_sharded()
+    with torch.no_grad():
+        for param, trained in zip(resumed_net.parameters(), net.parameters(), strict=True):
+            param.copy_(trained)
+    resumed = sharded_wrapper(resumed_net, accumulative_counts=WINDOW)
+    file.seek(0)
+    resumed.load_own_state_dict(torch.load(file, weights_only=True))
+    for run_net, run_wrapper in ((net, wrapper), (resumed_net, resumed)):
+        train(run_net, run_wrapper, data, stop_at, NUM_BATCHES)
+        run_wrapper.flush()
+    return full_values(net), full_values(resumed_net), kinds, file.getvalue()
+
+
+def test_sharded_run_resumes_inside_a_window_from_plain_tensors() -> None:
+    by_rank = run_distributed(_sharded_resume, 2, 5)
+    for never_stopped, resumed, kinds, _ in by_rank:
+        assert resumed == never_stopped
+        assert kinds == ['Tensor'] * 4
+
+    # Every rank saved the same whole gradients, which load into one process too.
+    net = plain_net()
+    wrapper = sharded_wrapper(net, accumulative_counts=WINDOW)
+    train(net, wrapper, joined_data(), 0, 5)
+    for *_, file in by_rank:
+        saved = torch.load(io.BytesIO(file), weights_only=True)
+        other = sharded_wrapper(plain_net(), accumulative_counts=WINDOW)
+        other.load_own_state_dict(saved)
+        for param, ours in zip(
+            other.param_groups[0]['params'], wrapper.param_groups[0]['params'], strict=True
+        ):
+            torch.testing.assert_close(param.grad, ours.grad, rtol=1e-5, atol=1e-7)
+
+
+def _gathered(rank: int, world_size: int) -> tuple[int, list[float]]:
+    from mmengine.optim.optimizer._accumulation import gather_gradients
+
+    net = make_sharded()
+    net(make_data()[rank][0]).square().mean().backward()
+    by_rank = gather_gradients([dict(params=list(net.parameters()))])
+    return len(by_rank), [x for grad in by_rank[0].values() for x in grad.flatten().tolist()]
+
+
+def test_gradients_that_are_one_for_all_ranks_are_gathered_once() -> None:
+    net = plain_net()
+    net(joined_data()[0]).square().mean().backward()
+    expected = [x for p in net.parameters() for x in p.grad.flatten().tolist()]
+    for count, gathered in run_distributed(_gathered):
+        assert count == 1
+        assert gathered == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+def _flags(rank: int, world_size: int) -> list[bool]:
+    from mmengine.optim.optimizer._run import Standalone
+
+    run = Standalone()
+    return [
+        run.all_ranks_agree(torch.tensor(True)),
+        run.all_ranks_agree(torch.tensor(rank == 0)),
+        run.all_ranks_agree(torch.tensor(False)),
+    ]
+
+
+def test_ranks_agree_only_if_the_flag_is_true_on_each() -> None:
+    assert run_distributed(_flags) == [[True, False, False]] * 2

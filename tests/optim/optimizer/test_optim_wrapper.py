@@ -1,13 +1,18 @@
 """The face of OptimWrapper: arguments, rates, clipping, state, and losses that are not finite."""
 
+import logging
+import os
+import sys
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import nn
 
-from mmengine.logging import MessageHub
-from mmengine.optim import OptimWrapper
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim.optimizer._run import Standalone
 from mmengine.utils.errors import ArgumentError
 
 
@@ -20,6 +25,24 @@ def sgd(*rates: float, **kwargs) -> torch.optim.SGD:
 @pytest.fixture
 def hub() -> MessageHub:
     return MessageHub('test_optim_wrapper')
+
+
+class Run(Standalone):
+    """A run with a hub and a position."""
+
+    finished_iters = None
+
+    def __init__(self, hub: MessageHub) -> None:
+        self.hub = hub
+        self.clipped: list[str] = []
+
+    @property
+    def message_hub(self) -> MessageHub:
+        return self.hub
+
+    def clip_grad(self, params, clip_type, **kwargs):
+        self.clipped.append(clip_type)
+        return super().clip_grad(params, clip_type, **kwargs)
 
 
 def test_optimizer_without_groups_is_refused() -> None:
@@ -203,6 +226,248 @@ def test_subclass_that_overrides_the_parts_sees_them_called_in_order() -> None:
     assert calls == ['scale_loss', 'backward', 'should_update', 'step', 'zero_grad']
 
 
+# The run
+
+
+def clipped_step(wrapper: OptimWrapper) -> None:
+    param = wrapper.optimizer.param_groups[0]['params'][0]
+    wrapper.update_params((param * torch.tensor([3.0, 4.0])).sum())
+
+
+def clipping_wrapper() -> OptimWrapper:
+    return OptimWrapper(sgd(1.0), clip_grad=dict(max_norm=1.0))
+
+
+def test_norm_is_recorded_in_the_hub_of_the_run_that_was_attached(hub: MessageHub) -> None:
+    wrapper = clipping_wrapper()
+    newest = MessageHub.get_instance('newest')
+    run = Run(hub)
+    wrapper.attach_run(run)
+    clipped_step(wrapper)
+    assert 'train/grad_norm' in hub.log_scalars
+    assert not newest.log_scalars
+    assert run.clipped == ['norm']
+
+
+def test_wrapper_without_a_run_writes_to_the_hub_that_is_current_at_the_step() -> None:
+    wrapper = clipping_wrapper()
+    first = MessageHub.get_instance('first')
+    clipped_step(wrapper)
+    second = MessageHub.get_instance('second')
+    clipped_step(wrapper)
+    assert wrapper.message_hub is second
+    assert len(first.get_scalar('train/grad_norm').data[0]) == 1
+    assert len(second.get_scalar('train/grad_norm').data[0]) == 1
+
+
+def test_making_a_wrapper_makes_no_hub() -> None:
+    OptimWrapper(sgd(0.1))
+    assert not MessageHub._instance_dict
+
+
+def test_hub_that_was_assigned_is_used_in_any_run(hub: MessageHub) -> None:
+    wrapper = clipping_wrapper()
+    wrapper.message_hub = hub
+    other = MessageHub('other')
+    wrapper.attach_run(Run(other))
+    clipped_step(wrapper)
+    assert wrapper.message_hub is hub
+    assert 'train/grad_norm' in hub.log_scalars
+    assert not other.log_scalars
+
+
+def test_run_of_a_dict_is_the_run_of_its_wrappers(hub: MessageHub) -> None:
+    wrappers = OptimWrapperDict(a=clipping_wrapper(), b=clipping_wrapper())
+    wrappers.attach_run(Run(hub))
+    assert {id(w.message_hub) for w in [wrappers, *wrappers.values()]} == {id(hub)}
+    other = MessageHub('other')
+    wrappers.message_hub = other
+    assert {id(w.message_hub) for w in [wrappers, *wrappers.values()]} == {id(other)}
+
+
+class Keep(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def test_warnings_of_a_wrapper_go_to_the_logger_of_its_run() -> None:
+    ours, newest = Keep(), Keep()
+    MMLogger.get_instance('ours').addHandler(ours)
+    MMLogger.get_instance('newest').addHandler(newest)
+    wrapper = OptimWrapper(sgd(0.1), accumulative_counts=4)
+    wrapper.attach_run(Run(MessageHub.get_instance('ours')))
+    wrapper.initialize_count_status(nn.Identity(), 6, 20)
+    assert newest.messages == []
+    assert len(ours.messages) == 1
+    assert 'were restored. Its remaining batches' in ours.messages[0]
+
+
+def test_subclass_without_the_base_constructor_can_be_attached(hub: MessageHub) -> None:
+    class Bare(OptimWrapper):
+        def __init__(self) -> None:
+            pass
+
+    wrapper = Bare()
+    wrapper.attach_run(Run(hub))
+    assert wrapper.message_hub is hub
+
+
+# Clipping by the user's function
+
+
+def clip_all_to_one(params, **kwargs):
+    for param in params:
+        param.grad.fill_(1.0)
+    return torch.tensor(7.0)
+
+
+def test_clip_func_that_was_replaced_is_used(hub: MessageHub) -> None:
+    wrapper = clipping_wrapper()
+    run = Run(hub)
+    wrapper.attach_run(run)
+    wrapper.clip_func = clip_all_to_one
+    clipped_step(wrapper)
+    param = wrapper.optimizer.param_groups[0]['params'][0]
+    assert param.tolist() == [0.0, 0.0]  # 1 - 1
+    assert float(hub.get_scalar('train/grad_norm').current()) == 7.0
+    assert run.clipped == []
+
+
+def test_clip_func_of_a_subclass_is_used(hub: MessageHub) -> None:
+    class Own(OptimWrapper):
+        def clip_func(self, params, max_norm):
+            return clip_all_to_one(params) * max_norm
+
+    wrapper = Own(sgd(1.0), clip_grad=dict(max_norm=2.0))
+    wrapper.attach_run(Run(hub))
+    clipped_step(wrapper)
+    assert float(hub.get_scalar('train/grad_norm').current()) == 14.0
+
+
+def test_subclass_can_call_the_clip_func_itself(hub: MessageHub) -> None:
+    class Own(OptimWrapper):
+        def _clip_grad(self) -> None:
+            params = [p for group in self.param_groups for p in group['params']]
+            self.norm = self.clip_func(params, **self.clip_grad_kwargs)
+
+    wrapper = Own(sgd(1.0), clip_grad=dict(max_norm=1.0))
+    clipped_step(wrapper)
+    assert float(wrapper.norm) == pytest.approx(5.0)  # |(3, 4)|
+    assert wrapper.grad_name == 'grad_norm'
+
+
+# State of the wrapper alone
+
+
+def test_state_is_that_of_the_optimizer_and_that_of_the_wrapper() -> None:
+    wrapper = OptimWrapper(sgd(0.1, 0.2, momentum=0.9), accumulative_counts=2)
+    wrapper.update_params(wrapper.optimizer.param_groups[0]['params'][0].sum())
+    state, own = wrapper.state_dict(), wrapper.own_state_dict()
+    assert list(state) == ['state', 'param_groups', 'base_param_settings', 'accumulation']
+    assert list(own) == ['base_param_settings', 'accumulation']
+    assert wrapper.optimizer.state_dict() == {k: state[k] for k in ('state', 'param_groups')}
+
+
+def test_own_state_can_be_loaded_apart_from_the_optimizers() -> None:
+    wrapper = OptimWrapper(sgd(0.1, 0.2), accumulative_counts=2)
+    wrapper.base_param_settings['lr'] = 0.03
+    wrapper.update_params(wrapper.optimizer.param_groups[0]['params'][0].sum())
+    other = OptimWrapper(sgd(1.0, 1.0), accumulative_counts=2)
+    other.load_own_state_dict(wrapper.own_state_dict())
+    assert other.get_lr() == {'base_lr': [0.03], 'lr': [1.0, 1.0]}
+    assert other.inner_count == 1
+    # The gradient 1 over two batches
+    assert other.optimizer.param_groups[0]['params'][0].grad.tolist() == [0.5, 0.5]
+
+
+def test_optimizer_gets_its_state_without_the_wrappers() -> None:
+    loaded = []
+
+    class Picky(torch.optim.SGD):
+        def load_state_dict(self, state_dict) -> None:
+            loaded.append(sorted(state_dict))
+            super().load_state_dict(state_dict)
+
+    optimizer = Picky([nn.Parameter(torch.ones(1))], lr=0.1)
+    wrapper = OptimWrapper(optimizer, accumulative_counts=2)
+    wrapper.load_state_dict(wrapper.state_dict())
+    assert loaded == [['param_groups', 'state']]
+
+
+def test_subclass_that_adds_to_the_state_dict_keeps_working() -> None:
+    class Adds(OptimWrapper):
+        extra = 1
+
+        def state_dict(self):
+            return {**super().state_dict(), 'extra': self.extra}
+
+        def load_state_dict(self, state_dict) -> None:
+            state = dict(state_dict)
+            self.extra = state.pop('extra')
+            super().load_state_dict(state)
+
+    wrapper = Adds(sgd(0.1))
+    wrapper.extra = 5
+    other = Adds(sgd(1.0))
+    other.load_state_dict(wrapper.state_dict())
+    assert other.extra == 5
+    assert other.get_lr() == {'lr': [0.1]}
+
+
+def test_subclass_that_adds_to_its_own_state_is_given_it_back() -> None:
+    class Adds(OptimWrapper):
+        own_state_names = (*OptimWrapper.own_state_names, 'extra')
+        extra = 1
+
+        def own_state_dict(self):
+            return {**super().own_state_dict(), 'extra': self.extra}
+
+        def load_own_state_dict(self, state) -> None:
+            super().load_own_state_dict(state)
+            self.extra = state.get('extra', self.extra)
+
+    wrapper = Adds(sgd(0.1))
+    wrapper.extra = 5
+    other = Adds(sgd(1.0))
+    other.load_state_dict(wrapper.state_dict())
+    assert other.extra == 5
+    other.load_state_dict(sgd(0.3).state_dict())
+    assert (other.extra, other.get_lr()) == (5, {'lr': [0.3]})
+
+
+def frames_of(call: Callable[[], object]) -> list[str]:
+    names = []
+
+    def note(frame, event, arg) -> None:
+        if event == 'call' and f'mmengine{os.sep}' in frame.f_code.co_filename:
+            names.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return names
+
+
+def test_plain_step_costs_seven_frames() -> None:
+    wrapper = OptimWrapper(sgd(0.1))
+    loss = wrapper.optimizer.param_groups[0]['params'][0].sum()
+    assert frames_of(lambda: wrapper.update_params(loss)) == [
+        'update_params',
+        'scale_loss',
+        'backward',
+        'should_update',
+        '_close_window',
+        'step',
+        'zero_grad',
+    ]
+
+
 # optim_context
 
 
@@ -262,7 +527,9 @@ def test_non_finite_loss_moves_nothing(bad: float, logged: list[str], hub: Messa
     wrapper.skip_non_finite = True
     wrapper.update_params(param.sum())
     after_good = param.detach().clone()
-    hub.update_info('iter', 41)
+    run = Run(hub)
+    run.finished_iters = 41
+    wrapper.attach_run(run)
     wrapper.update_params(param.sum() * bad)
     assert torch.equal(param, after_good)
     assert param.grad is None

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as torch_dist
 
-from mmengine._strategy._failure import RankFailedError, stop_together
+from mmengine.process.failure import RankFailedError, stop_together
 from mmengine.testing._internal.distributed import run_distributed
 
 
@@ -117,7 +117,7 @@ def test_the_error_is_a_runtime_error():
 _SCRIPT = """
 import sys, time
 import torch, torch.distributed as dist
-from mmengine._strategy._failure import stop_together
+from mmengine.process.failure import stop_together
 rank = int(sys.argv[1])
 dist.init_process_group('gloo', init_method='file://' + sys.argv[2], rank=rank, world_size=2)
 with stop_together():

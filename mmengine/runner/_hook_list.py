@@ -29,11 +29,14 @@ class HookList:
 
     Which hooks act at a point is worked out once and kept until another hook is registered, so that
     calling a point costs one dictionary look-up and the calls themselves.
+
+    Args:
+        first: By point, what the run itself does before all hooks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: Mapping[str, Callable[..., None]] | None = None) -> None:
         self.hooks: list[Hook] = []
-        self.acting = _ActingMethods(self.hooks)
+        self.acting = _ActingMethods(self.hooks, first or {})
 
     def __iter__(self) -> Iterator[Hook]:
         return iter(self.hooks)
@@ -87,12 +90,15 @@ class _ActingMethods(dict[str, tuple[Callable[..., None], ...]]):
     has it.
     """
 
-    def __init__(self, hooks: list[Hook]) -> None:
+    def __init__(self, hooks: list[Hook], first: Mapping[str, Callable[..., None]]) -> None:
         super().__init__()
         self._hooks = hooks
+        self._first = first
 
     def __missing__(self, point: str) -> tuple[Callable[..., None], ...]:
         methods = tuple(_method_at(hook, point) for hook in self._hooks if _acts_at(hook, point))
+        if point in self._first:
+            methods = (self._first[point], *methods)
         self[point] = methods
         return methods
 
@@ -123,6 +129,8 @@ def default_hooks(overrides: Mapping[str, Any] | None) -> list[HookConfig]:
 def _acts_at(hook: Hook, point: str) -> bool:
     if point in Hook.stages:
         return point in hook.get_triggered_stages()
+    if hasattr(Hook, point):
+        return hook._overrides(point)
     return hasattr(hook, point)
 
 

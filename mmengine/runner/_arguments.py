@@ -1,9 +1,14 @@
-"""What a run must be given together, and what it must not."""
+"""Arguments of a Runner: which belong together, and what becomes of the config."""
 
+import copy
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from mmengine.config import Config, ConfigDict
 from mmengine.utils.errors import ArgumentError
+
+ConfigLike = dict[str, Any] | Config | ConfigDict
 
 
 def check_given_together(stage: str, **parts: Any) -> None:
@@ -42,3 +47,31 @@ def check_scheduler(param_scheduler: Any, optim_wrapper: Any) -> None:
             'param_scheduler is a scheduler, a dict, a list of these, or a dict of lists by '
             f'optimizer; got {type(param_scheduler).__name__}.'
         )
+
+
+def own_config(cfg: ConfigLike | None) -> Config:
+    """A config of this run alone: what the caller does with theirs later changes nothing here."""
+    if cfg is None:
+        return Config({})
+    if isinstance(cfg, Config):
+        return copy.deepcopy(cfg)
+    if isinstance(cfg, dict):
+        return Config(copy.deepcopy(cfg))
+    raise TypeError(f'cfg is a Config, a dict or None, got {type(cfg).__name__}.')
+
+
+def argument_names(cls: type, root: type) -> set[str]:
+    """Argument names of the constructors of ``cls`` and its bases up to ``root``."""
+    return {
+        name
+        for base in cls.__mro__
+        if issubclass(base, root)
+        for name, parameter in inspect.signature(base.__init__).parameters.items()
+        if name != 'self'
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+
+
+def nothing_to(stage: str, needed: str) -> str:
+    """The message for a stage whose parts the runner was not given."""
+    return f'{stage}() needs {needed}; this Runner was made without.'

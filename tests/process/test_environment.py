@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from mmengine._strategy import _env
-from mmengine._strategy._env import (
+from mmengine.process import env as _env
+from mmengine.process.env import (
     check_launcher,
     describe_environment,
     setup_process,
     synced_timestamp,
 )
-from mmengine._strategy._seed import rng_state, set_random_seed, set_rng_state
+from mmengine.process.seed import rng_state, set_random_seed, set_rng_state
 from mmengine.testing._internal.distributed import run_distributed
 
 resource = pytest.importorskip('resource')

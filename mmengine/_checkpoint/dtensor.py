@@ -1,0 +1,109 @@
+"""Tensors that are spread over ranks (``DTensor``): made whole for a checkpoint, and spread again.
+
+What is done here is collective: all ranks call it with the same tensors in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmengine.dist._dtensor import full_tensor, is_dtensor
+
+
+def whole(value: Any) -> Any:
+    """The full tensor of a ``DTensor``; any other value as it is."""
+    return full_tensor(value) if isinstance(value, Tensor) else value
+
+
+def whole_tree(value: Any) -> Any:
+    """``value`` with each ``DTensor`` in its dicts, lists and tuples made whole."""
+    if isinstance(value, Mapping):
+        return type(value)((key, whole_tree(entry)) for key, entry in value.items())  # type: ignore[call-arg]  # a dict or an OrderedDict
+    if isinstance(value, (list, tuple)):
+        return type(value)(whole_tree(entry) for entry in value)
+    return whole(value)
+
+
+def spread_like(value: Tensor, pattern: Tensor) -> Tensor:
+    """``value`` as a ``DTensor`` with the mesh and placements of ``pattern``.
+
+    ``value`` itself when ``pattern`` is a plain tensor, or ``value`` is spread already.
+    """
+    if not is_dtensor(pattern) or is_dtensor(value):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    spread: Any = pattern
+    local = spread.to_local()
+    return distribute_tensor(value.to(local.device), spread.device_mesh, spread.placements)
+
+
+def spread_state_dict(module: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """``state_dict`` with the entries spread as the parameters and buffers of the same names are.
+
+    Entries of another shape stay as they are; loading reports them.
+    """
+    if not any(map(is_dtensor, (*module.parameters(), *module.buffers()))):
+        return dict(state_dict)
+    targets = dict(module.state_dict())
+    return {
+        key: spread_like(value, targets[key])
+        if isinstance(value, Tensor) and key in targets and targets[key].shape == value.shape
+        else value
+        for key, value in state_dict.items()
+    }
+
+
+def spread_optimizer_state(optimizer: Any, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """A whole ``torch.optim`` state dict, spread as the parameters of ``optimizer`` are."""
+    params = [param for group in optimizer.param_groups for param in group['params']]
+    if not any(is_dtensor(param) for param in params):
+        return state_dict
+    state = {
+        number: {
+            name: spread_like(value, params[number])
+            if isinstance(value, Tensor) and value.shape == params[number].shape
+            else value
+            for name, value in entries.items()
+        }
+        for number, entries in state_dict['state'].items()
+    }
+    return {**state_dict, 'state': state}
+
+
+@contextmanager
+def whole_parameters(model: nn.Module) -> Iterator[None]:
+    """Within it the parameters and buffers of ``model`` are whole, plain tensors.
+
+    After it they are the ``DTensor`` objects from before, with the values that the whole ones got.
+    Each rank holds the whole model for that time.
+    """
+    replaced: list[tuple[Any, str, Any, Tensor]] = []
+    seen: dict[int, Any] = {}
+    for module in model.modules():
+        for table in (module._parameters, module._buffers):
+            for name, value in table.items():
+                if value is None or not is_dtensor(value):
+                    continue
+                if id(value) not in seen:
+                    full = whole(value.detach()).clone()
+                    if isinstance(value, nn.Parameter):
+                        full = nn.Parameter(full, requires_grad=value.requires_grad)
+                    seen[id(value)] = full
+                replaced.append((table, name, value, seen[id(value)]))
+    for table, name, _, full in replaced:
+        table[name] = full
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for table, name, value, _ in replaced:
+                now = table[name]
+                table[name] = value
+                if now is not None:
+                    value.copy_(spread_like(now.detach(), value))

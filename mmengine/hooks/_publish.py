@@ -1,0 +1,41 @@
+"""Copies of checkpoints to publish: chosen keys, and part of a digest in the name."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from logging import Logger
+from typing import Any
+
+from mmengine._checkpoint.files import read_checkpoint, save_checkpoint
+
+
+def publish(
+    path: str,
+    keys: Sequence[str],
+    backend: Any,
+    backend_args: dict[str, Any] | None,
+    logger: Logger,
+) -> None:
+    """Write a copy of the checkpoint ``path`` with the top-level ``keys`` alone, beside it.
+
+    The first eight digits of the SHA-256 of its content are in its name.
+    """
+    checkpoint = read_checkpoint(io.BytesIO(backend.get(path)), 'cpu')
+    missing = [key for key in keys if key not in checkpoint]
+    if missing:
+        logger.warning(
+            f'{os.path.basename(path)} has no {", ".join(missing)} to publish; it has '
+            f'{", ".join(checkpoint)}.'
+        )
+    kept = {key: value for key, value in checkpoint.items() if key in keys}
+    stem, suffix = os.path.splitext(path)
+    draft = f'{stem}-publish{suffix}'
+    save_checkpoint(kept, draft, backend_args=backend_args)
+    content = backend.get(draft)
+    final = f'{stem}-{hashlib.sha256(content).hexdigest()[:8]}{suffix}'
+    backend.put(content, final)
+    backend.remove(draft)
+    logger.info(f'{final} holds {", ".join(kept)} for publishing.')

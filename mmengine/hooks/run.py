@@ -1,0 +1,175 @@
+"""Run: what a hook may use of the run in which it acts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mmengine.config import Config
+    from mmengine.hooks.hook import Hook
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.optim import BaseOptimWrapper
+    from mmengine.visualization import Visualizer
+
+
+class RunCheckpoints(Protocol):
+    """Where the checkpoints of a run are; see :class:`mmengine.strategy.CheckpointIO`."""
+
+    def write_record(
+        self, record: dict[str, Any], path: str, backend_args: dict[str, Any] | None = None
+    ) -> None:
+        """Write what a validation changed beside a checkpoint."""
+
+    def link(self, source: str, target: str, backend_args: dict[str, Any] | None = None) -> None:
+        """Make ``target`` another name of a checkpoint, or a copy of it."""
+
+    def exists(self, path: str, backend_args: dict[str, Any] | None = None) -> bool:
+        """Whether there is a checkpoint."""
+
+    def remove(self, path: str, backend_args: dict[str, Any] | None = None) -> None:
+        """Remove a checkpoint and its record."""
+
+    def mark_newest(self, work_dir: str, path: str) -> None:
+        """Let a resumed run go on from ``path``."""
+
+
+class RunStrategy(Protocol):
+    """What a hook may use of a strategy."""
+
+    @property
+    def io(self) -> RunCheckpoints:
+        """How checkpoints are written, found, read and removed."""
+
+    @property
+    def param_schedulers(self) -> Any:
+        """The schedulers that are built: a list, or lists by optimizer name."""
+
+    def scheduler_state_dict(self) -> Any:
+        """State of the schedulers, in the same form."""
+
+
+class RunState(Protocol):
+    """What a hook may use of the state of a run."""
+
+    stage: str | None
+    is_resuming: bool
+    is_saved: bool
+    save_id: str | None
+
+
+class Run(Protocol):
+    """The attributes and methods of a Runner that hooks use.
+
+    A hook annotates its ``runner`` with this class. Then a wrong attribute is a type error, and a
+    test can pass a small object in the place of a Runner.
+    """
+
+    cfg: Config
+    model: nn.Module
+    optim_wrapper: BaseOptimWrapper
+    param_schedulers: Any
+    message_hub: MessageHub
+    visualizer: Visualizer
+    log_processor: Any
+    epoch: int
+    iter: int
+    max_epochs: int
+    max_iters: int
+
+    @property
+    def state(self) -> RunState:
+        """The state of the run."""
+
+    @property
+    def strategy(self) -> RunStrategy:
+        """The strategy of the run."""
+
+    @property
+    def logger(self) -> MMLogger:
+        """The logger of the run."""
+
+    @property
+    def hooks(self) -> list[Hook]:
+        """The hooks in calling order."""
+
+    @property
+    def train_loop(self) -> Any:
+        """The train loop, built when first read; None without training."""
+
+    @property
+    def val_loop(self) -> Any:
+        """The val loop, built when first read; None without validation."""
+
+    @property
+    def test_loop(self) -> Any:
+        """The test loop, built when first read; None without a test."""
+
+    @property
+    def train_dataloader(self) -> Any:
+        """The dataloader of the train loop."""
+
+    @property
+    def val_dataloader(self) -> Any:
+        """The dataloader of the val loop."""
+
+    @property
+    def test_dataloader(self) -> Any:
+        """The dataloader of the test loop."""
+
+    @property
+    def val_interval(self) -> int:
+        """Epochs or iterations from validation to validation."""
+
+    @property
+    def work_dir(self) -> str:
+        """Folder of the run, absolute."""
+
+    @property
+    def log_dir(self) -> str:
+        """Folder of the log and scalars of this start."""
+
+    @property
+    def timestamp(self) -> str:
+        """When the run began, the same on all ranks."""
+
+    @property
+    def experiment_name(self) -> str:
+        """Name of the run, with its timestamp."""
+
+    @property
+    def model_name(self) -> str:
+        """Class name of the model inside its wrapper."""
+
+    @property
+    def config_text(self) -> str:
+        """The config as text."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run, the same on all ranks."""
+
+    @property
+    def rank(self) -> int:
+        """Rank of this process, from 0."""
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes that train together."""
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call every hook that acts at the point ``fn_name``."""
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict[str, Any] | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: dict[str, Any] | None = None,
+    ) -> None:
+        """Write the state of the run. All ranks call it."""

@@ -1,0 +1,81 @@
+"""Copies of models for averaging: the tensors and the structure, without what wraps them."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from mmengine._checkpoint.unwrap import is_model_wrapper, unwrap_model
+
+_HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks',
+          '_state_dict_hooks', '_state_dict_pre_hooks', '_load_state_dict_pre_hooks',
+          '_load_state_dict_post_hooks')  # fmt: skip
+
+# Where torch keeps the state of `fully_shard` and its like; process groups in it cannot be copied.
+_SHARDING_STATE = '__composable_api_state_key'
+
+
+def copy_model(model: nn.Module) -> nn.Module:
+    """A deep copy of the model inside ``model``.
+
+    Distributed wrappers, at any depth, stay out of the copy. A module that ``fully_shard`` changed
+    is a plain module in the copy, with the same ``DTensor`` parameters: each rank holds its part.
+    Methods that :func:`torch.compile` took over are the class's own in the copy.
+    """
+    with _as_written(unwrap_model(model)) as plain:
+        return copy.deepcopy(plain)
+
+
+def reshard(model: nn.Module) -> None:
+    """Let each module that ``fully_shard`` changed show its sharded parameters.
+
+    After a forward pass without a backward pass some still have the gathered ones, and writing to
+    the sharded ones would not be seen.
+    """
+    for module in model.modules():
+        if _is_fully_sharded(module):
+            sharded: Any = module
+            sharded.reshard()
+
+
+@contextmanager
+def _as_written(model: nn.Module) -> Iterator[nn.Module]:
+    undo: list[Any] = []
+    try:
+        for module in list(model.modules()):
+            for name, child in list(module._modules.items()):
+                if child is not None and is_model_wrapper(child):
+                    module._modules[name] = unwrap_model(child)
+                    undo.append((module._modules, name, child))
+            for name, value in list(module.__dict__.items()):
+                if callable(value) and hasattr(value, '_torchdynamo_orig_callable'):
+                    del module.__dict__[name]
+                    undo.append((module.__dict__, name, value))
+            states = [name for name in module.__dict__ if name.startswith(_SHARDING_STATE)]
+            undo += [(module.__dict__, name, module.__dict__.pop(name)) for name in states]
+            if _is_fully_sharded(module):
+                for name in _HOOKS:
+                    undo.append((module.__dict__, name, module.__dict__[name]))
+                    module.__dict__[name] = OrderedDict()
+                sharded = type(module)
+                module.__class__ = sharded.__mro__[2]  # after FSDPModule: the class as written
+                undo.append((module, None, sharded))
+        yield model
+    finally:
+        for owner, name, value in reversed(undo):
+            if name is None:
+                owner.__class__ = value
+            else:
+                owner[name] = value
+
+
+def _is_fully_sharded(module: nn.Module) -> bool:
+    # A process with such a module has imported FSDP, which costs too much for the question.
+    fsdp = sys.modules.get('torch.distributed.fsdp')
+    return fsdp is not None and isinstance(module, fsdp.FSDPModule)

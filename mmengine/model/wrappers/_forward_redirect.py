@@ -1,0 +1,57 @@
+"""The training step of a wrapped model, with its forward pass through the wrapper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+
+@contextmanager
+def forward_through(wrapper: nn.Module, model: nn.Module) -> Iterator[None]:
+    """Within it a call of ``model`` is a call of ``wrapper``, which calls ``model`` itself.
+
+    So a step that is written once, in the model, gets from the wrapper what its forward pass does
+    beside computing (DDP prepares the exchange of gradients, FSDP gathers parameters). ``no_sync``
+    of the model is the wrapper's meanwhile. Hooks of the model run once a call.
+
+    Args:
+        wrapper: Calls ``model`` in its own ``forward``.
+        model: The wrapped model.
+    """
+    own = type(model)
+    model.__class__ = _redirected(own)
+    model.__dict__['_redirected_to'] = wrapper
+    try:
+        yield
+    finally:
+        model.__class__ = own
+        model.__dict__.pop('_redirected_to', None)
+
+
+def _call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    redirected, wrapper = type(self), self.__dict__['_redirected_to']
+    self.__class__ = redirected.__mro__[1]  # the wrapper calls the model itself
+    try:
+        return wrapper(*args, **kwargs)
+    finally:
+        self.__class__ = redirected
+
+
+def _no_sync(self: Any) -> Any:
+    return self.__dict__['_redirected_to'].no_sync()
+
+
+_CLASSES: dict[type, type] = {}
+
+
+def _redirected(own: type) -> type:
+    """A subclass of ``own``, made once, whose calls go to the wrapper."""
+    made = _CLASSES.get(own)
+    if made is None:
+        methods: dict[str, Callable[..., Any]] = {'__call__': _call, 'no_sync': _no_sync}
+        made = _CLASSES[own] = type(own.__name__, (own,), {**methods, '__module__': own.__module__})
+        made.__qualname__ = own.__qualname__
+    return made

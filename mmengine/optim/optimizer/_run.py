@@ -1,0 +1,113 @@
+"""What an optimizer wrapper asks of the run that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist._dtensor import full_tensor
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.optim.optimizer import _accumulation
+from mmengine.optim.optimizer._clipping import CLIPPERS, ClipType
+
+# Entering a nullcontext changes nothing in it, so one object serves every step of every wrapper.
+NO_CONTEXT: AbstractContextManager[None] = nullcontext()
+
+
+class OptimizerRun(Protocol):
+    """The run of an optimizer wrapper: its hub, its position, and where its parameters live."""
+
+    @property
+    def message_hub(self) -> MessageHub:
+        """The hub that gets the norm of the gradients."""
+
+    @property
+    def finished_iters(self) -> int | None:
+        """Number of finished iterations, without the present one; None if nobody counts them."""
+
+    def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """The context in which the backward pass of ``model`` leaves gradients on their rank.
+
+        A ``nullcontext`` means that gradients are exchanged in every backward pass.
+        """
+
+    def clip_grad(self, params: list[Tensor], clip_type: ClipType, **kwargs: Any) -> Tensor | None:
+        """Clip the gradients of ``params`` in place; all ranks call it.
+
+        Args:
+            params: Parameters that have a gradient.
+            clip_type: Whether to clip the norm or each value.
+            kwargs: Arguments of torch's function, such as ``max_norm``.
+
+        Returns:
+            The norm before clipping, a plain 0-d tensor on its device; None for values.
+        """
+
+    def all_ranks_agree(self, flag: Tensor) -> bool:
+        """Whether ``flag``, a 0-d bool tensor, is true on every data-parallel rank.
+
+        All of these ranks call it.
+        """
+
+    def average_gradients(self, model: nn.Module, param_groups: list[dict[str, Any]]) -> bool:
+        """Exchange gradients that were left on their rank, as a backward pass would have done.
+
+        All ranks call it.
+
+        Returns:
+            Whether it was possible.
+        """
+
+
+class Standalone:
+    """The run of a wrapper that belongs to none: the hub of the process, and all of its ranks."""
+
+    @property
+    def message_hub(self) -> MessageHub:
+        """The hub created last."""
+        return MessageHub.get_current_instance()
+
+    @property
+    def finished_iters(self) -> int | None:
+        """Unknown."""
+        return None
+
+    def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """The model's ``no_sync``; a ``nullcontext`` if it has none."""
+        no_sync: Callable[[], AbstractContextManager[Any]] | None
+        no_sync = getattr(model, 'no_sync', None)
+        return NO_CONTEXT if no_sync is None else no_sync()
+
+    def clip_grad(self, params: list[Tensor], clip_type: ClipType, **kwargs: Any) -> Tensor | None:
+        """Clip with torch's function; see :meth:`OptimizerRun.clip_grad`."""
+        norm: Tensor | None = CLIPPERS[clip_type](params, **kwargs)
+        return None if norm is None else full_tensor(norm)
+
+    def all_ranks_agree(self, flag: Tensor) -> bool:
+        """Whether ``flag`` is true on every rank of the process group."""
+        flag = full_tensor(flag)
+        if get_world_size() > 1:
+            flag = flag.to(torch.uint8)
+            all_reduce(flag, op='min')
+        return bool(flag.item())
+
+    def average_gradients(self, model: nn.Module, param_groups: list[dict[str, Any]]) -> bool:
+        """Average over the ranks of a ``DistributedDataParallel`` model."""
+        return _accumulation.average_gradients(model, param_groups)
+
+
+STANDALONE = Standalone()
+
+
+def logger_of(run: OptimizerRun) -> str:
+    """The logger for ``print_log``: the one with the name of the run's hub, if there is one."""
+    if run is not STANDALONE:
+        name: str = run.message_hub.instance_name
+        if MMLogger.check_instance_created(name):
+            return name
+    return 'current'

@@ -1,0 +1,16 @@
+"""The process that a run is in: environment, random numbers, and the failure of a rank."""
+
+from mmengine.process.env import check_launcher, describe_environment, setup_process
+from mmengine.process.failure import RankFailedError, stop_together
+from mmengine.process.seed import rng_state, set_random_seed, set_rng_state
+
+__all__ = [
+    'RankFailedError',
+    'check_launcher',
+    'describe_environment',
+    'rng_state',
+    'set_random_seed',
+    'set_rng_state',
+    'setup_process',
+    'stop_together',
+]

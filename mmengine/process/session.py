@@ -1,0 +1,103 @@
+"""A start of a run: its process, its seed, its folders and its logger."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_distributed
+from mmengine.logging import MMLogger
+from mmengine.process.env import (
+    check_launcher,
+    describe_environment,
+    setup_process,
+    synced_timestamp,
+)
+from mmengine.process.seed import set_random_seed
+
+
+class Session:
+    """What one start of a run is made in: environment, seed, work dir, timestamp and logger.
+
+    Constructing it changes the process: start method of workers, file limits, process group, seeds.
+
+    Args:
+        work_dir: Folder of the run; made when missing.
+        experiment_name: Name of the run; the timestamp is appended.
+        env_kwargs: ``launcher``, ``randomness``, and arguments of :func:`setup_process`.
+        log_kwargs: Arguments of :meth:`build_logger`.
+    """
+
+    def __init__(
+        self,
+        work_dir: str,
+        experiment_name: str | None,
+        env_kwargs: dict[str, Any] | None,
+        log_kwargs: dict[str, Any] | None,
+    ) -> None:
+        self._environment = dict(env_kwargs or {})
+        self.launcher = check_launcher(self._environment.pop('launcher', 'none'))
+        randomness = dict(self._environment.pop('randomness', None) or {})
+        setup_process(self.launcher, **self._environment)
+        self.set_randomness(**{'seed': None, **randomness})
+        self.timestamp = synced_timestamp()
+        self.work_dir = _make_work_dir(work_dir)
+        self.log_dir = os.path.join(self.work_dir, self.timestamp)
+        self.experiment_name = (
+            f'{experiment_name}_{self.timestamp}' if experiment_name else self.timestamp
+        )
+        self.logger = self.build_logger(**(log_kwargs or {}))
+
+    def set_randomness(
+        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
+    ) -> None:
+        """Seed everything; see :func:`set_random_seed`."""
+        self.randomness: dict[str, Any] = {
+            'seed': seed, 'diff_rank_seed': diff_rank_seed, 'deterministic': deterministic
+        }  # fmt: skip
+        self.seed = set_random_seed(**self.randomness)
+
+    def build_logger(
+        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
+    ) -> MMLogger:
+        """The logger of this run; writes ``<timestamp>/<timestamp>.log`` by default."""
+        if log_file is None:
+            log_file = os.path.join(self.log_dir, f'{self.timestamp}.log')
+        settings = {
+            'name': self.experiment_name,
+            'file_mode': 'a',
+            'distributed': is_distributed(),
+            **kwargs,
+        }
+        return MMLogger.get_instance(log_level=log_level, log_file=log_file, **settings)
+
+    def describe(self, world_size: int) -> str:
+        """The text at the head of the log: system, launcher, seed."""
+        return describe_environment(
+            {
+                **self._environment,
+                'seed': self.seed,
+                'diff_rank_seed': self.randomness['diff_rank_seed'],
+                'deterministic': self.randomness['deterministic'],
+                'Distributed launcher': self.launcher,
+                'Distributed training': is_distributed(),
+                'GPU number': world_size,
+            }
+        )
+
+
+def _make_work_dir(work_dir: str) -> str:
+    path = Path(os.path.abspath(os.path.expanduser(work_dir)))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        writable = os.access(path, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise type(error)(
+            error.errno, f'The work dir cannot be made: {error.strerror}', str(path)
+        ) from error
+    if not writable:
+        raise PermissionError(
+            f'The work dir {path} cannot be written; choose another with work_dir.'
+        )
+    return str(path)

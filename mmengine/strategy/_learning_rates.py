@@ -1,0 +1,52 @@
+"""Learning rates that follow the batch size."""
+
+from __future__ import annotations
+
+from logging import Logger
+from typing import Any
+
+from mmengine.optim import BaseOptimWrapper
+from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
+from mmengine.utils.errors import ArgumentError
+
+
+def scale_learning_rates(
+    optim_wrapper: BaseOptimWrapper,
+    settings: dict[str, Any] | None,
+    batch_size: int | None,
+    num_ranks: int,
+    logger: Logger,
+) -> None:
+    """Multiply all learning rates by ``num_ranks * batch_size / base_batch_size``.
+
+    The linear scaling rule of Goyal et al. 2017, arXiv:1706.02677.
+
+    Args:
+        optim_wrapper: Changed in place.
+        settings: ``base_batch_size`` and ``enable``; nothing changes where ``enable`` is not True.
+        batch_size: Samples in a batch of one rank, None if unknown.
+        num_ranks: Ranks that read different data.
+        logger: Gets a line with the ratio.
+
+    Raises:
+        ArgumentError: If one of the batch sizes is unknown.
+    """
+    if not settings or not settings.get('enable', False):
+        return
+    base = settings.get('base_batch_size')
+    if not base or base < 0:
+        raise ArgumentError(
+            'auto_scale_lr needs base_batch_size above 0, the batch size for which the learning '
+            f'rates were tuned; got {base!r}.'
+        )
+    if batch_size is None:
+        raise ArgumentError(
+            'auto_scale_lr needs the batch size of the training data, but its dataloader has no '
+            'batch_size.'
+        )
+    real = num_ranks * batch_size
+    ratio = real / base
+    logger.info(f'LR is scaled by {ratio:g}: batch size {real} in place of {base}.')
+    for wrapper in wrappers_of(optim_wrapper):
+        for group in wrapper.param_groups:
+            group['lr'] = group['lr'] * ratio

@@ -1,0 +1,412 @@
+"""Schedulers of a resumed run: the config says how they go on, the checkpoint how far they are.
+
+- The config is that of the checkpoint: its state is loaded, to the bit.
+- The config has changed, such as a longer run whose default ``end`` follows it: the schedulers step
+  anew to the saved position, and have the values of an unbroken run with today's config.
+- The checkpoint has no state of schedulers, as other engines leave them: the same steps.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from mmengine.optim.scheduler._base import INF, _ParamScheduler, same_value
+
+_Schedulers = list[Any] | dict[str, list[Any]]
+_State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Position:
+    """Where the checkpoint was saved."""
+
+    epoch: int
+    iteration: int
+    epoch_length: int | None
+
+    def advance(self, schedulers: list[Any]) -> None:
+        advance_schedulers(schedulers, self.epoch, self.iteration, self.epoch_length)
+
+
+def restore_schedulers(
+    schedulers: _Schedulers,
+    saved_states: Any,
+    *,
+    epoch: int | None,
+    iteration: int | None,
+    logger: logging.Logger,
+    epoch_length: int | None = None,
+    max_epochs: int | None = None,
+    max_iters: int | None = None,
+) -> None:
+    """Let freshly built schedulers go on from the position of a checkpoint.
+
+    Call it after the state of the optimizers is loaded. Schedulers of one parameter of one
+    optimizer are looked at together, as their factors multiply:
+
+    - If no setting of theirs has changed, they load their states. The values of the groups stay
+      those of the checkpoint.
+    - Else they step anew from the initial values of this run, in the order of a run, to the
+      position. Attributes that a scheduler has learned otherwise come from the checkpoint.
+    - Those that learn from metrics (``need_val_args``) keep what they have learned and take only
+      their settings from this run. The factor by which they have reduced a value so far is kept.
+
+    Args:
+        schedulers: A list, or lists by optimizer name.
+        saved_states: Their states in the same form.
+        epoch: Finished epochs; None takes it from the states.
+        iteration: Finished iterations; None takes it from the states.
+        logger: Logs changed settings, and schedules that end before the training does.
+        epoch_length: Iterations of an epoch. Without it, epochs are spread evenly over the
+            iterations.
+        max_epochs: Epochs of this run, if known.
+        max_iters: Iterations of this run, if known.
+
+    Raises:
+        ValueError: If the numbers of schedulers or the names of optimizers differ.
+    """
+    pairs = _paired(schedulers, saved_states)
+    position = _Position(
+        _steps_taken(pairs, by_epoch=True) if epoch is None else epoch,
+        _steps_taken(pairs, by_epoch=False) if iteration is None else iteration,
+        epoch_length,
+    )
+    for chain in _chains(pairs):
+        _restore_chain(chain, position, logger)
+        _tell_of_early_end([scheduler for scheduler, _ in chain], max_epochs, max_iters, logger)
+
+
+def advance_schedulers(
+    schedulers: _Schedulers, epoch: int, iteration: int, epoch_length: int | None = None
+) -> None:
+    """Step freshly built schedulers as a run of ``epoch`` epochs and ``iteration`` iterations did.
+
+    Schedulers of both units step in the order of the run. Those that wait for metrics stay where
+    they are, because the metrics are gone.
+
+    Args:
+        schedulers: A list, or lists by optimizer name. Their optimizers' groups change.
+        epoch: Finished epochs.
+        iteration: Finished iterations.
+        epoch_length: Iterations of an epoch. Without it, epochs are spread evenly.
+    """
+    if epoch_length is not None and epoch * epoch_length > iteration:
+        epoch_length = None  # the epochs of that run were shorter
+    movable = [each for each in _flat(schedulers) if not getattr(each, 'need_val_args', False)]
+    by_epoch = [scheduler for scheduler in movable if scheduler.by_epoch]
+    by_iter = [scheduler for scheduler in movable if not scheduler.by_epoch]
+    epochs_done = 0
+    for done in range(1, iteration + 1):
+        for scheduler in by_iter:
+            scheduler.step()
+        while epochs_done < epoch and (
+            (epochs_done + 1) * iteration <= done * epoch
+            if epoch_length is None
+            else (epochs_done + 1) * epoch_length <= done
+        ):
+            epochs_done += 1
+            for scheduler in by_epoch:
+                scheduler.step()
+    for _ in range(epochs_done, epoch):
+        for scheduler in by_epoch:
+            scheduler.step()
+
+
+def keep_scheduled_values(
+    schedulers: _Schedulers, load_optimizer: Callable[[], None], warn: Callable[[str], None]
+) -> None:
+    """Load the optimizer's state, all of it but the values that ``schedulers`` have set.
+
+    The state may have been saved before or after its schedules stepped: MMCV 1.x sets the learning
+    rate when an iteration begins, so its state holds the learning rate of the iteration before.
+
+    Args:
+        schedulers: At the iteration from which the run goes on.
+        load_optimizer: Loads the state.
+        warn: Gets a sentence if the state began from other values than this run's.
+    """
+    kept = [
+        (scheduler.optimizer, _keys_of(scheduler), _values(scheduler))
+        for scheduler in _flat(schedulers)
+    ]
+    load_optimizer()
+    for optimizer, keys, values in kept:
+        for group, present in zip(optimizer.param_groups, values, strict=True):
+            initial = keys[1]
+            if group.get(initial, present[initial]) != present[initial]:
+                warn(
+                    f'The checkpoint has {initial}={group[initial]!r}, this run '
+                    f'{present[initial]!r}: the schedule goes on from the latter.'
+                )
+            for key, value in present.items():
+                held = group.get(key)
+                if isinstance(held, Tensor) and held.shape == ():
+                    held.fill_(value)
+                else:
+                    group[key] = value
+
+
+def position_of(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
+    """Finished epochs and iterations; 0 where ``meta`` has no number."""
+    meta = checkpoint.get('meta') or {}
+    counts = [0, 0]
+    for index, name in enumerate(('epoch', 'iter')):
+        with suppress(TypeError, ValueError):
+            counts[index] = max(int(meta.get(name, 0)), 0)
+    return counts[0], counts[1]
+
+
+def _paired(schedulers: _Schedulers, saved_states: Any) -> list[tuple[Any, _State]]:
+    own: Any = schedulers
+    saved: Any = saved_states
+    if not isinstance(own, dict) and not isinstance(saved, dict):
+        own, saved = {'': own}, {'': saved}
+    if not isinstance(own, dict) or not isinstance(saved, dict) or own.keys() != saved.keys():
+        raise ValueError(
+            f'The checkpoint has schedulers for {_names(saved)}, this run for {_names(own)}.'
+        )
+    pairs: list[tuple[Any, _State]] = []
+    for name, of_one in own.items():
+        states = saved[name]
+        if len(of_one) != len(states):
+            optimizer = f' for optimizer {name!r}' if name else ''
+            raise ValueError(
+                f'The checkpoint has {len(states)} parameter schedulers, this run has '
+                f'{len(of_one)}{optimizer}. Resume with the same param_scheduler, or load the '
+                'weights only with load_from.'
+            )
+        pairs += zip(of_one, states, strict=True)
+    return pairs
+
+
+def _names(schedulers: Any) -> str:
+    return f'optimizers {sorted(schedulers)}' if isinstance(schedulers, dict) else 'one optimizer'
+
+
+def _steps_taken(pairs: list[tuple[Any, _State]], *, by_epoch: bool) -> int:
+    return max(
+        (state.get('_global_step', 0) for _, state in pairs if state.get('by_epoch') is by_epoch),
+        default=0,
+    )
+
+
+def _chains(pairs: list[tuple[Any, _State]]) -> list[list[tuple[Any, _State]]]:
+    """Schedulers that act on the same parameter of the same groups, in their order.
+
+    A scheduler of another kind than ours is alone.
+    """
+    chains: dict[Any, list[tuple[Any, _State]]] = {}
+    for scheduler, state in pairs:
+        key: Any = id(scheduler)
+        if isinstance(scheduler, _ParamScheduler):
+            # A wrapper may make the list anew; the groups in it are those of the optimizer.
+            key = (id(scheduler.optimizer.param_groups[0]), scheduler.param_name)
+        chains.setdefault(key, []).append((scheduler, state))
+    return list(chains.values())
+
+
+def _restore_chain(
+    chain: list[tuple[Any, _State]], position: _Position, logger: logging.Logger
+) -> None:
+    changes = {id(scheduler): _changed_settings(scheduler, state) for scheduler, state in chain}
+    stepped = [pair for pair in chain if not getattr(pair[0], 'need_val_args', False)]
+    if any(changes[id(scheduler)] for scheduler, _ in stepped):
+        _tell_of_other_base(chain, logger, wins='this run')
+        factors = _learned_factors(chain, position) if len(stepped) < len(chain) else None
+        for scheduler, _ in chain:
+            scheduler._rewind_groups()
+        built = {id(scheduler): scheduler.state_dict() for scheduler, _ in stepped}
+        position.advance([scheduler for scheduler, _ in stepped])
+        if factors is not None:
+            _scale(chain[0][0], factors)
+        for scheduler, state in stepped:
+            scheduler.load_state_dict(_merged(scheduler, built[id(scheduler)], state))
+    else:
+        _tell_of_other_base(chain, logger, wins='the checkpoint')
+        for scheduler, state in stepped:
+            scheduler.load_state_dict(state)
+    for scheduler, state in chain:
+        if getattr(scheduler, 'need_val_args', False):
+            names = changes[id(scheduler)]
+            scheduler.load_state_dict(_with_settings(scheduler, state, names))
+        for name in changes[id(scheduler)]:
+            logger.info(
+                f'{type(scheduler).__name__} of {scheduler.param_name!r} goes on with {name}='
+                f'{getattr(scheduler, name)!r} of this run; the checkpoint has '
+                f'{state.get(name)!r}.'
+            )
+
+
+def _changed_settings(scheduler: Any, state: _State) -> list[str]:
+    """The attributes of ``scheduler`` by which its config differs from that of ``state``."""
+    if not isinstance(scheduler, _ParamScheduler):
+        return []
+    now = scheduler._state()
+    ignored = scheduler._progress | {'verbose'}
+    gone: set[str] = set()
+    if '_learned' in state:
+        settings = set(now) - set(state['_learned'])
+        # Another class has other settings.
+        gone = set(state) - set(now) - set(state['_learned']) - scheduler._not_state
+    else:
+        # From before states had that: what the constructor takes is a setting.
+        settings = set(now) & (_constructor_arguments(type(scheduler)) | {'min_values'})
+    if gone:
+        return sorted(settings - ignored)
+    return [
+        name
+        for name in now
+        if name in settings
+        and name not in ignored
+        and not (same_value(now[name], state[name]) if name in state else now[name] is None)
+    ]
+
+
+def _constructor_arguments(cls: type) -> set[str]:
+    return {
+        name
+        for base in cls.__mro__
+        if '__init__' in vars(base) and base is not object
+        for name in inspect.signature(base).parameters
+    }
+
+
+def _merged(scheduler: _ParamScheduler, built: _State, saved: _State) -> _State:
+    """The state after stepping anew, with what the scheduler had learned in another way."""
+    merged = scheduler.state_dict()
+    # A state from before it named what was learned may hold attributes that a project has added.
+    learned = saved.get('_learned', set(saved) - set(merged))
+    for name in learned:
+        is_from_stepping = name in built and not same_value(built[name], merged[name])
+        if name in saved and not is_from_stepping:
+            merged[name] = saved[name]
+    return merged
+
+
+def _with_settings(scheduler: Any, saved: _State, names: list[str]) -> _State:
+    """The saved state of a scheduler that learns from metrics, with the settings of this run."""
+    settings = {name: getattr(scheduler, name) for name in names}
+    if not {'monitor', 'rule'}.isdisjoint(names):
+        # The best value was that of another metric, or of another order.
+        restart = ('best', 'num_bad_epochs', 'cooldown_counter')
+        settings |= {name: getattr(scheduler, name) for name in restart if hasattr(scheduler, name)}
+    return {**saved, **settings}
+
+
+def _learned_factors(chain: list[tuple[Any, _State]], position: _Position) -> list[float] | None:
+    """By how much schedulers with metrics have scaled each group until the checkpoint.
+
+    It is the value of the checkpoint over the value that the other schedulers alone, with the
+    settings of the checkpoint, lead to. None where the groups are not those of a checkpoint.
+    """
+    values = chain[0][0]._read()
+    if values == chain[-1][0]._values_as_built:
+        return None
+    alone = _StandIn(chain[0][0].param_name, chain[0][1].get('base_values', values))
+    twins = []
+    for scheduler, state in chain:
+        if not scheduler.need_val_args:
+            twin = copy.copy(scheduler)
+            known = {key: value for key, value in state.items() if key not in twin._not_state}
+            vars(twin).update(copy.deepcopy(known))
+            restart = {'last_step': -1, '_global_step': -1, '_last_value': None}
+            vars(twin).update(optimizer=alone, _holds_tensors=False, **restart)
+            twin.step()
+            twins.append(twin)
+    position.advance(twins)
+    expected = [group[chain[0][0].param_name] for group in alone.param_groups]
+    factors = [
+        value / other if other else 1.0 for value, other in zip(values, expected, strict=True)
+    ]
+    return [1.0 if abs(factor - 1) < 1e-9 else factor for factor in factors]
+
+
+class _StandIn:
+    """Groups in place of an optimizer, for the value that schedulers would lead to."""
+
+    def __init__(self, param_name: str, values: list[float]) -> None:
+        self.param_groups: list[dict[str, Any]] = [
+            {param_name: value, f'initial_{param_name}': value, 'betas': (0.0, 0.0)}
+            for value in values
+        ]
+
+
+def _scale(scheduler: Any, factors: list[float]) -> None:
+    values = scheduler._read()
+    scheduler._write([value * factor for value, factor in zip(values, factors, strict=True)])
+    if hasattr(scheduler, '_write_betas'):
+        scheduler._write_betas()
+
+
+def _tell_of_other_base(
+    chain: list[tuple[Any, _State]], logger: logging.Logger, *, wins: str
+) -> None:
+    scheduler, state = chain[0]
+    saved = state.get('base_values')
+    if not isinstance(scheduler, _ParamScheduler) or saved is None:
+        return
+    if not same_value(saved, scheduler.base_values):
+        logger.warning(
+            f'The schedules of {scheduler.param_name!r} start from {_short(saved)} in the '
+            f'checkpoint and from {_short(scheduler.base_values)} in this run. They go on from the '
+            f'values of {wins}.'
+        )
+
+
+def _short(values: list[float]) -> str:
+    different = sorted(set(values))
+    return ', '.join(f'{value:g}' for value in different[:4]) + (', ...' * (len(different) > 4))
+
+
+def _tell_of_early_end(
+    chain: list[Any], max_epochs: int | None, max_iters: int | None, logger: logging.Logger
+) -> None:
+    """Warn if no schedule of a parameter reaches the end of training, or a cosine turns before."""
+    known = [each for each in chain if isinstance(each, _ParamScheduler)]
+    limits = [(each, max_epochs if each.by_epoch else max_iters) for each in known]
+    if not limits or any(limit is None for _, limit in limits):
+        return
+    for each, limit in limits:
+        unit = 'epoch' if each.by_epoch else 'iteration'
+        turn = each.begin + getattr(each, 'T_max', INF)
+        if turn < min(each.end, limit or 0):
+            logger.warning(
+                f'{type(each).__name__} has T_max={each.T_max}, so {each.param_name!r} '  # type: ignore[attr-defined]  # a cosine
+                f'rises again after {unit} {turn}, but training goes on to {unit} {limit}.'
+            )
+    if all(each.end < (limit or 0) for each, limit in limits):
+        each, limit = limits[-1]
+        unit = 'epoch' if each.by_epoch else 'iteration'
+        logger.warning(
+            f'{type(each).__name__} has end={each.end}, so {each.param_name!r} keeps its value '
+            f'after {unit} {each.end}, but training goes on to {unit} {limit}. Leave out end to '
+            'let the schedule follow the length of the run.'
+        )
+
+
+def _keys_of(scheduler: Any) -> tuple[str, ...]:
+    name = scheduler.param_name
+    return (name, f'initial_{name}', *(['betas'] if getattr(scheduler, 'use_betas', False) else []))
+
+
+def _values(scheduler: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            key: group[key].item() if isinstance(group[key], Tensor) else group[key]
+            for key in _keys_of(scheduler)
+        }
+        for group in scheduler.optimizer.param_groups
+    ]
+
+
+def _flat(schedulers: _Schedulers) -> Iterable[Any]:
+    lists = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
+    return [scheduler for entry in lists for scheduler in entry]

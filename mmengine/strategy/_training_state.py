@@ -1,0 +1,58 @@
+"""Optimizers and schedules of a resumed run, from what a checkpoint has of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mmengine.strategy._schedule_resume import (
+    advance_schedulers,
+    keep_scheduled_values,
+    position_of,
+    restore_schedulers,
+)
+
+if TYPE_CHECKING:
+    from mmengine.strategy.base import BaseStrategy
+
+
+def load_training_state(
+    strategy: BaseStrategy,
+    checkpoint: dict[str, Any],
+    *,
+    resume_optimizer: bool,
+    resume_param_scheduler: bool,
+) -> None:
+    """Load the state of optimizers and schedulers, where it is asked for and present.
+
+    Schedulers that the checkpoint has no state for are stepped to its epoch and iteration. What was
+    loaded is taken out of ``checkpoint``.
+    """
+    schedulers = strategy.param_schedulers
+
+    def load_optimizer() -> None:
+        if resume_optimizer and 'optimizer' in checkpoint and strategy.optim_wrapper is not None:
+            strategy.load_optim_state_dict(checkpoint.pop('optimizer'))
+
+    if not resume_param_scheduler or not has_any(schedulers):
+        load_optimizer()
+        return
+    epoch, iteration = position_of(checkpoint)
+    if 'param_schedulers' in checkpoint:
+        is_known = 'iter' in (checkpoint.get('meta') or {})
+        load_optimizer()
+        restore_schedulers(
+            schedulers,
+            checkpoint.pop('param_schedulers'),
+            epoch=epoch if is_known else None,
+            iteration=iteration if is_known else None,
+            logger=strategy.logger,
+            **strategy.state.lengths,
+        )
+    else:
+        advance_schedulers(schedulers, epoch, iteration)
+        keep_scheduled_values(schedulers, load_optimizer, strategy.logger.warning)
+
+
+def has_any(schedulers: Any) -> bool:
+    """Whether there is a scheduler in a list, or in lists by optimizer name."""
+    return any(schedulers.values()) if isinstance(schedulers, dict) else bool(schedulers)

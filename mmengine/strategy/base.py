@@ -1,0 +1,446 @@
+"""The contract between a Runner and the way its model is placed on devices."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import Tensor, nn
+
+from mmengine._checkpoint.dtensor import whole_tree
+from mmengine._checkpoint.loader import weights_of
+from mmengine.device import get_device
+from mmengine.dist._data_parallel import get_data_parallel_info
+from mmengine.logging import MessageHub
+from mmengine.model.build import build_model, init_model_weights
+from mmengine.optim import BaseOptimWrapper, build_optim_wrapper
+from mmengine.optim.optimizer._run import ClipType, Standalone
+from mmengine.optim.scheduler.build import build_param_schedulers
+from mmengine.process.session import Session
+from mmengine.strategy._compiling import compile_method
+from mmengine.strategy._learning_rates import scale_learning_rates
+from mmengine.strategy._schedule_resume import restore_schedulers
+from mmengine.strategy._session_views import SessionViews
+from mmengine.strategy._spreading import spread_wrapper_state
+from mmengine.strategy._state import RunState, Schedulers, are_built, view_of_state
+from mmengine.strategy._training_state import load_training_state
+from mmengine.strategy.checkpoint_io import CheckpointIO, FileCheckpointIO
+
+if TYPE_CHECKING:
+    from mmengine.optim.optimizer._run import OptimizerRun
+
+Checkpoint = dict[str, Any]
+
+
+class BaseStrategy(SessionViews, ABC):
+    """Everything of a run that depends on where its parameters are.
+
+    A strategy places the model and prepares optimizers and schedules (:meth:`prepare`), initialises
+    weights, saves and loads, and answers what an optimizer wrapper asks: whether ranks exchange
+    gradients, how a norm over all parameters is computed, whether all ranks agree. A Runner does
+    none of these in another way.
+
+    ``model``, ``optim_wrapper``, ``param_schedulers`` and ``auto_scale_lr`` are views of the
+    :class:`RunState` that belongs to the run. A strategy that is used without a Runner has a state
+    of its own.
+
+    Args:
+        work_dir: Folder of the run.
+        experiment_name: Name of the run; the timestamp is appended.
+        env_kwargs: ``launcher``, ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit``,
+            ``randomness``.
+        log_kwargs: Arguments of :meth:`build_logger`.
+        auto_scale_lr: ``base_batch_size`` and ``enable``: scale learning rates linearly with the
+            real batch size.
+
+    Attributes:
+        state: The state of the run.
+        io: How checkpoints are written, found, read and removed.
+        find_unused_parameters: Whether a wrapper of torch's DDP family looks for parameters that
+            took no part in a step.
+    """
+
+    def __init__(
+        self,
+        *,
+        work_dir: str = 'work_dirs',
+        experiment_name: str | None = None,
+        env_kwargs: dict[str, Any] | None = None,
+        log_kwargs: dict[str, Any] | None = None,
+        auto_scale_lr: dict[str, Any] | None = None,
+    ) -> None:
+        self.session = Session(work_dir, experiment_name, env_kwargs, log_kwargs)
+        self.io: CheckpointIO = FileCheckpointIO()
+        self.find_unused_parameters = False
+        self._gradients = Standalone()
+        self.bind(RunState())
+        self.auto_scale_lr = auto_scale_lr
+
+    model: nn.Module | None = view_of_state('model', 'The model of the run.')
+    auto_scale_lr: dict[str, Any] | None = view_of_state(
+        'auto_scale_lr', '``base_batch_size`` and ``enable``.'
+    )
+
+    @property
+    def optim_wrapper(self) -> BaseOptimWrapper | None:
+        """The optimizer wrapper of the run; None until it is built."""
+        wrapper = self.state.optim_wrapper
+        return wrapper if isinstance(wrapper, BaseOptimWrapper) else None
+
+    @optim_wrapper.setter
+    def optim_wrapper(self, optim_wrapper: BaseOptimWrapper | None) -> None:
+        self.state.optim_wrapper = optim_wrapper
+
+    @property
+    def param_schedulers(self) -> Schedulers:
+        """Schedulers of the run: a list, or lists by optimizer name; empty until they are built."""
+        schedulers = self.state.param_schedulers
+        return schedulers if are_built(schedulers) else []
+
+    @param_schedulers.setter
+    def param_schedulers(self, schedulers: Schedulers) -> None:
+        self.state.param_schedulers = schedulers
+
+    def bind(self, state: RunState) -> None:
+        """Work on ``state`` from now on; a Runner calls this once, when it is made."""
+        self.state = state
+        state.optimizer_run = cast('OptimizerRun', self)
+
+    def present_model(self) -> nn.Module:
+        """The model of the run.
+
+        Raises:
+            RuntimeError: If there is none yet.
+        """
+        if self.state.model is None:
+            raise RuntimeError('There is no model yet: prepare it before its state is read.')
+        return self.state.model
+
+    # -- what a subclass decides ------------------------------------------------------------------
+
+    @abstractmethod
+    def convert_model(self, model: nn.Module) -> nn.Module:
+        """Replace layers that this placement does not support (SyncBN by BN, for example)."""
+
+    @abstractmethod
+    def wrap_model(
+        self, model: nn.Module, model_wrapper_cfg: Any = None, find_unused_parameters: bool = False
+    ) -> nn.Module:
+        """Move ``model`` to its device or devices, and wrap or shard it."""
+
+    @abstractmethod
+    def model_state_dict(self) -> Mapping[str, Any]:
+        """The whole model's state under unwrapped names. All ranks call it."""
+
+    @abstractmethod
+    def load_model_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        *,
+        strict: bool = False,
+        revise_keys: Sequence[tuple[str, str]] = [(r'^module.', '')],  # the API's default
+    ) -> None:
+        """Load unwrapped names into the placed model. All ranks call it."""
+
+    @abstractmethod
+    def save_checkpoint(
+        self,
+        filename: str,
+        *,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        extra_ckpt: Checkpoint | None = None,
+        callback: Callable[[Checkpoint], None] | None = None,
+    ) -> None:
+        """Gather the state, add ``extra_ckpt``, call ``callback`` with it and write it.
+
+        All ranks call it.
+        """
+
+    # -- preparing --------------------------------------------------------------------------------
+
+    def prepare(
+        self,
+        model: nn.Module | dict[str, Any],
+        *,
+        optim_wrapper: Any = None,
+        param_scheduler: Any = None,
+        compile: dict[str, Any] | bool = False,
+        dispatch_kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Build and place what is given. Every runner comes through here before a stage begins.
+
+        A model that was placed already is not placed again: a runner may call this with the model
+        alone, and again with what training needs.
+
+        Args:
+            model: A module or its config.
+            optim_wrapper: As in :meth:`build_optim_wrapper`.
+            param_scheduler: As in :meth:`build_param_scheduler`; needs ``optim_wrapper``.
+            compile: As in :meth:`compile_model`.
+            dispatch_kwargs: ``epoch_length``, ``max_epochs``, ``max_iters`` and
+                ``train_micro_batch_size_per_gpu``, where known.
+
+        Returns:
+            The model alone, or a tuple of it and what was built from the other arguments.
+        """
+        state, known = self.state, dispatch_kwargs or {}
+        if state.placed_model is None or model is not state.placed_model:
+            built = self.build_model(model)
+            state.model = state.placed_model = self.wrap_model(self.convert_model(built))
+        if compile and state.compiled_model is not state.model:
+            compiled = self.compile_model(self.present_model(), compile)
+            state.model = state.placed_model = state.compiled_model = compiled
+        prepared: list[Any] = [state.model]
+        if optim_wrapper is not None:
+            built_wrapper = self.build_optim_wrapper(optim_wrapper, self.present_model())
+            state.optim_wrapper = built_wrapper
+            if not state.is_lr_scaled:
+                self.scale_lr(built_wrapper, known.get('train_micro_batch_size_per_gpu'))
+                state.is_lr_scaled = True
+            prepared.append(built_wrapper)
+        if param_scheduler is not None:
+            if self.optim_wrapper is None:
+                raise ValueError(
+                    'param_scheduler changes an optimizer: give optim_wrapper with it.'
+                )
+            state.lengths = {key: known.get(key) for key in state.lengths}
+            state.param_schedulers = self.build_param_scheduler(
+                param_scheduler, self.optim_wrapper, state.lengths
+            )
+            prepared.append(state.param_schedulers)
+        return prepared[0] if len(prepared) == 1 else tuple(prepared)
+
+    def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
+        """``model`` itself, or the module that the config describes."""
+        return build_model(model)
+
+    def init_weights(self) -> None:
+        """Call ``init_weights`` of the model and give every rank the same values.
+
+        Sharded parameters are made whole for it, so that they get the values that one process
+        would give them. All ranks call it.
+        """
+        init_model_weights(self.present_model())
+
+    def compile_model(self, model: nn.Module, compile: dict[str, Any] | bool = False) -> nn.Module:
+        """Compile one method of ``model`` in place; see :func:`compile_method`."""
+        if not compile:
+            return model
+        self.logger.info(
+            'Model is compiled at its first step, which takes a while; later steps are quick.'
+        )
+        return compile_method(model, compile)
+
+    def build_optim_wrapper(
+        self, optim_wrapper: Any, model: nn.Module | None = None
+    ) -> BaseOptimWrapper:
+        """An optimizer wrapper from an object, a config, or a dict of objects by name.
+
+        Args:
+            optim_wrapper: A wrapper (returned as it is); a config with ``optimizer`` or
+                ``constructor``; a config that maps sub-module names to wrapper configs; or a dict
+                of wrappers by name.
+            model: Whose parameters are optimised; the prepared one when None.
+        """
+        if isinstance(optim_wrapper, BaseOptimWrapper):
+            return optim_wrapper
+        target = self.model if model is None else model
+        if target is None:
+            raise RuntimeError('Prepare the model before its optimizer, or pass the model.')
+        return build_optim_wrapper(target, optim_wrapper)
+
+    def build_param_scheduler(
+        self,
+        scheduler: Any,
+        optim_wrapper: BaseOptimWrapper,
+        default_args: dict[str, Any] | None = None,
+    ) -> list[Any] | dict[str, list[Any]]:
+        """Schedulers of ``optim_wrapper``, from configs or as they are.
+
+        Args:
+            scheduler: One, a list, or lists by optimizer name.
+            optim_wrapper: What they change.
+            default_args: ``epoch_length``, ``max_epochs`` and ``max_iters``, where known.
+        """
+        known = default_args or {}
+        return build_param_schedulers(
+            scheduler,
+            optim_wrapper,
+            epoch_length=known.get('epoch_length'),
+            max_epochs=known.get('max_epochs'),
+            max_iters=known.get('max_iters'),
+        )
+
+    def scale_lr(self, optim_wrapper: BaseOptimWrapper, batch_size: int | None) -> None:
+        """Scale learning rates as ``auto_scale_lr`` says; see :func:`scale_learning_rates`.
+
+        Call it before schedulers are built.
+        """
+        scale_learning_rates(
+            optim_wrapper,
+            self.auto_scale_lr,
+            batch_size,
+            self.data_parallel_info[1],
+            self.logger,
+        )
+
+    # -- what an optimizer wrapper asks of its run ------------------------------------------------
+
+    @property
+    def message_hub(self) -> MessageHub:
+        """The message hub of the run; the newest one of the process without a Runner."""
+        return self.state.message_hub or MessageHub.get_current_instance()
+
+    @property
+    def finished_iters(self) -> int | None:
+        """Finished iterations of the training; None while no Runner trains."""
+        return self.state.position.iter if self.state.message_hub is not None else None
+
+    @property
+    def data_parallel_info(self) -> tuple[int, int]:
+        """Which of the ranks with different data this is, and how many there are."""
+        return get_data_parallel_info()
+
+    def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Within it a backward pass exchanges no gradients, where the placement can leave that
+        out. ``model`` is the model as its training step has it, wrapped or not."""
+        placed = self.state.model
+        if placed is not None and not hasattr(model, 'no_sync'):
+            model = placed
+        return self._gradients.no_sync(model)
+
+    def clip_grad(self, params: list[Tensor], clip_type: ClipType, **kwargs: Any) -> Tensor | None:
+        """Clip gradients over all ranks that share the parameters; returns the norm before it.
+
+        Args:
+            params: Parameters with gradients, which are changed in place.
+            clip_type: 'norm' or 'value'.
+            **kwargs: Arguments of torch's function of that kind.
+        """
+        return self._gradients.clip_grad(params, clip_type, **kwargs)
+
+    def all_ranks_agree(self, flag: Tensor) -> bool:
+        """Whether the 0-d bool tensor ``flag`` is True on every rank. All ranks call it."""
+        return self._gradients.all_ranks_agree(flag)
+
+    def average_gradients(self, model: nn.Module, param_groups: list[dict[str, Any]]) -> bool:
+        """Exchange gradients that backward passes under :meth:`no_sync` left on their ranks.
+
+        All ranks call it. Returns False where that cannot be done.
+        """
+        placed = self.state.model
+        return self._gradients.average_gradients(model if placed is None else placed, param_groups)
+
+    # -- state ------------------------------------------------------------------------------------
+
+    def optim_state_dict(self) -> dict[str, Any]:
+        """The optimizer wrapper's state, with whole tensors. All ranks call it."""
+        if self.optim_wrapper is None:
+            raise RuntimeError('There is no optimizer yet: build it before its state is read.')
+        state: dict[str, Any] = whole_tree(self.optim_wrapper.state_dict())
+        return state
+
+    def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what :meth:`optim_state_dict` returned. All ranks call it."""
+        if self.optim_wrapper is None:
+            raise RuntimeError('There is no optimizer yet: build it before its state is loaded.')
+        self.optim_wrapper.load_state_dict(spread_wrapper_state(self.optim_wrapper, state_dict))
+
+    def scheduler_state_dict(self) -> Any:
+        """State of the schedulers: a list, or a list for each optimizer's name."""
+        if isinstance(self.param_schedulers, dict):
+            return {
+                name: [scheduler.state_dict() for scheduler in schedulers]
+                for name, schedulers in self.param_schedulers.items()
+            }
+        return [scheduler.state_dict() for scheduler in self.param_schedulers]
+
+    def load_scheduler_state_dict(self, state_dict: Any) -> None:
+        """Load what :meth:`scheduler_state_dict` returned; see :func:`restore_schedulers`.
+
+        Raises:
+            ValueError: If the run has other schedulers than the state.
+        """
+        restore_schedulers(
+            self.param_schedulers,
+            state_dict,
+            epoch=None,
+            iteration=None,
+            logger=self.logger,
+            **self.state.lengths,
+        )
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        *,
+        map_location: str | Callable[..., Any] = 'cpu',
+        strict: bool = False,
+        revise_keys: Sequence[tuple[str, str]] = [(r'^module.', '')],  # the API's default
+        callback: Callable[[Checkpoint], None] | None = None,
+    ) -> Checkpoint:
+        """Read a checkpoint, call ``callback`` with it, which may change it, and load its weights.
+
+        Without ``callback`` the run's own is called, which calls the hooks.
+        """
+        self.logger.info(f'Load checkpoint from {filename}')
+        location = get_device() if map_location == 'default' else map_location
+        checkpoint = self.io.read(filename, location)
+        weights_of(checkpoint, filename)
+        show = callback or self.state.checkpoint_read
+        if show is not None:
+            show(checkpoint)
+        weights = weights_of(checkpoint, filename)
+        self.load_model_state_dict(weights, strict=strict, revise_keys=revise_keys)
+        self.state.has_weights = True
+        return checkpoint
+
+    def resume(
+        self,
+        filename: str,
+        *,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str | Callable[..., Any] = 'default',
+        callback: Callable[[Checkpoint], None] | None = None,
+    ) -> Checkpoint:
+        """Load weights and, where asked and present, the state of optimizers and schedulers.
+
+        Schedulers that the checkpoint has no state for are stepped to its epoch and iteration.
+        """
+        self.logger.info(f'Resume checkpoint from {filename}')
+        checkpoint = self.load_checkpoint(filename, map_location=map_location, callback=callback)
+        load_training_state(
+            self,
+            checkpoint,
+            resume_optimizer=resume_optimizer,
+            resume_param_scheduler=resume_param_scheduler,
+        )
+        return checkpoint
+
+    def load_or_resume(
+        self, *, load_from: str | None = None, resume: bool | str = False
+    ) -> Checkpoint | None:
+        """Resume, or load the weights of ``load_from``; returns the checkpoint, if there was one.
+
+        See :meth:`find_resume_source`.
+        """
+        source = self.find_resume_source(load_from, resume)
+        if source is not None:
+            return self.resume(source)
+        if load_from is not None:
+            return self.load_checkpoint(load_from)
+        return None
+
+    def find_resume_source(self, load_from: str | None, resume: bool | str) -> str | None:
+        """The path in ``resume``, or ``load_from``, or the newest checkpoint of the work dir."""
+        if not resume:
+            return None
+        if isinstance(resume, str) and resume != 'auto':
+            return resume
+        if load_from is not None:
+            return load_from
+        return self.io.newest(self.work_dir)

@@ -1,0 +1,76 @@
+"""One process, one device."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from mmengine._checkpoint.loader import revise_state_dict_keys
+from mmengine._checkpoint.state_dict import get_state_dict, load_state_dict, weights_to_cpu
+from mmengine.device import get_device
+from mmengine.dist import barrier, is_main_process
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import STRATEGIES
+from mmengine.strategy._training_state import has_any
+from mmengine.strategy.base import BaseStrategy, Checkpoint
+
+
+@STRATEGIES.register_module()
+class SingleDeviceStrategy(BaseStrategy):
+    """The whole model on one device of one process.
+
+    Saving and loading also serve subclasses that shard the model in :meth:`wrap_model` (by
+    ``fully_shard``, for example): a checkpoint holds whole tensors, whatever the number of ranks.
+    """
+
+    def convert_model(self, model: nn.Module) -> nn.Module:
+        """SyncBN needs a process group, so it is turned back into BN."""
+        return revert_sync_batchnorm(model)
+
+    def wrap_model(
+        self, model: nn.Module, model_wrapper_cfg: Any = None, find_unused_parameters: bool = False
+    ) -> nn.Module:
+        """Move ``model`` to the device; a wrapper is only for several processes."""
+        return model.to(get_device())
+
+    def model_state_dict(self) -> Mapping[str, Any]:
+        """The model's state in host memory. All ranks call it."""
+        return weights_to_cpu(get_state_dict(self.present_model()))
+
+    def load_model_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        *,
+        strict: bool = False,
+        revise_keys: Sequence[tuple[str, str]] = [(r'^module.', '')],  # the API's default
+    ) -> None:
+        """Load into the model, wrapped or not. All ranks call it."""
+        revised = revise_state_dict_keys(state_dict, revise_keys)
+        load_state_dict(self.present_model(), revised, strict, self.logger)
+
+    def save_checkpoint(
+        self,
+        filename: str,
+        *,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        extra_ckpt: Checkpoint | None = None,
+        callback: Callable[[Checkpoint], None] | None = None,
+    ) -> None:
+        """Gather on every rank, write on rank 0, and return on all when the file is there."""
+        extra = dict(extra_ckpt or {})
+        backend_args = extra.pop('backend_args', None)
+        checkpoint: Checkpoint = {
+            'meta': extra.pop('meta', {}),
+            'state_dict': self.model_state_dict(),
+            **extra,
+        }
+        if save_optimizer and self.optim_wrapper is not None:
+            checkpoint['optimizer'] = self.optim_state_dict()
+        if save_param_scheduler and has_any(self.param_schedulers):
+            checkpoint['param_schedulers'] = self.scheduler_state_dict()
+        if callback is not None:
+            callback(checkpoint)
+        if is_main_process():
+            self.io.write(checkpoint, filename, backend_args)
+        barrier()
