@@ -1,4 +1,4 @@
-# Five verbs: demo, test, lint, bench, docs. Each makes the virtual environment that it needs.
+# The verbs: demo, test, soak, lint, bench, docs. Each makes the virtual environment that it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,15 +12,17 @@ PIP := $(BIN)/python $(PINNED)
 CORE_PIP := $(CORE_VENV)/bin/python $(PINNED)
 DEMO_CONFIG := examples/digits/config.py
 DEMO_DIR := work_dirs/digits
+SOAK_ROUNDS ?= 10
 
-.PHONY: help demo test test-core test-mmcv lint bench bench-peers docs clean
+.PHONY: help demo test soak test-core test-mmcv lint bench bench-peers docs clean
 
 help:
 	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
 	@echo 'make test         run all tests'
+	@echo 'make soak         look for examples that break a property, drawn anew in each of SOAK_ROUNDS=$(SOAK_ROUNDS) rounds'
 	@echo 'make test-core    import and smoke tests of the built package, nothing but its core dependencies there'
 	@echo 'make test-mmcv    check that recorded trainings are those of MMCV 1.7.2, installed apart in $(MMCV_VENV)'
-	@echo 'make lint         check style, types and the layers of the package'
+	@echo 'make lint         check style, types, the layers of the package, spelling and plain English'
 	@echo 'make bench        run the benchmarks'
 	@echo 'make bench-peers  the same step in other training engines, installed apart in $(PEERS_VENV)'
 	@echo 'make docs         run the examples in docstrings'
@@ -38,6 +40,13 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
 
+# `make test` draws the same examples every time. A failure here ends with how to keep its example.
+soak: $(VENV)/.installed-dev
+	@for round in $$(seq $(SOAK_ROUNDS)); do \
+		echo "round $$round of $(SOAK_ROUNDS)"; \
+		$(BIN)/python -m pytest -q -n 2 --hypothesis-profile=soak -m hypothesis || exit 1; \
+	done
+
 # pytest is called by its own name and without the repository on the path: what is tested is the installed package.
 test-core: $(CORE_VENV)/.installed
 	$(CORE_VENV)/bin/pytest -o pythonpath= -p no:cacheprovider tests/api tests/parity
@@ -48,7 +57,8 @@ test-mmcv: $(MMCV_VENV)/.installed
 
 lint: $(VENV)/.installed-dev
 	@failed=0; \
-	for check in 'ruff check .' 'ruff format --check .' mypy lint-imports; do \
+	for check in 'ruff check .' 'ruff format --check .' mypy lint-imports codespell \
+			'pytest -q -p no:cacheprovider tests/api/test_plain_english.py'; do \
 		echo "$$check"; $(BIN)/$$check || failed=1; \
 	done; \
 	exit $$failed

@@ -8,7 +8,7 @@ __version__ = '0.20.0'
 def parse_version_info(version_str: str) -> tuple[int | str, ...]:
     """The numbers of a release; a release candidate has its mark behind them.
 
-    Compare versions by :func:`mmengine.utils.digit_version`, which knows the order of all of them.
+    Compare versions by :func:`mmengine.utils.digit_version`, which orders all of them.
 
     Raises:
         ValueError: If the text does not begin with a number.

@@ -1,5 +1,10 @@
-"""What every test gets: random numbers, environment and named instances of its own."""
+"""What every test gets: random numbers, environment and named instances of its own.
 
+Property tests draw the same examples in every run, so that only a change of the code or of the test
+makes them fail. ``make soak`` draws new ones and says how to keep an example that fails.
+"""
+
+import importlib.util
 import logging
 import os
 import random
@@ -11,6 +16,35 @@ import torch
 
 from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
+
+# The smoke tests of the built package run without hypothesis.
+if importlib.util.find_spec('hypothesis') is not None:
+    from hypothesis import HealthCheck, settings
+
+    # No test fails because the machine is busy.
+    _UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile('test', _UNTIMED, derandomize=True, database=None)
+    settings.register_profile('soak', _UNTIMED, derandomize=False, print_blob=False)
+    settings.load_profile('test')  # --hypothesis-profile of the command line comes later
+
+FROM_FAILURE_TO_EXAMPLE = """\
+A property does not hold for newly drawn values. Add them to the test, so that every run tries them:
+
+1. The report above shows them behind 'Failing test case', reduced to the smallest that fail. The
+   patch in .hypothesis/patches adds them to the test: git apply .hypothesis/patches/*.patch
+2. Or write them below @given by hand: @example(length=1, index=[True]). A test that draws from
+   st.data() takes no @example: its values are behind 'Draw 1', and go into a test of their own.
+3. Check that `make test` now fails, then fix the code, or the expected value if that is wrong.
+"""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Explain how a failure of `make soak` becomes an example."""
+    failed = terminalreporter.stats.get('failed', [])
+    drawn_anew = terminalreporter.config.getoption('hypothesis_profile', None) == 'soak'
+    if drawn_anew and any('hypothesis' in report.keywords for report in failed):
+        terminalreporter.section('how a failure becomes an example')
+        terminalreporter.write(FROM_FAILURE_TO_EXAMPLE)
 
 
 def _manager_classes() -> list[type[ManagerMixin]]:

@@ -5,7 +5,6 @@ What is done here is collective: all ranks call it with the same tensors in the 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,19 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-
-def is_dtensor(value: Any) -> bool:
-    """Whether ``value`` is a ``DTensor``. Never imports the module that defines it."""
-    if type(value) is Tensor or not isinstance(value, Tensor):
-        return False
-    # A DTensor exists only where its module was imported, which costs too much for the question.
-    module = sys.modules.get('torch.distributed.tensor')
-    return module is not None and isinstance(value, module.DTensor)
+from mmengine.dist._dtensor import full_tensor, is_dtensor
 
 
 def whole(value: Any) -> Any:
     """The full tensor of a ``DTensor``; any other value as it is."""
-    return value.full_tensor() if is_dtensor(value) else value
+    return full_tensor(value) if isinstance(value, Tensor) else value
 
 
 def whole_tree(value: Any) -> Any:
@@ -91,7 +83,7 @@ def whole_parameters(model: nn.Module) -> Iterator[None]:
     After it they are the ``DTensor`` objects from before, with the values that the whole ones got.
     Each rank holds the whole model for that time.
     """
-    replaced: list[tuple[dict[str, Any], str, Any, Tensor]] = []
+    replaced: list[tuple[Any, str, Any, Tensor]] = []
     seen: dict[int, Any] = {}
     for module in model.modules():
         for table in (module._parameters, module._buffers):

@@ -61,15 +61,13 @@ def positions_of(indices: int | Sequence[int], length: int, *, clip: bool) -> li
         clip: Whether a number beyond ``length`` means all of them; otherwise it is an error.
 
     Raises:
-        ArgumentError: If a record is asked for that is not there.
+        ArgumentError: If an index is out of range.
         TypeError: If ``indices`` is neither a whole number nor a sequence of them.
     """
     if isinstance(indices, Integral):
         count = int(indices)
         if abs(count) > length and not clip:
-            raise ArgumentError(
-                f'indices={count} asks for more than the {length} samples there are.'
-            )
+            raise ArgumentError(f'indices={count} selects more than the existing {length} samples.')
         everything = range(length)
         return list(everything[:count] if count >= 0 else everything[count:])
     if isinstance(indices, str) or not isinstance(indices, (Sequence, np.ndarray)):

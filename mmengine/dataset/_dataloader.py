@@ -1,10 +1,10 @@
-"""What is asked of any dataloader: its length, and to hear of a new epoch."""
+"""What the loops need of any dataloader: its length, and a call when an epoch begins."""
 
 from typing import Any
 
 
 def num_batches(dataloader: Any) -> int | None:
-    """Batches of one pass; None for a stream that does not know."""
+    """Number of batches in one pass; None for a stream without a length."""
     try:
         return len(dataloader)
     except TypeError:
@@ -12,11 +12,11 @@ def num_batches(dataloader: Any) -> int | None:
 
 
 def set_epoch(dataloader: Any, epoch: int) -> None:
-    """Tell every sampler of ``dataloader`` that wants to know which epoch begins, each once."""
+    """Call ``set_epoch`` once on each sampler of ``dataloader`` that has it."""
     batch_sampler = getattr(dataloader, 'batch_sampler', None)
     inner = getattr(batch_sampler, 'sampler', None)
-    told: list[Any] = []
+    notified: list[Any] = []
     for sampler in (getattr(dataloader, 'sampler', None), batch_sampler, inner):
-        if hasattr(sampler, 'set_epoch') and not any(sampler is other for other in told):
+        if hasattr(sampler, 'set_epoch') and not any(sampler is other for other in notified):
             sampler.set_epoch(epoch)  # type: ignore[union-attr]  # None has no such attribute
-            told.append(sampler)
+            notified.append(sampler)

@@ -25,7 +25,7 @@ def resolve_metainfo(
     """``defaults`` updated by ``given``; a string that names a text file stands for its lines.
 
     Raises:
-        TypeError: If ``given`` is no mapping.
+        TypeError: If ``given`` is not a mapping.
     """
     metainfo = copy.deepcopy(dict(defaults))
     if given is None:

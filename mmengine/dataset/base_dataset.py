@@ -66,8 +66,8 @@ class BaseDataset(Dataset[Any]):
 
     Args:
         ann_file: The annotation file, relative to ``data_root``.
-        metainfo: Facts about the dataset. They go before those of the class (``METAINFO``), and
-            these before those of the annotation file. A string that names a text file stands for
+        metainfo: Facts about the dataset. They replace values of the class (``METAINFO``), which
+            replace values of the annotation file. A string that names a text file stands for
             the list of its lines.
         data_root: Folder that ``ann_file`` and the folders in ``data_prefix`` are in.
         data_prefix: Folder, for each key of a record that holds a path.
@@ -150,7 +150,7 @@ class BaseDataset(Dataset[Any]):
             One dict a sample.
 
         Raises:
-            ArgumentError: If there is no ``ann_file``, or it lacks ``metainfo`` or ``data_list``.
+            ArgumentError: If ``ann_file`` is missing, or it lacks ``metainfo`` or ``data_list``.
             FileNotFoundError: If the file is not there.
             TypeError: If something in the file is of the wrong kind.
         """
@@ -174,14 +174,14 @@ class BaseDataset(Dataset[Any]):
     def parse_data_info(
         self, raw_data_info: dict[str, Any]
     ) -> dict[str, Any] | list[dict[str, Any]]:
-        """Turn a record of the annotation file into a sample's, or into those of several samples.
+        """Turn a record of the annotation file into the record of one or several samples.
 
         Here the folders of ``data_prefix`` are put before the paths. Subclasses override it for
         their format.
 
         Raises:
             ArgumentError: If the record lacks a key of ``data_prefix``.
-            TypeError: If the record is no dict.
+            TypeError: If the record is not a dict.
         """
         if not isinstance(raw_data_info, Mapping):
             raise TypeError(
@@ -222,7 +222,7 @@ class BaseDataset(Dataset[Any]):
             idx: Position of the sample; negative ones count from the end.
 
         Raises:
-            IndexError: If there is no such sample.
+            IndexError: If the sample does not exist.
         """
         length = self._num_records()
         position = operator.index(idx)
@@ -262,7 +262,7 @@ class BaseDataset(Dataset[Any]):
             return sample
         if self.test_mode:
             raise RuntimeError(
-                f'No sample may be dropped in test mode, but that of index {idx} '
+                f'No sample may be dropped in test mode, but the sample of index {idx} '
                 f'was{self._dropped_by()}.'
             )
         for _ in range(self.max_refetch):
@@ -288,7 +288,7 @@ class BaseDataset(Dataset[Any]):
                 in its order.
 
         Raises:
-            ArgumentError: If a sample is asked for that is not there.
+            ArgumentError: If an index is out of range.
             TypeError: If ``indices`` is neither a whole number nor a sequence of them.
         """
         if self.serialize_data:
@@ -298,7 +298,7 @@ class BaseDataset(Dataset[Any]):
 
     @force_full_init
     def get_subset(self, indices: Sequence[int] | int) -> BaseDataset:
-        """A new dataset with some of the samples; :meth:`get_subset_` tells how they are chosen."""
+        """A new dataset with some of the samples, selected as by :meth:`get_subset_`."""
         subset = self._copy_without_annotation()
         # Records are never changed in place, so both may refer to the same ones for a moment.
         for name in _RECORDS:
@@ -376,7 +376,7 @@ class BaseDataset(Dataset[Any]):
         name = type(self).__name__
         if not self.ann_file:
             raise ArgumentError(
-                f'{name} needs an ann_file, or a load_data_list of its own in the subclass.'
+                f'{name} needs an ann_file, or its own load_data_list in a subclass.'
             )
         try:
             content = load(self.ann_file)
@@ -385,7 +385,7 @@ class BaseDataset(Dataset[Any]):
         if not isinstance(content, dict):
             raise TypeError(
                 f'{self.ann_file!r} must hold a dict with metainfo and data_list, got '
-                f'{type(content).__name__}. {name} needs a load_data_list of its own for other '
+                f'{type(content).__name__}. {name} needs its own load_data_list for other '
                 'formats.'
             )
         missing = [key for key in ('metainfo', 'data_list') if key not in content]

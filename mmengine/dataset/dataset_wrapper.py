@@ -39,7 +39,7 @@ class _Wrapper:
 
     @force_full_init
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Categories in a sample, as the wrapped dataset tells them."""
+        """Categories in a sample, as the wrapped dataset returns them."""
         dataset, position = self._locate(idx)
         return cast('list[int]', dataset.get_cat_ids(position))
 
@@ -85,10 +85,10 @@ class ConcatDataset(_Wrapper, TorchConcatDataset[Any]):
     Args:
         datasets: Configs, which are built from ``DATASETS``, or datasets.
         lazy_init: Leave loading the annotations to :meth:`full_init`, or to the first use.
-        ignore_keys: Keys of the metainfo that may differ; those of the first dataset count.
+        ignore_keys: Keys of the metainfo that may differ; the first dataset's values are used.
 
     Raises:
-        ArgumentError: If there is no dataset, or their metainfo differs.
+        ArgumentError: If there is not a single dataset, or their metainfo differs.
         TypeError: If something given is of the wrong kind.
     """
 
@@ -139,7 +139,7 @@ class ConcatDataset(_Wrapper, TorchConcatDataset[Any]):
         return self.datasets[number], position
 
     def _check_metainfo(self, number: int, other: dict[str, Any]) -> None:
-        """Refuse facts that are not those of the first dataset."""
+        """Refuse metainfo that differs from the first dataset's."""
         keys = (self._metainfo.keys() | other.keys()) - set(self.ignore_keys)
         for key in sorted(keys, key=str):
             lacking = [i for i, facts in ((0, self._metainfo), (number, other)) if key not in facts]

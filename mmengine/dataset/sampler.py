@@ -66,7 +66,7 @@ class DefaultSampler(_RankSampler):
             Without it, the last round leaves some ranks out.
 
     Raises:
-        TypeError: If the seed is no whole number.
+        TypeError: If the seed is not an integer.
     """
 
     def __init__(
@@ -120,11 +120,11 @@ class InfiniteSampler(_RankSampler):
 
     Raises:
         ArgumentError: If the dataset is empty.
-        TypeError: If the seed is no whole number.
+        TypeError: If the seed is not an integer.
     """
 
     is_endless = True
-    """One iteration never stops, though ``len`` is that of a pass."""
+    """Iteration never stops, although ``len`` is the length of one pass."""
 
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
         super().__init__(dataset, shuffle, seed)
@@ -140,7 +140,7 @@ class InfiniteSampler(_RankSampler):
         return self.size
 
     def set_epoch(self, epoch: int) -> None:
-        """Does nothing: the row of samples knows no epochs."""
+        """Does nothing: the endless order of samples has no epochs."""
 
     def _from(self, position: int) -> Iterator[int]:
         """Every ``world_size``-th sample of the endless row, from ``position`` on."""

@@ -52,14 +52,14 @@ def worker_init_fn(
 def pseudo_collate(data_batch: Sequence[Any]) -> Any:
     """Turn a list of samples into a sample of lists; nothing is stacked, so shapes may differ.
 
-    Mappings keep their type and their keys (those of the first sample), named tuples their type,
+    Mappings keep their type and their keys (the keys of the first sample), named tuples their type,
     other sequences become lists with an entry for each position.
 
     Args:
         data_batch: The samples, all of one structure.
 
     Raises:
-        ArgumentError: If there is no sample.
+        ArgumentError: If the batch is empty.
         KeyError: If a sample lacks a key that the first one has.
         RuntimeError: If sequences at the same place differ in length.
 
@@ -81,7 +81,7 @@ def default_collate(data_batch: Sequence[Any]) -> Any:
         data_batch: The samples, all of one structure.
 
     Raises:
-        ArgumentError: If there is no sample.
+        ArgumentError: If the batch is empty.
         KeyError: If a sample lacks a key that the first one has.
         RuntimeError: If tensors at the same place differ in shape, or sequences in length.
         TypeError: If a value is of a kind that cannot be stacked.
@@ -105,7 +105,7 @@ def _collate(batch: Sequence[Any], leaf: _Leaf) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def _regrouping(kind: type) -> Callable[[Sequence[Any], _Leaf], Any] | None:
-    """How containers of a type are turned inside out; None for what is no container."""
+    """How to transpose containers of a type; None for other types."""
     if issubclass(kind, Mapping):
         return _regroup_dicts if kind is dict else _regroup_mappings
     if issubclass(kind, (str, bytes)) or not issubclass(kind, Sequence):
@@ -131,7 +131,7 @@ def _regroup_mappings(batch: Sequence[Mapping[Any, Any]], leaf: _Leaf) -> Mappin
     first = batch[0]
     if not isinstance(first, MutableMapping):
         return columns
-    # A copy keeps what the constructor would have to be told, such as the factory of a defaultdict.
+    # A copy keeps what the constructor would need again, such as the factory of a defaultdict.
     same_kind = copy.copy(first)
     same_kind.update(columns)
     return same_kind

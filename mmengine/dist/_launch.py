@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
+import gc
 import importlib
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +30,8 @@ BACKEND_DEVICES = {
 }
 # Set when joining, for groups that are made later.
 group_timeout: datetime.timedelta | None = None
+# The default group, held until `_end_group`.
+_held_group: Any = None
 _DEVICE_PLUGINS = {'npu': 'torch_npu', 'mlu': 'torch_mlu', 'musa': 'torch_musa'}
 
 
@@ -208,6 +213,9 @@ def _join(place: _RankInfo, backend: str, init_backend: str, kwargs: dict[str, A
         group_timeout = options['timeout'] = _as_timedelta(options['timeout'])
     place.export()
     _use_device(place.local_rank, backend)
+    # Its functions keep the group that exists when it is first imported as a default argument, and
+    # with it the group's threads, for ever. DistributedDataParallel imports it.
+    importlib.import_module('torch.distributed.nn.functional')
     if init_backend == 'torch':
         torch_dist.init_process_group(
             backend=backend, rank=place.rank, world_size=place.world_size, **options
@@ -230,6 +238,33 @@ def _join(place: _RankInfo, backend: str, init_backend: str, kwargs: dict[str, A
             f'init_backend must be one of {", ".join(known)}, got {init_backend!r}.'
             f'{did_you_mean(str(init_backend), known)}'
         )
+    if 'gloo' in backend:
+        end_group_at_exit()
+
+
+def end_group_at_exit() -> None:
+    """Let the threads of gloo end while the interpreter still runs.
+
+    Such a thread takes the interpreter's lock to release the tensors of its last operation. On a
+    busy machine it may be late, and a thread that asks for the lock while the interpreter shuts
+    down ends the process with SIGABRT: a run that succeeded would exit as one that failed.
+    """
+    global _held_group
+    _held_group = torch_dist.group.WORLD
+    atexit.unregister(_end_group)
+    atexit.register(_end_group)
+
+
+def _end_group() -> None:
+    global _held_group
+    if getattr(sys, 'last_value', None) is not None:
+        return  # other ranks may be gone after an error, and ending in order could wait for them
+    if torch_dist.is_initialized():
+        torch_dist.destroy_process_group()
+    gc.collect()  # a wrapped model that still holds the group is often part of a reference cycle
+    # The last reference goes here: a wrapped model would keep the interpreter's lock while it waits
+    # for a thread that needs that lock.
+    _held_group = None
 
 
 def _as_timedelta(timeout: Any) -> datetime.timedelta:

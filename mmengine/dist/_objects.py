@@ -234,6 +234,7 @@ def _cpu_group(group: Group) -> ProcessGroup:
     if not any(name in backend for name in _launch.BACKEND_DEVICES) or 'cpu:' in backend:
         return members
     if members not in _CPU_GROUPS:
+        _launch.end_group_at_exit()
         _CPU_GROUPS[members] = torch_dist.new_group(
             torch_dist.get_process_group_ranks(members),
             backend='gloo',

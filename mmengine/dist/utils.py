@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeAlias, TypeVar
+from weakref import ReferenceType
 
 import torch
 import torch.distributed as torch_dist
@@ -46,8 +47,8 @@ Group: TypeAlias = ProcessGroup | None
 _P = ParamSpec('_P')
 _R = TypeVar('_R')
 
-# The default group in which it was made, which may be destroyed by now, and the local group.
-_local_group: tuple[ProcessGroup, ProcessGroup] | None = None
+# The default group in which it was made, and the local group. Weak, so that destroyed groups end.
+_local_group: tuple[ReferenceType[ProcessGroup], ReferenceType[ProcessGroup]] | None = None
 
 
 def is_distributed() -> bool:
@@ -119,8 +120,8 @@ def init_local_group(node_rank: int, num_gpus_per_node: int) -> None:
     first = node_rank * num_gpus_per_node
     ranks = list(range(first, first + num_gpus_per_node))
     # Each machine has another group, so only its members wait for each other.
-    default = get_default_group()
-    _local_group = default, torch_dist.new_group(ranks, use_local_synchronization=True)
+    local = torch_dist.new_group(ranks, use_local_synchronization=True)
+    _local_group = ReferenceType(get_default_group()), ReferenceType(local)
 
 
 def get_local_group() -> Group:
@@ -131,12 +132,12 @@ def get_local_group() -> Group:
     """
     if not is_distributed():
         return None
-    if _local_group is None or _local_group[0] is not get_default_group():
+    if _local_group is None or _local_group[0]() is not get_default_group():
         raise RuntimeError(
             'There is no group of the ranks on this machine yet: '
             'call init_local_group on every rank first.'
         )
-    return _local_group[1]
+    return _local_group[1]()
 
 
 def get_local_size() -> int:

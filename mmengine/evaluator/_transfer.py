@@ -1,4 +1,4 @@
-"""Bring all tensors of some nested results into host memory together."""
+"""Copy all tensors of nested results into host memory together."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _END = object()
 
 @EVALUATOR.register_module()
 class Evaluator:
-    """Some metrics over one dataset: each sees every batch, and their numbers come in one dict.
+    """Several metrics over one dataset. Each processes every batch; one dict returns all values.
 
     Args:
         metrics: One or several metrics, as configs, which are built from ``METRICS``, or objects.
@@ -54,20 +54,17 @@ class Evaluator:
             metric.dataset_meta = dataset_meta
 
     def process(self, data_samples: Sequence[Any], data_batch: Any | None = None) -> None:
-        """Show a batch to all metrics.
+        """Pass a batch to all metrics.
 
         Args:
             data_samples: The model's outputs, one a sample. Data elements are turned into dicts.
             data_batch: The batch as the dataloader gave it.
 
         Raises:
-            TypeError: If ``data_samples`` is no sequence.
+            TypeError: If ``data_samples`` is not a sequence, or is a dict or a string.
         """
-        if not isinstance(data_samples, (list, Iterable)):  # a list is spared the slow look
-            raise TypeError(
-                'data_samples must be a sequence with one entry a sample, got a single '
-                f"{type(data_samples).__name__}. A model returns a list in mode 'predict'."
-            )
+        if not isinstance(data_samples, list):  # the usual case, without a slow check
+            _check_one_entry_per_sample(data_samples, 'data_samples')
         samples = [
             sample.to_dict() if isinstance(sample, BaseDataElement) else sample
             for sample in data_samples
@@ -76,7 +73,7 @@ class Evaluator:
             metric.process(data_batch, samples)
 
     def evaluate(self, size: int) -> dict[str, Any]:
-        """The numbers of all metrics over what all ranks have processed. All ranks must call it.
+        """The values of all metrics over the samples of all ranks. All ranks must call it.
 
         Args:
             size: Number of samples of the dataset.
@@ -108,7 +105,7 @@ class Evaluator:
     def offline_evaluate(
         self, data_samples: Iterable[Any], data: Iterable[Any] | None = None, chunk_size: int = 1
     ) -> dict[str, Any]:
-        """The numbers of all metrics over predictions that are there already.
+        """The values of all metrics over existing predictions.
 
         Args:
             data_samples: Predictions of the whole dataset, one a sample; may be an iterator.
@@ -119,9 +116,13 @@ class Evaluator:
             Values by full name.
 
         Raises:
+            TypeError: If ``data_samples`` or ``data`` is not iterable, or is a dict or a string.
             ArgumentError: If ``chunk_size`` is below 1, or ``data`` and ``data_samples`` differ in
                 length.
         """
+        _check_one_entry_per_sample(data_samples, 'data_samples')
+        if data is not None:
+            _check_one_entry_per_sample(data, 'data')
         if chunk_size < 1:
             raise ArgumentError(f'chunk_size must be 1 or more, got {chunk_size}.')
         if isinstance(data_samples, Sized) and isinstance(data, Sized):
@@ -149,6 +150,16 @@ def _as_metric(metric: Any) -> BaseMetric:
             f'{type(built).__name__} has no {missing[0]}.'
         )
     return built  # type: ignore[no-any-return]  # checked by what it offers
+
+
+def _check_one_entry_per_sample(values: Any, name: str) -> None:
+    """Refuse a single sample. Iterating over a dict or a string would give keys or letters."""
+    if not isinstance(values, Iterable) or isinstance(values, (Mapping, str, bytes)):
+        keys = f' with the keys {list(values)[:5]}' if isinstance(values, Mapping) else ''
+        raise TypeError(
+            f'{name} must be a sequence with one entry for each sample, got a single '
+            f"{type(values).__name__}{keys}. A model returns a list in mode 'predict'."
+        )
 
 
 def _chunks(samples: Iterator[Any], chunk_size: int) -> Iterator[list[Any]]:

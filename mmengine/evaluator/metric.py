@@ -26,9 +26,9 @@ class BaseMetric(metaclass=ABCMeta):
     """Measures predictions over a whole dataset, on any number of ranks.
 
     Each rank's :meth:`process` appends to ``self.results``, one entry a sample, in the order it
-    sees the samples. :meth:`evaluate` brings the entries of all ranks to rank 0 in dataset order,
-    without what the sampler repeated, lets :meth:`compute_metrics` work there, and hands its
-    numbers to every rank.
+    gets the samples. :meth:`evaluate` collects the entries of all ranks on rank 0 in dataset
+    order, drops samples that the sampler repeated, calls :meth:`compute_metrics` there, and sends
+    its values to every rank.
 
     Args:
         collect_device: What the results travel over, ``'cpu'`` or ``'gpu'``. They arrive in host
@@ -69,9 +69,7 @@ class BaseMetric(metaclass=ABCMeta):
                 + did_you_mean(str(collect_device), _COLLECT_DEVICES)
             )
         if collect_dir is not None and collect_device != 'cpu':
-            raise ArgumentError(
-                f"collect_dir goes with collect_device='cpu', not {collect_device!r}."
-            )
+            raise ArgumentError(f"collect_dir needs collect_device='cpu', got {collect_device!r}.")
         if collect_dir is not None:
             warn_once(
                 f'collect_dir of {type(self).__name__} is not used: results travel through the '
@@ -142,7 +140,7 @@ class BaseMetric(metaclass=ABCMeta):
             self.results = []
 
     def _share_from_rank_0(self, results: list[Any] | None) -> dict[str, Any]:
-        """Compute the numbers where ``results`` are, and tell every rank the outcome.
+        """Compute the values on the rank that has ``results``, and send them to every rank.
 
         A failure is an outcome too: nobody is left waiting.
         """
@@ -201,11 +199,11 @@ class DumpResults(BaseMetric):
         self.out_file_path = out_file_path
 
     def process(self, data_batch: Any, predictions: Sequence[dict[str, Any]]) -> None:
-        """Keep the predictions, in host memory: those of a whole dataset would fill the device."""
+        """Keep the predictions in host memory. A whole dataset of them could fill the device."""
         self.results.extend(to_cpu(predictions, compact=True))
 
     def compute_metrics(self, results: list[Any]) -> dict[str, Any]:
-        """Write the file; there are no numbers."""
+        """Write the file. Returns no values."""
         dump(results, self.out_file_path)
         print_log(
             f'The predictions of {len(results)} samples are in {self.out_file_path}',

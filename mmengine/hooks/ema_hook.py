@@ -14,6 +14,7 @@ from mmengine._checkpoint.state_dict import load_state_dict, weights_to_cpu
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.logging import print_log
+from mmengine.model._copying import reshard
 from mmengine.registry import HOOKS, MODELS
 from mmengine.utils.errors import ArgumentError
 
@@ -226,6 +227,7 @@ class EMAHook(Hook):
 
         The values, not the tensors: optimizers and compiled code hold references to the tensors.
         """
+        reshard(self.src_model)
         for ours, theirs in self._pairs():
             value = theirs.clone()
             theirs.copy_(ours)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from mmengine.hooks.run import Run
     from mmengine.logging import MessageHub
 
+# What a checkpoint that is loaded later says about these was true of another process.
+_OF_THIS_START = (
+    'cfg', 'seed', 'experiment_name', 'mmengine_version', 'loop_stage', 'dataset_meta'
+)  # fmt: skip
+
 
 @HOOKS.register_module()
 class RuntimeInfoHook(Hook):
@@ -30,7 +35,8 @@ class RuntimeInfoHook(Hook):
         self._stage_before_val: str | None = None
 
     def before_run(self, runner: Run) -> None:
-        """Record who runs: these belong to this start, not to a run that it resumes."""
+        """Record what describes this start, which a checkpoint loaded later does not change."""
+        runner.message_hub.keep_on_load(*_OF_THIS_START)
         for key, value in (
             ('cfg', runner.config_text),
             ('seed', runner.seed),
@@ -43,6 +49,7 @@ class RuntimeInfoHook(Hook):
         """Record where training begins and how far it goes."""
         hub = runner.message_hub
         hub.update_info('loop_stage', 'train')
+        _record_seed(runner)
         hub.update_info('epoch', runner.epoch)
         hub.update_info('iter', runner.iter)
         hub.update_info('max_epochs', runner.max_epochs)
@@ -84,6 +91,7 @@ class RuntimeInfoHook(Hook):
         """Validation, within training or alone."""
         self._stage_before_val = runner.message_hub.get_info('loop_stage')
         runner.message_hub.update_info('loop_stage', 'val')
+        _record_seed(runner)
 
     def after_val(self, runner: Run) -> None:
         """Back to what was before."""
@@ -95,6 +103,7 @@ class RuntimeInfoHook(Hook):
     def before_test(self, runner: Run) -> None:
         """The test begins."""
         runner.message_hub.update_info('loop_stage', 'test')
+        _record_seed(runner)
 
     def after_test(self, runner: Run) -> None:
         """The test is over."""
@@ -120,6 +129,11 @@ class RuntimeInfoHook(Hook):
                 hub.update_scalar(name, value)
             else:
                 history.update(value)
+
+
+def _record_seed(runner: Run) -> None:
+    """Again after loading: a run that was given no seed goes on with the seed of its checkpoint."""
+    runner.message_hub.update_info('seed', runner.seed)
 
 
 def _record_metrics(runner: Run, stage: str, metrics: dict[str, Any] | None) -> None:

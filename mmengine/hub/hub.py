@@ -32,7 +32,7 @@ def get_config(cfg_path: str, pretrained: bool = False) -> Config:
     Raises:
         ConfigError: If the name is not of this form, the package not installed (then also an
             ``ImportError``), or the file not there (a ``FileNotFoundError``).
-        ValueError: If there are no published weights.
+        ValueError: If no weights are published.
     """
     package, inside = package_and_path(cfg_path)
     folder = package_folder(package)
@@ -70,7 +70,7 @@ def get_model(cfg_path: str, pretrained: bool = False, **kwargs: Any) -> nn.Modu
 
 
 def _register_parts_of(package: str) -> None:
-    """Have a package register its models; those of before registry locations need to be told."""
+    """Have a package register its models. Old packages, without registry locations, need a call."""
     import_scope(package)
     name = f'{package}.utils'
     if importlib.util.find_spec(name) is not None:

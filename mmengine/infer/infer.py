@@ -54,7 +54,7 @@ class InferencerMeta(ABCMeta):
                 if name in owner:
                     raise ArgumentError(
                         f'{cls.__name__} has the argument {name!r} in {owner[name]} and in '
-                        f'{attribute}; a call would not know which step it is for.'
+                        f'{attribute}; a call could not pass it to one step.'
                     )
                 owner[name] = attribute
 
@@ -75,7 +75,7 @@ class BaseInferencer(metaclass=InferencerMeta):
 
     Args:
         model: A config, the path of one, or the name of a model in the model index of the package
-            ``scope``, which also tells its weights. None takes the config that is saved in
+            ``scope``, which also gives its weights. None takes the config that is saved in
             ``weights``.
         weights: Path or URL of the weights.
         device: Where the model runs; the best there is, when None.
@@ -93,7 +93,7 @@ class BaseInferencer(metaclass=InferencerMeta):
     visualize_kwargs: set[str] = set()
     postprocess_kwargs: set[str] = set()
 
-    # For subclasses that set themselves up in a way of their own.
+    # For subclasses that do not call this constructor.
     scope: str | None = None
     show_progress: bool = True
     # The weights may be large, and the config may come with them: read once.
@@ -287,7 +287,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         """
 
     def _init_collate(self, cfg: ConfigType) -> Callable[..., Any]:
-        """The function that makes a batch of a list of data: that of the test data.
+        """The function that makes a batch of a list of data, by default the test data's.
 
         Args:
             cfg: The whole config.
@@ -297,7 +297,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         return _build_collate('pseudo_collate' if named is None else named)
 
     def _init_visualizer(self, cfg: ConfigType) -> Any:
-        """The visualizer of the config, under a name of its own; None if there is none.
+        """The visualizer of the config, under its own name; None if the config has none.
 
         Args:
             cfg: The whole config.
@@ -359,7 +359,7 @@ class BaseInferencer(metaclass=InferencerMeta):
             return batches
         from rich.progress import track
 
-        # A subclass may cut the inputs in another way, which the bar lives with.
+        # A subclass may cut the inputs in another way, so the length may be wrong.
         return track(batches, description='Inference', total=-(-number // max(batch_size, 1)))
 
     def _in_scope(self) -> Any:
@@ -374,11 +374,11 @@ class BaseInferencer(metaclass=InferencerMeta):
         """The names, also second ones, of the models that a package publishes.
 
         Args:
-            scope: The package; that of the current scope, when None.
+            scope: The package; by default the package of the current scope.
             patterns: A regular expression that the beginning of a name must match.
 
         Raises:
-            ValueError: If there is no scope.
+            ValueError: If no scope is given.
             ImportError: If the package is not installed.
         """
         package = scope or current_scope_name()
@@ -397,12 +397,12 @@ class BaseInferencer(metaclass=InferencerMeta):
         """Config and weights of a model in the index of the scope's package, by any of its names.
 
         Raises:
-            ValueError: If there is no scope, or no model of this name.
+            ValueError: If no scope is given, or it has no model of this name.
             KeyError: If the index has no weights for it.
         """
         if self.scope is None:
             raise ArgumentError(
-                f'There is no config file {model!r}. If it is the name of a model, also pass the '
+                f'The config file {model!r} does not exist. If it is the name of a model, pass the '
                 "package that has it, as in scope='mmdet'."
             )
         folder = self._get_repo_or_mim_dir(self.scope)
@@ -413,7 +413,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         found = known.get(model.lower())
         if found is None:
             raise ArgumentError(
-                f'{self.scope} has no model {model!r}, and there is no such file.'
+                f'{self.scope} has no model {model!r}, and such a file does not exist.'
                 f'{did_you_mean(model, known)}'
             )
         if not found.get('Weights'):

@@ -58,6 +58,7 @@ class MessageHub(ManagerMixin):
         self._log_scalars: OrderedDict[str, HistoryBuffer] = OrderedDict(log_scalars or {})
         self._runtime_info: OrderedDict[str, Any] = OrderedDict(runtime_info or {})
         self._resumed_keys: OrderedDict[str, bool] = OrderedDict(resumed_keys or {})
+        self._keys_of_this_start: set[str] = set()
         for key, buffer in self._log_scalars.items():
             if not isinstance(buffer, HistoryBuffer):
                 raise ArgumentError(
@@ -158,6 +159,14 @@ class MessageHub(ManagerMixin):
         for key, value in info_dict.items():
             self.update_info(key, value, resumed)
 
+    def keep_on_load(self, *keys: str) -> None:
+        """Declare information that describes this start of the run, not the run as a whole.
+
+        Checkpoints hold it like any other, but :meth:`load_state_dict` does not restore it: after
+        a resume it still describes the process that resumed.
+        """
+        self._keys_of_this_start.update(keys)
+
     @property
     def log_scalars(self) -> OrderedDict[str, HistoryBuffer]:
         """All histories by name."""
@@ -228,7 +237,8 @@ class MessageHub(ManagerMixin):
     def load_state_dict(self, state_dict: MessageHub | Mapping[str, Any]) -> None:
         """Take over the histories and information of a state dict, or of another hub.
 
-        Keys that are not in the state dict do not change. Histories may be
+        Keys that are not in the state dict, and those declared by :meth:`keep_on_load`, do not
+        change. Histories may be
         ``HistoryBuffer`` objects, as in checkpoints written by MMEngine 0.x.
 
         Raises:
@@ -265,6 +275,8 @@ class MessageHub(ManagerMixin):
                 continue
             loaded.add(key)
         for key, value in state_dict['runtime_info'].items():
+            if key in self._keys_of_this_start:
+                continue
             self._runtime_info[key] = _restored(value)
             loaded.add(key)
         for key, resumed in state_dict['resumed_keys'].items():

@@ -13,7 +13,7 @@ from mmengine.registry import HOOKS, MODELS
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run
 
 
 @MODELS.register_module()
@@ -89,7 +89,7 @@ class LegacyEMAHook(EMAHook):
         options: dict[str, Any] = {'momentum': momentum, 'interval': interval, 'warm_up': warm_up}
         super().__init__('LegacyMovingAverage', strict_load, **options)
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Run) -> None:
         """Begin the average, unless a resumed run brought one."""
         super().before_train(runner)
         if not self._has_average():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mmengine.migrate.schedule.legacy_schedule import LegacySchedule, Run
-from mmengine.optim.scheduler._base import INF, _ParamScheduler
+from mmengine.optim.scheduler._base import INF, _ParamScheduler, to_iterations
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.momentum_scheduler import MomentumSchedulerMixin
 from mmengine.registry import PARAM_SCHEDULERS
@@ -127,8 +127,8 @@ class LegacyParamScheduler(_ParamScheduler):
                 f'epoch_length above 0, got by_epoch={by_epoch!r}, epoch_length={epoch_length!r}.'
             )
         kwargs |= {
-            'begin': int(begin * epoch_length),
-            'end': INF if end == INF else int(end * epoch_length),
+            'begin': to_iterations(begin, epoch_length),
+            'end': to_iterations(end, epoch_length),
             'iters_per_epoch': epoch_length,
         }
         return cls(*args, **kwargs)

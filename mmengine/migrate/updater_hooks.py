@@ -10,7 +10,7 @@ from mmengine.hooks.hook import DataBatch
 from mmengine.migrate.schedule.legacy_schedule import LegacySchedule, Run
 
 if TYPE_CHECKING:
-    from mmengine.runner import Runner
+    from mmengine.hooks.run import Run as TrainingRun
 
 
 class LegacyLrUpdaterHook(Hook):
@@ -51,22 +51,22 @@ class LegacyLrUpdaterHook(Hook):
             warmup_by_epoch=warmup_by_epoch,
         )
 
-    def get_lr(self, runner: Runner, base_lr: float) -> float:
+    def get_lr(self, runner: TrainingRun, base_lr: float) -> float:
         """The rate for a parameter group that began with ``base_lr``, without warm-up."""
         raise NotImplementedError(f'{type(self).__name__} defines no get_lr(runner, base_lr).')
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: TrainingRun) -> None:
         """Note the rates to begin with."""
         for group in _groups(runner):
             group.setdefault('initial_lr', group['lr'])
 
-    def before_train_epoch(self, runner: Runner) -> None:
+    def before_train_epoch(self, runner: TrainingRun) -> None:
         """Set the rates of the epoch."""
         if self.by_epoch:
             self._set(runner, 1.0)
 
     def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: DataBatch = None
+        self, runner: TrainingRun, batch_idx: int, data_batch: DataBatch = None
     ) -> None:
         """Set the rates of the iteration, if they are other ones than before."""
         length = self._warmup.warmup_length(_run_of(runner))
@@ -74,17 +74,17 @@ class LegacyLrUpdaterHook(Hook):
             factor = self._warmup.values([1.0], runner.iter, _run_of(runner))[0]
             self._set(runner, factor)
 
-    def _set(self, runner: Runner, factor: float) -> None:
+    def _set(self, runner: TrainingRun, factor: float) -> None:
         for group in _groups(runner):
             group['lr'] = self.get_lr(runner, group['initial_lr']) * factor
 
 
-def _groups(runner: Runner) -> Iterator[dict[str, Any]]:
+def _groups(runner: TrainingRun) -> Iterator[dict[str, Any]]:
     wrapper: Any = runner.optim_wrapper
     for each in wrapper.values() if hasattr(wrapper, 'values') else [wrapper]:
         yield from each.param_groups
 
 
-def _run_of(runner: Runner) -> Run:
+def _run_of(runner: TrainingRun) -> Run:
     epochs = max(runner.max_epochs, 1)
     return Run(runner.max_iters, max(runner.max_iters // epochs, 1), epochs)

@@ -17,6 +17,9 @@ _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_
           '_state_dict_hooks', '_state_dict_pre_hooks', '_load_state_dict_pre_hooks',
           '_load_state_dict_post_hooks')  # fmt: skip
 
+# Where torch keeps the state of `fully_shard` and its like; process groups in it cannot be copied.
+_SHARDING_STATE = '__composable_api_state_key'
+
 
 def copy_model(model: nn.Module) -> nn.Module:
     """A deep copy of the model inside ``model``.
@@ -27,6 +30,18 @@ def copy_model(model: nn.Module) -> nn.Module:
     """
     with _as_written(unwrap_model(model)) as plain:
         return copy.deepcopy(plain)
+
+
+def reshard(model: nn.Module) -> None:
+    """Let each module that ``fully_shard`` changed show its sharded parameters.
+
+    After a forward pass without a backward pass some still have the gathered ones, and writing to
+    the sharded ones would not be seen.
+    """
+    for module in model.modules():
+        if _is_fully_sharded(module):
+            sharded: Any = module
+            sharded.reshard()
 
 
 @contextmanager
@@ -42,6 +57,8 @@ def _as_written(model: nn.Module) -> Iterator[nn.Module]:
                 if callable(value) and hasattr(value, '_torchdynamo_orig_callable'):
                     del module.__dict__[name]
                     undo.append((module.__dict__, name, value))
+            states = [name for name in module.__dict__ if name.startswith(_SHARDING_STATE)]
+            undo += [(module.__dict__, name, module.__dict__.pop(name)) for name in states]
             if _is_fully_sharded(module):
                 for name in _HOOKS:
                     undo.append((module.__dict__, name, module.__dict__[name]))

@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from mmengine.logging import print_log
 from mmengine.model._copying import copy_model
-from mmengine.model._pairing import ModelPairing, same_device_and_dtype
+from mmengine.model._tensor_pairs import ModelPairing, same_device_and_dtype
 from mmengine.registry import MODELS
 from mmengine.utils.errors import ArgumentError
 

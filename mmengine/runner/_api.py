@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -294,8 +294,8 @@ class RunnerMembers:
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """The train loop of ``train_cfg``."""
-        if isinstance(loop, BaseLoop):
-            return loop
+        if not isinstance(loop, Mapping):
+            return _build.build_loop(loop, '')
         config, kind = _build.train_loop_type(loop)
         return _build.build_loop(config, kind, runner=self, dataloader=self._train_dataloader)
 

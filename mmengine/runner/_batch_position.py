@@ -120,7 +120,7 @@ def check_has_batches(dataloader: Any) -> None:
 class _ShiftedOrder:
     """The indices of a DataLoader; the next pass, and only that, leaves out its first ``start``.
 
-    It stands in for the ``batch_sampler`` (or the ``sampler``, where there is no batching) while an
+    It replaces the ``batch_sampler`` (or the ``sampler``, where there is no batching) while an
     iterator is made. Persistent workers keep it as the source of their later passes.
     """
 
@@ -135,7 +135,7 @@ class _ShiftedOrder:
         self._start = start
         self._skip = skip
         self._rng_state = rng_state
-        self._is_asked = False
+        self._is_iterated = False
         self.has_begun = False
 
     def __getattr__(self, name: str) -> Any:
@@ -146,10 +146,10 @@ class _ShiftedOrder:
     def __len__(self) -> int:
         # A DataLoader subclass may count to len(self) while its iterator is shifted.
         length = len(self._order)
-        return max(length - self._start, 0) if self._is_asked else length
+        return max(length - self._start, 0) if self._is_iterated else length
 
     def __iter__(self) -> Iterator[Any]:
-        self._is_asked = True
+        self._is_iterated = True
         return self._indices()
 
     def end_shift(self) -> None:

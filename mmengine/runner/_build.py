@@ -75,7 +75,7 @@ def build_dataloader(
             ``num_batch_per_epoch`` (whole batches of the first samples, or of ``batch_sampler``),
             ``disable_subprocess_warning`` and any argument of ``torch.utils.data.DataLoader``.
         seed: For the sampler's shuffling and the workers.
-        diff_rank_seed: The sampler draws a seed of its own.
+        diff_rank_seed: The sampler draws its own seed.
 
     Raises:
         KeyError: If there is no ``dataset``.
@@ -122,7 +122,7 @@ def build_evaluator(evaluator: Evaluator | Mapping[str, Any] | Sequence[Any]) ->
             built: Evaluator = EVALUATOR.build(placed(evaluator, type='Evaluator'))
             return built
         if _names_an_evaluator(evaluator.get('type')):
-            return EVALUATOR.build(evaluator)  # type: ignore[no-any-return]  # the registry's word
+            return EVALUATOR.build(evaluator)  # type: ignore[no-any-return]  # a registry builds anything
         return Evaluator([evaluator])
     if isinstance(evaluator, Sequence) and not isinstance(evaluator, str):
         return Evaluator(list(evaluator))
@@ -135,10 +135,10 @@ def build_loop(loop: Any, default_type: str, **arguments: Any) -> BaseLoop:
     Args:
         loop: A loop, or a config without or with ``type``.
         default_type: Used when the config has no ``type``.
-        arguments: Passed to the loop beside the config.
+        arguments: Passed to the loop with the config.
 
     Raises:
-        TypeError: If ``loop``, or what its config builds, is no loop.
+        TypeError: If ``loop``, or what its config builds, is not a loop.
     """
     if isinstance(loop, BaseLoop):
         return loop
@@ -146,16 +146,16 @@ def build_loop(loop: Any, default_type: str, **arguments: Any) -> BaseLoop:
         raise TypeError(f'A loop is a loop object or a dict, got {type(loop).__name__}.')
     built = LOOPS.build(placed(loop, type=default_type), default_args=arguments)
     if not isinstance(built, BaseLoop):
-        raise TypeError(f'{type(built).__name__} is no loop: it does not derive from BaseLoop.')
+        raise TypeError(f'{type(built).__name__} is not a loop: it does not derive from BaseLoop.')
     return built
 
 
 def train_loop_type(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The config without ``by_epoch``, and the stock loop that ``by_epoch`` stands for.
+    """The config without ``by_epoch``, and the stock loop that ``by_epoch`` means.
 
     Raises:
         RuntimeError: If the config has both ``type`` and ``by_epoch``.
-        ArgumentError: If it has neither and gives no length to tell by.
+        ArgumentError: If it has neither, nor a length.
     """
     rest = placed(config)
     if 'type' in rest:
@@ -242,7 +242,7 @@ def _first_samples(dataset: Any, num_batches: int, batch_size: int | None) -> _S
 def _build_samplers(options: dict[str, Any], dataset: Dataset[Any], seed: int | None) -> None:
     """Put the ``sampler`` or ``batch_sampler`` that torch expects into ``options``."""
     if isinstance(dataset, IterableDataset):
-        return  # its order is its own
+        return  # it has no sampler
     sampler = options.pop('sampler', None)
     batch_sampler = options.pop('batch_sampler', None)
     if sampler is None and (batch_sampler is None or isinstance(batch_sampler, Mapping)):

@@ -44,8 +44,7 @@ def flush_open_windows(runner: Any) -> None:
     It is the first thing that happens at ``after_train``, whichever loop ends and why. A checkpoint
     that was written before the step is out of date then.
     """
-    flush = getattr(runner.optim_wrapper, 'flush', None)
-    if flush is not None and flush():
+    if runner.optim_wrapper.flush():
         runner.state.is_saved = False
 
 

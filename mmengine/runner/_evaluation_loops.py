@@ -255,7 +255,8 @@ class ValLoop(_EvaluationLoop):
         self._set_up(runner, dataloader, evaluator, fp16, compute_loss)
 
     def _predict(self, data_batch: Any) -> Any:
-        return self._runner.model.val_step(data_batch)
+        model: Any = self._runner.model
+        return model.val_step(data_batch)
 
 
 @LOOPS.register_module()
@@ -278,7 +279,8 @@ class TestLoop(_EvaluationLoop):
         self._set_up(runner, dataloader, evaluator, fp16, compute_loss)
 
     def _predict(self, data_batch: Any) -> Any:
-        return self._runner.model.test_step(data_batch)
+        model: Any = self._runner.model
+        return model.test_step(data_batch)
 
 
 def _metainfo_of(dataloader: Any) -> Any:

@@ -12,10 +12,11 @@ from mmengine.optim import BaseOptimWrapper
 from mmengine.process.env import check_launcher
 from mmengine.registry import RUNNERS, STRATEGIES
 from mmengine.runner._api import Loader
+from mmengine.runner._arguments import ConfigLike
 from mmengine.runner._hook_list import HookConfig
 from mmengine.runner._preparing import default_strategy, strategy_arguments
 from mmengine.runner.log_processor import LogProcessor
-from mmengine.runner.runner import ConfigLike, Loaders, Runner
+from mmengine.runner.runner import Loaders, Runner
 from mmengine.strategy import BaseStrategy
 from mmengine.visualization import Visualizer
 

@@ -78,7 +78,7 @@ class LogProcessor:
             The scalars by name with ``epoch`` and ``iter`` (training only), and the line.
         """
         runner.message_hub.read_scalars()  # all that is pending on the device, in one transfer
-        tag = self._scalars(runner, batch_idx, mode)
+        tag = self._scalars(runner, batch_idx + 1, mode)
         # The line names its mode once, at its beginning.
         values = {name.removeprefix(f'{mode}/'): value for name, value in tag.items()}
         line = self._position(runner, batch_idx, mode)
@@ -141,15 +141,22 @@ class LogProcessor:
     # -- scalars ----------------------------------------------------------------------------------
 
     def _scalars(
-        self, runner: Runner, batch_idx: int, mode: str, whole_epoch: bool = False
+        self, runner: Runner, num_batches: int, mode: str, whole_epoch: bool = False
     ) -> dict[str, Any]:
-        """Each scalar of ``mode`` over its window, then the custom ones."""
+        """Each scalar of ``mode`` over its window, then the custom ones.
+
+        Args:
+            runner: The run.
+            num_batches: How many batches of the epoch have passed.
+            mode: 'train', 'val' or 'test'.
+            whole_epoch: Whether the epoch has ended, so that times are averaged over all of it.
+        """
+        num_batches = max(num_batches, 1)  # a window of 0 would be the whole history
         scalars: dict[str, Any] = {}
         buffers = runner.message_hub.log_scalars
         in_place, added = self._custom_of(mode, buffers)
-        window = self._window('epoch', runner, batch_idx, mode) if whole_epoch else None
         # A validation begins afresh; what an earlier one took says nothing about it.
-        smoothing = self.window_size if mode == 'train' else min(self.window_size, batch_idx + 1)
+        smoothing = self.window_size if mode == 'train' else min(self.window_size, num_batches)
         for key, buffer in buffers.items():
             if not key.startswith(f'{mode}/'):
                 continue
@@ -158,19 +165,19 @@ class LogProcessor:
             if name in in_place:
                 entry = in_place[name]
                 scalars[shown] = buffer.statistics(
-                    entry['method_name'], **self._window_argument(entry, runner, batch_idx, mode)
+                    entry['method_name'], **self._window_argument(entry, runner, num_batches, mode)
                 )
             elif whole_epoch and name not in _TIMES:
                 # A metric is one value a validation; before it are those of earlier ones.
                 scalars[shown] = buffer.current()
             elif self._is_averaged(name):
-                scalars[shown] = buffer.mean(window or smoothing)
+                scalars[shown] = buffer.mean(num_batches if whole_epoch else smoothing)
             else:
                 scalars[shown] = buffer.current()
         for entry in added:
             buffer = buffers[f'{mode}/{entry["data_src"]}']
             scalars[self._full_name(entry['log_name'], mode)] = buffer.statistics(
-                entry['method_name'], **self._window_argument(entry, runner, batch_idx, mode)
+                entry['method_name'], **self._window_argument(entry, runner, num_batches, mode)
             )
         return scalars
 
@@ -190,7 +197,7 @@ class LogProcessor:
         return in_place, added
 
     def _window_argument(
-        self, entry: Mapping[str, Any], runner: Runner, batch_idx: int, mode: str
+        self, entry: Mapping[str, Any], runner: Runner, num_batches: int, mode: str
     ) -> dict[str, Any]:
         extra = {
             key: value
@@ -198,15 +205,14 @@ class LogProcessor:
             if key not in ('data_src', 'method_name', 'log_name', 'window_size')
         }
         if 'window_size' in entry:
-            extra['window_size'] = self._window(entry['window_size'], runner, batch_idx, mode)
+            extra['window_size'] = self._window(entry['window_size'], runner, num_batches, mode)
         return extra
 
-    def _window(self, window: int | str, runner: Runner, batch_idx: int, mode: str) -> int:
-        if window == 'epoch':
-            # Within an epoch, what has passed of it; after a validation, all its batches.
-            return batch_idx + 1 if mode == 'train' or batch_idx == 0 else batch_idx
-        if window == 'global':
-            return max(runner.iter + 1, 1) if mode == 'train' else max(batch_idx, 1)
+    def _window(self, window: int | str, runner: Runner, num_batches: int, mode: str) -> int:
+        if window == 'global' and mode == 'train':
+            return runner.iter + 1
+        if window in ('epoch', 'global'):
+            return num_batches  # a validation is counted from its own first batch
         return int(window)
 
     def _check_custom(self) -> None:

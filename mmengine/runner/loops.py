@@ -153,9 +153,7 @@ class _TrainLoop(BaseLoop):
 
     def _flush_open_windows(self) -> None:
         """Let gradients that are still being accumulated at the end of the run make their step."""
-        flush = getattr(self._runner.optim_wrapper, 'flush', None)
-        if flush is not None:
-            flush()
+        self._runner.optim_wrapper.flush()
 
     def _take_resumed_rng(self) -> dict[str, Any] | None:
         state, self._resumed_rng = self._resumed_rng, None
@@ -233,7 +231,8 @@ class EpochBasedTrainLoop(_TrainLoop):
         """One batch: the hooks before, the training step, the hooks after."""
         runner = self._runner
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
-        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        model: Any = runner.model
+        outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
         position = self._position
         position.iter += 1
@@ -305,7 +304,8 @@ class IterBasedTrainLoop(_TrainLoop):
         runner, position = self._runner, self._position
         idx = position.iter
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
-        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        model: Any = runner.model
+        outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
         position.iter += 1
         position.batch_in_epoch = position.iter

@@ -323,18 +323,28 @@ class Runner(RunnerMembers):
         """
         if self._has_loaded:
             return
-        evaluates = self.state.stage in ('val', 'test')
-        load_from, resume = self._load_from, self._resume
-        if evaluates and resume:
+        stage, load_from, resume = self.state.stage, self._load_from, self._resume
+        trains = self._train_loop is not None and stage in (None, 'train')
+        if resume and not trains:
             load_from, resume = self.strategy.find_resume_source(load_from, resume), False
+        elif resume and stage is None:
+            prepare_training(self)
         if self._overrides('resume') or self._overrides('load_checkpoint'):
             self._load_by_own_methods(load_from, resume)
         else:
             with self.state.resuming(bool(resume)):
                 checkpoint = self.strategy.load_or_resume(load_from=load_from, resume=resume)
             if resume and checkpoint is not None:
-                _resume.unpack(self, checkpoint)
-        self._has_loaded = not (evaluates and self._resume and self._train_loop is not None)
+                self._go_on_from(checkpoint)
+        # A validation before the training leaves the resuming to the training.
+        self._has_loaded = trains or not self._resume or self._train_loop is None
+
+    def _go_on_from(self, checkpoint: dict[str, Any]) -> None:
+        _resume.unpack(self, checkpoint)
+        self._has_loaded = True
+        if self.state.stage != 'train':
+            # `before_run` of the training to come lets hooks begin anew.
+            self._states_of_hooks = checkpoint.get('hooks', {})
 
     def _load_by_own_methods(self, load_from: str | None, resume: bool | str) -> None:
         """Through ``resume`` and ``load_checkpoint``, which a subclass overrides."""
@@ -390,11 +400,7 @@ class Runner(RunnerMembers):
                 resume_param_scheduler=resume_param_scheduler,
                 map_location=map_location,
             )
-        _resume.unpack(self, checkpoint)
-        self._has_loaded = True
-        if self.state.stage != 'train':
-            # `before_run` of the training to come lets hooks begin anew.
-            self._states_of_hooks = checkpoint.get('hooks', {})
+        self._go_on_from(checkpoint)
 
     def save_checkpoint(
         self,

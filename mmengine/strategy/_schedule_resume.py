@@ -64,7 +64,7 @@ def restore_schedulers(
         saved_states: Their states in the same form.
         epoch: Finished epochs; None takes it from the states.
         iteration: Finished iterations; None takes it from the states.
-        logger: Where changes are told, and schedules that end before the training does.
+        logger: Logs changed settings, and schedules that end before the training does.
         epoch_length: Iterations of an epoch. Without it, epochs are spread evenly over the
             iterations.
         max_epochs: Epochs of this run, if known.
@@ -125,8 +125,8 @@ def keep_scheduled_values(
 ) -> None:
     """Load the optimizer's state, all of it but the values that ``schedulers`` have set.
 
-    The state may have been saved before or after its schedules moved on: MMCV 1.x sets the rate
-    when an iteration begins, so its state holds the rate of the iteration that is over.
+    The state may have been saved before or after its schedules stepped: MMCV 1.x sets the learning
+    rate when an iteration begins, so its state holds the learning rate of the iteration before.
 
     Args:
         schedulers: At the iteration from which the run goes on.
@@ -155,7 +155,7 @@ def keep_scheduled_values(
 
 
 def position_of(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
-    """Finished epochs and iterations, 0 where ``meta`` does not tell."""
+    """Finished epochs and iterations; 0 where ``meta`` has no number."""
     meta = checkpoint.get('meta') or {}
     counts = [0, 0]
     for index, name in enumerate(('epoch', 'iter')):

@@ -52,6 +52,8 @@ class RunState:
         param_schedulers: Schedulers of one optimizer, or lists by optimizer name; configs until
             they are built.
         position: Where the training stands: a :class:`Position`, or a custom loop.
+        lengths: ``epoch_length``, ``max_epochs`` and ``max_iters`` of the training, where known;
+            schedules depend on them.
         message_hub: The hub of this run.
         auto_scale_lr: ``base_batch_size`` and ``enable``.
         is_lr_scaled: Whether the learning rates were scaled already.
@@ -70,6 +72,9 @@ class RunState:
         self.compiled_model: nn.Module | None = None
         self.param_schedulers: Any = []
         self.position: Any = Position()
+        self.lengths: dict[str, int | None] = dict.fromkeys(
+            ('epoch_length', 'max_epochs', 'max_iters')
+        )
         self.message_hub: MessageHub | None = None
         self.auto_scale_lr: dict[str, Any] | None = None
         self.is_lr_scaled = False

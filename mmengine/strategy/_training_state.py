@@ -38,13 +38,15 @@ def load_training_state(
         return
     epoch, iteration = position_of(checkpoint)
     if 'param_schedulers' in checkpoint:
+        is_known = 'iter' in (checkpoint.get('meta') or {})
         load_optimizer()
         restore_schedulers(
             schedulers,
             checkpoint.pop('param_schedulers'),
-            epoch=epoch,
-            iteration=iteration,
+            epoch=epoch if is_known else None,
+            iteration=iteration if is_known else None,
             logger=strategy.logger,
+            **strategy.state.lengths,
         )
     else:
         advance_schedulers(schedulers, epoch, iteration)

@@ -16,6 +16,7 @@ from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.logging import MessageHub
 from mmengine.model.build import build_model, init_model_weights
 from mmengine.optim import BaseOptimWrapper, build_optim_wrapper
+from mmengine.optim.optimizer._clipping import ClipType
 from mmengine.optim.optimizer._run import Standalone
 from mmengine.optim.scheduler.build import build_param_schedulers
 from mmengine.process.session import Session
@@ -206,9 +207,9 @@ class BaseStrategy(SessionViews, ABC):
                 raise ValueError(
                     'param_scheduler changes an optimizer: give optim_wrapper with it.'
                 )
-            lengths = {key: known.get(key) for key in ('epoch_length', 'max_epochs', 'max_iters')}
+            state.lengths = {key: known.get(key) for key in state.lengths}
             state.param_schedulers = self.build_param_scheduler(
-                param_scheduler, self.optim_wrapper, lengths
+                param_scheduler, self.optim_wrapper, state.lengths
             )
             prepared.append(state.param_schedulers)
         return prepared[0] if len(prepared) == 1 else tuple(prepared)
@@ -312,7 +313,7 @@ class BaseStrategy(SessionViews, ABC):
             model = placed
         return self._gradients.no_sync(model)
 
-    def clip_grad(self, params: list[Tensor], clip_type: str, **kwargs: Any) -> Tensor | None:
+    def clip_grad(self, params: list[Tensor], clip_type: ClipType, **kwargs: Any) -> Tensor | None:
         """Clip gradients over all ranks that share the parameters; returns the norm before it.
 
         Args:
@@ -364,13 +365,13 @@ class BaseStrategy(SessionViews, ABC):
         Raises:
             ValueError: If the run has other schedulers than the state.
         """
-        position = self.state.position
         restore_schedulers(
             self.param_schedulers,
             state_dict,
-            epoch=position.epoch,
-            iteration=position.iter,
+            epoch=None,
+            iteration=None,
             logger=self.logger,
+            **self.state.lengths,
         )
 
     def load_checkpoint(

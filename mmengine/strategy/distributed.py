@@ -23,6 +23,9 @@ class DDPStrategy(SingleDeviceStrategy):
             them.
         **kwargs: Arguments of :class:`BaseStrategy`. Where the environment tells of no launcher the
             one process trains the plain model, so that a config can be tried out without one.
+
+    Raises:
+        ArgumentError: If ``sync_bn`` needs an accelerator and there is none.
     """
 
     def __init__(
@@ -33,6 +36,11 @@ class DDPStrategy(SingleDeviceStrategy):
         super().__init__(env_kwargs=env, **kwargs)
         self.model_wrapper = model_wrapper
         self.sync_bn = sync_bn
+        if self.distributed and self.sync_bn == 'torch' and get_device() == 'cpu':
+            raise ArgumentError(
+                "sync_bn='torch' turns batch norms into torch.nn.SyncBatchNorm, which works on "
+                'accelerators only, and this run is on the CPU. Leave sync_bn out here.'
+            )
         if not self.distributed:
             self.logger.warning(
                 'DDPStrategy found one process only, so the model is not wrapped. Start several '
@@ -40,16 +48,7 @@ class DDPStrategy(SingleDeviceStrategy):
             )
 
     def convert_model(self, model: nn.Module) -> nn.Module:
-        """BN to synchronised BN when ``sync_bn`` asks for it.
-
-        Raises:
-            ArgumentError: If it asks for layers that torch has for accelerators only.
-        """
-        if self.distributed and self.sync_bn == 'torch' and get_device() == 'cpu':
-            raise ArgumentError(
-                "sync_bn='torch' turns batch norms into torch.nn.SyncBatchNorm, which works on "
-                'accelerators only, and this run is on the CPU. Leave sync_bn out here.'
-            )
+        """BN to synchronised BN when ``sync_bn`` asks for it."""
         return convert_model_sync_bn(model, self.sync_bn)
 
     def wrap_model(

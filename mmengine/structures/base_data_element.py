@@ -1,6 +1,7 @@
 """BaseDataElement: the annotations or predictions of one sample, and facts about the sample."""
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ class BaseDataElement:
     ``metainfo=`` and :meth:`set_metainfo`, is copied on the way in, and is not touched by
     :meth:`to`, :meth:`numpy` and their like. A name is either data or metainfo, never both.
 
-    A subclass may give a field a checked face: a property ``boxes`` whose setter calls
+    A subclass may check a field through a property: a property ``boxes`` whose setter calls
     ``self.set_field(value, '_boxes', dtype=Tensor)`` is listed as ``boxes``.
 
     Args:
@@ -37,8 +38,8 @@ class BaseDataElement:
         (True, tensor([3, 5]))
     """
 
-    # The fields themselves are ordinary attributes, and their order is that of __dict__. These two
-    # only say which attribute is what.
+    # The fields are ordinary attributes, in the order of __dict__. These two sets only say which
+    # attribute is metainfo and which is data.
     _metainfo_fields: set[str]
     _data_fields: set[str]
 
@@ -53,14 +54,14 @@ class BaseDataElement:
     # Writing
 
     def set_metainfo(self, metainfo: dict[str, Any]) -> None:
-        """Add facts about the sample, or replace those of the same name.
+        """Add facts about the sample, or replace facts of the same name.
 
         Args:
             metainfo: Name to value; copied deeply.
 
         Raises:
-            ArgumentError: If ``metainfo`` is no dict.
-            AttributeError: If a name is already that of a data field.
+            ArgumentError: If ``metainfo`` is not a dict.
+            AttributeError: If a name already belongs to a data field.
         """
         if not isinstance(metainfo, dict):
             raise ArgumentError(f'metainfo must be a dict, got {type(metainfo).__name__}.')
@@ -74,8 +75,8 @@ class BaseDataElement:
             data: Name to value; the values are not copied.
 
         Raises:
-            ArgumentError: If ``data`` is no dict.
-            AttributeError: If a name is already that of metainfo.
+            ArgumentError: If ``data`` is not a dict.
+            AttributeError: If a name already belongs to metainfo.
         """
         if not isinstance(data, dict):
             raise ArgumentError(f'data must be a dict, got {type(data).__name__}.')
@@ -101,8 +102,8 @@ class BaseDataElement:
 
         Raises:
             ArgumentError: If the value is of another type, or ``field_type`` is neither of the two.
-            AttributeError: If ``name`` is a field of the other kind, or one of the two attributes
-                that keep the names.
+            AttributeError: If ``name`` is a field of the other kind, a method or a read-only
+                property of the class, or one of the two attributes that keep the names.
         """
         if field_type == 'data':
             mine, others = self._data_fields, self._metainfo_fields
@@ -126,14 +127,20 @@ class BaseDataElement:
             )
         if name in _FIELD_SETS:
             raise _reserved(self, name)
+        if name not in mine and _is_taken(type(self), name):
+            raise AttributeError(
+                f'{name!r} is part of the class {type(self).__name__}, so it cannot be the name of '
+                f'a {field_type} field: {type(self).__name__}.{name} would no longer be what other '
+                'code calls. Use another name.'
+            )
         object.__setattr__(self, name, value)
         mine.add(name)
 
     def update(self, instance: 'BaseDataElement') -> None:
-        """Take over the metainfo and data of ``instance``, which wins where both have a name.
+        """Copy the metainfo and data of ``instance``. Its values replace fields of the same name.
 
         Raises:
-            ArgumentError: If ``instance`` is no BaseDataElement.
+            ArgumentError: If ``instance`` is not a BaseDataElement.
             AttributeError: If a name is data in one and metainfo in the other.
         """
         if not isinstance(instance, BaseDataElement):
@@ -263,8 +270,8 @@ class BaseDataElement:
         """An element of the same class.
 
         Args:
-            metainfo: Its metainfo; by default that of this element. Copied deeply.
-            kwargs: Its data; by default that of this element, not copied.
+            metainfo: Its metainfo; by default the metainfo of this element. Copied deeply.
+            kwargs: Its data; by default the data of this element, not copied.
         """
         twin = self._empty_twin()
         if metainfo is None:
@@ -361,8 +368,22 @@ class BaseDataElement:
             for name in sorted(fields.difference(written)):
                 if '_' + name in fields:
                     twin._data_fields.add(name)
-                else:  # a property that keeps its value in a place of its own
+                else:  # a property that stores its value elsewhere
                     setattr(twin, name, convert(getattr(self, name)))
+
+
+def _is_taken(cls: type, name: str) -> bool:
+    """Whether a field of this name would hide a method, or a property that cannot be set."""
+    for base in cls.__mro__:
+        if name in base.__dict__:
+            attribute = base.__dict__[name]
+            if isinstance(attribute, property):
+                return attribute.fset is None
+            is_method = inspect.isroutine(attribute) or isinstance(
+                attribute, (staticmethod, classmethod)
+            )
+            return is_method or name.startswith('__')
+    return False
 
 
 def _reserved(element: BaseDataElement, name: str) -> AttributeError:

@@ -64,14 +64,14 @@ class InstanceData(BaseDataElement):
         return len(self.values()[0]) if fields else 0
 
     def __getitem__(self, item: Index) -> Self:
-        """Some of the instances, in the order asked for.
+        """Some of the instances, in the given order.
 
         Args:
-            item: A position, a slice, positions or a mask as list, tensor or array. A field's name
-                gives the field.
+            item: A position, a slice, or positions or a mask as list, tensor or array. The name of
+                a field returns that field.
 
         Returns:
-            An element of the same class; also for a single position, with length 1.
+            An element of the same class. For a single position it has length 1.
 
         Raises:
             IndexError: If a position is out of range.
@@ -86,11 +86,11 @@ class InstanceData(BaseDataElement):
         """All instances of a list of elements, one after the other.
 
         Args:
-            instances_list: At least one element; all with the same metainfo names and data fields.
+            instances_list: At least one element; all have the same metainfo and data fields.
 
         Returns:
-            An element of the class and with the metainfo of the first; the only one itself when
-            there is one.
+            An element with the class and metainfo of the first one. For a list of one, that
+            element itself.
 
         Raises:
             ArgumentError: If the list is empty, holds something else or elements of different
@@ -124,7 +124,7 @@ class InstanceData(BaseDataElement):
 
 
 def _selector(item: Any, length: int) -> Callable[[Any], Any]:
-    """A function that takes the entries ``item`` asks for out of a field of this length."""
+    """A function that selects the entries given by ``item`` from a field of this length."""
     if isinstance(item, (int, np.integer)):
         position = int(item)
         if not -length <= position < length:
@@ -140,7 +140,7 @@ def _selector(item: Any, length: int) -> Callable[[Any], Any]:
 
 
 def _positions(item: Any, length: int) -> torch.Tensor:
-    """The int64 vector of positions that a list, array or tensor (maybe a mask) stands for."""
+    """The int64 vector of positions that a list, array or tensor (maybe a mask) selects."""
     if isinstance(item, list):
         item = np.asarray(item) if item else np.zeros(0, dtype=np.int64)
     if isinstance(item, np.ndarray):
@@ -201,7 +201,7 @@ class _Selection:
         return self._by_slices(field)
 
     def _by_slices(self, field: Any) -> Any:
-        """For other classes: slicing and ``cat`` are all that is asked of them."""
+        """Select from an instance of another class, which needs only slicing and ``cat``."""
         if not hasattr(field, 'cat'):
             raise ArgumentError(
                 f'A field of type {type(field).__name__} has no static method cat(list), so '

@@ -20,7 +20,7 @@ class LabelData(BaseDataElement):
             int64 vector, ascending.
 
         Raises:
-            ArgumentError: If ``onehot`` is no such vector.
+            ArgumentError: If ``onehot`` is not such a vector.
 
         Example:
             >>> LabelData.onehot_to_label(torch.tensor([1, 0, 1]))
@@ -46,7 +46,7 @@ class LabelData(BaseDataElement):
             Vector of zeros and ones, with the dtype and device of ``label``.
 
         Raises:
-            ArgumentError: If ``label`` is no such vector.
+            ArgumentError: If ``label`` is not such a vector.
 
         Example:
             >>> LabelData.label_to_onehot(torch.tensor([2, 0]), num_classes=4)

@@ -49,7 +49,7 @@ class PixelData(BaseDataElement):
 
     @property
     def shape(self) -> tuple[int, int] | None:
-        """Height and width; None while there is no map."""
+        """Height and width; None if there are no maps."""
         for value in self.values():
             return tuple(value.shape[-2:])
         return None
@@ -58,7 +58,7 @@ class PixelData(BaseDataElement):
         """The maps cut to some rows and columns; an integer keeps its axis, with length 1.
 
         Raises:
-            TypeError: If ``item`` is no tuple of integers and slices.
+            TypeError: If ``item`` is not a tuple of integers and slices.
             ArgumentError: If it is not two of them.
             IndexError: If an integer is out of range.
         """

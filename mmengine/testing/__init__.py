@@ -30,7 +30,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # It brings the whole engine, which the processes of a distributed test need not wait for.
+    # It imports the whole engine, which the processes of a distributed test do not need.
     if name == 'RunnerTestCase':
         from mmengine.testing.runner_test_case import RunnerTestCase
 

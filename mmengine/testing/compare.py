@@ -34,7 +34,7 @@ def check_python_script(cmd: str) -> None:
         cmd: The path of the script and its arguments; ``python`` may stand before them.
 
     Raises:
-        FileNotFoundError: If there is no such script.
+        FileNotFoundError: If the script does not exist.
         SystemExit: If the script ends with an exit code other than 0.
     """
     words = shlex.split(cmd)
@@ -134,7 +134,7 @@ def assert_allclose(
         atol: Difference allowed in addition. By default both go by the less precise of the types;
             give either both or none.
         equal_nan: Whether NaN equals NaN.
-        msg: The message, instead of one that tells the difference.
+        msg: The message, instead of a description of the difference.
 
     Raises:
         AssertionError: If they are not close.

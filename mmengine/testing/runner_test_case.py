@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import socket
 import tempfile
 import time
 from typing import Any
@@ -49,7 +48,7 @@ class ToyModel(BaseModel):
             return outputs
         if mode != 'loss' or data_samples is None:
             raise ArgumentError(
-                "ToyModel knows the modes 'tensor', 'predict' and, with data_samples, 'loss'; "
+                "ToyModel has the modes 'tensor', 'predict' and, with data_samples, 'loss'; "
                 f'got {mode!r}.'
             )
         labels = torch.stack(data_samples) if isinstance(data_samples, list) else data_samples
@@ -65,7 +64,7 @@ class ToyDataset(Dataset[dict[str, Tensor]]):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """What the dataset tells of itself."""
+        """Metainfo of the dataset."""
         return self.METAINFO
 
     def __len__(self) -> int:
@@ -110,7 +109,7 @@ class RunnerTestCase(TestCase):
 
     Each test finds ``self.epoch_based_cfg`` (two epochs, validated after each) and
     ``self.iter_based_cfg`` (twelve iterations) to change and to build a Runner from, writes to a
-    folder of its own, and leaves neither that nor named instances nor environment variables behind.
+    temporary folder, and removes it, named instances and environment variables afterwards.
 
     Example:
         >>> class TestMyHook(RunnerTestCase):
@@ -131,6 +130,7 @@ class RunnerTestCase(TestCase):
     def setUp(self) -> None:
         """Make the folder and the configs; register the toys."""
         self.temp_dir = tempfile.TemporaryDirectory()
+        self._store: Any = None
         self._environment = dict(os.environ)
         self._replaced = [registry.module_dict.get(toy.__name__) for registry, toy in _TOYS]
         for registry, toy in _TOYS:
@@ -150,12 +150,13 @@ class RunnerTestCase(TestCase):
                 registry.module_dict[toy.__name__] = before
         if is_distributed():
             torch.distributed.destroy_process_group()
+        self._store = None
         os.environ.clear()
         os.environ.update(self._environment)
         self.temp_dir.cleanup()
 
     def build_runner(self, cfg: Config) -> Runner:
-        """A Runner of a name of its own, so that it shares no logger with another one."""
+        """A Runner with a unique name, so that it does not share a logger with another one."""
         cfg.experiment_name = self.experiment_name
         return Runner.from_cfg(cfg)
 
@@ -166,11 +167,17 @@ class RunnerTestCase(TestCase):
 
     def setup_dist_env(self) -> None:
         """Set the environment variables of a distributed run, as ``torchrun`` does."""
-        with socket.socket() as probe:
-            probe.bind((self.dist_cfg['MASTER_ADDR'], 0))
-            port = probe.getsockname()[1]
+        # The store of rank 0 is opened here, on a port that the system gives it, and is shared with
+        # the process group: a port that is only looked up may be taken before the group binds it.
+        self._store = torch.distributed.TCPStore(  # type: ignore[attr-defined]  # not in its stubs
+            self.dist_cfg['MASTER_ADDR'],
+            0,
+            is_master=True,
+            wait_for_workers=False,
+            multi_tenant=True,
+        )
         os.environ.update({key: str(value) for key, value in self.dist_cfg.items()})
-        os.environ['MASTER_PORT'] = str(port)
+        os.environ['MASTER_PORT'] = str(self._store.port)
 
     def clear_work_dir(self) -> None:
         """Empty the folder of the test."""

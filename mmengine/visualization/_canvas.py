@@ -18,7 +18,7 @@ class Canvas:
     The pixel in row r and column c is the square from (c, r) to (c + 1, r + 1). The image is
     copied to the figure without resampling, so a pixel that nothing is drawn on keeps its value.
 
-    The figure belongs to nobody else: pyplot does not know it, and no window is needed.
+    The figure is not registered with pyplot, and needs no window.
 
     Args:
         figure_cfg: Options of ``matplotlib.figure.Figure``, such as ``dpi``.

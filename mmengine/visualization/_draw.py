@@ -56,7 +56,7 @@ class Drawing(Picture):
             sizes: Area of the marker in (inch / 72) squared: one, or (N,).
 
         Raises:
-            TypeError: If ``positions`` is no array or tensor.
+            TypeError: If ``positions`` is not an array or tensor.
             ArgumentError: If it has another shape.
         """
         points = _rows('positions', positions, 2)
@@ -89,7 +89,7 @@ class Drawing(Picture):
             line_widths: One width in inch / 72, or a list.
 
         Raises:
-            TypeError: If the ends are no arrays or tensors.
+            TypeError: If the ends are not arrays or tensors.
             ArgumentError: If they have another shape.
         """
         from matplotlib.collections import LineCollection
@@ -133,7 +133,7 @@ class Drawing(Picture):
             alpha: How strong the colours are, 0 to 1.
 
         Raises:
-            TypeError: If ``center`` or ``radius`` is no array or tensor.
+            TypeError: If ``center`` or ``radius`` is not an array or tensor.
             ArgumentError: If they have another shape, or a radius is below 0.
         """
         from matplotlib.patches import Circle
@@ -174,7 +174,7 @@ class Drawing(Picture):
             alpha: As for :meth:`draw_polygons`.
 
         Raises:
-            TypeError: If ``bboxes`` is no array or tensor.
+            TypeError: If ``bboxes`` is not an array or tensor.
             ArgumentError: If it has another shape, or a box ends before it begins.
         """
         boxes = _rows('bboxes', bboxes, 4)
@@ -210,7 +210,7 @@ class Drawing(Picture):
             alpha: How strong the colours are, 0 to 1.
 
         Raises:
-            TypeError: If a polygon is no array or tensor.
+            TypeError: If a polygon is not an array or tensor.
             ArgumentError: If it has another shape.
         """
         from matplotlib.patches import Polygon
@@ -302,7 +302,7 @@ class Drawing(Picture):
             alphas: How strong the colour is, 0 to 1; one, or a list.
 
         Raises:
-            TypeError: If the masks are no array or tensor.
+            TypeError: If the masks are not an array or tensor.
             ArgumentError: If they have another size or dtype, or an alpha lies outside 0 to 1.
         """
         check_type('binary_masks', binary_masks, _ARRAY)
@@ -349,7 +349,7 @@ class Drawing(Picture):
                 its size.
             channel_reduction: 'squeeze_mean' shows the mean of the channels, 'select_max' the
                 channel of the highest mean. With None, ``topk`` decides.
-            topk: Show that many channels, those of the highest means, side by side, with their
+            topk: Show that many channels with the highest means side by side, with their
                 numbers where there is room; with 0 or less the map must have 1 or 3 channels.
             arrangement: Rows and columns of the channels; at least ``topk`` places.
             resize_shape: Height and width to scale the map, and the image, to.
@@ -359,7 +359,7 @@ class Drawing(Picture):
             uint8 of shape (H, W, 3) in RGB; with ``topk`` (rows * H, columns * W, 3).
 
         Raises:
-            ArgumentError: If an argument is no such thing.
+            ArgumentError: If an argument has a wrong value.
         """
         return _featmap.draw_featmap(
             featmap, overlaid_image, channel_reduction, topk, arrangement, resize_shape, alpha

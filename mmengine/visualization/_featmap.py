@@ -41,8 +41,8 @@ def draw_featmap(
         return _tile(maps_CHW, image, topk, arrangement, alpha)
     if maps_CHW.shape[0] not in (1, 3):
         raise ArgumentError(
-            f'A feature map of {maps_CHW.shape[0]} channels is no picture (1 or 3 would be): give '
-            'a topk above 0, or channel_reduction="squeeze_mean" or "select_max".'
+            f'A feature map of {maps_CHW.shape[0]} channels is not an image, which has 1 or 3: '
+            'pass a positive topk, or channel_reduction="squeeze_mean" or "select_max".'
         )
     return convert_overlay_heatmap(maps_CHW, image, alpha)
 

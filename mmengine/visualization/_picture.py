@@ -49,7 +49,7 @@ class Picture:
             image: Numbers from 0 to 255, of shape (H, W, 3) in RGB, or (H, W) in grey.
 
         Raises:
-            TypeError: If it is no array of numbers.
+            TypeError: If it is not an array of numbers.
             ArgumentError: If it has another shape or other numbers.
         """
         self._image = _as_image(image)
@@ -62,7 +62,7 @@ class Picture:
         """The image with all that is drawn on it, uint8 of shape (H, W, 3) in RGB.
 
         Raises:
-            RuntimeError: If there is no image yet.
+            RuntimeError: If :meth:`set_image` was not called.
         """
         image = self._require_image()
         return image.copy() if self._canvas is None else self._canvas.pixels()
@@ -121,7 +121,7 @@ class Picture:
 
     def _require_image(self) -> np.ndarray:
         if self._image is None:
-            raise RuntimeError('There is no image yet: call set_image(image) first.')
+            raise RuntimeError('No image is set: call set_image(image) first.')
         return self._image
 
     def _drawn(self) -> Canvas:

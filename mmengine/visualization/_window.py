@@ -51,7 +51,7 @@ class Window:
     def _open(self) -> 'FigureManagerBase | None':
         if self._manager is not None or self._has_no_screen:
             return self._manager
-        # Only pyplot knows which toolkit can open a window here; the figure is not given to it.
+        # Only pyplot can choose a toolkit that opens a window here; the figure is not passed to it.
         from matplotlib import pyplot
         from matplotlib.figure import Figure
 

@@ -29,7 +29,7 @@ def check_type(name: str, value: Any, valid_type: Types) -> None:
     """Refuse a ``value`` of another type.
 
     Raises:
-        TypeError: If ``value`` is no ``valid_type``; it says which argument, ``name``, is meant.
+        TypeError: If ``value`` is not a ``valid_type``. The message names the argument, ``name``.
     """
     if not isinstance(value, valid_type):
         valid = valid_type if isinstance(valid_type, tuple) else (valid_type,)
@@ -38,7 +38,7 @@ def check_type(name: str, value: Any, valid_type: Types) -> None:
 
 
 def check_length(name: str, value: Any, valid_length: int) -> None:
-    """Refuse a list that is too short; what is no list stands for any number of things.
+    """Refuse a list that is too short. Any other value applies to all items.
 
     Raises:
         ArgumentError: If ``value`` is a list of less than ``valid_length``.
@@ -97,7 +97,7 @@ def color_str2rgb(color: str) -> tuple[int, int, int]:
     """The colour of a name or of '#rrggbb' as (red, green, blue) of 0 to 255.
 
     Raises:
-        ValueError: If matplotlib does not know it.
+        ValueError: If matplotlib has no such color.
     """
     from matplotlib.colors import to_rgb
 
@@ -132,7 +132,7 @@ def convert_overlay_heatmap(
 ) -> np.ndarray:
     """Show a map of numbers in colours from blue, its lowest, to red, its highest.
 
-    A map that is the same everywhere is all blue, and so is what is no number.
+    A constant map is all blue, and so are values that are not numbers.
 
     Args:
         feat_map: Of shape (H, W), (1, H, W) or (3, H, W).

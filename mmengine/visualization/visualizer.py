@@ -22,7 +22,7 @@ _FRAMELESS: dict[str, Any] = {'frameon': False}
 
 
 class _OneFamily(ManagerMeta):
-    """Keeps a class's instances with those of its base.
+    """Keeps the instances of a class together with the instances of its base.
 
     A project's own visualizer is then what ``Visualizer.get_current_instance()`` finds.
     """
@@ -48,7 +48,7 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
         name: Name of the instance, for :meth:`get_instance`.
         image: The image to start with, uint8 of shape (H, W, 3) in RGB, or (H, W).
         vis_backends: The trackers, as configs or objects. A config may have a ``name`` beside its
-            ``type``, which tells two trackers of one type apart.
+            ``type``, to distinguish two trackers of one type.
         save_dir: The run's folder; trackers keep their files in ``vis_data`` under it unless their
             config has its own ``save_dir``.
         fig_save_cfg: Options of the figure that is drawn on.
@@ -79,7 +79,7 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
         self._dataset_meta: dict[str, Any] | None = None
         self._failures: dict[tuple[str, str], int] = {}
         # Where the run is at the next record, for trackers that plot against any of it. The one
-        # who sends the record sets it, and it goes with that record only.
+        # who sends the record sets it, and it belongs to that record only.
         self.axes: dict[str, int] = {}
         self._vis_backends = _build_backends(vis_backends, save_dir)
         Drawing.__init__(self, image, fig_save_cfg, fig_show_cfg)
@@ -140,7 +140,7 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
             file_path: For trackers that write files: the name of a second file for the record.
 
         Raises:
-            TypeError: If ``scalar_dict`` is no dict.
+            TypeError: If ``scalar_dict`` is not a dict.
         """
         if not isinstance(scalar_dict, Mapping):
             raise TypeError(f'add_scalars takes a dict, got {type(scalar_dict).__name__}.')

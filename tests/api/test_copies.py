@@ -212,9 +212,9 @@ def test_a_spawned_process_finds_the_same() -> None:
     child = context.Process(target=_facts_in_child, args=(objects, queue))
     child.start()
     try:
-        found = queue.get(timeout=60)
+        found = queue.get(timeout=300)
     finally:
-        child.join(timeout=60)
+        child.join(timeout=300)
     assert found == {name: case.facts(objects[name]) for name, case in CASES.items()}
 
 

@@ -13,7 +13,7 @@ from mmengine.cli.__main__ import build_parser, main
 ROOT = Path(__file__).parents[2]
 
 
-def run(*words: str, cwd: Path, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def run(*words: str, cwd: Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
     search_path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     environment = {**os.environ, 'PYTHONPATH': search_path, 'OMP_NUM_THREADS': '1'}
     return subprocess.run(

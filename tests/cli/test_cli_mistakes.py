@@ -143,7 +143,7 @@ def test_an_unknown_option_is_wrong_usage(project: Path, capsys: CaptureFixture)
         ('train_dataloader = dict(batch_size=4)', ['dataset']),
         ("launcher = 'pytorhc'", ['pytorhc', 'pytorch']),
         ("param_scheduler = dict(type='MultiStepLR')", ["'milestones'", 'MultiStepLR', ADDED_LINE]),
-        ('default_hooks = dict(chekpoint=dict(interval=1))', ["'chekpoint'"]),
+        ('default_hooks = dict(chekpoint=dict(interval=1))', ["'chekpoint'"]),  # codespell:ignore
         ("model = dict(type='ToyWithoutMode')", ['ToyWithoutMode.forward', 'mode']),
         ("model = dict(type='ToyWithoutTensor')", ["'loss'", 'float']),
     ],

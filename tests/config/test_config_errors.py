@@ -64,7 +64,7 @@ CASES = {
         ['a.py:3', "'model.dpeth'", "'depth'"],
     ),
     'unknown base variable in code': (
-        {'a.py': "_base_ = 'b.py'\ny = _base_.modle\n", 'b.py': 'model = 1\n'},
+        {'a.py': "_base_ = 'b.py'\ny = _base_.modle\n", 'b.py': 'model = 1\n'},  # codespell:ignore
         'a.py',
         AttributeError,
         ['a.py:2', "'modle'", "'model'"],
@@ -147,7 +147,7 @@ CASES = {
         ['a.py:3', "'base.py'"],
     ),
     'missing name in base': (
-        {'a.py': READ + 'from .b import modle\n', 'b.py': 'model = 1\n'},
+        {'a.py': READ + 'from .b import modle\n', 'b.py': 'model = 1\n'},  # codespell:ignore
         'a.py',
         KeyError,
         ['a.py:3', "'modle'", "'model'"],

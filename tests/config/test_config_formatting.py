@@ -58,7 +58,7 @@ def reload(cfg):
     return Config.fromstring(cfg.pretty_text, '.py')
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(TOP_KEYS, values(PLAIN), max_size=5))
 def test_text_style_configs_load_again_as_they_were(content):
     cfg = Config(content)
@@ -68,7 +68,7 @@ def test_text_style_configs_load_again_as_they_were(content):
     assert list(again) == list(cfg)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(TOP_KEYS, values(PLAIN | LAZY), max_size=5))
 def test_lazy_style_configs_load_again_as_they_were(content):
     cfg = Config(content)
@@ -89,7 +89,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.dictionaries(
         WORD.filter(lambda k: k not in (*RESERVED_KEYS, 'custom_imports')), JSON_VALUES, max_size=4
@@ -102,7 +102,7 @@ def test_json_and_yaml_load_again_as_they_were(suffix, content):
     assert Config.fromstring(text, suffix) == cfg
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.dictionaries(WORD, values(PLAIN), max_size=5))
 def test_the_text_is_valid_python(content):
     content = {key: value for key, value in content.items() if not keyword.iskeyword(key)}

@@ -31,7 +31,7 @@ def first(sampler, count):
 # DefaultSampler
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     length=st.integers(1, 40),
     world_size=st.integers(1, 6),
@@ -82,7 +82,7 @@ def test_an_empty_dataset_gives_no_samples():
     assert list(DefaultSampler([], seed=0)) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     length=st.integers(1, 30),
     world_size=st.integers(1, 4),
@@ -166,7 +166,7 @@ def test_without_shuffling_it_goes_round_and_round():
     assert first(InfiniteSampler(range(3), shuffle=False), 7) == [0, 1, 2, 0, 1, 2, 0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     length=st.integers(1, 12),
     world_size=st.integers(1, 5),

@@ -4,6 +4,9 @@ import datetime
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
+
 
 import pytest
 import torch
@@ -168,27 +171,29 @@ def _join_by(rank, world_size, launcher, env, kwargs):
     ids=['pytorch', 'slurm', 'mpi'],
 )
 def test_two_processes_join_by_their_launcher(launcher, env):
-    results = run_distributed(_join_by, 2, launcher, env, {'timeout': 30}, backend=None)
+    results = run_distributed(_join_by, 2, launcher, env, {'timeout': 120}, backend=None)
     assert results == [([0, 1], [str(rank), str(rank), '2', '127.0.0.1']) for rank in (0, 1)]
 
 
-def _wait_for_nobody(rank, world_size):
-    dist.init_dist('pytorch', backend='gloo', timeout=1)
+def _wait_for_nobody(rank, world_size, folder):
+    dist.init_dist('pytorch', backend='gloo', timeout=10)
+    done = Path(folder) / 'done'
     if rank == 1:
         # Rank 1 stays away from the barrier that rank 0 waits in.
-        import time
-
-        time.sleep(4)
+        while not done.exists():
+            time.sleep(0.1)
         return ''
     try:
         dist.barrier()
     except RuntimeError as error:
         return str(error)
+    finally:
+        done.touch()
 
 
 @pytest.mark.distributed
-def test_the_timeout_ends_a_wait_for_a_rank_that_does_not_come():
-    assert 'imed out' in run_distributed(_wait_for_nobody, 2, backend=None)[0]
+def test_the_timeout_ends_a_wait_for_a_rank_that_does_not_come(tmp_path):
+    assert 'imed out' in run_distributed(_wait_for_nobody, 2, str(tmp_path), backend=None)[0]
 
 
 SCRIPT = """
@@ -221,7 +226,7 @@ def test_torchrun_starts_a_script_whose_workers_are_spawned(tmp_path):
         env=os.environ | {'PYTHONPATH': root, 'OMP_NUM_THREADS': '1'},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -251,3 +256,47 @@ def test_other_libraries_are_imported_when_asked_for(init_backend, error, messag
     monkeypatch.setenv('MASTER_PORT', '29500')
     with pytest.raises(error, match=message):
         dist.init_dist('pytorch', backend='gloo', init_backend=init_backend)
+
+
+EXIT_SCRIPT = """
+import atexit, glob, os
+import torch
+from mmengine import dist
+
+def tell_threads(when):
+    names = [open(path).read() for path in glob.glob('/proc/self/task/*/comm')]
+    path = f'{os.environ["FOLDER"]}/{when}_{os.environ["RANK"]}'
+    open(path, 'w').write(str(sum('gloo_runloop' in name for name in names)))
+
+def main():
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
+    model(torch.ones(1, 1)).sum().backward()
+    model.itself = [model]  # as hooks and loops refer to a runner and it to them
+    tell_threads('within')
+
+atexit.register(tell_threads, 'after')
+dist.init_dist('pytorch', backend='gloo')
+main()
+"""
+
+
+@pytest.mark.distributed
+@pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='reads threads from /proc')
+def test_no_thread_of_gloo_is_left_when_the_interpreter_shuts_down(tmp_path):
+    # A thread that is late with the tensors of the last operation would end the process by SIGABRT.
+    script = tmp_path / 'train.py'
+    script.write_text(EXIT_SCRIPT)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(dist.__file__)))
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
+        + [str(script)],
+        env=os.environ | {'PYTHONPATH': root, 'OMP_NUM_THREADS': '1', 'FOLDER': str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for rank in (0, 1):
+        assert int((tmp_path / f'within_{rank}').read_text()) > 0
+        assert int((tmp_path / f'after_{rank}').read_text()) == 0

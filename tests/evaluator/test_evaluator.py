@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -85,9 +86,29 @@ def test_data_elements_become_dicts_all_the_way_down():
     assert metric.seen == [(None, [{'id': 7, 'pred': {'scores': torch.ones(1)}}])]
 
 
-def test_a_single_sample_in_place_of_a_list_is_told():
-    with pytest.raises(TypeError, match='single BaseDataElement'):
-        Evaluator(Recorder()).process(BaseDataElement())
+@pytest.mark.parametrize(
+    'sample',
+    [BaseDataElement(), {'pred': 1, 'score': 2}, MappingProxyType({'pred': 1}), 'cat', b'cat', 3.5],
+    ids=lambda sample: type(sample).__name__,
+)
+@pytest.mark.parametrize('method', ['process', 'offline_evaluate'])
+def test_a_single_sample_in_place_of_a_list_is_refused(sample, method):
+    metric = Recorder()
+    with pytest.raises(TypeError, match=f'single {type(sample).__name__}'):
+        getattr(Evaluator(metric), method)(sample)
+    assert metric.seen == []
+
+
+def test_inputs_of_offline_evaluation_come_as_one_entry_for_each_sample():
+    with pytest.raises(TypeError, match=r"data must be.* a single dict with the keys \['a', 'b'\]"):
+        Evaluator(Recorder()).offline_evaluate([1, 2], {'a': 1, 'b': 2})
+
+
+@pytest.mark.parametrize('wrap', [tuple, iter, torch.tensor], ids=['tuple', 'iterator', 'tensor'])
+def test_samples_may_come_in_any_sequence(wrap):
+    metric = Recorder()
+    Evaluator(metric).process(wrap([1, 2]))
+    assert metric.seen == [(None, [1, 2])]
 
 
 def test_facts_about_the_dataset_reach_every_metric():

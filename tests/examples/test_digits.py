@@ -43,7 +43,9 @@ def test_it_leaves_config_log_scalars_checkpoints_and_curves(work_dir: Path) -> 
         'config.py',
         'curves.png',
         'epoch_12.pth',
+        'epoch_12.pth.after_val',
         f'best_accuracy_epoch_{best}.pth',
+        f'best_accuracy_epoch_{best}.pth.after_val',
         'last_checkpoint',
     }
     (log,) = work_dir.glob('*/*.log')

@@ -318,7 +318,7 @@ def test_worker_processes_read_from_the_server(s3_environment: None, method: str
     worker = context.Process(target=_get_in_child, args=(path, queue))
     worker.start()
     try:
-        assert queue.get(timeout=60) == b'for workers'
+        assert queue.get(timeout=300) == b'for workers'
     finally:
-        worker.join(timeout=60)
+        worker.join(timeout=300)
     assert worker.exitcode == 0

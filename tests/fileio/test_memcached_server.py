@@ -2,9 +2,9 @@
 
 import io
 import multiprocessing
+import os
 import pickle
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -21,35 +21,33 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 
 @pytest.fixture(scope='module')
-def server() -> Iterator[tuple[str, int]]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     pytest.importorskip('pymemcache', reason='needs pymemcache: pip install pymemcache')
     program = shutil.which('memcached')
     if program is None:
         pytest.skip('needs the memcached server: apt-get install memcached')
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
+    # With -1 the server takes a free port and tells it in a file; its parent cannot choose one that
+    # is still free by then.
+    told = tmp_path_factory.mktemp('memcached') / 'port'
     process = subprocess.Popen(
-        [program, '-l', '127.0.0.1', '-p', str(port), '-U', '0', '-m', '16', '-u', 'nobody']
+        [program, '-l', '127.0.0.1', '-p', '-1', '-U', '0', '-m', '16', '-u', 'root'],
+        env=os.environ | {'MEMCACHED_PORT_FILENAME': str(told)},
     )
     try:
-        _wait_for('127.0.0.1', port)
-        yield '127.0.0.1', port
+        yield '127.0.0.1', _port_told_in(told, process)
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=300)
 
 
-def _wait_for(host: str, port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection((host, port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+def _port_told_in(file: Path, process: subprocess.Popen[bytes]) -> int:
+    """The port in the file that memcached writes when it listens, as in ``TCP INET: 41167``."""
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert process.poll() is None, f'memcached ended with exit code {process.returncode}'
+        assert time.monotonic() < deadline, 'memcached does not listen'
+        time.sleep(0.02)
+    return int(file.read_text().rpartition(':')[2])
 
 
 @pytest.fixture
@@ -151,10 +149,10 @@ def test_forked_workers_do_not_share_a_connection(store: Any, args: dict[str, st
         workers.append(worker)
         worker.start()
     for number, queue in enumerate(queues):
-        assert queue.get(timeout=60) == [str(number).encode() * 1000] * 50
+        assert queue.get(timeout=300) == [str(number).encode() * 1000] * 50
         assert backend.get('parent') == b'p' * 1000
     for worker in workers:
-        worker.join(timeout=60)
+        worker.join(timeout=300)
 
 
 def test_a_connected_backend_can_be_pickled(store: Any, args: dict[str, str]) -> None:

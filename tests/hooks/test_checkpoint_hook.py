@@ -1,6 +1,7 @@
 """Which checkpoints there are, what they hold, and what a resumed run knows of them."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,9 @@ def test_a_checkpoint_with_everything_in_it_opens_without_running_code(make_run)
         ],
     )  # fmt: skip
     for name in ('epoch_2.pth', 'best_acc_epoch_1.pth'):
-        checkpoint = _load(runner, name)
+        assert _load(runner, name)['meta']['validation_due']
+        checkpoint = runner.strategy.io.read(os.path.join(runner.work_dir, name))
+        assert not checkpoint['meta']['validation_due']
         assert 'ema_state_dict' in checkpoint
         assert len(checkpoint['param_schedulers']) == 2
         assert checkpoint['message_hub']['runtime_info']['best_score'] == 0.5
@@ -152,7 +155,8 @@ def test_the_best_of_an_iteration_run_is_named_by_iteration(make_run, accs):
 
 def test_the_interval_file_of_that_epoch_names_the_best(make_run, accs):
     runner = _train(make_run, {'interval': 1, 'save_best': 'acc'}, scores=accs(0.5))
-    infos = _load(runner, 'epoch_1.pth')['message_hub']['runtime_info']
+    checkpoint = runner.strategy.io.read(os.path.join(runner.work_dir, 'epoch_1.pth'))
+    infos = checkpoint['message_hub']['runtime_info']
     assert infos['best_ckpt'].endswith('best_acc_epoch_1.pth')
 
 

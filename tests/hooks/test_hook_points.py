@@ -38,8 +38,7 @@ def test_the_points_of_an_epoch_with_validation_and_a_new_best(make_run, accs):
         'before_save_checkpoint', 'after_train_epoch',
         'before_val', 'before_val_epoch',
         'before_val_iter', 'after_val_iter', 'before_val_iter', 'after_val_iter',
-        'before_save_checkpoint',  # the best
-        'before_save_checkpoint',  # the epoch's own again, which now names the best
+        # The best is the file of this epoch under another name.
         'after_val_epoch', 'after_val', 'after_train', 'after_run',
     ]  # fmt: skip
 

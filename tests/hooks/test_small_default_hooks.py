@@ -10,6 +10,7 @@ from torch.utils.data import BatchSampler, DataLoader
 from mmengine.dataset import DefaultSampler
 from mmengine.hooks import DistSamplerSeedHook, Hook, IterTimerHook
 from mmengine.hooks.runtime_info_hook import _is_scalar
+from mmengine.runner._preparing import prepare_training
 
 # -- runtime info --------------------------------------------------------------------------------
 
@@ -60,6 +61,41 @@ def test_scalars_and_infos_of_a_run_have_the_known_names(make_run):
     np.testing.assert_allclose(
         hub.get_scalar('train/loss').data[0], [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3], rtol=1e-6
     )
+
+
+def _facts_of_start(runner):
+    return [runner.message_hub.get_info(key) for key in ('cfg', 'seed', 'experiment_name')]
+
+
+@pytest.mark.parametrize('stage', ['train', 'val', 'test'])
+def test_a_resumed_run_is_described_by_its_own_start(make_run, accs, stage):
+    saving = {'checkpoint': {'type': 'CheckpointHook'}}
+    first = make_run(
+        epochs=1, scores=accs(1), default_hooks=saving, experiment_name='first',
+        randomness={'seed': 3},
+    )  # fmt: skip
+    first.train()
+    look = _Look('seed', 'experiment_name')
+    second = make_run(
+        [look], epochs=2, scores=accs(1), default_hooks=saving, experiment_name='second',
+        randomness={'seed': 4}, resume=True, test_dataloader=DataLoader([{'x': torch.ones(1)}]),
+        test_cfg={}, test_evaluator=[],
+    )  # fmt: skip
+    getattr(second, stage)()
+    config, seed, name = _facts_of_start(second)
+    assert (config, seed, name) == (second.config_text, 4, second.experiment_name)
+    assert name.startswith('second')
+    assert second.message_hub.get_info('loop_stage') is None  # not the stage of the checkpoint
+    assert set(look.seen) <= {(4, second.experiment_name)}
+
+
+def test_a_run_without_a_seed_is_described_by_the_seed_it_resumes(make_run):
+    saving = {'checkpoint': {'type': 'CheckpointHook'}}
+    first = make_run(epochs=1, default_hooks=saving, randomness={'seed': 3})
+    first.train()
+    second = make_run(epochs=2, default_hooks=saving, resume=True)
+    second.train()
+    assert second.message_hub.get_info('seed') == second.seed == 3
 
 
 def test_rates_are_those_of_the_step_that_follows(make_run):
@@ -118,7 +154,7 @@ def test_losses_are_not_read_in_a_step(make_run):
         [{'type': 'ProgressHook'}, {'type': 'CurvesHook'}],
         epochs=1, batches=9, default_hooks={'logger': {'type': 'LoggerHook', 'interval': 1000}},
     )  # fmt: skip
-    runner._build_for_training()
+    prepare_training(runner)
     runner.call_hook('before_run')
     runner.call_hook('before_train')
     runner.call_hook('before_train_epoch')

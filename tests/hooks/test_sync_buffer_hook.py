@@ -21,7 +21,7 @@ def _model(rank: int) -> nn.Module:
 
 def _after_an_epoch(rank: int, world_size: int) -> dict[str, list[float]]:
     model = _model(rank)
-    runner = SimpleNamespace(model=model, iter=0, train_loop=object())
+    runner = SimpleNamespace(model=model, iter=0, state=SimpleNamespace(stage='train'))
     hook = SyncBuffersHook()
     hook.before_train(runner)
     runner.iter = 5
@@ -40,7 +40,7 @@ def test_floats_are_averaged_and_counters_are_left_alone():
 
 def _before_a_validation(rank: int, world_size: int) -> list[list[float]]:
     model = _model(rank)
-    runner = SimpleNamespace(model=model, iter=0, train_loop=object())
+    runner = SimpleNamespace(model=model, iter=0, state=SimpleNamespace(stage='train'))
     hook = SyncBuffersHook()
     hook.before_val(runner)  # no training has begun
     states = [model.mean.tolist()]

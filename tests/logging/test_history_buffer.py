@@ -30,7 +30,7 @@ class _CountReads(torch.utils._python_dispatch.TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     series=st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(0, 9)), min_size=1, max_size=200),
     window=st.integers(1, 250),
@@ -50,7 +50,7 @@ def test_statistics_equal_numpy_on_the_kept_series(series, window, max_length):
         assert np.isnan(buffer.mean(window))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pieces=st.lists(st.integers(1, 700), min_size=1, max_size=8), max_length=st.integers(1, 900))
 def test_reading_between_updates_changes_nothing(pieces, max_length):
     buffer = HistoryBuffer(max_length=max_length)

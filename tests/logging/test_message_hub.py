@@ -194,6 +194,18 @@ def test_loading_replaces_saved_keys_and_leaves_others(hub):
     assert hub.get_scalar('loss').data[0].tolist() == [1]
 
 
+def test_what_describes_this_start_is_saved_but_not_replaced_by_loading(hub):
+    hub.update_info('experiment_name', 'first')
+    hub.update_info('loop_stage', 'train')
+    hub.update_info('iter', 5)
+    other = MessageHub('other')
+    other.keep_on_load('experiment_name', 'loop_stage')
+    other.update_info('experiment_name', 'second')
+    other.load_state_dict(hub.state_dict())
+    assert other.runtime_info == {'experiment_name': 'second', 'iter': 5}
+    assert other.state_dict()['runtime_info'] == {'experiment_name': 'second', 'iter': 5}
+
+
 def test_another_hub_can_be_loaded(hub):
     hub.update_scalar('time', 1.0, resumed=False)
     twin = MessageHub('twin')

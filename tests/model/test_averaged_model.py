@@ -14,7 +14,7 @@ from mmengine.model import (
     MomentumAnnealingEMA,
     StochasticWeightAverage,
 )
-from mmengine.model._pairing import ModelPairing
+from mmengine.model._tensor_pairs import ModelPairing
 from mmengine.registry import MODELS
 from mmengine.utils.errors import ArgumentError
 

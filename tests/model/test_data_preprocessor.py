@@ -145,6 +145,19 @@ def test_one_mean_serves_any_number_of_channels():
     assert torch.equal(batch, torch.ones(1, 5, 2, 2))
 
 
+@pytest.mark.parametrize(('mean', 'std'), [([1, 2, 3], [2]), ([1], [2, 3, 4])])
+def test_grey_images_do_not_get_three_channels_by_three_values(mean, std):
+    with pytest.raises(ArgumentError, match=r'hold 3 values.*got 1 in a batch of shape'):
+        ImgDataPreprocessor(mean, std)(dict(inputs=[torch.ones(1, 2, 2)]))
+
+
+def test_values_are_checked_where_modules_have_no_storage():
+    with torch.device('meta'):
+        assert ImgDataPreprocessor([1], [2]).std.is_meta
+        with pytest.raises(ArgumentError, match='std must be positive'):
+            ImgDataPreprocessor([1], [0])
+
+
 def test_other_entries_are_kept_and_data_samples_default_to_none():
     preprocessor = ImgDataPreprocessor()
     assert preprocessor(dict(inputs=[image(2, 2)], extra=1)).keys() == {
@@ -179,10 +192,18 @@ def test_mean_and_std_are_no_part_of_the_checkpoint():
         (dict(mean=[1, 2, 3]), 'Add std'),
         (dict(std=[1, 2, 3]), 'Add mean'),
         (dict(mean=[1, 2], std=[1, 2]), 'mean needs 3 values.*got 2'),
+        (dict(mean=[1, 2, 3], std=[1, 2]), 'std needs 3 values.*got 2'),
+        (dict(mean=[1, 2, 3], std=[1, 0, 1]), r'std must be positive.*got \[1, 0, 1\]'),
+        (dict(mean=[1], std=[-2.0]), r'std must be positive.*got \[-2.0\]'),
+        # Zero in float32, in which images are divided.
+        (dict(mean=[1], std=[1e-50]), 'std must be positive'),
+        (dict(mean=[1], std=[float('nan')]), 'std must be finite'),
+        (dict(mean=[1], std=[float('inf')]), 'std must be finite'),
+        (dict(mean=[float('nan')], std=[1]), 'mean must be finite'),
         (dict(bgr_to_rgb=True, rgb_to_bgr=True), 'both reverse'),
         (dict(pad_size_divisor=0), 'pad_size_divisor.*got 0'),
     ],
-    ids=['no-std', 'no-mean', 'two-values', 'both-ways', 'divisor-0'],
+    ids=lambda value: str(value) if isinstance(value, dict) else '',
 )
 def test_settings_that_contradict_each_other_are_refused(settings, message):
     with pytest.raises(ArgumentError, match=message):

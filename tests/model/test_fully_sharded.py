@@ -98,7 +98,7 @@ def in_two_processes(rank: int, world_size: int) -> dict[str, Any]:
 
 @pytest.fixture(scope='module')
 def ranks() -> list[dict[str, Any]]:
-    return run_distributed(in_two_processes, 2, timeout_s=150)
+    return run_distributed(in_two_processes, 2)
 
 
 pytestmark = [

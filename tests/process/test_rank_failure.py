@@ -19,14 +19,14 @@ def _fail_in_the_dataset() -> None:
 
 
 def _work_in_python() -> None:
-    until = time.monotonic() + 50
+    until = time.monotonic() + 250
     while time.monotonic() < until:
         sum(range(1000))
 
 
 def _swallow_and_work() -> None:
     """A loop as in user code that retries whatever fails."""
-    until = time.monotonic() + 50
+    until = time.monotonic() + 250
     while time.monotonic() < until:
         try:
             _work_in_python()
@@ -63,7 +63,7 @@ def test_a_rank_at_work_in_python_stops_within_seconds(failing, other):
     assert f'Rank {failing} failed:\nTraceback' in text
     assert 'in _fail_in_the_dataset' in text
     assert 'ValueError: sample 7 is broken' in text
-    assert seconds < 20
+    assert seconds < 120
 
 
 @pytest.mark.distributed
@@ -74,7 +74,7 @@ def test_a_rank_in_a_collective_stops_when_the_other_has_gone():
     assert kind == 'RankFailedError'
     assert 'Rank 1 failed:' in text
     assert 'ValueError: sample 7 is broken' in text
-    assert seconds < 20
+    assert seconds < 120
 
 
 def _several_blocks(rank, world_size):
@@ -139,7 +139,7 @@ def test_real_processes_end_with_exit_code_1_and_the_traceback(tmp_path):
         )
         for rank in (0, 1)
     ]  # fmt: skip
-    errors = [process.communicate(timeout=60)[1] for process in processes]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [1, 1]
     assert 'Rank 1 failed:' in errors[0]
     assert all('ValueError: sample 7 is broken' in text for text in errors)

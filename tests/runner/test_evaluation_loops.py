@@ -328,7 +328,7 @@ class TestOwnLoops:
             def __init__(self, **kwargs):
                 pass
 
-        with pytest.raises(TypeError, match='ToyNoLoop is no loop'):
+        with pytest.raises(TypeError, match='ToyNoLoop is not a loop'):
             toy_runner(tmp_path, val_cfg={'type': 'ToyNoLoop'}).val()
 
 

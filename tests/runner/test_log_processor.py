@@ -217,6 +217,24 @@ def test_custom_statistics_equal_numpy(entry, expected, done):
     np.testing.assert_allclose(tag['loss'], value)
 
 
+@pytest.mark.parametrize('mode', ['train', 'val', 'test'])
+@pytest.mark.parametrize('window', ['epoch', 'global'])
+def test_a_running_mean_takes_in_every_batch_so_far(mode, window):
+    entry = {'data_src': 'score', 'log_name': 'mean', 'window_size': window}
+    processor = LogProcessor(custom_cfg=[entry])
+    run = _run(mode, done=0)
+    means = []
+    for batch_idx, score in enumerate([1.0, 2.0, 3.0, 4.0]):
+        run.message_hub.update_scalar(f'{mode}/score', score)
+        run.iter = batch_idx
+        means.append(processor.get_log_after_iter(run, batch_idx, mode)[0]['mean'])
+    # 1, (1 + 2) / 2, (1 + 2 + 3) / 3, (1 + 2 + 3 + 4) / 4
+    assert means == [1.0, 1.5, 2.0, 2.5]
+    if mode != 'train':
+        tag, _ = processor.get_log_after_epoch(run, 4, mode)
+        assert tag['mean'] == 2.5
+
+
 def test_a_statistic_of_the_users_own_gets_its_arguments(monkeypatch):
     monkeypatch.setattr(HistoryBuffer, '_statistics', dict(HistoryBuffer._statistics))
 

@@ -432,7 +432,7 @@ class TestScalingRates:
 
 def test_an_environment_setting_that_means_nothing_is_named(tmp_path, capsys):
     toy_runner(tmp_path, env_cfg={'cudn_benchmark': True, 'dist_cfg': {'backend': 'gloo'}})
-    assert "env_cfg has 'cudn_benchmark', which means nothing. Did you mean" in (
+    assert "env_cfg has 'cudn_benchmark', which has no meaning. Did you mean" in (
         capsys.readouterr().out
     )
 

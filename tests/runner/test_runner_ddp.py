@@ -275,7 +275,7 @@ def test_a_rank_that_fails_stops_both_with_its_traceback(tmp_path, changes, kind
     assert one[0] == 'RankFailedError'
     assert 'Rank 1 failed:\nTraceback' in one[1]
     assert f'{kind}: {text}' in one[1]
-    assert one[2] < 20
+    assert one[2] < 120
 
 
 def _with_sync_bn(rank: int, world_size: int, folder: str) -> list[Any]:
@@ -291,7 +291,8 @@ def _with_sync_bn(rank: int, world_size: int, folder: str) -> list[Any]:
             make(toy_config(folder, **changes))
         except ValueError as error:
             outcomes.append(str(error))
-    strategy = DDPStrategy(work_dir=folder, sync_bn='torch', log_kwargs={'log_level': 'ERROR'})
+    strategy = DDPStrategy(work_dir=folder, log_kwargs={'log_level': 'ERROR'})
+    strategy.sync_bn = 'torch'
     with pytest.MonkeyPatch.context() as patch:
         # As on a machine with GPUs; the layers alone are looked at here.
         patch.setattr('mmengine.strategy.distributed.get_device', lambda: 'cuda')

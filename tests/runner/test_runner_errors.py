@@ -333,5 +333,7 @@ def test_compute_loss_needs_a_model_with_losses(tmp_path):
             return []
 
     runner = toy_runner(tmp_path, model=Plain(), val_cfg={'compute_loss': True})
-    with pytest.raises(TypeError, match='asks a BaseModel for its losses, but Plain is none'):
+    with pytest.raises(
+        TypeError, match='takes the losses of a BaseModel, but the model is a Plain'
+    ):
         runner.val()

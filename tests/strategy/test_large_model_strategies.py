@@ -117,7 +117,7 @@ def _wrap_sharded(rank: int, world_size: int, folder: str) -> str:
 
 @pytest.mark.distributed
 def test_ddp_strategy_refuses_a_wrapper_whose_state_it_cannot_gather(tmp_path: Path) -> None:
-    for message in run_distributed(_wrap_sharded, 2, str(tmp_path), timeout_s=150):
+    for message in run_distributed(_wrap_sharded, 2, str(tmp_path)):
         assert 'holds only a part of them under MMFullyShardedDataParallel' in message
 
 

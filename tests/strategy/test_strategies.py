@@ -225,7 +225,7 @@ class TestScalingRates:
         [
             ({'enable': True}, 8, 'needs base_batch_size above 0.*got None'),
             ({'enable': True, 'base_batch_size': 0}, 8, 'base_batch_size above 0.*got 0'),
-            ({'enable': True, 'base_batch_size': 16}, None, 'its dataloader tells none'),
+            ({'enable': True, 'base_batch_size': 16}, None, 'its dataloader has no'),
         ],
     )
     def test_an_unknown_batch_size_is_an_error(self, tmp_path, settings, batch_size, message):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmengine.structures import BaseDataElement
+from mmengine.structures import BaseDataElement, InstanceData, LabelData, PixelData
 from mmengine.utils.errors import ArgumentError
 
 
@@ -162,6 +162,63 @@ def test_update_takes_over_the_fields_of_another(element: BaseDataElement) -> No
         element.update({'a': 1})
     with pytest.raises(AttributeError, match='already a data field'):
         element.update(BaseDataElement(metainfo={'scores': 1}))
+
+
+ELEMENTS = {
+    BaseDataElement: lambda: torch.ones(3),
+    InstanceData: lambda: torch.ones(3),
+    LabelData: lambda: torch.ones(3),
+    PixelData: lambda: torch.ones(1, 2, 2),
+}
+TAKEN_NAMES = [
+    (cls, name)
+    for cls in ELEMENTS
+    for name in dir(cls)
+    if callable(getattr(cls, name)) or isinstance(getattr(cls, name), property)
+]
+
+
+@pytest.mark.parametrize(
+    ('cls', 'name'), TAKEN_NAMES, ids=lambda value: getattr(value, '__name__', value)
+)
+def test_a_field_never_hides_a_part_of_the_class(cls: type[BaseDataElement], name: str) -> None:
+    value = ELEMENTS[cls]()
+    element = cls(kept=value)
+    for attack in (
+        lambda: setattr(element, name, value),
+        lambda: element.set_field(value, name),
+        lambda: element.set_data({name: value}),
+        lambda: element.set_metainfo({name: 1}),
+        lambda: cls(**{name: value}),
+    ):
+        with pytest.raises((AttributeError, ArgumentError, TypeError), match=name):
+            attack()
+    assert element.all_keys() == ['kept']
+    assert element.to('cpu').kept is value
+
+
+def test_methods_of_a_subclass_are_kept_as_well() -> None:
+    class Counted(BaseDataElement):
+        default = 3
+
+        def total(self) -> int:
+            return 1
+
+        @staticmethod
+        def unit() -> str:
+            return 'px'
+
+        @property
+        def area(self) -> int:
+            return 4
+
+    counted = Counted()
+    for name in ('total', 'unit', 'area'):
+        with pytest.raises(AttributeError, match=f"'{name}' is part of the class Counted"):
+            setattr(counted, name, 1)
+    counted.default = 5  # a plain value of the class is a default, which a field may replace
+    assert counted.keys() == ['default']
+    assert counted.clone().default == 5
 
 
 # Fields behind a property

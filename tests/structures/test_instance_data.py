@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mmengine.structures import InstanceData
@@ -250,20 +250,45 @@ def test_metainfo_of_a_part_is_its_own() -> None:
     assert data.path == ['a']
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_any_index_means_what_it_means_to_numpy(data: st.DataObject) -> None:
-    length = data.draw(st.integers(1, 9))
-    position = st.integers(-length, length - 1)
-    index = data.draw(
-        st.one_of(
-            st.slices(length),
-            st.lists(position, max_size=12),
-            st.lists(st.booleans(), min_size=length, max_size=length).map(torch.tensor),
-        )
+@st.composite
+def indices(draw: st.DrawFn) -> tuple[int, Any]:
+    """A number of instances, and an index of each kind that fits them."""
+    length = draw(st.integers(1, 9))
+    masks = st.lists(st.booleans(), min_size=length, max_size=length)
+    positions = st.lists(st.integers(-length, length - 1), max_size=12)
+    index: st.SearchStrategy[Any] = st.one_of(
+        st.integers(-length, length - 1),
+        st.slices(length),
+        masks,
+        masks.map(np.array),
+        masks.map(torch.tensor),
+        positions,
+        positions.map(lambda chosen: np.array(chosen, dtype=np.int64)),
+        positions.map(lambda chosen: torch.tensor(chosen, dtype=torch.int64)),
     )
-    expected = np.arange(length)[index if index != [] else slice(0, 0)].tolist()
-    assert entries(instances(length)[index]) == expected
+    return length, draw(index)
+
+
+def chosen_by_numpy(length: int, index: Any) -> list[int]:
+    """What NumPy picks by its own kind of index, as a list also where that is one number."""
+    if isinstance(index, torch.Tensor):
+        # NumPy calls `__index__` of a tensor with one element, and so takes a mask for a number.
+        index = index.numpy()
+    elif isinstance(index, list) and not index:
+        # Without elements to tell, NumPy takes a list for one of floats.
+        index = slice(0, 0)
+    return np.atleast_1d(np.arange(length)[index]).tolist()
+
+
+@settings(max_examples=100)
+@given(indices())
+@example((1, torch.tensor([True])))
+@example((1, torch.tensor([False])))
+@example((1, [True]))
+@example((3, torch.tensor([1])))
+def test_any_index_means_what_it_means_to_numpy(drawn: tuple[int, Any]) -> None:
+    length, index = drawn
+    assert entries(instances(length)[index]) == chosen_by_numpy(length, index)
 
 
 # Joining

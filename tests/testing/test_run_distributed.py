@@ -43,7 +43,7 @@ def _second_dies(rank, world_size):
 
 def _first_hangs(rank, world_size):
     if rank == 0:
-        time.sleep(100)
+        time.sleep(1000)
 
 
 def _returns_a_lambda(rank, world_size):
@@ -72,10 +72,9 @@ def test_without_a_backend_no_group_is_joined():
 
 
 def test_one_failure_ends_all_and_shows_its_traceback():
-    start = time.monotonic()
+    # Rank 0 waits in a barrier: if it were not ended, its timeout would be the error.
     with pytest.raises(RuntimeError, match=r'Rank 1 failed(?s:.*)_second_raises(?s:.*)broke'):
-        run_distributed(_second_raises, 2, timeout_s=60)
-    assert time.monotonic() - start < 30
+        run_distributed(_second_raises, 2)
 
 
 def test_a_process_that_dies_is_named_with_its_exit_code():
@@ -85,7 +84,7 @@ def test_a_process_that_dies_is_named_with_its_exit_code():
 
 def test_a_hanging_process_is_ended_and_shows_where_it_hangs():
     with pytest.raises(RuntimeError, match=r'Ranks \[0\] were not done(?s:.*)in _first_hangs'):
-        run_distributed(_first_hangs, 2, timeout_s=6)
+        run_distributed(_first_hangs, 2, timeout_s=30)
 
 
 def test_a_result_that_cannot_be_pickled_is_a_failure():

@@ -110,4 +110,4 @@ assert os.waitpid(child, 0)[1] == 0
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 def test_a_process_forked_while_the_lock_is_held_can_still_ask() -> None:
-    subprocess.run([sys.executable, '-c', FORK_UNDER_LOCK], check=True, timeout=30)
+    subprocess.run([sys.executable, '-c', FORK_UNDER_LOCK], check=True, timeout=300)

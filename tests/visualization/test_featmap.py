@@ -93,7 +93,7 @@ def test_a_map_of_a_graph_is_shown_and_kept():
         (MAPS[None], {}, r'\(C, H, W\), one sample'),
         (MAPS, {'channel_reduction': 'select_mx'}, "Did you mean 'select_max'"),
         (MAPS, {'channel_reduction': None, 'topk': 3, 'arrangement': (1, 2)}, '2 places'),
-        (MAPS[:2], {'channel_reduction': None, 'topk': 0}, '2 channels is no picture'),
+        (MAPS[:2], {'channel_reduction': None, 'topk': 0}, '2 channels is not an image'),
         (MAPS, {'overlaid_image': np.zeros((1, 4, 3), np.uint8), 'alpha': 2}, 'alpha'),
     ],
 )

@@ -37,7 +37,7 @@ def offline(monkeypatch, tmp_path):
 def records_of(folder):
     """What a finished run has written; W&B's own process writes the end a little later."""
     (path,) = folder.glob('wandb/offline-run-*/run-*.wandb')
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         records = parse(path.read_bytes())
         if records and records[-1].HasField('exit'):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from mmengine._checkpoint.unwrap import unwrap_model
-from mmengine.model.base_model._misfit import describe_misfit, unusable_batch
-from mmengine.model.base_model._moves import AcceleratorMoves
+from mmengine.model.base_model._device_methods import AcceleratorMoves
+from mmengine.model.base_model._forward_errors import describe_misfit, unusable_batch
 from mmengine.model.base_model.data_preprocessor import BaseDataPreprocessor
 from mmengine.model.base_module import BaseModule
 from mmengine.registry import MODELS

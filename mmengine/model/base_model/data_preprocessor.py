@@ -136,8 +136,9 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         non_blocking: Do not wait for the copies to the device.
 
     Raises:
-        ArgumentError: If mean and std do not come together or have another length, if both
-            conversions are on, or a batch holds images that the settings do not fit.
+        ArgumentError: If only one of mean and std is given, one of them has another length or a
+            value that is not finite, a value of std is not positive, both conversions are on, or a
+            batch holds images that the settings do not fit.
     """
 
     mean: Tensor
@@ -213,9 +214,10 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         normalized = images.float()
         if not self._enable_normalize:
             return normalized
-        if self.mean.shape[0] not in (1, num_channels):
+        num_values = max(self.mean.shape[0], self.std.shape[0])
+        if num_values not in (1, num_channels):
             raise ArgumentError(
-                f'mean and std hold {self.mean.shape[0]} values, so the images need as many '
+                f'mean and std hold {num_values} values, so the images need as many '
                 f'channels, got {_named_shape(images)}.'
             )
         return (normalized - self.mean) / self.std
@@ -252,6 +254,15 @@ def _per_channel(name: str, values: Sequence[float]) -> Tensor:
         raise ArgumentError(
             f'{name} needs 3 values for colour images or 1 for grey ones, got {len(values)}: '
             f'{list(values)}.'
+        )
+    # On the CPU also where modules are built on the meta device, whose tensors have no values.
+    numbers = torch.tensor(values, dtype=torch.float32, device='cpu')
+    if not bool(numbers.isfinite().all()):
+        raise ArgumentError(f'{name} must be finite in each channel, got {list(values)}.')
+    if name == 'std' and not bool((numbers > 0).all()):
+        raise ArgumentError(
+            f'std must be positive in each channel, because images are divided by it; got '
+            f'{list(values)}. Use 1 for a channel that needs no scaling.'
         )
     return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
 

@@ -32,11 +32,10 @@ def gather_gradients(
 ) -> list[dict[int, Tensor]]:
     """The gradients of each rank, in order of rank, on rank 0; on any other rank its own.
 
-    With ``is_shared`` the ranks have exchanged their gradients, and the list has one entry.
-
-    A ``DTensor`` on a mesh of all ranks is one gradient for all of them: if all gradients are such
-    tensors, the list has one entry. All ranks must call it. The gradients of several ranks are on
-    the host.
+    The list has one entry if one gradient serves all ranks: with ``is_shared``, which says that the
+    ranks have exchanged their gradients, and if each gradient is a ``DTensor`` on a mesh of all
+    ranks. A ``DTensor`` is gathered to a plain tensor. All ranks must call it. The gradients of
+    several ranks are on the host.
     """
     world_size = get_world_size()
     held = gradients_of(param_groups)

@@ -31,7 +31,7 @@ class AccumulationWindow:
 
     Example:
         >>> window = AccumulationWindow(3)
-        >>> window.begin(0, run_end=5)
+        >>> _ = window.begin(0, run_end=5)
         >>> [window.bounds(batch) for batch in range(5)]
         [(0, 3), (0, 3), (0, 3), (3, 5), (3, 5)]
     """

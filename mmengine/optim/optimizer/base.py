@@ -6,7 +6,7 @@ from abc import ABCMeta, abstractmethod
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmengine.optim.optimizer._run import STANDALONE, OptimizerRun
 
@@ -62,6 +62,19 @@ class BaseOptimWrapper(metaclass=ABCMeta):
     @abstractmethod
     def step(self, **kwargs: Any) -> None:
         """Move the parameters along their gradients."""
+
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:  # noqa: B027  # of interest to those that accumulate
+        """Say where the run stands and where it ends; for wrappers that accumulate gradients.
+
+        Args:
+            model: The model to be trained.
+            init_counts: Finished iterations.
+            max_counts: Iterations of the whole run.
+        """
+
+    def flush(self) -> bool:
+        """Step for gradients that are still being accumulated; returns whether there were any."""
+        return False
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

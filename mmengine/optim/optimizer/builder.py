@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.config import placed
 from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mmengine.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
@@ -172,7 +173,7 @@ def _build_by_submodule(model: nn.Module, cfg: Mapping[str, Any]) -> OptimWrappe
 
 
 def _submodule(model: nn.Module, name: str) -> nn.Module:
-    inner = getattr(model, 'module', model)
+    inner = unwrap_model(model)
     for candidate in (model, inner):
         try:
             found = attrgetter(name)(candidate)

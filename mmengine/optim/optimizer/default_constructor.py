@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.config import placed
 from mmengine.logging import print_log
 from mmengine.optim.optimizer._param_rules import (
@@ -103,15 +104,13 @@ class DefaultOptimWrapperConstructor:
         self._validate_cfg()
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the wrapper for the parameters of ``model``, or of its ``module``.
+        """Build the wrapper for the parameters of ``model``, inside its distributed wrapper if any.
 
         Raises:
             ArgumentError: If a parameter occurs under two names that give it different options, or
                 a multiplier has nothing to multiply.
         """
-        inner = model.module if hasattr(model, 'module') else model
-        if not isinstance(inner, nn.Module):
-            inner = model
+        inner = unwrap_model(model)
         params: Any
         if self.paramwise_cfg:
             params = []

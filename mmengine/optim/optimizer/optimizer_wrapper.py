@@ -44,7 +44,7 @@ class OptimWrapper(BaseOptimWrapper):
     Windows of ``accumulative_counts`` batches are counted from the first batch of the run. The last
     window of a run may be shorter. :meth:`initialize_count_status` tells the wrapper where the run
     ends, so that the loss is divided by the window's actual size. A wrapper that is not called once
-    per iteration does not know where its batches end: :meth:`flush` closes its last window.
+    per iteration cannot use that end: :meth:`flush` closes its last window.
 
     Args:
         optimizer: The optimizer to drive.
@@ -305,17 +305,22 @@ class OptimWrapper(BaseOptimWrapper):
                 'each batch alone: its statistics are those of the small batch.'
             )
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
         """Step for a window that is still open, averaged over the batches it has.
 
         A training loop calls it after the last batch of the run. It does nothing if no window is
         open, as after a run whose end :meth:`initialize_count_status` announced. It closes the last
         window of wrappers that are not called once per iteration, and of runs that are stopped
         early. With a distributed model all ranks must call it.
+
+        Returns:
+            Whether a window was open.
         """
-        if self._window.is_open:
-            batches, factor = self._window.cut()
-            self._step_without_last_batch(batches, factor, None, None)
+        if not self._window.is_open:
+            return False
+        batches, factor = self._window.cut()
+        self._step_without_last_batch(batches, factor, None, None)
+        return True
 
     def _count_batch(self) -> None:
         if self._window.advance(self._run.finished_iters):

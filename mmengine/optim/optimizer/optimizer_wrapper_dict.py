@@ -105,10 +105,10 @@ class OptimWrapperDict(OptimWrapper):
         for wrapper in self.values():
             wrapper.message_hub = hub
 
-    def flush(self) -> None:
-        """Step for the windows that are still open (:meth:`OptimWrapper.flush`)."""
-        for wrapper in self.values():
-            wrapper.flush()
+    def flush(self) -> bool:
+        """Step for the windows that are still open; see :meth:`OptimWrapper.flush`."""
+        flushed = [wrapper.flush() for wrapper in self.values()]
+        return any(flushed)
 
     @property
     def param_groups(self) -> dict[str, list[dict[str, Any]]]:  # type: ignore[override]  # by name, as the API has it

@@ -2,9 +2,11 @@
 
 import copy
 import inspect
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -67,6 +69,9 @@ class _ParamScheduler:
     _progress: ClassVar[frozenset[str]] = frozenset(
         {'base_values', 'last_step', '_global_step', '_last_value'}
     )
+
+    _as_built: Mapping[str, Any] = MappingProxyType({})
+    _values_as_built: Sequence[float] = ()
 
     def __init__(
         self,
@@ -243,7 +248,7 @@ class _ParamScheduler:
             **kwargs: Further arguments of the constructor.
 
         Raises:
-            ArgumentError: If ``by_epoch`` is False or ``epoch_length`` is not above 0.
+            ArgumentError: If ``by_epoch`` is False or ``epoch_length`` is not positive.
             TypeError: If a count of epochs came by position.
         """
         if not by_epoch:
@@ -253,14 +258,14 @@ class _ParamScheduler:
             )
         if not isinstance(epoch_length, Real) or epoch_length <= 0:
             raise ArgumentError(
-                f'Converting {cls.__name__} from epochs to iterations needs epoch_length above 0, '
-                f'got {epoch_length!r}. Pass epoch_length=len(dataloader).'
+                f'Converting {cls.__name__} from epochs to iterations needs a positive '
+                f'epoch_length, got {epoch_length!r}. Pass epoch_length=len(dataloader).'
             )
         _refuse_positional_counts(cls, len(args))
         counts = {'begin': begin, 'end': end} | {
             name: kwargs.pop(name) for name in cls._epoch_counts if name in kwargs
         }
-        iterations = {name: _to_iterations(count, epoch_length) for name, count in counts.items()}
+        iterations = {name: to_iterations(count, epoch_length) for name, count in counts.items()}
         return cls(*args, by_epoch=False, **iterations, **kwargs)
 
 
@@ -294,8 +299,8 @@ def same_value(one: Any, other: Any) -> bool:
 
 
 def _write_keeping_tensors(groups: list[_Group], name: str, values: Sequence[Any]) -> None:
-    # A compiled or captured optimizer step reads its rate from the tensor it knows; a new one
-    # would go unseen.
+    # A compiled or captured optimizer step reads its learning rate from the tensor it was compiled
+    # with. A new tensor would have no effect.
     for group, value in zip(groups, values, strict=True):
         held = group[name]
         if isinstance(held, Tensor):
@@ -325,12 +330,21 @@ def _base_values(groups: list[_Group], param_name: str, *, going_on: bool) -> li
     return [group[initial] for group in groups]
 
 
-def _to_iterations(count: Any, epoch_length: float) -> Any:
-    if count is None or count == INF:
-        return count
-    if isinstance(count, Sequence):
-        return [int(epochs * epoch_length) for epochs in count]
-    return int(count * epoch_length)
+def to_iterations(epochs: Any, epoch_length: float) -> Any:
+    """Epochs, or each of a list of them, as whole iterations; a started iteration is not counted.
+
+    None and an open end stay as they are. 0.29 of an epoch of 100 iterations is 29, although the
+    product of the two floats is 28.999999999999996.
+    """
+    if epochs is None or epochs == INF:
+        return epochs
+    if isinstance(epochs, Sequence):
+        return [to_iterations(count, epoch_length) for count in epochs]
+    iterations = epochs * epoch_length
+    nearest = round(iterations)
+    # A float and a product are each off by half of the last of 53 bits.
+    is_whole = math.isclose(iterations, nearest, rel_tol=2**-50)
+    return nearest if is_whole else math.floor(iterations)
 
 
 def _refuse_positional_counts(cls: type[_ParamScheduler], num_given: int) -> None:

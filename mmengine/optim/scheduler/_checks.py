@@ -1,4 +1,4 @@
-"""What every schedule checks before a run starts: numbers in range, counts above 0."""
+"""What every schedule checks before a run starts: numbers in range, positive counts."""
 
 from numbers import Integral, Real
 from typing import Any
@@ -18,7 +18,7 @@ def require_range(
     """Refuse a ``value`` outside ``[low, high]``, or outside ``(low, high]`` with ``above_low``.
 
     Raises:
-        TypeError: If ``value`` is no real number.
+        TypeError: If ``value`` is not a real number.
         ArgumentError: If it is outside the range, or NaN.
     """
     if not isinstance(value, Real):
@@ -35,7 +35,7 @@ def require_range(
 
 
 def require_count(owner: object, name: str, value: Any) -> int:
-    """A whole number above 0, as a plain int.
+    """A positive integer, as a plain int.
 
     Raises:
         ArgumentError: If ``value`` is not one.
@@ -43,6 +43,6 @@ def require_count(owner: object, name: str, value: Any) -> int:
     whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
     if not whole or value <= 0:
         raise ArgumentError(
-            f'{type(owner).__name__} needs a whole number above 0 for {name}, got {value!r}.'
+            f'{type(owner).__name__} needs a positive integer for {name}, got {value!r}.'
         )
     return int(value)

@@ -41,8 +41,8 @@ class CosineRestartParamScheduler(_ScalingSchedule):
         verbose: Log each value.
 
     Raises:
-        ArgumentError: If ``periods`` and ``restart_weights`` differ in length, a period is no whole
-            number above 0, or both floors are given.
+        ArgumentError: If ``periods`` and ``restart_weights`` differ in length, a period is not a
+            positive integer, or both floors are given.
     """
 
     _epoch_counts = ('begin', 'end', 'periods')
@@ -116,7 +116,7 @@ class OneCycleParamScheduler(_ParamScheduler):
     Args:
         optimizer: See :class:`_ParamScheduler`, as for the other arguments not listed here.
         param_name: Key of the scheduled value.
-        eta_max: Peak of the cycle, above 0.
+        eta_max: Peak of the cycle, positive.
         total_steps: Steps of the cycle; the window's length when left out.
         pct_start: Share of the cycle spent rising, in [0, 1].
         anneal_strategy: Shape of each phase, ``'cos'`` or ``'linear'``.
@@ -167,8 +167,7 @@ class OneCycleParamScheduler(_ParamScheduler):
             )
         if total_steps is None and end == INF:
             raise ArgumentError(
-                f'{type(self).__name__} needs to know where its cycle ends: give total_steps or '
-                'end.'
+                f'{type(self).__name__} needs the length of its cycle: pass total_steps or end.'
             )
         self.total_steps = require_count(
             self, 'total_steps', end - begin if total_steps is None else total_steps

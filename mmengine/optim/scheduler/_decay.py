@@ -62,7 +62,7 @@ class _ScalingSchedule(_ParamScheduler):
             return [group[name] * ratio + low * rest for group, low in pairs]
         offset = floor * rest
         if not self._holds_tensors and groups[0][name] == groups[-1][name]:
-            # Most runs have one rate for hundreds of groups.
+            # Most runs have one learning rate for hundreds of groups.
             values = self._read()
             if values.count(values[0]) == len(values):
                 return [values[0] * ratio + offset] * len(values)
@@ -78,7 +78,7 @@ class ConstantParamScheduler(_ScalingSchedule):
         param_name: Key of the scheduled value.
         factor: Multiple of the value, in [0, 1].
         begin: First step of the window.
-        end: Step that ends the window; the value comes back at ``end - 1``.
+        end: Step that ends the window; the value is restored at ``end - 1``.
         last_step: Index of the last step taken.
         by_epoch: Whether steps are epochs.
         verbose: Log each value.
@@ -199,7 +199,7 @@ class StepParamScheduler(_ScalingSchedule):
     Args:
         optimizer: See :class:`_ParamScheduler`, as for the other arguments not listed here.
         param_name: Key of the scheduled value.
-        step_size: Steps from one change to the next, above 0.
+        step_size: Steps from one change to the next, positive.
         gamma: Factor of one change, at least 0.
         begin: First step of the window.
         end: Step that ends the window.
@@ -208,7 +208,7 @@ class StepParamScheduler(_ScalingSchedule):
         verbose: Log each value.
 
     Raises:
-        ArgumentError: If ``step_size`` is no whole number above 0, or ``gamma`` negative.
+        ArgumentError: If ``step_size`` is not a positive integer, or ``gamma`` is negative.
     """
 
     _epoch_counts = ('begin', 'end', 'step_size')
@@ -250,7 +250,7 @@ class MultiStepParamScheduler(_ScalingSchedule):
         verbose: Log each value.
 
     Raises:
-        TypeError: If ``milestones`` is no sequence.
+        TypeError: If ``milestones`` is not a sequence.
         ArgumentError: If the milestones fall, are negative or no whole numbers, or ``gamma`` is
             negative.
     """
@@ -365,7 +365,7 @@ class CosineAnnealingParamScheduler(_ScalingSchedule):
         eta_min_ratio: The lowest value as a multiple of each group's base value.
 
     Raises:
-        ArgumentError: If both floors are given, or ``T_max`` is not above 0.
+        ArgumentError: If both floors are given, or ``T_max`` is not positive.
     """
 
     _epoch_counts = ('begin', 'end', 'T_max')

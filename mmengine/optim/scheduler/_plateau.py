@@ -92,6 +92,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
         self.cooldown_counter = 0
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
         self.min_values = self._one_per_group(min_value)
+        self._note_as_built()
 
     def _take_first_step(self) -> None:
         # No validation has happened yet, so there is nothing to act on.
@@ -101,7 +102,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
         """Count a training epoch (no ``metrics``) or judge a validation by its ``metrics``.
 
         Raises:
-            TypeError: If ``metrics`` is no dict, or the monitored one no number.
+            TypeError: If ``metrics`` is not a dict, or the monitored value is not a number.
             KeyError: If the monitored metric is not among them.
         """
         if metrics is None:

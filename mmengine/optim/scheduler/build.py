@@ -134,8 +134,8 @@ def _with_default_end(
         unit = 'epochs' if by_epoch else 'iterations'
         raise ArgumentError(
             f'{config.get("type")} begins at {begin}{_written_at(config, "begin")}, but the run '
-            f'ends after {limit} {unit}. Begin earlier, train longer, or give this schedule an end '
-            'of its own.'
+            f'ends after {limit} {unit}. Begin earlier, train longer, or set the end of this '
+            'schedule.'
         )
     # A copy of a ConfigDict keeps where it was written, for the registry's errors.
     filled = copy.copy(config)

@@ -48,7 +48,7 @@ class MomentumSchedulerMixin:
         elif not all('momentum' in group for group in groups):
             raise ArgumentError(
                 f'{type(self).__name__} needs an optimizer whose groups have momentum or betas; '
-                f'those of {type(optimizer).__name__} have '
+                f'the groups of {type(optimizer).__name__} have '
                 f'{", ".join(key for key in groups[0] if key != "params")}.'
             )
         schedule: Any = super()

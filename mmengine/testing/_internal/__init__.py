@@ -1,4 +1,4 @@
-"""What our own tests and those of projects need to start processes."""
+"""What tests, ours and in projects, need to start processes."""
 
 from mmengine.testing._internal.distributed import MultiProcessTestCase
 

@@ -7,7 +7,6 @@ import faulthandler
 import multiprocessing
 import os
 import pickle
-import socket
 import sys
 import tempfile
 import threading
@@ -19,6 +18,9 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+import torch
+import torch.distributed as torch_dist
 
 from mmengine.testing._internal.multi_process import MultiProcessTestCase, TestSkip
 from mmengine.testing._internal.start_method import start_method
@@ -32,7 +34,7 @@ _LEAVE_S = 5.0
 
 @dataclass(frozen=True)
 class _Seat:
-    """What a child process needs to know to become a rank."""
+    """What a child process needs to become a rank."""
 
     rank: int
     world_size: int
@@ -60,20 +62,21 @@ def run_distributed(
     fn: Callable[..., Any],
     world_size: int = 2,
     *args: Any,
-    timeout_s: float = 60,
+    timeout_s: float = 300,
     backend: str | None = 'gloo',
 ) -> list[Any]:
     """Call ``fn(rank, world_size, *args)`` in several processes at once; return what each one gave.
 
-    The processes have joined one process group (through a file, so no port is taken), find
-    ``RANK``, ``LOCAL_RANK``, ``WORLD_SIZE`` and ``MASTER_*`` in their environment as torchrun would
-    set them, and compute with one thread. When one fails, the others are ended at once.
+    The processes have joined one process group (through a file), find ``RANK``, ``LOCAL_RANK``,
+    ``WORLD_SIZE`` and ``MASTER_*`` in their environment as torchrun would set them, and compute
+    with one thread. When one fails, the others are ended at once.
 
     Args:
         fn: A function of a module's top level, so that a new process can import it.
         world_size: Number of processes.
         args: Further arguments; they are pickled.
-        timeout_s: All processes must be done by then.
+        timeout_s: All processes must be done by then. It is there for processes that hang, so it is
+            long enough for a busy machine.
         backend: Backend of the process group; None leaves joining one to ``fn``.
 
     Returns:
@@ -82,7 +85,7 @@ def run_distributed(
     Raises:
         TypeError: If ``fn`` or its arguments cannot be pickled.
         RuntimeError: If a process raises, dies or is not done in time. The message holds the
-            traceback of the one that failed first, or tells where each one hangs.
+            traceback of the one that failed first, or says where each one hangs.
     """
     try:
         call = pickle.dumps((fn, args))
@@ -92,7 +95,7 @@ def run_distributed(
             f'{error}'
         ) from error
     with tempfile.TemporaryDirectory(prefix='run_distributed_') as folder:
-        port = _free_port()
+        store = _rendezvous_store()
         # Of a clock that all processes of a machine share.
         deadline = time.monotonic() + timeout_s
         seats = [
@@ -111,7 +114,9 @@ def run_distributed(
                     'WORLD_SIZE': str(world_size),
                     'LOCAL_WORLD_SIZE': str(world_size),
                     'MASTER_ADDR': '127.0.0.1',
-                    'MASTER_PORT': str(port),
+                    'MASTER_PORT': str(store.port),
+                    # Rank 0 joins the store of this process like all others: as under torchrun.
+                    'TORCHELASTIC_USE_AGENT_STORE': 'True',
                     'OMP_NUM_THREADS': '1',
                 },
             )
@@ -151,7 +156,7 @@ class _Launch:
         return [self._results[seat.rank] for seat in self._seats]
 
     def _collect(self, deadline: float) -> None:
-        """Read what the processes tell until all have spoken, or one has failed, or time is up."""
+        """Read the outcomes until all are there, one process has failed, or time is up."""
         waiting: dict[Any, int] = {
             reader: seat.rank for reader, seat in zip(self._readers, self._seats, strict=True)
         }
@@ -207,7 +212,7 @@ class _Launch:
     def _end_all(self) -> None:
         leave_by = time.monotonic() + (0 if self._failures else _LEAVE_S)
         for process in self._processes:
-            # One that has told its result still needs a moment to leave the group.
+            # A process that has sent its result still needs a moment to leave the group.
             process.join(timeout=max(leave_by - time.monotonic(), 0))
             if process.is_alive():
                 process.kill()
@@ -217,14 +222,18 @@ class _Launch:
             reader.close()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])
+def _rendezvous_store() -> Any:
+    """A store for ranks that join by ``MASTER_ADDR`` and ``MASTER_PORT``, open while it is held.
+
+    The system gives it a free port as it is bound. A port that is only looked up first may be
+    another process's by the time that rank 0 binds it.
+    """
+    make: Any = torch_dist.TCPStore  # type: ignore[attr-defined]  # not listed in its stubs
+    return make('127.0.0.1', 0, is_master=True, wait_for_workers=False)
 
 
 def _child(seat: _Seat, call: bytes, writer: Any) -> None:
-    """Body of a child process: become a rank, call the function, tell the outcome."""
+    """Body of a child process: become a rank, call the function, send the outcome."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.clear()
     os.environ.update(seat.environ)
@@ -249,9 +258,6 @@ def _child(seat: _Seat, call: bytes, writer: Any) -> None:
 
 
 def _join(seat: _Seat) -> None:
-    import torch
-    import torch.distributed as torch_dist
-
     torch.set_num_threads(1)
     if seat.backend is not None:
         torch_dist.init_process_group(
@@ -266,8 +272,6 @@ def _join(seat: _Seat) -> None:
 
 
 def _leave() -> None:
-    import torch.distributed as torch_dist
-
     if torch_dist.is_initialized():
         torch_dist.destroy_process_group()
 

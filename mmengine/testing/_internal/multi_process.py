@@ -22,7 +22,7 @@ from mmengine.testing._internal.start_method import start_method
 
 
 class TestSkip(NamedTuple):
-    """Why a process skipped its test, as the exit code that tells it."""
+    """Why a process skipped its test, with its exit code."""
 
     exit_code: int
     message: str
@@ -30,7 +30,7 @@ class TestSkip(NamedTuple):
 
 TEST_SKIPS = {
     'backend_unavailable': TestSkip(10 + 1, 'The backend of the process group is missing.'),
-    'no_cuda': TestSkip(10 + 2, 'There is no CUDA device.'),
+    'no_cuda': TestSkip(10 + 2, 'No CUDA device was found.'),
     'multi-gpu-2': TestSkip(10 + 3, 'The test needs two CUDA devices.'),
     'generic': TestSkip(10 + 4, 'The test was skipped in its process.'),
 }
@@ -64,7 +64,7 @@ class MultiProcessTestCase(TestCase):
     """What a process exits with when its test failed."""
 
     class Event(enum.Enum):
-        """What the waiting process can ask of the others."""
+        """Requests of the waiting process to the others."""
 
         GET_TRACEBACK = 1
 
@@ -132,7 +132,7 @@ class MultiProcessTestCase(TestCase):
         return join_or_run
 
     def run_test(self, test_name: str, parent_pipe: Any) -> None:
-        """Run one test in this process, tell how it went, and exit with the code that says so."""
+        """Run one test in this process, report the outcome, and exit with its code."""
         threading.Thread(target=_answer, args=(parent_pipe,), daemon=True).start()
         try:
             self.prepare_subprocess()
@@ -211,7 +211,7 @@ def _last_word(pipe: Any) -> tuple[str, str]:
 
 
 def _answer(pipe: Any) -> None:
-    """Send the stacks of all threads whenever they are asked for, until the asker is gone."""
+    """Send the stacks of all threads at each request, until the other process has ended."""
     with contextlib.suppress(EOFError, OSError):
         while True:
             if pipe.recv() is MultiProcessTestCase.Event.GET_TRACEBACK:

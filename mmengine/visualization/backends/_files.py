@@ -15,7 +15,7 @@ _encode = json.JSONEncoder(default=tracker_value, allow_nan=False).encode
 class JsonLines:
     """Appends records to a file, one JSON object a line, each in one write.
 
-    The file stays open between records. A line is handed to the system whole, so a killed run
+    The file stays open between records. A line is written in one call, so a killed run
     leaves no half record, and readers may follow the file. NaN and the infinities, which JSON does
     not have, become null.
 

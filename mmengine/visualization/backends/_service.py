@@ -1,4 +1,4 @@
-"""What trackers have in common that hand a run to a package with a service behind it."""
+"""What trackers have in common that pass a run to the package of a service."""
 
 import importlib
 import os
@@ -15,7 +15,7 @@ from .base import BaseVisBackend, force_init_env, take_step, tracker_value
 
 
 class ServiceVisBackend(BaseVisBackend):
-    """A tracker that hands numbers to a package.
+    """A tracker that passes numbers to a package.
 
     A new one names the package, and defines ``_init_env``, ``_log_numbers``, ``_finish`` and the
     ``add_*`` calls beyond scalars. The package is imported at the first use. A value that is no

@@ -14,7 +14,7 @@ from .base import force_init_env
 
 @VISBACKENDS.register_module()
 class AimVisBackend(ServiceVisBackend):
-    """Keeps a run in Aim, in the repository ``.aim`` of the current folder unless told otherwise.
+    """Keeps a run in Aim, in the repository ``.aim`` of the current folder by default.
 
     Args:
         save_dir: Its last two parts name the experiment.
@@ -58,7 +58,7 @@ class AimVisBackend(ServiceVisBackend):
         self._run.track(name=name, value=self._aim.Image(image), step=step)
 
     def _log_numbers(self, numbers: dict[str, int | float], step: int) -> None:
-        # Aim has an axis of its own for the epoch.
+        # Aim has a separate axis for the epoch.
         axis = {'epoch': numbers['epoch']} if 'epoch' in numbers else {}
         for name, number in numbers.items():
             self._run.track(name=name, value=number, step=step, **axis)

@@ -1,6 +1,6 @@
 """What every tracker is: five calls, and an environment that is set up at the first of them."""
 
-# ruff: noqa: B027  (a tracker leaves out the calls that its service does not know)
+# ruff: noqa: B027  (a tracker omits the calls that its service does not have)
 
 import functools
 from abc import ABCMeta, abstractmethod
@@ -80,10 +80,10 @@ def take_step(scalar_dict: Mapping[str, Any], step: int) -> tuple[dict[str, Any]
 
 
 def require_image(image: Any) -> None:
-    """Refuse what is no image: uint8 of shape (H, W) or (H, W, channels), channels 1, 3 or 4.
+    """Refuse what is not an image: uint8 of shape (H, W) or (H, W, channels), channels 1, 3 or 4.
 
     Raises:
-        TypeError: If ``image`` is no uint8 array.
+        TypeError: If ``image`` is not a uint8 array.
         ArgumentError: If it has another shape.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
@@ -97,9 +97,9 @@ class BaseVisBackend(metaclass=ABCMeta):
     """A tracker: keeps the config, scalars, images and graph of a run somewhere.
 
     A new one defines :meth:`_init_env`, which sets up what it needs (imports included: a missing
-    package is reported when the tracker is used), :attr:`experiment`, and those of the five
-    ``add_*`` calls that its service knows, each with :func:`force_init_env`. The rest do nothing.
-    Only rank 0 calls it.
+    package is reported when the tracker is used), :attr:`experiment`, and those among the five
+    ``add_*`` calls that its service supports, each with :func:`force_init_env`. The others do
+    nothing. Only rank 0 calls it.
 
     Args:
         save_dir: Folder for the tracker's files; made at the first use.

@@ -29,7 +29,7 @@ class LocalVisBackend(BaseVisBackend):
 
     Raises:
         ArgumentError: If a file name has another ending.
-        TypeError: If ``save_dir`` is no path.
+        TypeError: If ``save_dir`` is not a path.
 
     Example:
         >>> import tempfile
@@ -65,7 +65,7 @@ class LocalVisBackend(BaseVisBackend):
     @property
     @force_init_env
     def experiment(self) -> 'LocalVisBackend':
-        """The tracker itself: there is no service behind it."""
+        """The tracker itself, because it has no service."""
         return self
 
     @property
@@ -78,7 +78,7 @@ class LocalVisBackend(BaseVisBackend):
         """Write the config to ``config_save_file``.
 
         Raises:
-            TypeError: If ``config`` is no Config.
+            TypeError: If ``config`` is not a Config.
         """
         if not isinstance(config, Config):
             raise TypeError(f'add_config takes a Config, got {type(config).__name__}.')
@@ -89,7 +89,7 @@ class LocalVisBackend(BaseVisBackend):
         """Write ``<img_save_dir>/<name>_<step>.png``; slashes in ``name`` make folders.
 
         Raises:
-            TypeError: If ``image`` is no uint8 array.
+            TypeError: If ``image`` is not a uint8 array.
             ArgumentError: If it has no shape of an image.
             ImportError: If Pillow is missing.
         """
@@ -118,7 +118,7 @@ class LocalVisBackend(BaseVisBackend):
             file_path: Name of a second file under ``save_dir``, ending in ``.json``.
 
         Raises:
-            TypeError: If ``scalar_dict`` is no dict.
+            TypeError: If ``scalar_dict`` is not a dict.
             ArgumentError: If ``file_path`` has another ending, or is the scalars' file itself.
         """
         if not isinstance(scalar_dict, dict):

@@ -30,7 +30,7 @@ class MLflowVisBackend(ServiceVisBackend):
         exp_name: Name of the experiment; by default 'Default', in the local store 'mmengine'.
         run_name: Name of the run.
         tags: Tags of the run.
-        params: Parameters of the run, beside those of the config.
+        params: Parameters of the run, in addition to the config.
         tracking_uri: Where the store is: a server or a data base.
         artifact_suffix: Endings of the files that are kept from the work dir when the run ends.
         tracked_config_keys: Keys of the config that become parameters; all by default.

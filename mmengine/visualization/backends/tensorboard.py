@@ -26,7 +26,7 @@ class TensorboardVisBackend(ServiceVisBackend):
     """
 
     _package = 'tensorboard'
-    # A curve has one horizontal axis here, so others would be curves of their own.
+    # A curve has one horizontal axis here, so other axes would need separate curves.
     takes_axes = False
 
     def __init__(self, save_dir: str) -> None:

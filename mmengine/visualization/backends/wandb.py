@@ -31,7 +31,7 @@ class WandbVisBackend(ServiceVisBackend):
         watch_kwargs: What ``watch`` is given beside the model, in :meth:`add_graph`.
 
     Raises:
-        ArgumentError: If ``define_metric_cfg`` is no such thing.
+        ArgumentError: If ``define_metric_cfg`` has another type.
         ImportError: At the first use, if ``wandb`` is not installed.
     """
 
@@ -78,7 +78,7 @@ class WandbVisBackend(ServiceVisBackend):
 
     @force_init_env
     def add_graph(self, model: Module, data_batch: Sequence[Any], **kwargs: Any) -> None:
-        """Watch the gradients of ``model``, and what else ``watch_kwargs`` asks for."""
+        """Watch the gradients of ``model``, and what else ``watch_kwargs`` selects."""
         self._run.watch(model, **self._watch_kwargs)
 
     @force_init_env

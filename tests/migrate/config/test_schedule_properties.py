@@ -183,7 +183,6 @@ def label(case):
 
 quick = settings(
     max_examples=10,
-    deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
 

@@ -209,10 +209,16 @@ def test_group_of_a_custom_key_keeps_its_multipliers_and_further_options() -> No
 
 
 def test_model_inside_a_wrapping_module_gives_its_own_names(logged: list[str]) -> None:
-    wrapping = nn.Module()
-    wrapping.module = nn.Linear(2, 1)
-    build(dict(bias_lr_mult=2), wrapping)
+    build(dict(bias_lr_mult=2), nn.DataParallel(nn.Linear(2, 1)))
     assert logged == ['paramwise_options -- bias:lr=4.0']
+
+
+def test_a_child_called_module_is_a_child_like_others(logged: list[str]) -> None:
+    model = nn.Module()
+    model.module, model.head = nn.Linear(2, 1), nn.Linear(1, 1)
+    wrapper = build(dict(bias_lr_mult=2), model)
+    assert logged == [f'paramwise_options -- {name}.bias:lr=4.0' for name in ('module', 'head')]
+    assert len(wrapper.optimizer.param_groups) == 4
 
 
 def test_frozen_parameters_are_left_out_with_a_warning(logged: list[str]) -> None:
@@ -304,7 +310,7 @@ def test_optimizer_without_decay_can_have_other_rates() -> None:
     [
         (3, None, TypeError, 'got int'),
         ({}, None, AssertionError, 'needs an "optimizer"'),
-        (dict(optimzer=OPTIMIZER), None, ValueError, "Did you mean 'optimzer'"),
+        (dict(optimzer=OPTIMIZER), None, ValueError, "Did you mean 'optimzer'"),  # codespell:ignore
         (dict(optimizer='SGD'), None, TypeError, 'got str'),
         (dict(optimizer=OPTIMIZER), 3, TypeError, 'paramwise_cfg'),
         (dict(optimizer=OPTIMIZER), dict(custom_keys=['a']), TypeError, 'got list'),

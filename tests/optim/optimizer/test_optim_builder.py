@@ -102,7 +102,7 @@ def test_what_is_no_configuration_is_refused(cfg: object) -> None:
     [
         {},
         dict(type='OptimWrapper'),
-        dict(optimzer=dict(type='SGD', lr=0.1)),
+        dict(optimzer=dict(type='SGD', lr=0.1)),  # codespell:ignore
         dict(generator=dict(type='SGD', lr=0.1)),
     ],
 )
@@ -141,8 +141,7 @@ def test_each_sub_module_gets_a_wrapper_of_its_own() -> None:
 
 
 def test_sub_modules_are_found_inside_a_wrapping_module() -> None:
-    wrapping = nn.Module()
-    wrapping.module = Gan()
+    wrapping = nn.DataParallel(Gan())
     wrappers = build_optim_wrapper(wrapping, dict(generator=dict(optimizer=dict(type='Adam'))))
     held = wrappers['generator'].optimizer.param_groups[0]['params']
     assert held[0] is wrapping.module.generator.weight
@@ -168,7 +167,7 @@ def test_wrapper_built_already_can_stand_beside_configurations() -> None:
 
 
 def test_unknown_sub_module_is_answered_with_the_near_one() -> None:
-    cfg = dict(genrator=dict(optimizer=dict(type='SGD', lr=0.1)))
+    cfg = dict(genrator=dict(optimizer=dict(type='SGD', lr=0.1)))  # codespell:ignore
     with pytest.raises(ArgumentError, match=r"generator, discriminator.*mean 'generator'"):
         build_optim_wrapper(Gan(), cfg)
 

@@ -44,5 +44,5 @@ def test_plateau_writes_betas(make_optimizer):
 
 def test_an_optimizer_without_momentum_is_refused(make_optimizer):
     optimizer = make_optimizer([0.1], kind=torch.optim.Adagrad)
-    with pytest.raises(ArgumentError, match='momentum or betas; those of Adagrad have lr'):
+    with pytest.raises(ArgumentError, match='momentum or betas; the groups of Adagrad have lr'):
         scheduler.StepMomentum(optimizer, 3)

@@ -1,6 +1,9 @@
 """Numbers written in epochs, for a schedule that steps every iteration."""
 
 import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mmengine.optim import scheduler
 from mmengine.utils.errors import ArgumentError
@@ -28,6 +31,20 @@ def test_every_count_of_epochs_is_multiplied(kind, epochs, iterations, make_opti
     )
     assert built.by_epoch is False
     assert {name: getattr(built, name) for name in iterations} == iterations
+
+
+@given(st.integers(1, 1000), st.integers(0, 5000), st.integers(1, 20000))
+@example(parts=100, count=29, epoch_length=100)  # 0.29 * 100 is 28.999999999999996
+@example(parts=3, count=1, epoch_length=3)
+@example(parts=1000, count=1999, epoch_length=1)
+def test_a_fraction_of_an_epoch_is_the_whole_iterations_in_it(parts, count, epoch_length):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    built = scheduler.MultiStepLR.build_iter_from_epoch(
+        optimizer, milestones=[count / parts], begin=count / parts, epoch_length=epoch_length
+    )
+    # In whole numbers nothing is rounded: the first `count` of `parts` equal parts of an epoch.
+    assert built.begin == count * epoch_length // parts
+    assert list(built.milestones) == [count * epoch_length // parts]
 
 
 def test_an_open_end_stays_open(make_optimizer):

@@ -37,7 +37,7 @@ def through_a_file(value):
 
 
 @pytest.mark.parametrize('kind', FAMILY)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(stop=st.integers(0, 15))
 def test_stopping_anywhere_changes_no_bit(kind, stop):
     unbroken = optimizer_of([0.1, 0.3])
@@ -88,6 +88,32 @@ def test_state_holds_every_number_and_no_optimizer():
         '_last_value': [0.1],
         '_learned': [],
     }
+
+
+@pytest.mark.parametrize('kind', [*FAMILY, 'ReduceOnPlateauLR'])
+def test_steps_change_no_setting(kind):
+    schedule = getattr(scheduler, kind)(optimizer_of([0.1]), **FAMILY.get(kind, {}))
+    for _ in range(7):
+        schedule.step()
+    assert schedule.state_dict()['_learned'] == []
+
+
+def test_state_names_what_a_schedule_has_learned():
+    schedule = scheduler.ReduceOnPlateauLR(optimizer_of([0.1]), patience=3)
+    schedule.step({'loss': 1.0})
+    assert schedule.state_dict()['_learned'] == ['best']
+    schedule.step({'loss': 2.0})
+    schedule.extra = [1]
+    assert schedule.state_dict()['_learned'] == ['best', 'extra', 'num_bad_epochs']
+
+
+def test_a_schedule_that_skips_the_constructor_of_the_base_still_has_a_state():
+    class Bare(scheduler.StepLR):
+        def __init__(self, optimizer):
+            self.optimizer, self.param_name, self.by_epoch = optimizer, 'lr', True
+            self._holds_tensors, self._last_value = False, None
+
+    assert Bare(optimizer_of([0.1])).state_dict()['param_name'] == 'lr'
 
 
 def test_state_of_an_older_milestone_schedule_is_taken_up():

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmengine.dist._dtensor import is_dtensor
+
 Pair = tuple[list[Tensor], list[Tensor]]
 
 
@@ -84,7 +86,16 @@ def _matched(
             f'same {what}: {len(ours)} here, {len(theirs)} there, or other shapes. Make the '
             'averaged model after the last change of structure.'
         )
-    return list(zip(ours, theirs, strict=True))
+    return [(_local(a), _local(b)) for a, b in zip(ours, theirs, strict=True)]
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """The part of a ``DTensor`` on this rank: an average of parts is the part of the average."""
+    if not is_dtensor(tensor):
+        return tensor
+    spread: Any = tensor
+    part: Tensor = spread.to_local()
+    return part
 
 
 def _can_be_averaged(tensor: Tensor) -> bool:
