@@ -77,7 +77,7 @@ def init_dist(
         launcher: What started the processes: ``'pytorch'`` (torchrun), ``'slurm'`` (srun) or
             ``'mpi'`` (mpirun).
         backend: Communication library: ``'nccl'`` between NVIDIA GPUs, ``'gloo'`` between CPUs, or another
-            one that torch knows. A backend of accelerators also makes the one of this rank the
+            one that torch supports. A backend of accelerators also makes the one of this rank the
             current device.
         init_backend: Library that makes the group: ``'torch'``, ``'deepspeed'`` or
             ``'colossalai'``.
@@ -275,7 +275,7 @@ def _as_timedelta(timeout: Any) -> datetime.timedelta:
             f'timeout must be a number of seconds or a timedelta, got {type(timeout).__name__}.'
         )
     if not timeout > 0:
-        raise ArgumentError(f'timeout must be above 0 seconds, got {timeout}.')
+        raise ArgumentError(f'timeout must be a positive number of seconds, got {timeout}.')
     return datetime.timedelta(seconds=timeout)
 
 

@@ -245,7 +245,7 @@ class HistoryBuffer:
         begin = self._begin
         if size is not None:
             if not isinstance(size, (int, np.integer)) or size < 0:
-                raise ArgumentError(f'window_size must be an int above 0 or None, got {size!r}.')
+                raise ArgumentError(f'window_size must be a positive int or None, got {size!r}.')
             if size:
                 begin = max(begin, self._end - int(size))
         live = slice(begin, self._end)

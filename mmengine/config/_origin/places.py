@@ -110,7 +110,7 @@ def _step(node: Any, key: str, place: Place | None) -> tuple[Any, Place | None]:
 
 
 class PlacedDict(dict[Any, Any]):
-    """A dict that still knows where its entries were written; :func:`placed` makes it."""
+    """A dict that keeps where its entries were written; :func:`placed` makes it."""
 
     __slots__ = ('_origin',)
 
