@@ -70,6 +70,15 @@ def unpack(runner: Runner, checkpoint: Checkpoint) -> None:
     runner.logger.info(f'resumed epoch: {runner.epoch}, iter: {runner.iter}')
 
 
+def load_by_own_methods(runner: Runner, load_from: str | None, resume: bool | str) -> None:
+    """Load through ``resume`` and ``load_checkpoint`` of a runner's class that overrides them."""
+    source = runner.strategy.find_resume_source(load_from, resume)
+    if source is not None:
+        runner.resume(source)
+    elif load_from is not None:
+        runner.load_checkpoint(load_from)
+
+
 def _train_dataset(runner: Runner) -> Any:
     """The training dataset, if the train loop exists; it is never built for the question."""
     return getattr(getattr(runner._train_loop, 'dataloader', None), 'dataset', None)

@@ -46,6 +46,8 @@ from mmengine.visualization import Visualizer
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from mmengine.hooks.run import Run
+
 __all__ = ['EpochBasedTrainLoop', 'Runner', 'TestLoop', 'ValLoop', '_SlicedDataset']
 
 # A plain loader, or several as a list or by name.
@@ -238,7 +240,7 @@ class Runner(RunnerMembers):
             self.call_hook('before_run')
             self._init_weights()
             self.load_or_resume()
-            load_hooks_state(self, self._states_of_hooks)
+            self._restore_hooks()
             loop = self.train_loop
             self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
             model: nn.Module = loop.run()
@@ -280,6 +282,11 @@ class Runner(RunnerMembers):
         if not self.state.has_weights:
             self.strategy.init_weights()
             self.state.has_weights = True
+
+    def _restore_hooks(self) -> None:
+        """Hooks get the states of a checkpoint that was resumed before ``before_run``."""
+        states, self._states_of_hooks = self._states_of_hooks, {}
+        load_hooks_state(self, states)
 
     def _overrides(self, name: str) -> bool:
         """Whether a subclass has its own ``name``, one of the API's extension points."""
@@ -330,7 +337,7 @@ class Runner(RunnerMembers):
         elif resume and stage is None:
             prepare_training(self)
         if self._overrides('resume') or self._overrides('load_checkpoint'):
-            self._load_by_own_methods(load_from, resume)
+            _resume.load_by_own_methods(self, load_from, resume)
         else:
             with self.state.resuming(bool(resume)):
                 checkpoint = self.strategy.load_or_resume(load_from=load_from, resume=resume)
@@ -345,14 +352,6 @@ class Runner(RunnerMembers):
         if self.state.stage != 'train':
             # `before_run` of the training to come lets hooks begin anew.
             self._states_of_hooks = checkpoint.get('hooks', {})
-
-    def _load_by_own_methods(self, load_from: str | None, resume: bool | str) -> None:
-        """Through ``resume`` and ``load_checkpoint``, which a subclass overrides."""
-        source = self.strategy.find_resume_source(load_from, resume)
-        if source is not None:
-            self.resume(source)
-        elif load_from is not None:
-            self.load_checkpoint(load_from)
 
     def load_checkpoint(
         self,
@@ -440,12 +439,16 @@ class Runner(RunnerMembers):
         self.state.save_id = extra['meta']['save_id']
 
     def dump_config(self) -> None:
-        """Write the config to the work dir, under its own file name if it has one.
-
-        A file that is the config's source stays as it is, with its comments and base files.
-        """
+        """Write the config to the work dir; see :func:`write_config`."""
         if is_main_process():
             write_config(self.cfg, self.work_dir, self.timestamp)
 
     def _show_loaded(self, checkpoint: dict[str, Any]) -> None:
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+
+
+if TYPE_CHECKING:
+
+    def _as_run(runner: Runner) -> Run:
+        """A Runner has all that hooks may use."""
+        return runner
