@@ -119,7 +119,7 @@ def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
     except (RuntimeError, EOFError, OSError) as error:
         raise _unreadable(name, file, start, error) from error
     except READ_ERRORS:
-        file.seek(start)  # It names classes that torch does not know; see legacy.py.
+        file.seek(start)  # It names classes that torch refuses; see legacy.py.
     try:
         checkpoint, left_out = load_without_running_code(file, map_location)
     except READ_ERRORS as error:

@@ -1,7 +1,7 @@
 """Read a checkpoint of any age without running code from it.
 
-``torch.load(weights_only=True)`` refuses a file as soon as it names one class that torch does not
-know, and checkpoints of earlier training engines name many: history buffers, config dicts, numpy
+``torch.load(weights_only=True)`` refuses a file that names a single class unknown to torch, and
+checkpoints of earlier training engines name many: history buffers, config dicts, numpy
 values, enums. This module has an unpickler that builds tensors and plain containers, and an inert
 :class:`Opaque` record for any other object. Then the few types in ``_REBUILDERS`` are rebuilt from
 these records alone.

@@ -26,7 +26,7 @@ def make_record(
     """The record of one validation; ``save_id`` is added for each checkpoint that it belongs to.
 
     Args:
-        meta: Entries that replace those of the checkpoint.
+        meta: Entries that replace entries of the checkpoint.
         param_schedulers: State of all schedulers.
         optimizer: What :func:`hyperparameters_of` returns.
         hooks: State of all hooks.

@@ -76,11 +76,11 @@ def scoped_trace_graph(
         raise _GraphIsComplete
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_unchanged(module))
+        stack.enter_context(_restored_afterwards(module))
         stack.enter_context(_plain_kernels())
         runnable = stack.enter_context(_interpreted_script_modules(module, names))
         stack.enter_context(_scopes_of_calls(names))
-        stack.enter_context(_quietened(warning_mode))
+        stack.enter_context(_filtered_warnings(warning_mode))
         stack.enter_context(contextlib.suppress(_GraphIsComplete))
         try:
             _jit.trace(call_model, (), check_trace=False)
@@ -170,7 +170,7 @@ def _interpreted_script_modules(
 
 
 @contextlib.contextmanager
-def _unchanged(module: nn.Module) -> Iterator[None]:
+def _restored_afterwards(module: nn.Module) -> Iterator[None]:
     """Restore the model afterwards: a trace updates batch norm and needs gradients switched off."""
     # Script modules have no such dict, and cannot register a buffer while they run.
     tables = [m._buffers for m in module.modules() if isinstance(m._buffers, dict)]
@@ -211,7 +211,7 @@ def _plain_kernels() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quietened(mode: str) -> Iterator[None]:
+def _filtered_warnings(mode: str) -> Iterator[None]:
     if mode not in TRACER_WARNING_MODES:
         raise ArgumentError(
             f'The mode of tracer warnings is one of {TRACER_WARNING_MODES}, got {mode!r}.'

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config._origin.places import source_location
-from mmengine.config.config_dict import DELETE_KEY, ConfigDict, as_config, copy_places
-from mmengine.config.errors import ConfigKeyError, ConfigTypeError
+from mmengine.config.config_dict import DELETE_KEY, ConfigDict, as_config, copy_places, raw_items
+from mmengine.config.errors import ConfigKeyError, ConfigTypeError, short_repr
 
 
 def join_bases(bases: list[ConfigDict]) -> ConfigDict:
@@ -37,7 +37,7 @@ def overlay(base: ConfigDict, child: Mapping[Any, Any], path: str = '') -> Confi
         ConfigTypeError: If a dict would replace something else without ``_delete_=True``.
     """
     result = base.copy()
-    for key, value in _raw(child):
+    for key, value in raw_items(child):
         if isinstance(value, dict):
             here = f'{path}.{key}' if path else str(key)
             value = _overlay_dict(dict.get(base, key), key in base, value, here)
@@ -60,7 +60,7 @@ def _overlay_dict(old: Any, exists: bool, value: dict[Any, Any], path: str) -> C
         return new
     if not isinstance(old, ConfigDict):
         raise ConfigTypeError(
-            f'{_at(new)}{path!r} is a dict here but {type(old).__name__} {_short(old)} in the '
+            f'{_at(new)}{path!r} is a dict here but {type(old).__name__} {short_repr(old)} in the '
             'base config. To '
             f'replace it, write {path.rpartition(".")[2]}=dict(_delete_=True, ...).'
         )
@@ -119,7 +119,7 @@ def overlay_options(base: Any, options: Any, *, allow_list_keys: bool, path: str
     if not isinstance(base, ConfigDict):
         raise ConfigTypeError(
             f'cannot set {", ".join(f"{path}.{key}" for key in dict.keys(options))}: {path!r} is '
-            f'{type(base).__name__} {_short(base)}, not a dict. To replace it, set '
+            f'{type(base).__name__} {short_repr(base)}, not a dict. To replace it, set '
             f'{path}._delete_=True too.'
         )
     result = base.copy()
@@ -188,18 +188,9 @@ def _dicts(value: Any, path: str) -> list[tuple[str, ConfigDict]]:
     return found
 
 
-def _raw(entries: Mapping[Any, Any]) -> Any:
-    return dict.items(entries) if isinstance(entries, dict) else entries.items()
-
-
 def _at(node: ConfigDict) -> str:
     location = source_location(node)
     return f'{location}: ' if location else ''
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f'{text[:57]}...'
 
 
 _CONTAINERS = frozenset((ConfigDict, list, tuple))

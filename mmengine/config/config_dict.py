@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from mmengine.config._origin.places import LITERALS, Origin, origin_of
+from mmengine.config._origin.places import PLAIN_DICT_ORIGINS, Origin, origin_of
 from mmengine.config.errors import MissingAttributeError, MissingKeyError
 from mmengine.config.lazy import LazyAttr, LazyObject, built, dotted_name
 
@@ -41,7 +41,7 @@ class ConfigDict(dict[Any, Any]):
             self._assign(kwargs)
 
     def _adopt_origin(self, source: Any) -> None:
-        known = LITERALS.find(source) if LITERALS else None
+        known = PLAIN_DICT_ORIGINS.find(source) if PLAIN_DICT_ORIGINS else None
         if isinstance(source, ConfigDict):
             known = source._origin
         if known is not None:
@@ -49,7 +49,7 @@ class ConfigDict(dict[Any, Any]):
 
     def _assign(self, entries: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
         """Set all entries, replacing what is there, without importing anything."""
-        for key, value in _raw_items(entries):
+        for key, value in raw_items(entries):
             dict.__setitem__(self, key, as_config(value))
         if self._origin is not None and isinstance(entries, dict):
             copy_places(self, entries, dict.keys(entries))
@@ -209,7 +209,7 @@ def as_config(value: Any) -> Any:
 
 def _from_plain(plain: dict[Any, Any]) -> ConfigDict:
     """What ``ConfigDict(plain)`` gives, for the many dicts of a config file, in half the time."""
-    known = LITERALS.find(plain)
+    known = PLAIN_DICT_ORIGINS.find(plain)
     fresh = ConfigDict.__new__(ConfigDict)
     object.__setattr__(fresh, '_origin', None if known is None else known.copy())
     for key, item in plain.items():
@@ -233,7 +233,7 @@ def as_plain(value: Any) -> Any:
 
 def merge_into(target: ConfigDict, entries: Any, *, honour_delete: bool) -> None:
     """Merge ``entries`` into ``target``: dicts level by level, anything else replaces."""
-    pairs = list(_raw_items(entries))
+    pairs = list(raw_items(entries))
     for key, value in pairs:
         mine: Any = dict.get(target, key)
         replaces = not isinstance(value, dict) or not isinstance(mine, ConfigDict)
@@ -262,10 +262,11 @@ def copy_places(target: ConfigDict, source: dict[Any, Any], keys: Iterable[Any])
         mine = Origin(theirs.place)
         object.__setattr__(target, '_origin', mine)
     for key in keys:
-        mine.keys[key] = theirs.of(key)
+        mine.keys[key] = theirs.place_of(key)
 
 
-def _raw_items(entries: Any) -> Any:
+def raw_items(entries: Any) -> Any:
+    """The entries of a mapping or of pairs, without importing lazy values."""
     if isinstance(entries, dict):
         return dict.items(entries)
     return entries.items() if hasattr(entries, 'keys') else entries

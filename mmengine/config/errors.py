@@ -75,6 +75,12 @@ class MissingKeyError(_Missing, KeyError):
     """``cfg['name']`` was read, and ``name`` is not a key of it."""
 
 
+def short_repr(value: object) -> str:
+    """The repr of a value, cut for messages of one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:57]}...'
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
 

@@ -38,9 +38,9 @@ def all_reduce(data: Tensor, op: str = 'sum', group: Group = None) -> None:
     """
     if get_world_size(group) <= 1:
         return
-    travelling = _ready_to_travel(data, group)
-    _reduce_in_place(travelling, op, group)
-    _bring_back(travelling, data)
+    sent = _sendable(data, group)
+    _reduce_in_place(sent, op, group)
+    _bring_back(sent, data)
 
 
 def all_gather(data: Tensor, group: Group = None) -> list[Tensor]:
@@ -53,9 +53,9 @@ def all_gather(data: Tensor, group: Group = None) -> list[Tensor]:
     world_size = get_world_size(group)
     if world_size <= 1:
         return [data]
-    travelling = _ready_to_travel(data, group)
-    received = [torch.empty_like(travelling) for _ in range(world_size)]
-    torch_dist.all_gather(received, travelling, group)
+    sent = _sendable(data, group)
+    received = [torch.empty_like(sent) for _ in range(world_size)]
+    torch_dist.all_gather(received, sent, group)
     return [tensor.to(data.device) for tensor in received]
 
 
@@ -70,12 +70,12 @@ def gather(data: Tensor, dst: int = 0, group: Group = None) -> list[Tensor]:
     world_size = get_world_size(group)
     if world_size <= 1:
         return [data]
-    travelling = _ready_to_travel(data, group)
+    sent = _sendable(data, group)
     if get_rank() != dst:
-        torch_dist.gather(travelling, None, dst, group)
+        torch_dist.gather(sent, None, dst, group)
         return []
-    received = [torch.empty_like(travelling) for _ in range(world_size)]
-    torch_dist.gather(travelling, received, dst, group)
+    received = [torch.empty_like(sent) for _ in range(world_size)]
+    torch_dist.gather(sent, received, dst, group)
     return [tensor.to(data.device) for tensor in received]
 
 
@@ -89,9 +89,9 @@ def broadcast(data: Tensor, src: int = 0, group: Group = None) -> None:
     """
     if get_world_size(group) <= 1:
         return
-    travelling = _ready_to_travel(data, group)
-    torch_dist.broadcast(travelling, src, group)
-    _bring_back(travelling, data)
+    sent = _sendable(data, group)
+    torch_dist.broadcast(sent, src, group)
+    _bring_back(sent, data)
 
 
 def sync_random_seed(group: Group = None) -> int:
@@ -222,7 +222,7 @@ def _reduce_in_place(data: Tensor, op: str, group: Group) -> None:
         data.floor_divide_(world_size)
 
 
-def _ready_to_travel(data: Tensor, group: Group) -> Tensor:
+def _sendable(data: Tensor, group: Group) -> Tensor:
     """``data`` on the device of the group and contiguous; copied only if necessary."""
     return data.detach().to(get_comm_device(group)).contiguous()
 

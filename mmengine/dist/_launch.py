@@ -36,7 +36,7 @@ _DEVICE_PLUGINS = {'npu': 'torch_npu', 'mlu': 'torch_mlu', 'musa': 'torch_musa'}
 
 
 @dataclass(frozen=True)
-class _Place:
+class _RankInfo:
     """Position of this process among all processes of the run."""
 
     rank: int
@@ -77,7 +77,7 @@ def init_dist(
         launcher: What started the processes: ``'pytorch'`` (torchrun), ``'slurm'`` (srun) or
             ``'mpi'`` (mpirun).
         backend: Communication library: ``'nccl'`` between NVIDIA GPUs, ``'gloo'`` between CPUs, or another
-            one that torch knows. A backend of accelerators also makes the one of this rank the
+            one that torch supports. A backend of accelerators also makes the one of this rank the
             current device.
         init_backend: Library that makes the group: ``'torch'``, ``'deepspeed'`` or
             ``'colossalai'``.
@@ -106,25 +106,25 @@ def init_dist(
 
 def _init_dist_pytorch(backend: str, init_backend: str = 'torch', **kwargs: Any) -> None:
     """Join as a process that torchrun started."""
-    _join(_place_from_torchrun(os.environ), backend, init_backend, kwargs)
+    _join(_rank_info_from_torchrun(os.environ), backend, init_backend, kwargs)
 
 
 def _init_dist_slurm(
     backend: str, port: int | None = None, init_backend: str = 'torch', **kwargs: Any
 ) -> None:
     """Join as a task that srun started."""
-    _join(_place_from_slurm(os.environ, port), backend, init_backend, kwargs)
+    _join(_rank_info_from_slurm(os.environ, port), backend, init_backend, kwargs)
 
 
 def _init_dist_mpi(backend: str, **kwargs: Any) -> None:
     """Join as a process that mpirun started."""
     init_backend = kwargs.pop('init_backend', 'torch')
-    _join(_place_from_mpi(os.environ), backend, init_backend, kwargs)
+    _join(_rank_info_from_mpi(os.environ), backend, init_backend, kwargs)
 
 
-def _place_from_torchrun(env: Mapping[str, str]) -> _Place:
+def _rank_info_from_torchrun(env: Mapping[str, str]) -> _RankInfo:
     hint = 'Start the run with torchrun, as in: torchrun --nproc-per-node=2 train.py'
-    return _Place(
+    return _RankInfo(
         rank=_int_of(env, 'RANK', hint),
         world_size=_int_of(env, 'WORLD_SIZE', hint),
         local_rank=_int_of(env, 'LOCAL_RANK', hint),
@@ -133,7 +133,7 @@ def _place_from_torchrun(env: Mapping[str, str]) -> _Place:
     )
 
 
-def _place_from_slurm(env: Mapping[str, str], port: int | None) -> _Place:
+def _rank_info_from_slurm(env: Mapping[str, str], port: int | None) -> _RankInfo:
     hint = 'Start the run with srun, as in: srun --ntasks=2 python train.py'
     rank = _int_of(env, 'SLURM_PROCID', hint)
     master_addr = env.get('MASTER_ADDR')
@@ -148,7 +148,7 @@ def _place_from_slurm(env: Mapping[str, str], port: int | None) -> _Place:
     local_rank = env.get('SLURM_LOCALID')
     if local_rank is None:
         local_rank = str(rank % max(torch.cuda.device_count(), 1))
-    return _Place(rank, _int_of(env, 'SLURM_NTASKS', hint), int(local_rank), master_addr, int(port))
+    return _RankInfo(rank, _int_of(env, 'SLURM_NTASKS', hint), int(local_rank), master_addr, int(port))
 
 
 def _slurm_port(env: Mapping[str, str]) -> int:
@@ -168,7 +168,7 @@ def _first_host(nodes: str) -> str:
     return re.sub(r'\[(\w+)[^\]]*\]', r'\1', first)
 
 
-def _place_from_mpi(env: Mapping[str, str]) -> _Place:
+def _rank_info_from_mpi(env: Mapping[str, str]) -> _RankInfo:
     # Open MPI; MPICH and Intel MPI; MVAPICH.
     families = (
         ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
@@ -183,7 +183,7 @@ def _place_from_mpi(env: Mapping[str, str]) -> _Place:
             'MASTER_ADDR is not set, and mpirun does not tell the host of rank 0. '
             'Set it, as in: mpirun -x MASTER_ADDR=$(hostname) ...'
         )
-    return _Place(
+    return _RankInfo(
         rank,
         world_size,
         local_rank,
@@ -203,7 +203,7 @@ def _int_of(env: Mapping[str, str], name: str, hint: str) -> int:
         ) from None
 
 
-def _join(place: _Place, backend: str, init_backend: str, kwargs: dict[str, Any]) -> None:
+def _join(place: _RankInfo, backend: str, init_backend: str, kwargs: dict[str, Any]) -> None:
     global group_timeout
     options = dict(kwargs)
     group_timeout = None
@@ -275,7 +275,7 @@ def _as_timedelta(timeout: Any) -> datetime.timedelta:
             f'timeout must be a number of seconds or a timedelta, got {type(timeout).__name__}.'
         )
     if not timeout > 0:
-        raise ArgumentError(f'timeout must be above 0 seconds, got {timeout}.')
+        raise ArgumentError(f'timeout must be a positive number of seconds, got {timeout}.')
     return datetime.timedelta(seconds=timeout)
 
 

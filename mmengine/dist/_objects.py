@@ -156,7 +156,7 @@ def _broadcast_object_list(object_list: list[Any], src: int = 0, group: Group = 
 def _all_gather_object(object_list: list[Any], obj: Any, group: Group = None) -> None:
     """Fill ``object_list`` with the objects of all ranks."""
     cpu_group = _cpu_group(group)
-    payload, sizes = _pickle_and_tell_sizes(obj, cpu_group)
+    payload, sizes = _pickle_and_exchange_sizes(obj, cpu_group)
     # Only tensors of one size can be gathered.
     padded = torch.empty(max(sizes), dtype=torch.uint8)
     padded[: payload.numel()] = payload
@@ -172,7 +172,7 @@ def _gather_object(
     """Fill ``object_gather_list`` of rank ``dst``; one sender at a time, to save memory."""
     cpu_group = _cpu_group(group)
     _validate_output_list_for_rank(get_rank(), dst, object_gather_list)
-    payload, sizes = _pickle_and_tell_sizes(obj, cpu_group)
+    payload, sizes = _pickle_and_exchange_sizes(obj, cpu_group)
     if object_gather_list is None:
         torch_dist.send(payload, dst, cpu_group)
         return
@@ -200,7 +200,7 @@ def _validate_output_list_for_rank(
         raise ArgumentError(f'Only rank {dst} receives objects; rank {my_rank} passes no list.')
 
 
-def _pickle_and_tell_sizes(obj: Any, cpu_group: ProcessGroup) -> tuple[Tensor, list[int]]:
+def _pickle_and_exchange_sizes(obj: Any, cpu_group: ProcessGroup) -> tuple[Tensor, list[int]]:
     """The bytes of ``obj``, and the number of bytes of every rank."""
     payload, error = _try_pickle(obj)
     mine = torch.tensor([_COULD_NOT_PICKLE if error else payload.numel()], dtype=torch.int64)

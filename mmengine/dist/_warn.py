@@ -4,7 +4,7 @@ import warnings
 
 from mmengine.dist.utils import is_main_process
 
-_said: set[str] = set()
+_shown: set[str] = set()
 
 
 def warn_once(message: str, category: type[Warning] = UserWarning, stacklevel: int = 2) -> None:
@@ -19,7 +19,7 @@ def warn_once(message: str, category: type[Warning] = UserWarning, stacklevel: i
         stacklevel: The line that the warning shows, as in ``warnings.warn``: 1 is the line that
             calls this function, 2 is one level further up.
     """
-    if message in _said or not is_main_process():
+    if message in _shown or not is_main_process():
         return
-    _said.add(message)
+    _shown.add(message)
     warnings.warn(message, category, stacklevel=stacklevel + 1)

@@ -149,7 +149,7 @@ def _as_metric(metric: Any) -> BaseMetric:
             'A metric must be a config (a dict with a type) or a BaseMetric; '
             f'{type(built).__name__} has no {missing[0]}.'
         )
-    return built  # type: ignore[no-any-return]  # checked by what it offers
+    return built
 
 
 def _check_one_entry_per_sample(values: Any, name: str) -> None:

@@ -21,8 +21,8 @@ def atomic_write(
     The bytes are written to a temporary file in the same folder, synced to the disk (fsync), and
     then renamed in one step: a reader of ``path`` gets the old content or the new one. A crash, an
     error or a full disk does not change the old file. A link stays a link and its target is
-    replaced. An existing file keeps its permissions; the umask decides those of a new one. Pipes
-    and devices are written to directly.
+    replaced. An existing file keeps its permissions; a new one gets its permissions from the umask.
+    Pipes and devices are written to directly.
 
     Args:
         path: The file; its folder must exist.
@@ -48,7 +48,7 @@ def atomic_write(
             yield file
         return
     if old_mode is not None and not os.access(target, os.W_OK):
-        # Renaming over a file checks the permissions of the folder only, not those of the file.
+        # Renaming over a file checks the permissions of the folder only, not of the file.
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     temporary = os.path.join(os.path.dirname(target), f'.{uuid.uuid4().hex}.tmp')

@@ -78,7 +78,7 @@ def build_runner_with_tta(cfg: dict[str, Any] | Config | ConfigDict) -> Runner:
     _innermost_dataset(cfg['test_dataloader'])['pipeline'] = cfg['tta_pipeline']
     hook = {'type': 'PrepareTTAHook', 'tta_cfg': cfg['tta_model']}
     cfg['custom_hooks'] = [*(cfg.get('custom_hooks') or []), hook]
-    return RUNNERS.build(cfg)  # type: ignore[no-any-return]  # the registry's word
+    return RUNNERS.build(cfg)
 
 
 def _innermost_dataset(dataloader: Any) -> Any:

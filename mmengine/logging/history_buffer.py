@@ -102,7 +102,7 @@ class HistoryBuffer:
             count = _as_count(count)
         if type(log_val) not in _PLAIN_NUMBERS:
             if isinstance(log_val, Tensor):
-                log_val = self._admit(log_val)
+                log_val = self._detached_scalar(log_val)
             else:
                 log_val = _as_number(log_val)
         pending = self._pending_values
@@ -176,7 +176,7 @@ class HistoryBuffer:
         """The latest value."""
         return _float64(self._filled_window(1)[-1])
 
-    def _admit(self, value: Tensor) -> Tensor:
+    def _detached_scalar(self, value: Tensor) -> Tensor:
         """``value`` as a detached 0-d tensor, with a note in ``_pending_tensors``."""
         # Runs in every training step: each call here costs 0.05 microseconds.
         if type(value) is not Tensor:
@@ -190,7 +190,11 @@ class HistoryBuffer:
             version = -1
         has_graph = value.requires_grad
         # A tensor changed in place before (a parameter, a running total) will change again.
-        if version or (has_graph and value.is_leaf) or (value._is_view() and _pins_much(value)):
+        if (
+            version
+            or (has_graph and value.is_leaf)
+            or (value._is_view() and _keeps_large_storage(value))
+        ):
             value, version = value.detach().clone(), -1
         elif has_graph:
             value = value.detach()
@@ -241,7 +245,7 @@ class HistoryBuffer:
         begin = self._begin
         if size is not None:
             if not isinstance(size, (int, np.integer)) or size < 0:
-                raise ArgumentError(f'window_size must be an int above 0 or None, got {size!r}.')
+                raise ArgumentError(f'window_size must be a positive int or None, got {size!r}.')
             if size:
                 begin = max(begin, self._end - int(size))
         live = slice(begin, self._end)
@@ -378,7 +382,7 @@ def _check_holds_one_number(value: Tensor) -> None:
         )
 
 
-def _pins_much(view: Tensor) -> bool:
+def _keeps_large_storage(view: Tensor) -> bool:
     return view.untyped_storage().nbytes() > _MAX_PINNED_BYTES
 
 

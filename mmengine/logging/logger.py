@@ -324,7 +324,7 @@ def _get_device_id() -> int:
 
 
 def _get_host_info() -> str:
-    """``user@host``, for names of files; empty parts if the system does not know them."""
+    """``user@host``, for names of files; empty parts where the system has none."""
     import getpass
 
     try:

@@ -97,7 +97,7 @@ class MessageHub(ManagerMixin):
         """
         buffer = self._log_scalars.get(key)
         if buffer is None or self._resumed_keys.get(key) is not resumed:
-            self._settle_resumed(key, resumed)
+            self._check_resumed(key, resumed)
             if buffer is None:
                 # The key appears only when its first value is accepted.
                 buffer = HistoryBuffer()
@@ -142,7 +142,7 @@ class MessageHub(ManagerMixin):
             ArgumentError: If ``resumed`` differs from earlier updates of the key.
         """
         if self._resumed_keys.get(key) is not resumed:
-            self._settle_resumed(key, resumed)
+            self._check_resumed(key, resumed)
         self._runtime_info[key] = value
 
     def pop_info(self, key: str, default: Any = None) -> Any:
@@ -283,7 +283,7 @@ class MessageHub(ManagerMixin):
             if key in loaded:
                 self._resumed_keys[key] = bool(resumed)
 
-    def _settle_resumed(self, key: str, resumed: bool) -> None:
+    def _check_resumed(self, key: str, resumed: bool) -> None:
         settled = self._resumed_keys.setdefault(key, bool(resumed))
         if settled != resumed:
             raise ArgumentError(

@@ -108,7 +108,7 @@ def wrap_model(
         settings.setdefault('broadcast_buffers', broadcast_buffers)
         if issubclass(wrapper, MMDistributedDataParallel):
             settings = {**_device_ids(model), **settings}
-    return MODEL_WRAPPERS.build(dict(type=wrapper, module=model, **settings))  # type: ignore[no-any-return]  # a wrapper
+    return MODEL_WRAPPERS.build(dict(type=wrapper, module=model, **settings))
 
 
 def _as_settings(model_wrapper_cfg: Mapping[str, Any] | str | type | None) -> dict[str, Any]:

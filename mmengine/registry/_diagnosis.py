@@ -44,19 +44,19 @@ def unknown_type(kind: str, registry: Registry, cfg: Any, key: str) -> KeyError:
         key: 'type', or the key used instead.
     """
     lines = [f'{key} {kind!r}{written_at(cfg, key)} is not known to the {title_of(registry)}']
-    parents = [repr(node.scope) for node in _chain(registry)[1:]]
+    parents = [repr(node.scope) for node in _with_parents(registry)[1:]]
     if parents:
         lines[0] += f', nor to its parents ({", ".join(parents)})'
     same_tree, other_trees = _found_elsewhere(kind, registry)
-    near = '' if same_tree else did_you_mean(kind, _spellings(registry))
+    near = '' if same_tree else did_you_mean(kind, _valid_types(registry))
     lines[0] += f'.{near}'
     lines += same_tree + other_trees
     lines += _about_path(kind, registry) if '.' in kind else []
     if not near and len(lines) == 1:
-        names = {name for node in _chain(registry) for name in node.module_dict}
-        searched = [place for node in _chain(registry) for place in node._locations]
+        names = {name for node in _with_parents(registry) for name in node.module_dict}
+        searched = [place for node in _with_parents(registry) for place in node._locations]
         after = f' (after importing {", ".join(searched)})' if searched else ''
-        lines.append(f'It holds {_some(names)}{after}.')
+        lines.append(f'It holds {_first_names(names)}{after}.')
     lines.append(
         'A custom class is registered when its module is imported: write its import path as type, '
         "'package.module.Class', or custom_imports=dict(imports=['package.module']) in the config."
@@ -64,7 +64,7 @@ def unknown_type(kind: str, registry: Registry, cfg: Any, key: str) -> KeyError:
     return RegistryKeyError('\n  '.join(lines))
 
 
-def _chain(registry: Registry) -> list[Registry]:
+def _with_parents(registry: Registry) -> list[Registry]:
     """The registry and its parents."""
     chain = [registry]
     while chain[-1].parent is not None:
@@ -72,9 +72,9 @@ def _chain(registry: Registry) -> list[Registry]:
     return chain
 
 
-def _spellings(registry: Registry) -> list[str]:
+def _valid_types(registry: Registry) -> list[str]:
     """Valid values of ``type``: bare names, and all names of the tree with their scope."""
-    chain = _chain(registry)
+    chain = _with_parents(registry)
     names = [name for node in chain for name in node.module_dict]
     level = [chain[-1]]
     while level:
@@ -86,7 +86,7 @@ def _spellings(registry: Registry) -> list[str]:
 def _found_elsewhere(kind: str, registry: Registry) -> tuple[list[str], list[str]]:
     """Hints at registries that have this name: in other scopes of the tree, and of other kinds."""
     name = kind.rpartition('.')[2]
-    chain = _chain(registry)
+    chain = _with_parents(registry)
     owners = [node for node in ALL_REGISTRIES if node not in chain and name in node.module_dict]
     scoped = sorted(f'{node.scope}.{name}' for node in owners if node.root is chain[-1])
     titles = sorted(title_of(node) for node in owners if node.root is not chain[-1])
@@ -101,7 +101,7 @@ def _about_path(kind: str, registry: Registry) -> list[str]:
     scope, name = kind.split('.', 1)
     owner = registry._registry_of(scope)
     if owner is not None and '.' not in name:
-        return [f'The {title_of(owner)} holds {_some(owner.module_dict)}.']
+        return [f'The {title_of(owner)} holds {_first_names(owner.module_dict)}.']
     module_name, _, attribute = kind.rpartition('.')
     module = sys.modules.get(module_name)
     if module is not None:
@@ -119,7 +119,7 @@ def _about_path(kind: str, registry: Registry) -> list[str]:
     return [f'There is no module {module_name}.']
 
 
-def _some(names: Iterable[str], limit: int = 10) -> str:
+def _first_names(names: Iterable[str], limit: int = 10) -> str:
     """The first names, and the number of the others."""
     ordered = sorted(names)
     if not ordered:
@@ -156,9 +156,9 @@ def explain(
         ``error`` itself, with a note added.
     """
     if isinstance(error, TypeError) and not isinstance(error, ComponentArgumentError):
-        misfit = _misfit(str(error), component, args, cfg)
-        if misfit:
-            return ComponentArgumentError('\n  '.join(misfit))
+        argument_errors = _argument_errors(str(error), component, args, cfg)
+        if argument_errors:
+            return ComponentArgumentError('\n  '.join(argument_errors))
     add_note(
         error,
         f'Raised while building {name_of(component)} for the {registry.name!r} registry'
@@ -179,7 +179,7 @@ def add_note(error: Exception, note: str) -> None:
         error.args = (f'{error.args[0]}\n{note}',)
 
 
-def _misfit(message: str, component: Any, args: dict[str, Any], cfg: Any) -> list[str]:
+def _argument_errors(message: str, component: Any, args: dict[str, Any], cfg: Any) -> list[str]:
     """Lines on each argument that does not fit; empty if ``message`` is not about this call."""
     unexpected = _UNEXPECTED.match(message)
     missing = _MISSING.match(message)

@@ -177,12 +177,12 @@ def _build(
 def _resolve(kind: Any, registry: Registry, cfg: Any, key: str = 'type') -> Any:
     """The class or function for the value of ``type``."""
     if isinstance(kind, str):
-        home = registry._home(current_scope_name())
-        component = home.get(kind)
-        if component is None and home is not registry:
+        lookup_start = registry._lookup_start(current_scope_name())
+        component = lookup_start.get(kind)
+        if component is None and lookup_start is not registry:
             component = registry.get(kind)
         if component is None:
-            raise _diagnosis.unknown_type(kind, home, cfg, key)
+            raise _diagnosis.unknown_type(kind, lookup_start, cfg, key)
         return component
     if not callable(kind):
         raise TypeError(

@@ -64,7 +64,7 @@ class Registry(Generic[T]):
     build_func: Callable[..., Any]
     default_build_func: ClassVar[Callable[..., Any]]
     """``build_from_cfg``, set by :mod:`mmengine.registry.build_functions`."""
-    _num_made: ClassVar[int] = 0
+    _num_created: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -95,9 +95,9 @@ class Registry(Generic[T]):
         inherited = Registry.default_build_func if parent is None else parent.build_func
         self.build_func = build_func or inherited
         if parent is not None:
-            parent._adopt(self)
+            parent._add_child(self)
         ALL_REGISTRIES.add(self)
-        Registry._num_made += 1
+        Registry._num_created += 1
 
     # Properties
 
@@ -226,7 +226,7 @@ class Registry(Generic[T]):
                 raise name_taken(title_of(self), name, self._module_dict[name], component)
             self._module_dict[name] = component
 
-    def _adopt(self, child: 'Registry') -> None:
+    def _add_child(self, child: 'Registry') -> None:
         if child.scope in self._children:
             raise ArgumentError(
                 f'The {self._name!r} registry of scope {self._scope!r} has a child of scope '
@@ -363,9 +363,9 @@ class Registry(Generic[T]):
             The registry of the scope, or this one when there is no such scope in the tree.
         """
         with DefaultScope.overwrite_default_scope(scope):
-            yield self._home(current_scope_name())
+            yield self._lookup_start(current_scope_name())
 
-    def _home(self, scope: str | None) -> 'Registry':
+    def _lookup_start(self, scope: str | None) -> 'Registry':
         """The registry of this tree where look-ups begin while ``scope`` is the default."""
         if scope is None or scope == self._scope:
             return self
@@ -374,11 +374,11 @@ class Registry(Generic[T]):
             found = self._registry_of(scope)
         if found is not None:
             return found
-        if self._absent_scopes.get(scope) == Registry._num_made:
+        if self._absent_scopes.get(scope) == Registry._num_created:
             return self
-        return self._home_of_new_scope(scope)
+        return self._import_lookup_start(scope)
 
-    def _home_of_new_scope(self, scope: str) -> 'Registry':
+    def _import_lookup_start(self, scope: str) -> 'Registry':
         reason = ''
         try:
             import_scope(scope)
@@ -394,7 +394,7 @@ class Registry(Generic[T]):
                 logger='current',
                 level=30,  # logging.WARNING
             )
-        self._absent_scopes[scope] = Registry._num_made
+        self._absent_scopes[scope] = Registry._num_created
         return self
 
     # Building

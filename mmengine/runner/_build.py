@@ -122,7 +122,7 @@ def build_evaluator(evaluator: Evaluator | Mapping[str, Any] | Sequence[Any]) ->
             built: Evaluator = EVALUATOR.build(placed(evaluator, type='Evaluator'))
             return built
         if _names_an_evaluator(evaluator.get('type')):
-            return EVALUATOR.build(evaluator)  # type: ignore[no-any-return]  # a registry builds anything
+            return EVALUATOR.build(evaluator)
         return Evaluator([evaluator])
     if isinstance(evaluator, Sequence) and not isinstance(evaluator, str):
         return Evaluator(list(evaluator))

@@ -87,13 +87,13 @@ class ProgressBar:
         self.file.flush()
 
     def _line(self, elapsed: float) -> str:
-        rate = self.completed / elapsed if elapsed > 0 else 0.0
+        speed = self.completed / elapsed if elapsed > 0 else 0.0
         if self.task_num <= 0:
-            return f'{self.completed} done, elapsed: {elapsed:.0f}s, {rate:.1f} tasks/s'
+            return f'{self.completed} done, elapsed: {elapsed:.0f}s, {speed:.1f} tasks/s'
         share = min(self.completed / self.task_num, 1.0)
-        remaining = f'{(self.task_num - self.completed) / rate:.0f}s' if rate else '?'
+        remaining = f'{(self.task_num - self.completed) / speed:.0f}s' if speed else '?'
         numbers = (
-            f' {self.completed}/{self.task_num}, {rate:.1f} tasks/s, '
+            f' {self.completed}/{self.task_num}, {speed:.1f} tasks/s, '
             f'elapsed: {elapsed:.0f}s, ETA: {remaining}'
         )
         width = max(min(self.bar_width, self.terminal_width - len(numbers) - 3), 2)

@@ -1,6 +1,6 @@
-"""API path of the trackers of :mod:`mmengine.visualization.backends`."""
+"""API path of the trackers of :mod:`mmengine.visualization._backends`."""
 
-from .backends import (
+from ._backends import (
     AimVisBackend,
     BaseVisBackend,
     ClearMLVisBackend,

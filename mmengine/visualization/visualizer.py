@@ -14,9 +14,9 @@ from mmengine.logging import print_log
 from mmengine.registry import VISBACKENDS, VISUALIZERS
 from mmengine.utils.manager import ManagerMeta, ManagerMixin
 
+from ._backends import BaseVisBackend
+from ._backends.base import tracker_value
 from ._draw import Drawing
-from .backends import BaseVisBackend
-from .backends.base import tracker_value
 
 _FRAMELESS: dict[str, Any] = {'frameon': False}
 

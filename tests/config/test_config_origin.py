@@ -4,7 +4,7 @@ import pickle
 import pytest
 
 from mmengine.config import Config, ConfigDict, source_location
-from mmengine.config._origin.places import LITERALS
+from mmengine.config._origin.places import PLAIN_DICT_ORIGINS
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_assignments_in_code_write_their_key(write):
 def test_nothing_is_remembered_after_loading(cfg, write):
     with pytest.raises(NameError):
         Config.fromfile(write('bad.py', 'a = dict(b=1)\nc = nope\n'))
-    assert not LITERALS
+    assert not PLAIN_DICT_ORIGINS
 
 
 def test_a_key_that_options_set_is_in_no_file(cfg):

@@ -156,7 +156,7 @@ def test_casting_rejects_what_does_not_fit(data, out, error):
 
 
 def test_warn_once_warns_once(monkeypatch):
-    monkeypatch.setattr('mmengine.dist._warn._said', set())
+    monkeypatch.setattr('mmengine.dist._warn._shown', set())
     with pytest.warns(DeprecationWarning, match='old') as caught:
         warn_once('old', DeprecationWarning, stacklevel=1)
     assert caught[0].filename == __file__

@@ -16,10 +16,10 @@ from mmengine import dist
 from mmengine.dist._launch import (
     _as_timedelta,
     _first_host,
-    _Place,
-    _place_from_mpi,
-    _place_from_slurm,
-    _place_from_torchrun,
+    _RankInfo,
+    _rank_info_from_mpi,
+    _rank_info_from_slurm,
+    _rank_info_from_torchrun,
 )
 from mmengine.testing._internal.distributed import run_distributed
 
@@ -39,9 +39,9 @@ def test_the_launcher_is_told_by_its_variable(variable, launcher, monkeypatch):
 
 def test_torchrun_places():
     env = {'RANK': '3', 'WORLD_SIZE': '4', 'LOCAL_RANK': '1'}
-    assert _place_from_torchrun(env) == _Place(3, 4, 1, '127.0.0.1', 29500)
+    assert _rank_info_from_torchrun(env) == _RankInfo(3, 4, 1, '127.0.0.1', 29500)
     env |= {'MASTER_ADDR': 'node1', 'MASTER_PORT': '1234'}
-    assert _place_from_torchrun(env) == _Place(3, 4, 1, 'node1', 1234)
+    assert _rank_info_from_torchrun(env) == _RankInfo(3, 4, 1, 'node1', 1234)
 
 
 SLURM = {'SLURM_PROCID': '3', 'SLURM_NTASKS': '4', 'SLURM_LOCALID': '1', 'SLURM_NODELIST': 'n[7-8]'}
@@ -50,17 +50,17 @@ SLURM = {'SLURM_PROCID': '3', 'SLURM_NTASKS': '4', 'SLURM_LOCALID': '1', 'SLURM_
 @pytest.mark.parametrize(
     ('extra', 'port', 'expected'),
     [
-        ({}, None, _Place(3, 4, 1, 'n7', 29500)),
-        ({'MASTER_PORT': '1234'}, None, _Place(3, 4, 1, 'n7', 1234)),
-        ({'MASTER_PORT': '1234'}, 55, _Place(3, 4, 1, 'n7', 55)),
-        ({'MASTER_ADDR': '10.0.0.1'}, None, _Place(3, 4, 1, '10.0.0.1', 29500)),
+        ({}, None, _RankInfo(3, 4, 1, 'n7', 29500)),
+        ({'MASTER_PORT': '1234'}, None, _RankInfo(3, 4, 1, 'n7', 1234)),
+        ({'MASTER_PORT': '1234'}, 55, _RankInfo(3, 4, 1, 'n7', 55)),
+        ({'MASTER_ADDR': '10.0.0.1'}, None, _RankInfo(3, 4, 1, '10.0.0.1', 29500)),
         # 20000 + (24001 + 997 * 1) % 12000
-        ({'SLURM_JOB_ID': '24001', 'SLURM_STEP_ID': '1'}, None, _Place(3, 4, 1, 'n7', 20998)),
+        ({'SLURM_JOB_ID': '24001', 'SLURM_STEP_ID': '1'}, None, _RankInfo(3, 4, 1, 'n7', 20998)),
     ],
     ids=['plain', 'port by environment', 'port by argument', 'address', 'port by job'],
 )
 def test_slurm_places(extra, port, expected):
-    assert _place_from_slurm(SLURM | extra, port) == expected
+    assert _rank_info_from_slurm(SLURM | extra, port) == expected
 
 
 @pytest.mark.parametrize(
@@ -82,27 +82,27 @@ def test_the_first_host_of_slurms_short_form(nodes, first):
 def test_mpi_places():
     env = {'OMPI_COMM_WORLD_RANK': '1', 'OMPI_COMM_WORLD_SIZE': '2'}
     env |= {'OMPI_COMM_WORLD_LOCAL_RANK': '1', 'OMPI_COMM_WORLD_LOCAL_SIZE': '2'}
-    assert _place_from_mpi(env) == _Place(1, 2, 1, '127.0.0.1', 29500)
+    assert _rank_info_from_mpi(env) == _RankInfo(1, 2, 1, '127.0.0.1', 29500)
     env |= {'MASTER_ADDR': 'node1', 'MASTER_PORT': '1234'}
-    assert _place_from_mpi(env) == _Place(1, 2, 1, 'node1', 1234)
+    assert _rank_info_from_mpi(env) == _RankInfo(1, 2, 1, 'node1', 1234)
     intel = {'PMI_RANK': '1', 'PMI_SIZE': '2', 'MPI_LOCALRANKID': '0', 'MASTER_ADDR': 'node1'}
-    assert _place_from_mpi(intel) == _Place(1, 2, 0, 'node1', 29500)
+    assert _rank_info_from_mpi(intel) == _RankInfo(1, 2, 0, 'node1', 29500)
 
 
 def test_mpi_over_several_machines_needs_the_address():
     env = {'OMPI_COMM_WORLD_RANK': '1', 'OMPI_COMM_WORLD_SIZE': '4'}
     env |= {'OMPI_COMM_WORLD_LOCAL_RANK': '1', 'OMPI_COMM_WORLD_LOCAL_SIZE': '2'}
     with pytest.raises(KeyError, match='MASTER_ADDR'):
-        _place_from_mpi(env)
+        _rank_info_from_mpi(env)
 
 
 @pytest.mark.parametrize(
     ('place', 'message'),
     [
-        (lambda: _place_from_torchrun({'RANK': '0'}), 'WORLD_SIZE is not set. Start .* torchrun'),
-        (lambda: _place_from_slurm({}, None), 'SLURM_PROCID is not set. Start .* srun'),
-        (lambda: _place_from_mpi({}), 'OMPI_COMM_WORLD_RANK is not set. Start .* mpirun'),
-        (lambda: _place_from_slurm({'SLURM_PROCID': '0'}, None), 'SLURM_NODELIST'),
+        (lambda: _rank_info_from_torchrun({'RANK': '0'}), 'WORLD_SIZE is not set. Start .* torchrun'),
+        (lambda: _rank_info_from_slurm({}, None), 'SLURM_PROCID is not set. Start .* srun'),
+        (lambda: _rank_info_from_mpi({}), 'OMPI_COMM_WORLD_RANK is not set. Start .* mpirun'),
+        (lambda: _rank_info_from_slurm({'SLURM_PROCID': '0'}, None), 'SLURM_NODELIST'),
     ],
     ids=['torchrun', 'srun', 'mpirun', 'node list'],
 )
@@ -113,7 +113,7 @@ def test_a_missing_variable_is_named_with_the_command_that_sets_it(place, messag
 
 def test_a_variable_that_is_no_number_is_rejected():
     with pytest.raises(ValueError, match="RANK must be a whole number, got 'first'"):
-        _place_from_torchrun({'RANK': 'first'})
+        _rank_info_from_torchrun({'RANK': 'first'})
 
 
 def test_an_unknown_launcher_names_the_near_one():

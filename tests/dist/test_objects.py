@@ -37,7 +37,7 @@ def test_broadcast_wants_a_list():
 
 @pytest.mark.parametrize('device', ['cpu', 'gpu'])
 def test_tmpdir_is_not_used_and_says_so_once(device, monkeypatch, tmp_path):
-    monkeypatch.setattr('mmengine.dist._warn._said', set())
+    monkeypatch.setattr('mmengine.dist._warn._shown', set())
     folder = str(tmp_path / 'parts')
     with pytest.warns(UserWarning, match='tmpdir is not used') as caught:
         dist.collect_results([1], 1, device, tmpdir=folder)

@@ -27,7 +27,7 @@ from mmengine.config.errors import ConfigFileNotFoundError, ConfigKeyError, Conf
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.utils.errors import did_you_mean
 
-_TAKE_BASE = '__take_base__'
+_ADD_BASE_NAMES = '__add_base_names__'
 
 
 @contextmanager
@@ -73,26 +73,28 @@ def load_lazy(source: Source, tree: ast.Module) -> Module:
 
 def _load(source: Source, tree: ast.Module) -> Module:
     _refuse_text_style(source, tree)
-    takes: list[_Take] = []
+    base_imports: list[_BaseImport] = []
     namespace: dict[str, Any] = {}
-    tree.body = [line for statement in tree.body for line in _with_bases(statement, source, takes)]
+    tree.body = [
+        line for statement in tree.body for line in _with_bases(statement, source, base_imports)
+    ]
     transformer = ImportTransformer(namespace, {}, source.label)
     defined = bound_by_statements(tree)
     tree = transformer.visit(tree)
-    namespace[_TAKE_BASE] = lambda index: namespace.update(takes[index].names)
+    namespace[_ADD_BASE_NAMES] = lambda index: namespace.update(base_imports[index].names)
     recorder = execute(source, tree, namespace)
-    for name in ('LazyObject', _TAKE_BASE):
+    for name in ('LazyObject', _ADD_BASE_NAMES):
         namespace.pop(name, None)
 
-    taken_hidden = {name for take in takes for name in take.hidden}
-    helpers = defined | taken_hidden | transformer.imported_obj | {'read_base'}
+    hidden_of_bases = {name for base_import in base_imports for name in base_import.hidden}
+    helpers = defined | hidden_of_bases | transformer.imported_obj | {'read_base'}
     try:
         # The import pass adds assignments. Only assignments of the file itself are content.
         entries = entries_of(source, tree, namespace, helpers, ignore=transformer.imported_obj)
     finally:
         recorder.forget()
     warn_if_deprecated(entries, source)
-    _add_places(entries, takes)
+    _add_places(entries, base_imports)
     hidden = {
         name: value
         for name, value in namespace.items()
@@ -106,7 +108,7 @@ def _load(source: Source, tree: ast.Module) -> Module:
 
 
 @dataclass
-class _Take:
+class _BaseImport:
     """The names that one import inside ``with read_base()`` adds."""
 
     names: dict[str, Any]
@@ -131,7 +133,9 @@ def _refuse_text_style(source: Source, tree: ast.Module) -> None:
     )
 
 
-def _with_bases(statement: ast.stmt, source: Source, takes: list[_Take]) -> Iterator[ast.stmt]:
+def _with_bases(
+    statement: ast.stmt, source: Source, base_imports: list[_BaseImport]
+) -> Iterator[ast.stmt]:
     """The statement itself; for ``with read_base()``, calls that add base files' names."""
     if not isinstance(statement, ast.With) or not reads_base(statement):
         yield statement
@@ -146,48 +150,50 @@ def _with_bases(statement: ast.stmt, source: Source, takes: list[_Take]) -> Iter
                 f'{source.label}:{inner.lineno}: only `from ... import ...` of base files may '
                 f'stand in `with read_base():`, got {ast.unparse(inner).partition(chr(10))[0]!r}'
             )
-        takes.append(_take(inner, source))
+        base_imports.append(_base_import(inner, source))
         call = ast.Call(
-            func=ast.Name(_TAKE_BASE, ast.Load()), args=[ast.Constant(len(takes) - 1)], keywords=[]
+            func=ast.Name(_ADD_BASE_NAMES, ast.Load()),
+            args=[ast.Constant(len(base_imports) - 1)],
+            keywords=[],
         )
         yield ast.fix_missing_locations(ast.copy_location(ast.Expr(call), inner))
 
 
-def _take(node: ast.ImportFrom, source: Source) -> _Take:
+def _base_import(node: ast.ImportFrom, source: Source) -> _BaseImport:
     path = _base_file(node, source)
     base_source = read_source(path, child=source)
     base = _load(base_source, base_source.parse())
     available = base.names()
-    taken: dict[str, str] = {}
+    imported_as: dict[str, str] = {}
     for alias in node.names:
         if alias.name == '*':
-            taken.update((name, name) for name in available)
+            imported_as.update((name, name) for name in available)
         elif alias.name in available:
-            taken[alias.asname or alias.name] = alias.name
+            imported_as[alias.asname or alias.name] = alias.name
         else:
             raise ConfigKeyError(
                 f'{source.label}:{node.lineno}: {path} defines no '
                 f'{alias.name!r}.{did_you_mean(alias.name, available)}'
             )
     origin = base.entries._origin
-    return _Take(
-        names={bound: available[name] for bound, name in taken.items()},
-        hidden={bound for bound, name in taken.items() if name in base.hidden},
+    return _BaseImport(
+        names={bound: available[name] for bound, name in imported_as.items()},
+        hidden={bound for bound, name in imported_as.items() if name in base.hidden},
         places={
-            bound: origin.of(name)
-            for bound, name in taken.items()
+            bound: origin.place_of(name)
+            for bound, name in imported_as.items()
             if origin is not None and name in base.entries
         },
     )
 
 
-def _add_places(entries: ConfigDict, takes: list[_Take]) -> None:
+def _add_places(entries: ConfigDict, base_imports: list[_BaseImport]) -> None:
     """Record where the base files wrote the keys that the file itself does not write."""
     origin = entries._origin
     assert origin is not None
     written_here = set(origin.keys)
-    for take in takes:
-        for name, place in take.places.items():
+    for base_import in base_imports:
+        for name, place in base_import.places.items():
             if name in entries and name not in written_here:
                 origin.keys[name] = place
 

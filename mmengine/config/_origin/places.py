@@ -21,14 +21,14 @@ class Origin:
     def __reduce__(self) -> tuple[Any, ...]:
         return Origin, (self.place, self.keys)
 
-    def of(self, key: object) -> Place:
+    def place_of(self, key: object) -> Place:
         return self.keys.get(key, self.place)
 
     def copy(self) -> Origin:
         return Origin(self.place, self.keys.copy())
 
 
-class Literals:
+class PlainDictOrigins:
     """Origins of the plain dicts created by config files that are being executed.
 
     A plain dict has no room for an attribute, so it is found by its ``id``. It is kept alive until
@@ -41,7 +41,7 @@ class Literals:
     def __bool__(self) -> bool:
         return bool(self._known)
 
-    def note(self, made: dict[Any, Any], origin: Origin) -> dict[Any, Any]:
+    def record(self, made: dict[Any, Any], origin: Origin) -> dict[Any, Any]:
         self._known[id(made)] = (made, origin)
         return made
 
@@ -54,14 +54,18 @@ class Literals:
             self._known.pop(id(value), None)
 
 
-LITERALS = Literals()
+PLAIN_DICT_ORIGINS = PlainDictOrigins()
 
 
 def origin_of(value: object) -> Origin | None:
     """The origin of a dict; None when it is unknown, or for anything but a dict."""
     if not isinstance(value, dict):
         return None
-    own = getattr(value, '_origin', None) if type(value) is not dict else LITERALS.find(value)
+    own = (
+        getattr(value, '_origin', None)
+        if type(value) is not dict
+        else PLAIN_DICT_ORIGINS.find(value)
+    )
     return own if isinstance(own, Origin) else None
 
 
@@ -97,7 +101,7 @@ def _step(node: Any, key: str, place: Place | None) -> tuple[Any, Place | None]:
     """The value of ``node`` at ``key``, and where it was written (of a list item: its list)."""
     if _holds(node, key):
         origin = origin_of(node)
-        return dict.get(node, key), None if origin is None else origin.of(key)
+        return dict.get(node, key), None if origin is None else origin.place_of(key)
     if isinstance(node, (list, tuple)) and key.isdigit() and int(key) < len(node):
         item = node[int(key)]
         origin = origin_of(item)
@@ -106,7 +110,7 @@ def _step(node: Any, key: str, place: Place | None) -> tuple[Any, Place | None]:
 
 
 class PlacedDict(dict[Any, Any]):
-    """A dict that still knows where its entries were written; :func:`placed` makes it."""
+    """A dict that keeps where its entries were written; :func:`placed` makes it."""
 
     __slots__ = ('_origin',)
 

@@ -1,7 +1,8 @@
 """Rewrite a parsed config file so that executing it records where every dict was written.
 
-``dict(a=1)`` becomes ``__dict_at__(7, a=1)`` and ``{'a': 1}`` becomes ``__noted__(7, {'a': 1})``,
-where 7 is an index into the file's list of origins. The result of the file does not change.
+``dict(a=1)`` becomes ``__dict_at__(7, a=1)`` and ``{'a': 1}`` becomes
+``__dict_display_at__(7, {'a': 1})``, where 7 is an index into the file's list of origins. The
+result of the file does not change.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from mmengine.config._origin.places import LITERALS, Origin, Place
+from mmengine.config._origin.places import PLAIN_DICT_ORIGINS, Origin, Place
 
-DICT_CALL, DICT_DISPLAY, KEY_SET = '__dict_at__', '__noted__', '__key_set__'
+DICT_CALL, DICT_DISPLAY, KEY_SET = '__dict_at__', '__dict_display_at__', '__key_set__'
 
 
 class Recorder:
@@ -29,27 +30,27 @@ class Recorder:
 
     def helpers(self) -> dict[str, Any]:
         """Names that the rewritten code needs among its globals."""
-        origins, made, note = self._origins, self._made, LITERALS.note
+        origins, made, record = self._origins, self._made, PLAIN_DICT_ORIGINS.record
 
         def dict_at(index: int, /, *args: Any, **kwargs: Any) -> dict[Any, Any]:
             fresh = dict(*args, **kwargs)
             made.append(fresh)
-            return note(fresh, origins[index])
+            return record(fresh, origins[index])
 
-        def noted(index: int, display: dict[Any, Any]) -> dict[Any, Any]:
+        def dict_display_at(index: int, display: dict[Any, Any]) -> dict[Any, Any]:
             made.append(display)
-            return note(display, origins[index])
+            return record(display, origins[index])
 
         def key_set(owner: Any, key: Any, line: int) -> None:
             origin = getattr(owner, '_origin', None)
             if isinstance(origin, Origin):
                 origin.keys[key] = self.place(line)
 
-        return {DICT_CALL: dict_at, DICT_DISPLAY: noted, KEY_SET: key_set}
+        return {DICT_CALL: dict_at, DICT_DISPLAY: dict_display_at, KEY_SET: key_set}
 
     def forget(self) -> None:
         """Release the recorded dicts. Call this when their origins have moved into ConfigDicts."""
-        LITERALS.forget(self._made)
+        PLAIN_DICT_ORIGINS.forget(self._made)
         self._made.clear()
 
     def place(self, line: int) -> Place:
@@ -62,7 +63,7 @@ class Recorder:
             self._children(statement)
             rewritten.append(statement)
             if isinstance(statement, ast.Assign):
-                rewritten.extend(self._key_notes(statement))
+                rewritten.extend(self._key_records(statement))
         return rewritten
 
     def _children(self, node: ast.AST) -> None:
@@ -132,9 +133,9 @@ class Recorder:
         self._origins.append(Origin(self.place(node.lineno), keys))
         return ast.copy_location(ast.Constant(len(self._origins) - 1), node)
 
-    def _key_notes(self, statement: ast.Assign) -> list[ast.stmt]:
+    def _key_records(self, statement: ast.Assign) -> list[ast.stmt]:
         """Calls that record which line wrote a key, as in ``model.backbone.depth = 50``."""
-        notes: list[ast.stmt] = []
+        records: list[ast.stmt] = []
         for target in statement.targets:
             if isinstance(target, ast.Attribute) and _is_plain_path(target.value):
                 key: Any = target.attr
@@ -152,9 +153,9 @@ class Recorder:
                 ast.Constant(statement.lineno),
             ]
             call = ast.Call(func=ast.Name(KEY_SET, ast.Load()), args=arguments, keywords=[])
-            note = ast.copy_location(ast.Expr(call), statement)
-            notes.append(ast.fix_missing_locations(note))
-        return notes
+            record = ast.copy_location(ast.Expr(call), statement)
+            records.append(ast.fix_missing_locations(record))
+        return records
 
 
 def assigned_lines(body: list[ast.stmt]) -> dict[str, int]:
@@ -163,19 +164,19 @@ def assigned_lines(body: list[ast.stmt]) -> dict[str, int]:
     for statement in body:
         targets = getattr(statement, 'targets', [])
         for target in (*targets, getattr(statement, 'target', None)):
-            _note_names(target, lines)
+            _add_target_lines(target, lines)
         for name in ('body', 'orelse', 'finalbody', 'handlers'):
             if not isinstance(statement, _SCOPES) and hasattr(statement, name):
                 lines.update(assigned_lines(getattr(statement, name)))
     return lines
 
 
-def _note_names(target: ast.expr | None, lines: dict[str, int]) -> None:
+def _add_target_lines(target: ast.expr | None, lines: dict[str, int]) -> None:
     if isinstance(target, ast.Name):
         lines[target.id] = target.lineno
     elif isinstance(target, (ast.Tuple, ast.List)):
         for item in target.elts:
-            _note_names(item, lines)
+            _add_target_lines(item, lines)
 
 
 def _is_plain_path(node: ast.expr) -> bool:

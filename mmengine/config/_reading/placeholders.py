@@ -9,7 +9,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from mmengine.config.errors import ConfigKeyError, MissingAttributeError, MissingKeyError
+from mmengine.config.errors import (
+    ConfigKeyError,
+    MissingAttributeError,
+    MissingKeyError,
+    short_repr,
+)
 
 _FILE_VARIABLE = re.compile(r'\{\{\s*(file\w+)\s*\}\}')
 _ENV_VARIABLE = re.compile(
@@ -110,7 +115,7 @@ def base_value(base: Any, dotted: str, place: str) -> Any:
         except (IndexError, ValueError, TypeError, KeyError):
             raise ConfigKeyError(
                 f'{place}: the base files define no {dotted!r}: {part!r} was looked up in '
-                f'{_short(value)}.'
+                f'{short_repr(value)}.'
             ) from None
     return deepcopy(value)
 
@@ -155,8 +160,3 @@ def _call(function: str, argument: str, node: ast.expr) -> ast.Call:
     arguments: list[ast.expr] = [ast.Constant(argument), ast.Constant(node.lineno)]
     call = ast.Call(func=ast.Name(function, ast.Load()), args=arguments, keywords=[])
     return ast.fix_missing_locations(ast.copy_location(call, node))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f'{text[:57]}...'

@@ -183,7 +183,7 @@ def _as_preprocessor(data_preprocessor: dict[str, Any] | nn.Module | None) -> nn
     if isinstance(data_preprocessor, nn.Module):
         return data_preprocessor
     if isinstance(data_preprocessor, dict):
-        return MODELS.build(data_preprocessor)  # type: ignore[no-any-return]  # a registry builds anything
+        return MODELS.build(data_preprocessor)
     raise TypeError(
         'data_preprocessor has to be a config (dict with `type`), a torch.nn.Module or None, got '
         f'{type(data_preprocessor).__name__}.'
