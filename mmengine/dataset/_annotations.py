@@ -52,7 +52,7 @@ def take(packed: Packed, positions: Sequence[int] | np.ndarray[Any, Any]) -> Pac
 
 
 def positions_of(indices: int | Sequence[int], length: int, *, clip: bool) -> list[int]:
-    """The positions, from 0, that a user's choice of records means.
+    """The positions, from 0, that the user's ``indices`` select.
 
     Args:
         indices: A number ``n`` for the first ``n`` records, ``-n`` for the last ``n``; or a

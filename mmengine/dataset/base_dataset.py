@@ -1,4 +1,4 @@
-"""The base of datasets that are a list of annotation records plus a pipeline of transforms."""
+"""The base class of datasets: a list of annotation records and a pipeline of transforms."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class BaseDataset(Dataset[Any]):
 
     METAINFO: dict[str, Any] = dict()
 
-    # Subclasses exist that set up their own state without calling our constructor.
+    # Some subclasses set up their own state without calling this constructor.
     _fully_initialized: bool = False
     _indices: int | Sequence[int] | None = None
 
@@ -120,11 +120,11 @@ class BaseDataset(Dataset[Any]):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """A copy of the facts about the dataset."""
+        """A copy of the metainfo."""
         return copy.deepcopy(self._metainfo)
 
     def full_init(self) -> None:
-        """Load the annotations; nothing happens when they are there already."""
+        """Load the annotations, unless they are loaded already."""
         if self._fully_initialized:
             return
         self.data_list = self.load_data_list()
@@ -155,7 +155,7 @@ class BaseDataset(Dataset[Any]):
             TypeError: If something in the file is of the wrong kind.
         """
         content = self._read_ann_file()
-        # What the user or the class says goes before the file.
+        # Values from the user or the class replace values of the file.
         self._metainfo = {**content['metainfo'], **self._metainfo}
         data_list: list[dict[str, Any]] = []
         for number, raw_data_info in enumerate(content['data_list']):
@@ -201,11 +201,11 @@ class BaseDataset(Dataset[Any]):
         return data_info
 
     def filter_data(self) -> list[dict[str, Any]]:
-        """The records to keep, all of them here; subclasses choose by ``self.filter_cfg``."""
+        """The records to keep, by default all. Subclasses select by ``self.filter_cfg``."""
         return self.data_list
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Categories in a sample, for :class:`ClassBalancedDataset`; subclasses say what they are.
+        """Categories in a sample, for :class:`ClassBalancedDataset`; defined by subclasses.
 
         Raises:
             NotImplementedError: If the subclass does not.
@@ -243,7 +243,7 @@ class BaseDataset(Dataset[Any]):
         return self._num_records()
 
     def __getitem__(self, idx: int) -> Any:
-        """The sample at ``idx`` as the pipeline returns it, or a random other if that is dropped.
+        """The sample at ``idx`` from the pipeline, or a random other one if it is dropped.
 
         Raises:
             RuntimeError: If the pipeline drops a sample in test mode, or ``max_refetch`` others
@@ -276,7 +276,7 @@ class BaseDataset(Dataset[Any]):
         )
 
     def prepare_data(self, idx: int) -> Any:
-        """The sample at ``idx`` as the pipeline returns it; None where the pipeline drops it."""
+        """The sample at ``idx`` from the pipeline; None if the pipeline drops it."""
         return self.pipeline(self.get_data_info(idx))
 
     @force_full_init
@@ -300,7 +300,7 @@ class BaseDataset(Dataset[Any]):
     def get_subset(self, indices: Sequence[int] | int) -> BaseDataset:
         """A new dataset with some of the samples, selected as by :meth:`get_subset_`."""
         subset = self._copy_without_annotation()
-        # Records are never changed in place, so both may refer to the same ones for a moment.
+        # Records are never changed in place, so both datasets may share them for a moment.
         for name in _RECORDS:
             if name in vars(self):
                 setattr(subset, name, getattr(self, name))
@@ -311,7 +311,7 @@ class BaseDataset(Dataset[Any]):
 
     @classmethod
     def _load_metainfo(cls, metainfo: Mapping[str, Any] | Config | None = None) -> dict[str, Any]:
-        """Facts of the class, updated by the given ones."""
+        """The metainfo of the class, updated by the given values."""
         return resolve_metainfo(cls.METAINFO, metainfo)
 
     def _join_prefix(self) -> None:
@@ -330,7 +330,7 @@ class BaseDataset(Dataset[Any]):
         }
 
     def _serialize_data(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """The records as one array of bytes with their ends in it; the list is let go."""
+        """The records as one array of bytes and the array of their ends; frees the list."""
         packed = pack(self.data_list)
         self.data_list = []
         return packed
@@ -345,7 +345,7 @@ class BaseDataset(Dataset[Any]):
         return self._select(positions_of(indices, len(self.data_list), clip=True))
 
     def _copy_without_annotation(self, memo: dict[int, Any] | None = None) -> BaseDataset:
-        """A deep copy of the settings, with no records."""
+        """A deep copy of the settings, without records."""
         memo = {} if memo is None else memo
         other = type(self).__new__(type(self))
         memo[id(self)] = other

@@ -21,14 +21,14 @@ _NEEDED = ('full_init', 'get_data_info', 'metainfo', '__getitem__', '__len__')
 
 
 class _Wrapper:
-    """What the wrappers share: a sample is one of a wrapped dataset, :meth:`_locate` says which."""
+    """What the wrappers share. :meth:`_locate` maps a sample to one of a wrapped dataset."""
 
     _metainfo: dict[str, Any]
     _fully_initialized: bool = False
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """A copy of the facts about the dataset."""
+        """A copy of the metainfo."""
         return copy.deepcopy(self._metainfo)
 
     @force_full_init
@@ -68,11 +68,11 @@ class _Wrapper:
         )
 
     def _locate(self, idx: int) -> tuple[Any, int]:
-        """The wrapped dataset that a sample is of, and its position there."""
+        """The wrapped dataset that contains a sample, and the position in it."""
         raise NotImplementedError
 
     def _position(self, idx: int, length: int) -> int:
-        """``idx`` counted from the start."""
+        """A negative ``idx`` counted from the start."""
         if not -length <= idx < length:
             raise IndexError(f'{type(self).__name__} has {length} samples, none at index {idx}.')
         return int(idx) % length
@@ -80,7 +80,7 @@ class _Wrapper:
 
 @DATASETS.register_module()
 class ConcatDataset(_Wrapper, TorchConcatDataset[Any]):
-    """Datasets one after another, as one.
+    """Several datasets concatenated.
 
     Args:
         datasets: Configs, which are built from ``DATASETS``, or datasets.
@@ -129,7 +129,7 @@ class ConcatDataset(_Wrapper, TorchConcatDataset[Any]):
 
     @force_full_init
     def _get_ori_dataset_idx(self, idx: int) -> tuple[int, int]:
-        """Number of the dataset that a sample is of, and its position there."""
+        """Index of the dataset that contains a sample, and the position in it."""
         position = self._position(idx, len(self))
         number = bisect.bisect_right(self.cumulative_sizes, position)
         return number, position - (self.cumulative_sizes[number - 1] if number else 0)
@@ -158,7 +158,7 @@ class ConcatDataset(_Wrapper, TorchConcatDataset[Any]):
 
 @DATASETS.register_module()
 class RepeatDataset(_Wrapper):
-    """A dataset several times over, to make the epochs of a small dataset long.
+    """A dataset repeated several times, to make the epochs of a small dataset longer.
 
     Args:
         dataset: A config, which is built from ``DATASETS``, or a dataset.
@@ -241,7 +241,7 @@ class ClassBalancedDataset(_Wrapper):
             self.full_init()
 
     def full_init(self) -> None:
-        """Load the annotations of the dataset and work out how often each sample occurs."""
+        """Load the annotations of the dataset and compute how often each sample occurs."""
         if self._fully_initialized:
             return
         self.dataset.full_init()

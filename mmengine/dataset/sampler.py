@@ -1,7 +1,7 @@
-"""Which sample each rank sees when.
+"""Which rank gets which sample, and in what order.
 
-The order is a pure function of the seed, the epoch and the position in it, so a resumed run steps
-to its place by arithmetic (``skip``) and reads nothing twice.
+The order is a pure function of the seed, the epoch and the position in it, so a resumed run
+computes where to continue (``skip``) and reads no sample again.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class _RankSampler(Sampler[int]):
         if seed is None:
             seed = sync_random_seed()
         elif isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-            raise TypeError(f'seed must be a whole number or None, got {type(seed).__name__}.')
+            raise TypeError(f'seed must be an integer or None, got {type(seed).__name__}.')
         self.seed = int(seed)
 
     def skip(self, num_samples: int) -> None:
-        """Let the next iteration, and only that, start ``num_samples`` samples of this rank later.
+        """Let only the next iteration start ``num_samples`` samples of this rank later.
 
         Raises:
             ArgumentError: If ``num_samples`` is negative.
@@ -55,10 +55,10 @@ class _RankSampler(Sampler[int]):
 
 @DATA_SAMPLERS.register_module()
 class DefaultSampler(_RankSampler):
-    """One pass over the dataset an epoch, dealt out to the ranks one sample each in turn.
+    """One pass over the dataset in each epoch; ranks take one sample each in turn.
 
     Args:
-        dataset: What is sampled; only its length counts.
+        dataset: The dataset; only its length is used.
         shuffle: Use another order each epoch, the same on all ranks.
         seed: Seed of the order. By default all ranks agree on a random one, so all of them must
             build the sampler.
@@ -108,12 +108,12 @@ class DefaultSampler(_RankSampler):
 class InfiniteSampler(_RankSampler):
     """Samples without end: pass after pass over the dataset, each in a new order.
 
-    Ranks take turns along the endless row, so a pass need not divide by their number and no sample
-    is repeated or left out. An iteration starts from the beginning of the row (:meth:`skip` moves
-    that).
+    Ranks take turns along the endless order, so the dataset's length need not be a multiple of
+    their number, and no sample is repeated or omitted. An iteration starts at the beginning of the
+    order (:meth:`skip` changes that).
 
     Args:
-        dataset: What is sampled; only its length counts, and it must not be 0.
+        dataset: The dataset; only its length is used, which must not be 0.
         shuffle: Use another order in each pass, the same on all ranks.
         seed: Seed of the orders. By default all ranks agree on a random one, so all of them must
             build the sampler.
@@ -143,7 +143,7 @@ class InfiniteSampler(_RankSampler):
         """Does nothing: the endless order of samples has no epochs."""
 
     def _from(self, position: int) -> Iterator[int]:
-        """Every ``world_size``-th sample of the endless row, from ``position`` on."""
+        """Every ``world_size``-th sample of the endless order, from ``position`` on."""
         while True:
             number, offset = divmod(position, self.size)
             mine = self._order(self.size, self._seed_of_pass(number))[offset :: self.world_size]

@@ -204,7 +204,8 @@ def _stack(values: Sequence[Any]) -> Any:
 def _stays_in_a_list(kind: type) -> bool:
     if issubclass(kind, (str, bytes)):
         return True
-    # Data elements are known by what they offer, so that look-alikes of other packages stay whole.
+    # Data elements are recognised by their methods, so that similar classes of other packages
+    # are kept whole.
     return all(hasattr(kind, name) for name in ('metainfo_keys', 'to_dict', 'new'))
 
 

@@ -18,7 +18,7 @@ _BYTES_PER_TRANSFER = 128 * 2**20
 
 
 def to_cpu(data: Any, *, compact: bool = False) -> Any:
-    """``data`` with every tensor on the CPU; those that were elsewhere come detached.
+    """``data`` with every tensor on the CPU. Tensors from other devices are detached.
 
     Each transfer makes the host wait for the device, so tensors of one device and dtype are joined
     and moved together. Looks into lists, tuples, dicts and data elements, which are returned as
@@ -45,7 +45,7 @@ def fetch(tensors: list[Tensor]) -> list[Tensor]:
         flat = [tensors[position].detach().reshape(-1) for position in positions]
         arrived = torch.split(torch.cat(flat).cpu(), [part.numel() for part in flat])
         for position, part in zip(positions, arrived, strict=True):
-            # A view would keep all of them in memory, and a pickle of it would hold them.
+            # A view would keep all tensors of the transfer in memory and in its pickle.
             fetched[position] = part.clone().view(tensors[position].shape)
     return [
         fetched[position] if position in fetched else tensor.detach().cpu()
@@ -54,7 +54,7 @@ def fetch(tensors: list[Tensor]) -> list[Tensor]:
 
 
 def _transfers(tensors: list[Tensor]) -> Iterator[list[int]]:
-    """Positions of tensors that can travel together, transfer by transfer.
+    """Positions of tensors that can be copied together, one list for each transfer.
 
     Those that cannot be joined with others are left out.
     """
@@ -123,7 +123,7 @@ def _replace(data: Any, moved: dict[int, Tensor]) -> Any:
         return rebuilt
     if isinstance(data, BaseDataElement):
         element = copy.copy(data)
-        # Past __setattr__: the values passed its checks once, and only their device differs.
+        # Without __setattr__: its checks were done before, and only the device has changed.
         vars(element).update(
             {
                 name: _replace(value, moved)

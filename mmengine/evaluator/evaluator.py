@@ -87,7 +87,7 @@ class Evaluator:
         values: dict[str, Any] = {}
         owners: dict[str, BaseMetric] = {}
         clashes: list[str] = []
-        # All of them are run even after a clash, so that none keeps its results for the next
+        # Every metric is evaluated even after a clash, so that no results remain for the next
         # evaluation.
         for metric in self.metrics:
             for name, value in metric.evaluate(size).items():

@@ -1,4 +1,4 @@
-"""The base of metrics, and the one that writes predictions to a file."""
+"""The base class of metrics, and the metric that writes predictions to a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _to_cpu = to_cpu
 
 
 class BaseMetric(metaclass=ABCMeta):
-    """Measures predictions over a whole dataset, on any number of ranks.
+    """Evaluates predictions over a whole dataset, on any number of ranks.
 
     Each rank's :meth:`process` appends to ``self.results``, one entry a sample, in the order it
     gets the samples. :meth:`evaluate` collects the entries of all ranks on rank 0 in dataset
@@ -92,7 +92,7 @@ class BaseMetric(metaclass=ABCMeta):
 
     @abstractmethod
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Append what is needed of a batch to ``self.results``, one entry a sample.
+        """Append to ``self.results`` what the metric needs of a batch, one entry a sample.
 
         Called on every rank after each batch. Tensors may stay on their device: they are fetched
         together, later.
@@ -104,14 +104,14 @@ class BaseMetric(metaclass=ABCMeta):
 
     @abstractmethod
     def compute_metrics(self, results: list[Any]) -> dict[str, Any]:
-        """The numbers, by name, for the results of the whole dataset; called on rank 0 only.
+        """The values by name for the results of the whole dataset; called on rank 0 only.
 
         Args:
             results: Entries of all ranks in dataset order, tensors in host memory.
         """
 
     def evaluate(self, size: int) -> dict[str, Any]:
-        """Compute the metric over what all ranks have processed, and start afresh.
+        """Compute the metric over the samples of all ranks, then clear the results.
 
         All ranks must call it.
 

@@ -1,4 +1,4 @@
-"""Finding a number among the results of an evaluation."""
+"""Finding a value in the results of an evaluation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from mmengine.utils.errors import ArgumentError, did_you_mean
 
 
 def get_metric_value(indicator: str, metrics: Mapping[str, Any]) -> Any:
-    """The metric that ``indicator`` means.
+    """The value of the metric that ``indicator`` names.
 
     Args:
         indicator: A full name (``'coco/bbox_mAP'``), or one without its prefix (``'bbox_mAP'``) if

@@ -1,4 +1,4 @@
-"""Preparing the next batches while the current one is worked on."""
+"""Preparing the next batches while the current one is processed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ITEM, _ERROR, _END = range(3)
 
 
 def prefetched(items: Iterable[Any], depth: int = 2) -> Iterator[Any]:
-    """The items, in their order, made by a thread up to ``depth`` items ahead of their use.
+    """The items in order. A thread produces up to ``depth`` of them ahead of their use.
 
     An error raised while an item is made is raised when that item's turn comes. When the caller
     stops early, so does the thread.

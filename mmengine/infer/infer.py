@@ -60,7 +60,7 @@ class InferencerMeta(ABCMeta):
 
 
 class BaseInferencer(metaclass=InferencerMeta):
-    """Base of what runs a model on inputs: ``inferencer('image.jpg')``.
+    """Base class of inferencers, which run a model on inputs: ``inferencer('image.jpg')``.
 
     A call does::
 
@@ -96,7 +96,7 @@ class BaseInferencer(metaclass=InferencerMeta):
     # For subclasses that do not call this constructor.
     scope: str | None = None
     show_progress: bool = True
-    # The weights may be large, and the config may come with them: read once.
+    # The weights may be large, and may contain the config: read them once.
     _opened: tuple[str, Mapping[str, Any]] | None = None
 
     def __init__(
@@ -208,12 +208,12 @@ class BaseInferencer(metaclass=InferencerMeta):
             kwargs: Those named in ``postprocess_kwargs``.
         """
 
-    # Setting up; subclasses replace what they do in another way
+    # Setting up; subclasses override these steps
 
     def _find_config(
         self, model: ModelType | None, weights: str | None
     ) -> tuple[Config, str | None]:
-        """The config that ``model`` means, and the weights to load."""
+        """The config that ``model`` selects, and the weights to load."""
         if isinstance(model, Config):
             return model, weights
         if isinstance(model, dict):
@@ -258,7 +258,7 @@ class BaseInferencer(metaclass=InferencerMeta):
     def _load_weights_to_model(
         self, model: nn.Module, checkpoint: Mapping[str, Any] | None, cfg: ConfigType | None
     ) -> None:
-        """Load the weights, and give the model the facts of the data it was trained on.
+        """Load the weights, and set the metainfo of the training data on the model.
 
         Args:
             model: Changed in place.
@@ -305,14 +305,14 @@ class BaseInferencer(metaclass=InferencerMeta):
         described = cfg.get('visualizer')
         if described is None:
             return None
-        # A name that is taken would give back another one's visualizer.
+        # A name in use would return the visualizer of another inferencer.
         unique = f'{type(self).__name__}-{datetime.now():%Y%m%d_%H%M%S_%f}'
         return VISUALIZERS.build({'name': unique, **described})
 
     # Inputs
 
     def _inputs_to_list(self, inputs: Any) -> list[Any]:
-        """The inputs as a list; a folder, of any file backend that has folders, is its files."""
+        """The inputs as a list. A folder, of any backend that has folders, gives its files."""
         if isinstance(inputs, Path):
             inputs = str(inputs)
         if isinstance(inputs, str):
@@ -323,7 +323,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
 
     def _get_chunk_data(self, inputs: Iterable[Any], chunk_size: int) -> Iterator[list[Any]]:
-        """Lists of ``chunk_size`` inputs; the last one holds what is left."""
+        """Lists of ``chunk_size`` inputs; the last one may be shorter."""
         chunk: list[Any] = []
         for item in inputs:
             chunk.append(item)
@@ -371,7 +371,7 @@ class BaseInferencer(metaclass=InferencerMeta):
 
     @staticmethod
     def list_models(scope: str | None = None, patterns: str = r'.*') -> list[str]:
-        """The names, also second ones, of the models that a package publishes.
+        """The names and aliases of the models that a package publishes.
 
         Args:
             scope: The package; by default the package of the current scope.

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import placed
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner.priority import Priority, get_priority
+
+if TYPE_CHECKING:
+    from mmengine.hooks.run import Run
+    from mmengine.runner.runner import Runner
 
 HookConfig = Hook | dict[str, Any]
 
@@ -152,3 +156,10 @@ def _method_at(hook: Hook, point: str) -> Callable[..., None]:
 def _level_name(hook: Hook) -> str:
     rank = get_priority(hook.priority)
     return next((level.name for level in Priority if level.value == rank), str(rank))
+
+
+if TYPE_CHECKING:
+
+    def _as_run(runner: Runner) -> Run:
+        """A Runner has all that a hook may use."""
+        return runner

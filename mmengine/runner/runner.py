@@ -46,8 +46,6 @@ from mmengine.visualization import Visualizer
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from mmengine.hooks.run import Run
-
 __all__ = ['EpochBasedTrainLoop', 'Runner', 'TestLoop', 'ValLoop', '_SlicedDataset']
 
 # A plain loader, or several as a list or by name.
@@ -445,10 +443,3 @@ class Runner(RunnerMembers):
 
     def _show_loaded(self, checkpoint: dict[str, Any]) -> None:
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-
-
-if TYPE_CHECKING:
-
-    def _as_run(runner: Runner) -> Run:
-        """A Runner has all that hooks may use."""
-        return runner

@@ -1,4 +1,4 @@
-"""A base for tests that run a Runner, with everything that a Runner needs, small."""
+"""A base class for tests of a Runner, with a small model, dataset and metric."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mmengine.visualization import Visualizer
 
 
 class ToyModel(BaseModel):
-    """Two linear layers that learn to put out a label."""
+    """Two linear layers that learn to predict a label."""
 
     def __init__(self, data_preprocessor: Any = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
@@ -75,11 +75,11 @@ class ToyDataset(Dataset[dict[str, Tensor]]):
 
 
 class ToyMetric(BaseMetric):
-    """Finds everything right.
+    """Reports a fixed accuracy.
 
     Args:
         collect_device: See :class:`~mmengine.evaluator.BaseMetric`.
-        dummy_metrics: What to find instead.
+        dummy_metrics: Metrics to report instead.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ToyMetric(BaseMetric):
         self.dummy_metrics = dummy_metrics
 
     def process(self, data_batch: Any, predictions: Any) -> None:
-        """Note one result a batch."""
+        """Add one result for each batch."""
         self.results.append({'acc': 1})
 
     def compute_metrics(self, results: list[Any]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class RunnerTestCase(TestCase):
         self.iter_based_cfg = _config(self.temp_dir.name, by_epoch=False)
 
     def tearDown(self) -> None:
-        """Put back what the test and :meth:`setUp` changed."""
+        """Restore what the test and :meth:`setUp` changed."""
         self._close_log_files()
         for manager in (MMLogger, Visualizer, DefaultScope, MessageHub):
             _named_instances(manager).clear()
@@ -162,7 +162,7 @@ class RunnerTestCase(TestCase):
 
     @property
     def experiment_name(self) -> str:
-        """A new name at each look."""
+        """A new name at each access."""
         return f'{self._testMethodName}_{time.time()} + {uuid4()}'
 
     def setup_dist_env(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run shows: a visualizer, and the trackers that keep what it is given."""
+"""The visualizer of a run, and the trackers that store what it logs."""
 
 from .vis_backend import (
     AimVisBackend,

@@ -36,7 +36,7 @@ class Canvas:
     def clear(self, image: np.ndarray) -> None:
         """Take ``image``, uint8 of shape (H, W, 3), with nothing drawn on it."""
         height, width = image.shape[:2]
-        # A hair above the true size: the figure rounds its pixels down.
+        # Slightly larger than the true size, because the figure rounds its pixels down.
         self.figure.set_size_inches(
             math.nextafter(width / self.figure.dpi, math.inf),
             math.nextafter(height / self.figure.dpi, math.inf),
@@ -47,7 +47,7 @@ class Canvas:
         self.set_background(image)
 
     def set_background(self, image: np.ndarray) -> None:
-        """Put another image of the same size under the shapes."""
+        """Replace the image under the shapes by another one of the same size."""
         if self._background is not None:
             self._background.remove()
         # Below 0, where the axes are.

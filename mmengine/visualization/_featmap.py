@@ -1,4 +1,4 @@
-"""Feature maps as pictures: which channels are shown, how large, and in what order."""
+"""Feature maps as images: which channels are shown, at what size, and in what order."""
 
 from collections.abc import Sequence
 

@@ -43,7 +43,7 @@ class Picture:
             self.set_image(image)
 
     def set_image(self, image: np.ndarray) -> None:
-        """Take ``image`` as the one to draw on; it is copied, and what was drawn is gone.
+        """Set the image to draw on. It is copied; earlier drawings are removed.
 
         Args:
             image: Numbers from 0 to 255, of shape (H, W, 3) in RGB, or (H, W) in grey.
@@ -59,7 +59,7 @@ class Picture:
             self._canvas.clear(self._image)
 
     def get_image(self) -> np.ndarray:
-        """The image with all that is drawn on it, uint8 of shape (H, W, 3) in RGB.
+        """The image with everything drawn on it, uint8 of shape (H, W, 3) in RGB.
 
         Raises:
             RuntimeError: If :meth:`set_image` was not called.
@@ -69,7 +69,7 @@ class Picture:
 
     @property
     def fig_save(self) -> 'Figure':
-        """The figure that is drawn on, for what the methods do not cover."""
+        """The matplotlib figure, for drawings that the methods do not cover."""
         return self._drawn().figure
 
     @property
@@ -96,7 +96,7 @@ class Picture:
         continue_key: str = ' ',
         backend: str = 'matplotlib',
     ) -> None:
-        """Show an image in a window; where none can be opened, warn and go on.
+        """Show an image in a window. If no window can be opened, warn and continue.
 
         Args:
             drawn_img: The image, in RGB; by default the one that is drawn on.

@@ -1,4 +1,4 @@
-"""Images on the screen, where there is one."""
+"""Images on the screen, if the machine has one."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class Window:
             self.close()
 
     def close(self) -> None:
-        """Close it; the next image opens another one."""
+        """Close the window; the next image opens a new one."""
         if self._manager is not None:
             manager, self._manager = self._manager, None
             manager.destroy()
@@ -74,7 +74,7 @@ class Window:
 
 
 def show_with_cv2(window: str, image: np.ndarray, title: str, wait_time: float) -> None:
-    """Show an RGB image in the window called ``window``; any key goes on.
+    """Show an RGB image in the window called ``window``, until any key is pressed.
 
     Raises:
         ImportError: If OpenCV is not installed.
@@ -89,7 +89,7 @@ def show_with_cv2(window: str, image: np.ndarray, title: str, wait_time: float) 
         cv2.namedWindow(window)
         cv2.setWindowTitle(window, title)
         cv2.imshow(window, np.ascontiguousarray(image[..., ::-1]))
-        # 0 would wait without end.
+        # 0 would wait forever.
         cv2.waitKey(max(1, round(wait_time * 1000)) if wait_time > 0 else 0)
     except cv2.error as error:
         _warn_no_window(f'OpenCV can open no window ({error})')

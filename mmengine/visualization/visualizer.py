@@ -1,4 +1,4 @@
-"""The one object that a run shows things through, whatever keeps them."""
+"""The visualizer: passes what a run logs to its trackers, and shows images."""
 
 import inspect
 import os
@@ -37,7 +37,7 @@ class _OneFamily(ManagerMeta):
 
 @VISUALIZERS.register_module()
 class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
-    """Hands configs, scalars and images of a run to all of its trackers, on rank 0 only.
+    """Passes configs, scalars and images of a run to all of its trackers, on rank 0 only.
 
     A tracker that fails (no network, a full disk, a missing package) never ends a run: the first
     failure of each kind is one warning, and :meth:`close` says how many there were.
@@ -78,15 +78,15 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
         super().__init__(name)
         self._dataset_meta: dict[str, Any] | None = None
         self._failures: dict[tuple[str, str], int] = {}
-        # Where the run is at the next record, for trackers that plot against any of it. The one
-        # who sends the record sets it, and it belongs to that record only.
+        # The position of the run at the next record, for trackers that plot against it. The caller
+        # that sends the record sets it; it is valid for that record only.
         self.axes: dict[str, int] = {}
         self._vis_backends = _build_backends(vis_backends, save_dir)
         Drawing.__init__(self, image, fig_save_cfg, fig_show_cfg)
 
     @property
     def dataset_meta(self) -> dict[str, Any] | None:
-        """Facts of the data set, such as its class names, for showing samples."""
+        """Metainfo of the dataset, such as its class names, for showing samples."""
         return self._dataset_meta
 
     @dataset_meta.setter
@@ -102,17 +102,17 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
 
     @master_only
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Give the run's config to every tracker."""
+        """Log the config of the run with every tracker."""
         self._hand_on('add_config', config, **kwargs)
 
     @master_only
     def add_graph(self, model: Module, data_batch: Sequence[Any], **kwargs: Any) -> None:
-        """Give the graph of ``model``, traced with ``data_batch``, to every tracker."""
+        """Log the graph of ``model``, traced with ``data_batch``, with every tracker."""
         self._hand_on('add_graph', model, data_batch, **kwargs)
 
     @master_only
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Give one number to every tracker.
+        """Log one scalar with every tracker.
 
         Args:
             name: Its name, such as ``'train/loss'``.
@@ -131,7 +131,7 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
         file_path: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Give a log record to every tracker.
+        """Log several scalars with every tracker.
 
         Args:
             scalar_dict: Values by name, as for :meth:`add_scalar`; a ``'step'`` among them stands
@@ -152,7 +152,7 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
 
     @master_only
     def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
-        """Give an image, uint8 of shape (H, W, 3) in RGB or (H, W), to every tracker."""
+        """Log an image, uint8 of shape (H, W, 3) in RGB or (H, W), with every tracker."""
         self._hand_on('add_image', name, image, step)
 
     @master_only
@@ -203,7 +203,8 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
         self._failures.clear()
 
     def _plain(self, scalars: Mapping[str, Any]) -> dict[str, Any]:
-        # Once for all trackers; a value that none of them can take costs itself, not the record.
+        # Convert once for all trackers. An unsupported value is dropped; the rest of the record is
+        # kept.
         record = {}
         for name, value in scalars.items():
             try:
@@ -268,7 +269,7 @@ def _build_backends(vis_backends: Any, save_dir: str | None) -> dict[str, BaseVi
 
 
 def _complete(given: dict[str, Any], save_dir: str | None) -> tuple[dict[str, Any], str | None]:
-    """The config with a folder in it, when one is known, and the name that was in it."""
+    """The config of a tracker with its save folder filled in, and without its name; the name."""
     config = given.copy()
     name = config.pop('name', None)
     if config.get('save_dir') is None and save_dir is not None:

@@ -122,7 +122,7 @@ def test_a_negative_skip_is_refused(sampler_class):
 @pytest.mark.parametrize('sampler_class', [DefaultSampler, InfiniteSampler])
 @pytest.mark.parametrize('seed', ['7', 1.5, True])
 def test_a_seed_that_is_no_whole_number_is_refused(sampler_class, seed):
-    with pytest.raises(TypeError, match='seed must be a whole number'):
+    with pytest.raises(TypeError, match='seed must be an integer'):
         sampler_class(range(3), seed=seed)
 
 

@@ -117,7 +117,7 @@ class _ParamScheduler:
         raise NotImplementedError(f'{type(self).__name__} must define _get_value().')
 
     def step(self) -> None:
-        """Move on by one epoch (``by_epoch``) or iteration and write the new values."""
+        """Advance by one epoch (``by_epoch``) or iteration and write the new values."""
         self._global_step += 1
         self._last_value = None
         if self.begin <= self._global_step < self.end:
@@ -188,7 +188,7 @@ class _ParamScheduler:
         return {key: value for key, value in vars(self).items() if key not in self._not_state}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer, as plain Python values.
+        """The attributes except the optimizer, as plain Python values.
 
         ``_learned`` names the attributes that have changed since the schedule was built, beside the
         counts and values that every schedule has.
@@ -203,7 +203,7 @@ class _ParamScheduler:
         return state | {'_last_value': self.get_last_value(), '_learned': sorted(learned)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the state of a schedule; the optimizer's groups are restored by the optimizer.
+        """Load the state of a schedule. The optimizer restores the values in its groups.
 
         Args:
             state_dict: What :meth:`state_dict` of a schedule of the same class returned.
@@ -270,7 +270,7 @@ class _ParamScheduler:
 
 
 def groups_of(optimizer: Any) -> list[_Group]:
-    """The optimizer's parameter groups, or the error that names what was given instead."""
+    """The optimizer's parameter groups, or an error that names the type that was passed."""
     groups = getattr(optimizer, 'param_groups', None)
     if isinstance(groups, list):
         return groups
@@ -342,7 +342,7 @@ def to_iterations(epochs: Any, epoch_length: float) -> Any:
         return [to_iterations(count, epoch_length) for count in epochs]
     iterations = epochs * epoch_length
     nearest = round(iterations)
-    # A float and a product are each off by half of the last of 53 bits.
+    # The float and the product are each rounded to 53 bits.
     is_whole = math.isclose(iterations, nearest, rel_tol=2**-50)
     return nearest if is_whole else math.floor(iterations)
 

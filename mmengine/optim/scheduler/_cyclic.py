@@ -1,4 +1,4 @@
-"""Schedules that set the value outright, now and then or at every step."""
+"""Schedules that set the value directly, at some steps or at every step."""
 
 import math
 from bisect import bisect_right
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @PARAM_SCHEDULERS.register_module()
 class CosineRestartParamScheduler(_ScalingSchedule):
-    """Let the parameter fall along half a cosine, then restart it, period after period.
+    """Decrease the parameter along half a cosine in each period, then restart it.
 
     Period ``i`` starts at ``base * restart_weights[i]`` and falls to the lowest value over
     ``periods[i]`` steps (SGDR, Loshchilov & Hutter 2017, arXiv:1608.03983). After the last period
@@ -94,7 +94,7 @@ class CosineRestartParamScheduler(_ScalingSchedule):
 
     @staticmethod
     def get_position_from_periods(iteration: int, cumulative_periods: Sequence[int]) -> int | None:
-        """Index of the period that ``iteration`` lies in; None past the last one.
+        """Index of the period that contains ``iteration``; None after the last period.
 
         Example:
             >>> CosineRestartParamScheduler.get_position_from_periods(5, [4, 7])
@@ -135,7 +135,7 @@ class OneCycleParamScheduler(_ParamScheduler):
     """
 
     _epoch_counts = ('begin', 'end', 'total_steps')
-    # Older checkpoints hold these two: a function and a table worked out from the arguments.
+    # Older checkpoints have these two: a function, and a table computed from the arguments.
     _not_state = _ParamScheduler._not_state | {'anneal_func', '_schedule_phases'}
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Schedules that scale the value a group holds: each is one factor as a function of the step."""
+"""Schedules that scale the value of a group: each is one factor as a function of the step."""
 
 import math
 from collections import Counter
@@ -49,7 +49,7 @@ class _ScalingSchedule(_ParamScheduler):
         groups = self.optimizer.param_groups
         floor = self._floors()
         if ratio is None:
-            # Nothing is left above the floor to scale, so the base value is where it rises from.
+            # The value equals the floor, so it rises from the base value instead.
             rise = self._factor(self.last_step)
             lows = floor if isinstance(floor, list) else [floor] * len(groups)
             return [
@@ -300,7 +300,7 @@ class MultiStepParamScheduler(_ScalingSchedule):
 
 @PARAM_SCHEDULERS.register_module()
 class PolyParamScheduler(_ScalingSchedule):
-    """Let the parameter fall along ``(1 - step / total) ** power``, to ``eta_min`` at ``end - 1``.
+    """Decrease the parameter by ``(1 - step / total) ** power`` to ``eta_min`` at ``end - 1``.
 
     Args:
         optimizer: See :class:`_ParamScheduler`, as for the other arguments not listed here.
@@ -347,7 +347,7 @@ class PolyParamScheduler(_ScalingSchedule):
 
 @PARAM_SCHEDULERS.register_module()
 class CosineAnnealingParamScheduler(_ScalingSchedule):
-    """Swing the parameter between its value and ``eta_min`` along half a cosine of ``T_max`` steps.
+    """Vary the parameter between its value and ``eta_min`` by half a cosine of ``T_max`` steps.
 
     Past ``T_max`` it rises again, as the cosine does (Loshchilov & Hutter 2017, arXiv:1608.03983,
     without restarts).

@@ -1,4 +1,4 @@
-"""The schedule that listens to a metric instead of counting steps."""
+"""The schedule that depends on a metric instead of the step."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @PARAM_SCHEDULERS.register_module()
 class ReduceOnPlateauParamScheduler(_ParamScheduler):
-    """Multiply the parameter by ``factor`` when a validation metric has stopped getting better.
+    """Multiply the parameter by ``factor`` when a validation metric has stopped improving.
 
     ``step()`` counts a training epoch, ``step(metrics)`` judges a validation; it acts in
     validations that come while ``begin <= epochs trained < end``.
@@ -99,7 +99,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
         self._global_step = max(self._global_step, 0)
 
     def step(self, metrics: dict[str, Any] | None = None) -> None:
-        """Count a training epoch (no ``metrics``) or judge a validation by its ``metrics``.
+        """Count a training epoch (without ``metrics``) or evaluate a validation by ``metrics``.
 
         Raises:
             TypeError: If ``metrics`` is not a dict, or the monitored value is not a number.

@@ -137,7 +137,7 @@ def _with_default_end(
             f'ends after {limit} {unit}. Begin earlier, train longer, or set the end of this '
             'schedule.'
         )
-    # A copy of a ConfigDict keeps where it was written, for the registry's errors.
+    # A copy of a ConfigDict keeps its location in the file, which the registry's errors name.
     filled = copy.copy(config)
     filled['end'] = limit
     return filled

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class LRSchedulerMixin:
-    """Fixes a schedule's ``param_name`` to ``'lr'``; stands before the schedule among the bases."""
+    """Fixes ``param_name`` to ``'lr'``; must be listed before the schedule in the bases."""
 
     _fixed_param_name: ClassVar[str | None] = 'lr'
 

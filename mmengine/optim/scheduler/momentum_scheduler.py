@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class MomentumSchedulerMixin:
-    """Fixes a schedule's ``param_name`` to ``'momentum'``; stands before it among the bases.
+    """Fixes a schedule's ``param_name`` to ``'momentum'``; must be listed first in the bases.
 
     Adam and its relatives keep their momentum as the first of ``betas``. There the groups get a key
     ``momentum``, which is what the schedule acts on, and each step copies it into ``betas``.

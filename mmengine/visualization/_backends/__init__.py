@@ -1,4 +1,4 @@
-"""Trackers: one file each, behind one base."""
+"""Trackers, one file each, with a common base class."""
 
 from .aim import AimVisBackend
 from .base import BaseVisBackend, force_init_env

@@ -38,7 +38,7 @@ class JsonLines:
         self.append_line(json_line(record))
 
     def append_line(self, line: bytes) -> None:
-        """Write what :func:`json_line` made."""
+        """Write a line that :func:`json_line` returned."""
         if self._descriptor is None:
             os.makedirs(os.path.dirname(self.path) or '.', exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, 'O_CLOEXEC', 0)

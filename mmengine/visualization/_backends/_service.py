@@ -42,7 +42,7 @@ class ServiceVisBackend(BaseVisBackend):
 
     @force_init_env
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Keep one number; what is none is reported once and left out."""
+        """Log one scalar. A value that is not a number is reported once and dropped."""
         self._log_numbers(self._numbers({name: value}), step)
 
     @force_init_env
@@ -53,7 +53,7 @@ class ServiceVisBackend(BaseVisBackend):
         file_path: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Keep the numbers of a log record; a ``'step'`` among them stands for ``step``."""
+        """Log the scalars of a record; a ``'step'`` among them stands for ``step``."""
         scalars, step = take_step(scalar_dict, step)
         self._log_numbers(self._numbers(scalars), step)
 
@@ -69,7 +69,7 @@ class ServiceVisBackend(BaseVisBackend):
 
     @abstractmethod
     def _log_numbers(self, numbers: dict[str, int | float], step: int) -> None:
-        """Keep the numbers of one record, which may be none."""
+        """Log the scalars of one record, which may be empty."""
 
     @abstractmethod
     def _finish(self) -> None:
@@ -104,11 +104,11 @@ class ServiceVisBackend(BaseVisBackend):
             )
 
     def _note_work_dir(self, config: Config) -> None:
-        """Remember where the run's files are, for :meth:`_artifacts`."""
+        """Store the folders of the run's files, for :meth:`_artifacts`."""
         self._work_dir = config.get('work_dir')
 
     def _artifacts(self, suffixes: str | Sequence[str]) -> Iterator[tuple[Path, Path]]:
-        """The files of the work dir with these endings: each path, and what follows the folder."""
+        """The files of the work dir with these endings: each path, full and below the folder."""
         folder = self._work_dir or self._save_dir
         if not folder:
             return

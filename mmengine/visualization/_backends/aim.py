@@ -14,7 +14,7 @@ from .base import force_init_env
 
 @VISBACKENDS.register_module()
 class AimVisBackend(ServiceVisBackend):
-    """Keeps a run in Aim, in the repository ``.aim`` of the current folder by default.
+    """Tracks a run in Aim, in the repository ``.aim`` of the current folder by default.
 
     Args:
         save_dir: Its last two parts name the experiment.
@@ -49,12 +49,12 @@ class AimVisBackend(ServiceVisBackend):
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Keep the config as ``hparams``."""
+        """Log the config as ``hparams``."""
         self._run['hparams'] = plain_config(config)
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Keep an RGB image of shape (H, W, 3), or a grey one of shape (H, W)."""
+        """Log an RGB image of shape (H, W, 3), or a grey one of shape (H, W)."""
         self._run.track(name=name, value=self._aim.Image(image), step=step)
 
     def _log_numbers(self, numbers: dict[str, int | float], step: int) -> None:

@@ -1,4 +1,4 @@
-"""What every tracker is: five calls, and an environment that is set up at the first of them."""
+"""The base class of trackers: five calls, and an environment set up by the first one."""
 
 # ruff: noqa: B027  (a tracker omits the calls that its service does not have)
 
@@ -94,7 +94,7 @@ def require_image(image: Any) -> None:
 
 
 class BaseVisBackend(metaclass=ABCMeta):
-    """A tracker: keeps the config, scalars, images and graph of a run somewhere.
+    """A tracker: logs the config, scalars, images and graph of a run to files or a service.
 
     A new one defines :meth:`_init_env`, which sets up what it needs (imports included: a missing
     package is reported when the tracker is used), :attr:`experiment`, and those among the five
@@ -118,23 +118,23 @@ class BaseVisBackend(metaclass=ABCMeta):
     @property
     @abstractmethod
     def experiment(self) -> Any:
-        """The service's own object, for what the five calls do not cover."""
+        """The object of the service's package, for uses that the five calls do not cover."""
 
     @abstractmethod
     def _init_env(self) -> Any:
         """Set the tracker up; called once, before the first use."""
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Keep the config of the run."""
+        """Log the config of the run."""
 
     def add_graph(self, model: Module, data_batch: Sequence[Any], **kwargs: Any) -> None:
-        """Keep the graph of ``model``, traced with ``data_batch``."""
+        """Log the graph of ``model``, traced with ``data_batch``."""
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Keep an RGB image, uint8 of shape (H, W, 3), or a grey one of shape (H, W)."""
+        """Log an RGB image, uint8 of shape (H, W, 3), or a grey one of shape (H, W)."""
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Keep one number."""
+        """Log one scalar."""
 
     def add_scalars(
         self,
@@ -143,7 +143,7 @@ class BaseVisBackend(metaclass=ABCMeta):
         file_path: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Keep the numbers of one log record; a ``'step'`` among them stands for ``step``.
+        """Log the scalars of one record; a ``'step'`` among them stands for ``step``.
 
         Args:
             scalar_dict: Values by name.

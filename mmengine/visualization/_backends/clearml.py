@@ -14,7 +14,7 @@ from .base import force_init_env
 
 @VISBACKENDS.register_module()
 class ClearMLVisBackend(ServiceVisBackend):
-    """Keeps a run as a task of ClearML.
+    """Tracks a run as a task of ClearML.
 
     Args:
         save_dir: Not used by ClearML; files are taken from there if the config has no work dir.
@@ -53,13 +53,13 @@ class ClearMLVisBackend(ServiceVisBackend):
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Keep the config as the task's configuration."""
+        """Log the config as the task's configuration."""
         self._note_work_dir(config)
         self._task.connect_configuration(plain_config(config))
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Keep an RGB image of shape (H, W, 3), or a grey one of shape (H, W)."""
+        """Log an RGB image of shape (H, W, 3), or a grey one of shape (H, W)."""
         self._logger.report_image(title=name, series=name, iteration=step, image=image)
 
     def _log_numbers(self, numbers: dict[str, int | float], step: int) -> None:

@@ -15,7 +15,7 @@ from .base import force_init_env
 
 @VISBACKENDS.register_module()
 class DVCLiveVisBackend(ServiceVisBackend):
-    """Keeps a run as files of DVCLive, and as a DVC experiment where there is a DVC repository.
+    """Tracks a run as files of DVCLive, and as a DVC experiment where there is a DVC repository.
 
     Args:
         save_dir: Folder of DVCLive's files.
@@ -53,13 +53,13 @@ class DVCLiveVisBackend(ServiceVisBackend):
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Keep the config as parameters with dotted names."""
+        """Log the config as parameters with dotted names."""
         self._note_work_dir(config)
         self._live.log_params(flat_config(config))
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Keep an image as ``<name>.png`` of this step."""
+        """Log an image as ``<name>.png`` of this step."""
         self._live.step = step
         self._live.log_image(f'{name}.png', image)
 

@@ -1,4 +1,4 @@
-"""The tracker that needs nothing: files in the work dir."""
+"""The tracker without a service: files in the work dir."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ from .base import BaseVisBackend, force_init_env, require_image
 
 @VISBACKENDS.register_module()
 class LocalVisBackend(BaseVisBackend):
-    """Keeps a run as files: scalars as JSON lines, the config as Python, images as PNG.
+    """Tracks a run as files: scalars as JSON lines, the config as Python, images as PNG.
 
     A scalar that is NaN or infinite is written as ``null``, since JSON has no such numbers: every
     JSON reader can parse every line, and a plot shows a gap.
@@ -70,7 +70,7 @@ class LocalVisBackend(BaseVisBackend):
 
     @property
     def scalar_path(self) -> str:
-        """The file that every scalar goes to."""
+        """The file that contains every scalar."""
         return self._scalars.path
 
     @force_init_env
@@ -156,7 +156,7 @@ def _require_ending(argument: str, name: str, ending: str) -> None:
 
 
 def _inner_parts(name: str) -> list[str]:
-    # Names often come from a data set's paths; an image must still land in the folder of images.
+    # Names often come from paths in a dataset; the image must still be in the folder of images.
     path = Path(name)
     return [part for part in path.parts if part not in (path.anchor, '..')]
 

@@ -17,7 +17,7 @@ from .base import force_init_env
 
 @VISBACKENDS.register_module()
 class MLflowVisBackend(ServiceVisBackend):
-    """Keeps a run in MLflow.
+    """Tracks a run in MLflow.
 
     Without a ``tracking_uri``, given here or by ``MLFLOW_TRACKING_URI``, the store is the SQLite
     file ``mlflow.db`` in ``save_dir``, with artifacts beside it:
@@ -102,7 +102,7 @@ class MLflowVisBackend(ServiceVisBackend):
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Keep the config as parameters with dotted names, and as the file ``config.py``.
+        """Log the config as parameters with dotted names, and as the file ``config.py``.
 
         Raises:
             KeyError: If the config lacks one of ``tracked_config_keys``.
@@ -113,7 +113,7 @@ class MLflowVisBackend(ServiceVisBackend):
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Keep an image as the artifact ``<name>_<step>.png``."""
+        """Log an image as the artifact ``<name>_<step>.png``."""
         self._mlflow.log_image(image, f'{name}_{step}.png')
 
     def _log_numbers(self, numbers: dict[str, int | float], step: int) -> None:
@@ -128,7 +128,7 @@ class MLflowVisBackend(ServiceVisBackend):
 
 
 def _chosen(params: Mapping[str, Any], keys: Sequence[str] | None) -> dict[str, Any]:
-    """The parameters that the keys name, each itself or a part that holds others."""
+    """The parameters selected by the keys. A key may name one parameter or a group of them."""
     if keys is None:
         return dict(params)
     chosen = {}

@@ -13,7 +13,7 @@ from .base import force_init_env, require_image
 
 @VISBACKENDS.register_module()
 class NeptuneVisBackend(ServiceVisBackend):
-    """Keeps a run in Neptune.
+    """Tracks a run in Neptune.
 
     The steps of a series may only rise there. Of two records that share a name but count their
     steps differently, the one that is behind loses that value; its name is reported once.
@@ -52,15 +52,15 @@ class NeptuneVisBackend(ServiceVisBackend):
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Keep the config as the file ``config``."""
+        """Log the config as the file ``config``."""
         self._run['config'].upload(self._file_type.from_content(config.pretty_text))
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Keep an image in the series ``images``."""
+        """Log an image in the series ``images``."""
         require_image(image)
         if self._takes_step('images', step):
-            # Neptune wants pixels from 0 to 1.
+            # Neptune expects pixels from 0 to 1.
             shown = self._file_type.as_image(image.astype(np.float32) / 255)
             self._run['images'].append(shown, name=name, step=step)
 

@@ -16,7 +16,7 @@ from .base import force_init_env
 
 @VISBACKENDS.register_module()
 class TensorboardVisBackend(ServiceVisBackend):
-    """Keeps a run as event files, through ``torch.utils.tensorboard`` or else ``tensorboardX``.
+    """Tracks a run as event files, through ``torch.utils.tensorboard`` or else ``tensorboardX``.
 
     Args:
         save_dir: Folder of the event files: what ``tensorboard --logdir`` is given.
@@ -43,17 +43,17 @@ class TensorboardVisBackend(ServiceVisBackend):
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Keep the config as the text ``config``."""
+        """Log the config as the text ``config``."""
         self._writer.add_text('config', config.pretty_text)
 
     @force_init_env
     def add_graph(self, model: Module, data_batch: Sequence[Any], **kwargs: Any) -> None:
-        """Keep the graph of ``model``, traced with ``data_batch``."""
+        """Log the graph of ``model``, traced with ``data_batch``."""
         self._writer.add_graph(model, data_batch, **kwargs)
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Keep an RGB image of shape (H, W, 3), or a grey one of shape (H, W)."""
+        """Log an RGB image of shape (H, W, 3), or a grey one of shape (H, W)."""
         layout = 'HW' if image.ndim == 2 else 'HWC'
         self._writer.add_image(name, image, step, dataformats=layout)
 

@@ -16,7 +16,7 @@ from .base import force_init_env
 
 @VISBACKENDS.register_module()
 class WandbVisBackend(ServiceVisBackend):
-    """Keeps a run in Weights & Biases, or beside it with ``init_kwargs=dict(mode='offline')``.
+    """Tracks a run in Weights & Biases; with ``init_kwargs=dict(mode='offline')`` in local files.
 
     A record is one row of the run's history, with its ``step``, ``iter`` and ``epoch``: each of
     them can be the horizontal axis of a chart.
@@ -71,8 +71,8 @@ class WandbVisBackend(ServiceVisBackend):
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Keep the config, and the source files in the current folder."""
-        # A run that goes on may do so with another config.
+        """Log the config, and the source files in the current folder."""
+        # A resumed run may have another config.
         self._run.config.update(plain_config(config), allow_val_change=True)
         self._run.log_code(name=self._log_code_name)
 
@@ -83,7 +83,7 @@ class WandbVisBackend(ServiceVisBackend):
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Keep an RGB image of shape (H, W, 3), or a grey one of shape (H, W)."""
+        """Log an RGB image of shape (H, W, 3), or a grey one of shape (H, W)."""
         self._run.log({name: self._wandb.Image(image), 'step': step}, commit=self._commit)
 
     def _log_numbers(self, numbers: dict[str, int | float], step: int) -> None:
