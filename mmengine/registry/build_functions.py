@@ -181,7 +181,7 @@ def _resolve(kind: Any, registry: Registry, cfg: Any, key: str = 'type') -> Any:
         component = home.get(kind)
         if component is None and home is not registry:
             component = registry.get(kind)
-        if component is None:
+        if not callable(component):
             raise _diagnosis.unknown_type(kind, home, cfg, key)
         return component
     if not callable(kind):
