@@ -47,10 +47,15 @@ def overlay(base: ConfigDict, child: Mapping[Any, Any], path: str = '') -> Confi
     return result
 
 
-def _overlay_dict(old: Any, exists: bool, value: dict[Any, Any], path: str) -> ConfigDict:
-    new: ConfigDict = as_config(value)
+def _overlay_dict(
+    old: Any, exists: bool, value: dict[Any, Any], path: str
+) -> ConfigDict | dict[Any, Any]:
     if not exists:
-        return new
+        return as_config(value)  # type: ignore[no-any-return]  # a dict stays one
+    # A dict of a custom class keeps it until something is merged with it.
+    new = value if isinstance(value, ConfigDict) else ConfigDict(value)
+    if isinstance(old, dict) and not isinstance(old, ConfigDict):
+        old = ConfigDict(old)
     replaces = dict.get(new, DELETE_KEY, False)
     if DELETE_KEY in new:
         new = new.copy()
@@ -116,6 +121,8 @@ def overlay_options(base: Any, options: Any, *, allow_list_keys: bool, path: str
     options = ConfigDict(options)
     if dict.pop(options, DELETE_KEY, False):
         return options
+    if isinstance(base, dict) and not isinstance(base, ConfigDict):
+        base = ConfigDict(base)
     if not isinstance(base, ConfigDict):
         raise ConfigTypeError(
             f'cannot set {", ".join(f"{path}.{key}" for key in dict.keys(options))}: {path!r} is '
@@ -125,7 +132,12 @@ def overlay_options(base: Any, options: Any, *, allow_list_keys: bool, path: str
     result = base.copy()
     for key, value in dict.items(options):
         here = f'{path}.{key}' if path else str(key)
-        old = dict.get(base, key) if key in base or not isinstance(value, dict) else ConfigDict()
+        old = dict.get(base, key)
+        if key not in base and isinstance(value, dict):
+            if not isinstance(value, ConfigDict):  # of a custom class, which it keeps
+                dict.__setitem__(result, key, value)
+                continue
+            old = ConfigDict()
         value = overlay_options(old, value, allow_list_keys=allow_list_keys, path=here)
         dict.__setitem__(result, key, value)
     copy_places(result, options, dict.keys(options))

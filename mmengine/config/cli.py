@@ -40,8 +40,14 @@ class DictAction(argparse.Action):
             key, equals, text = str(word).partition('=')
             if not equals or not key.strip():
                 raise ArgumentError(f'{option_string or self.dest} takes key=value, got {word!r}')
-            options[key.strip()] = parse_value(text)
+            options[key.strip()] = self._parse_iterable(text)
         setattr(namespace, self.dest, options)
+
+    # Projects call this one for option values of their own.
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        """The value that ``val`` stands for; see :func:`parse_value`."""
+        return parse_value(val)
 
 
 def parse_value(text: str) -> Any:

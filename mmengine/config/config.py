@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +298,10 @@ class Config:
         old, new = (cfg.pretty_text.splitlines() for cfg in pair)
         names = [cfg.filename or '' for cfg in pair]
         return '\n'.join(difflib.unified_diff(old, new, names[0], names[1], lineterm=''))
+
+
+# Builders ask for a Mapping and take a config wherever they take a dict.
+Mapping.register(Config)
 
 
 _STATE = ('_cfg_dict', '_filename', '_text', '_env_variables', '_format_python_code', '_imported')

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from copy import copy as shallow_copy
 from typing import Any, ClassVar
 
 from mmengine.config._origin.places import PLAIN_DICT_ORIGINS, Origin, origin_of
@@ -15,7 +17,8 @@ DELETE_KEY = '_delete_'
 class ConfigDict(dict[Any, Any]):
     """A dict read by key or by attribute; dicts inside, also in lists and tuples, are ConfigDicts.
 
-    A dict that is set as a value becomes a ConfigDict. Reading a lazily imported value imports it.
+    A plain dict that is set as a value becomes a ConfigDict; a Counter, a defaultdict or a dict of
+    a custom class stays as it is, with its content. Reading a lazily imported value imports it.
     Where the keys were written (:func:`mmengine.config.source_location`) has no effect on equality,
     iteration and printing.
 
@@ -190,14 +193,12 @@ class ConfigDict(dict[Any, Any]):
 
 
 def as_config(value: Any) -> Any:
-    """``value`` with every dict in it, through lists and tuples, a ConfigDict."""
+    """``value`` with every plain dict in it, through lists and tuples, a ConfigDict."""
     kind = value.__class__
     if kind in _ATOMS or kind is ConfigDict:
         return value
-    if kind is dict:
+    if kind is dict or kind is OrderedDict:
         return _from_plain(value)
-    if isinstance(value, dict):
-        return value if isinstance(value, ConfigDict) else ConfigDict(value)
     if isinstance(value, list):
         items = [item if item.__class__ in _ATOMS else as_config(item) for item in value]
         return items if kind is list else kind(items)
@@ -231,20 +232,23 @@ def as_plain(value: Any) -> Any:
     return value
 
 
-def merge_into(target: ConfigDict, entries: Any, *, honour_delete: bool) -> None:
+def merge_into(target: dict[Any, Any], entries: Any, *, honour_delete: bool) -> None:
     """Merge ``entries`` into ``target``: dicts level by level, anything else replaces."""
     pairs = list(raw_items(entries))
     for key, value in pairs:
         mine: Any = dict.get(target, key)
-        replaces = not isinstance(value, dict) or not isinstance(mine, ConfigDict)
+        replaces = not isinstance(value, dict) or not isinstance(mine, dict)
         if honour_delete and isinstance(value, dict) and DELETE_KEY in value:
             value = ConfigDict(value)
             replaces = bool(value.pop(DELETE_KEY)) or replaces
         if replaces:
-            dict.__setitem__(target, key, as_config(value))
-        else:
-            merge_into(mine, value, honour_delete=honour_delete)
-    if isinstance(entries, dict):
+            target[key] = as_config(value)
+            continue
+        if not isinstance(mine, ConfigDict):
+            # A dict of another class is the caller's own object, so a copy of it is changed.
+            mine = target[key] = shallow_copy(mine)
+        merge_into(mine, value, honour_delete=honour_delete)
+    if isinstance(entries, dict) and isinstance(target, ConfigDict):
         copy_places(target, entries, [key for key, _ in pairs])
 
 

@@ -7,7 +7,7 @@ import copy
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from torch.utils.data import ConcatDataset as TorchConcatDataset
@@ -100,7 +100,7 @@ class ConcatDataset(_Wrapper, TorchConcatDataset[Any]):
         lazy_init: bool = False,
         ignore_keys: str | list[str] | None = None,
     ) -> None:
-        if isinstance(datasets, dict) or not isinstance(datasets, Sequence):
+        if isinstance(datasets, Mapping) or not isinstance(datasets, Sequence):
             raise TypeError(
                 f'ConcatDataset needs a list of datasets, got {type(datasets).__name__}.'
             )
@@ -278,7 +278,7 @@ class ClassBalancedDataset(_Wrapper):
 
 
 def _built(dataset: Any) -> Any:
-    if isinstance(dataset, dict):
+    if isinstance(dataset, Mapping):
         dataset = DATASETS.build(dataset)
     missing = [name for name in _NEEDED if not hasattr(dataset, name)]
     if missing:

@@ -1,13 +1,16 @@
 """Which rank gets which sample, and in what order.
 
 The order is a pure function of the seed, the epoch and the position in it, so a resumed run
-computes where to continue (``skip``) and reads no sample again.
+computes where to continue (``skip``) and reads no sample again. :class:`InfiniteSampler` draws all
+its passes from one generator, whose state in a checkpoint makes drawing them again unnecessary.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +19,9 @@ from torch.utils.data import Sampler
 from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.registry import DATA_SAMPLERS
 from mmengine.utils.errors import ArgumentError
+
+# Data loaders draw ahead of what is used, over many passes where the dataset is small.
+_MAX_STATES = 256
 
 
 class _RankSampler(Sampler[int]):
@@ -108,9 +114,10 @@ class DefaultSampler(_RankSampler):
 class InfiniteSampler(_RankSampler):
     """Samples without end: pass after pass over the dataset, each in a new order.
 
-    Ranks take turns along the endless order, so the dataset's length need not be a multiple of
-    their number, and no sample is repeated or omitted. An iteration starts at the beginning of the
-    order (:meth:`skip` changes that).
+    One generator draws the orders of all passes, one after the other. Ranks take turns along the
+    endless order, so the dataset's length need not be a multiple of their number, and no sample is
+    repeated or omitted. An iteration starts at the beginning of the order (:meth:`skip` changes
+    that).
 
     Args:
         dataset: The dataset; only its length is used, which must not be 0.
@@ -131,6 +138,8 @@ class InfiniteSampler(_RankSampler):
         self.size = len(dataset)
         if self.size == 0:
             raise ArgumentError('An empty dataset has no samples to draw without end.')
+        # By pass: what the generator was before it drew the order of that pass.
+        self._generator_states: dict[int, torch.Tensor] = {}
 
     def __iter__(self) -> Iterator[int]:
         return self._from(self.rank + self._take_skipped() * self.world_size)
@@ -142,17 +151,55 @@ class InfiniteSampler(_RankSampler):
     def set_epoch(self, epoch: int) -> None:
         """Does nothing: the endless order of samples has no epochs."""
 
+    def state_dict(self, num_samples: int) -> dict[str, Any]:
+        """What :meth:`skip` to ``num_samples`` needs to draw one pass, not all before it.
+
+        Args:
+            num_samples: How many samples of this rank are used; more may have been drawn ahead.
+        """
+        position = num_samples * self.world_size
+        known = self._known_pass(position // self.size)
+        state: dict[str, Any] = {'seed': self.seed, 'size': self.size, 'pass_number': known}
+        if known in self._generator_states:
+            state['generator'] = self._generator_states[known].clone()
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave; call :meth:`skip` for the position.
+
+        It makes skipping cheap and changes no order. With another seed or another dataset it is of
+        no use, and is left aside.
+        """
+        fits = (state_dict['seed'], state_dict['size']) == (self.seed, self.size)
+        if fits and 'generator' in state_dict:
+            self._generator_states[int(state_dict['pass_number'])] = state_dict['generator']
+
     def _from(self, position: int) -> Iterator[int]:
         """Every ``world_size``-th sample of the endless order, from ``position`` on."""
-        while True:
-            number, offset = divmod(position, self.size)
-            mine = self._order(self.size, self._seed_of_pass(number))[offset :: self.world_size]
+        number, offset = divmod(position, self.size)
+        for order in self._passes_from(number):
+            mine = order[offset :: self.world_size]
             yield from mine.tolist()
-            position += len(mine) * self.world_size
+            offset += len(mine) * self.world_size - self.size
 
-    def _seed_of_pass(self, number: int) -> int:
-        if number == 0:
-            return self.seed
-        # seed + number would give runs with neighbouring seeds the same passes, only shifted.
-        mixed = np.random.SeedSequence([self.seed % 2**64, number]).generate_state(1, np.uint64)
-        return int(mixed[0] >> np.uint64(1))
+    def _passes_from(self, number: int) -> Iterator[torch.Tensor]:
+        if not self.shuffle:
+            yield from itertools.repeat(torch.arange(self.size))
+        current = self._known_pass(number)
+        generator = torch.Generator()
+        if current in self._generator_states:
+            generator.set_state(self._generator_states[current])
+        else:
+            generator.manual_seed(self.seed)
+        while True:
+            self._generator_states[current] = generator.get_state()
+            if len(self._generator_states) > _MAX_STATES:
+                del self._generator_states[min(self._generator_states)]
+            order = torch.randperm(self.size, generator=generator)
+            if current >= number:
+                yield order
+            current += 1
+
+    def _known_pass(self, number: int) -> int:
+        """The last pass up to ``number`` that can be drawn without those before it."""
+        return max((known for known in self._generator_states if known <= number), default=0)

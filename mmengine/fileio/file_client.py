@@ -56,8 +56,10 @@ class FileClient:
         'http': HTTPBackend,
         'https': HTTPBackend,
     }
-    _clients: dict[tuple[type[BaseStorageBackend], str], 'FileClient'] = {}
+    # By the arguments as text, such as 'disk:None' or 'None:s3:enable_mc:True': what projects read.
+    _instances: dict[str, 'FileClient'] = {}
     client: Any
+    _made_from: tuple[type[BaseStorageBackend], dict[str, Any]]
 
     def __new__(
         cls, backend: str | None = None, prefix: str | None = None, **kwargs: Any
@@ -69,18 +71,23 @@ class FileClient:
             DeprecationWarning,
             stacklevel=2,
         )
-        backend_class = cls._backend_class(backend, prefix)
-        key = (backend_class, repr(sorted(kwargs.items())))
-        if key not in cls._clients:
-            made = super().__new__(cls)
-            made.client = backend_class(**kwargs)
-            cls._clients[key] = made
-        return cls._clients[key]
+        if backend is None and prefix is None:
+            backend = 'disk'
+        made_from = (cls._backend_class(backend, prefix), kwargs)
+        parts = [backend, prefix, *(part for item in kwargs.items() for part in item)]
+        key = ':'.join(str(part) for part in parts)
+        known = cls._instances.get(key)
+        # One text may stand for several arguments, and a name may be registered anew.
+        if known is not None and known._made_from == made_from:
+            return known
+        made = super().__new__(cls)
+        made.client = made_from[0](**kwargs)
+        made._made_from = made_from
+        cls._instances[key] = made
+        return made
 
     @classmethod
     def _backend_class(cls, backend: str | None, prefix: str | None) -> type[BaseStorageBackend]:
-        if backend is None and prefix is None:
-            backend = 'disk'
         if backend is not None:
             kind, wanted, table = 'name', backend, cls._backends
             found = table.get(wanted)

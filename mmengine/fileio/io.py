@@ -6,6 +6,7 @@ backend and the arguments of its constructor. Without ``backend`` the prefix of 
 registered backend are opened by fsspec.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO, StringIO
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mmengine.fileio.backends.base import BaseStorageBackend
+from mmengine.fileio.backends.local_backend import LocalBackend
 from mmengine.fileio.backends.registry_utils import (
     _parse_uri_prefix,
     backend_of_prefix,
@@ -23,9 +25,13 @@ from mmengine.fileio.file_client import FileClient
 from mmengine.fileio.handlers.base import BaseFileHandler
 from mmengine.fileio.handlers.registry_utils import file_handlers
 from mmengine.utils.errors import ArgumentError, did_you_mean
+from mmengine.utils.path import mkdir_or_exist
 
 Location = str | Path
 BackendArgs = Mapping[str, Any]
+
+_OLD_NAMES = {'disk': 'local'}
+"""Names of backends in file_client_args, for those who pass them on as backend_args."""
 
 _shared_backends: dict[tuple[type[BaseStorageBackend], str], BaseStorageBackend] = {}
 
@@ -33,7 +39,7 @@ _shared_backends: dict[tuple[type[BaseStorageBackend], str], BaseStorageBackend]
 def _backend_class(prefix: str, backend_args: BackendArgs | None) -> type[BaseStorageBackend]:
     if backend_args is not None and 'backend' in backend_args:
         kind, wanted, table = 'name', backend_args['backend'], backends
-        found = backends.get(wanted)
+        found = backends.get(wanted) or backends.get(_OLD_NAMES.get(wanted, ''))
     else:
         kind, wanted, table = 'prefix', prefix, prefix_to_backends
         found = backend_of_prefix(prefix, prefix_to_backends)
@@ -144,36 +150,40 @@ def get_local_path(filepath: Location, backend_args: BackendArgs | None = None) 
         yield str(path)
 
 
-def copyfile(src: Location, dst: Location, backend_args: BackendArgs | None = None) -> str:
+def copyfile(src: Location, dst: Location, backend_args: BackendArgs | None = None) -> Location:
     """Copy a file inside one backend; into ``dst`` when that is a folder. Gives the new path."""
     return _shared(src, backend_args).copyfile(src, dst)
 
 
-def copytree(src: Location, dst: Location, backend_args: BackendArgs | None = None) -> str:
+def copytree(src: Location, dst: Location, backend_args: BackendArgs | None = None) -> Location:
     """Copy a folder to a new one inside one backend. Gives the new path."""
     return _shared(src, backend_args).copytree(src, dst)
 
 
 def copyfile_from_local(
     src: Location, dst: Location, backend_args: BackendArgs | None = None
-) -> str:
+) -> Location:
     """Copy a local file to the backend of ``dst``. Gives the new path."""
     return _shared(dst, backend_args).copyfile_from_local(src, dst)
 
 
 def copytree_from_local(
     src: Location, dst: Location, backend_args: BackendArgs | None = None
-) -> str:
+) -> Location:
     """Copy a local folder to the backend of ``dst``. Gives the new path."""
     return _shared(dst, backend_args).copytree_from_local(src, dst)
 
 
-def copyfile_to_local(src: Location, dst: Location, backend_args: BackendArgs | None = None) -> str:
+def copyfile_to_local(
+    src: Location, dst: Location, backend_args: BackendArgs | None = None
+) -> Location:
     """Copy a file from the backend of ``src`` to the local disk. Gives the new path."""
     return _shared(src, backend_args).copyfile_to_local(src, dst)
 
 
-def copytree_to_local(src: Location, dst: Location, backend_args: BackendArgs | None = None) -> str:
+def copytree_to_local(
+    src: Location, dst: Location, backend_args: BackendArgs | None = None
+) -> Location:
     """Copy a folder from the backend of ``src`` to the local disk. Gives the new path."""
     return _shared(src, backend_args).copytree_to_local(src, dst)
 
@@ -288,10 +298,15 @@ def dump(
         handler.dump_to_fileobj(obj, file, **kwargs)
         return None
     backend = _backend_of(file, file_client_args, backend_args)
-    if handler.str_like:
-        backend.put_text(handler.dump_to_str(obj, **kwargs), file)
-    else:
-        backend.put(handler.dump_to_str(obj, **kwargs), file)
+    if type(backend) is LocalBackend:
+        mkdir_or_exist(os.path.dirname(file))
+        handler.dump_to_path(obj, file, **kwargs)
+        return None
+    buffer: IO[Any] = StringIO() if handler.str_like else BytesIO()
+    handler.dump_to_fileobj(obj, buffer, **kwargs)
+    buffer.seek(0)
+    put = backend.put_text if handler.str_like else backend.put
+    put(buffer.read(), file)
     return None
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmengine.dist._dtensor import full_tensor
-from mmengine.utils.errors import ArgumentError, did_you_mean
+from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
 
 _FloatArray = npt.NDArray[np.float64]
 _Statistic = TypeVar('_Statistic', bound=Callable[..., Any])
@@ -49,8 +49,8 @@ class HistoryBuffer:
         >>> buffer = HistoryBuffer()
         >>> for loss, batch_size in [(4.0, 2), (1.0, 2), (2.0, 1)]:
         ...     buffer.update(loss, batch_size)
-        >>> float(buffer.mean()), float(buffer.mean(1)), float(buffer.min())
-        (2.4, 2.0, 1.0)
+        >>> float(buffer.mean()), float(buffer.weighted_mean()), float(buffer.min())
+        (1.4, 2.4, 1.0)
     """
 
     _statistics: dict[str, Callable[..., Any]] = {}
@@ -92,7 +92,7 @@ class HistoryBuffer:
             log_val: A number, a numpy scalar, or a tensor or array of one element. A tensor is not
                 read here, so it must not be changed in place before the next read. A ``DTensor`` is
                 gathered here, so all ranks of its mesh must log it.
-            count: Weight of the value in :meth:`mean`.
+            count: How many samples the value stands for: what :meth:`mean` divides by.
 
         Raises:
             TypeError: If the value or its count is not a real number.
@@ -149,20 +149,27 @@ class HistoryBuffer:
                 f'{did_you_mean(str(method_name), self._statistics)} '
                 f'Known: {", ".join(self._statistics)}; HistoryBuffer.register_statistics adds one.'
             )
+        if vars(HistoryBuffer).get(method_name) is method:  # which a subclass may override
+            method = getattr(type(self), method_name)
         return method(self, *arg, **kwargs)
 
     def mean(self, window_size: int | None = None) -> np.float64:
-        """Mean of the latest ``window_size`` values, weighted by their counts; of all by default.
+        """Sum of the latest ``window_size`` values over the sum of their counts; of all by default.
 
-        It is ``nan`` where the weights sum to zero, an empty buffer included.
+        A value is thus a sum over ``count`` samples; :meth:`weighted_mean` is for values that are
+        means. It is ``nan`` where the counts sum to zero, an empty buffer included.
         """
         values, counts = self._window(window_size)
-        total = float(len(values) if counts is None else counts.sum())
-        if total == 0:
-            return _float64(np.nan)
+        return _ratio(values, counts)
+
+    def weighted_mean(self, window_size: int | None = None) -> np.float64:
+        """Mean of the latest ``window_size`` values, each a mean over ``count`` samples itself.
+
+        It is ``nan`` where the counts sum to zero, an empty buffer included.
+        """
+        values, counts = self._window(window_size)
         with np.errstate(invalid='ignore', over='ignore'):
-            weighted = values if counts is None else values * counts
-            return _float64(weighted.sum() / total)
+            return _ratio(values if counts is None else values * counts, counts)
 
     def max(self, window_size: int | None = None) -> np.float64:
         """Largest of the latest ``window_size`` values; of all without a window."""
@@ -324,7 +331,13 @@ class HistoryBuffer:
         )
 
 
-for _method in (HistoryBuffer.mean, HistoryBuffer.max, HistoryBuffer.min, HistoryBuffer.current):
+for _method in (
+    HistoryBuffer.mean,
+    HistoryBuffer.weighted_mean,
+    HistoryBuffer.max,
+    HistoryBuffer.min,
+    HistoryBuffer.current,
+):
     HistoryBuffer.register_statistics(_method)
 
 
@@ -396,7 +409,7 @@ def _as_number(value: Any) -> float:
         value = value.reshape(-1)[0]
     if isinstance(value, (int, float, np.floating, np.integer, np.bool_)):
         return float(value)
-    raise TypeError(
+    raise ArgumentTypeError(
         f'A logged value must be a number or a tensor of one element, got a {type(value).__name__}.'
     )
 
@@ -404,6 +417,15 @@ def _as_number(value: Any) -> float:
 def _float64(value: Any) -> np.float64:
     number: np.float64 = np.float64(value)
     return number
+
+
+def _ratio(values: _FloatArray, counts: npt.NDArray[Any] | None) -> np.float64:
+    """The sum of ``values`` over that of ``counts``, which are all 1 when None."""
+    total = float(len(values) if counts is None else counts.sum())
+    if total == 0:
+        return _float64(np.nan)
+    with np.errstate(invalid='ignore', over='ignore'):
+        return _float64(values.sum() / total)
 
 
 def _as_count(count: Any) -> float:

@@ -36,6 +36,12 @@ else:  # cannot be subscribed on Python 3.10
     _StreamHandler = logging.StreamHandler
 
 
+class UnknownLevelError(ArgumentError, KeyError, TypeError):
+    """No log level has this name; the API raised one kind or another of these."""
+
+    __str__ = ArgumentError.__str__
+
+
 class MMFormatter(logging.Formatter):
     """``time - name - LEVEL - message``, and from ERROR on the place in the code too.
 
@@ -99,7 +105,8 @@ class MMLogger(logging.Logger, ManagerMixin):
     Rank 0 logs records of ``log_level`` and above. Other ranks print errors only; with
     ``distributed=True`` each of them also writes records of ``log_level`` and above to a separate
     file beside the file of rank 0. Records are not passed to the root logger, so that no line
-    appears twice. A warning of the same text is logged once.
+    appears twice. A warning of the same text is shown once. A handler that is added later gets
+    every record.
 
     Args:
         name: Name of the instance; see ``get_instance``.
@@ -138,10 +145,10 @@ class MMLogger(logging.Logger, ManagerMixin):
         weakref.finalize(self, _close_all, self.handlers).atexit = False
         rank = _get_rank()
         level = _level_number(log_level)
-        self.addFilter(FilterDuplicateWarning(logger_name))
         self._log_file: str | None = None
-        # Handlers that setLevel changes. The console of another rank stays at ERROR.
-        self._levelled: list[logging.Handler] = []
+        # Handlers whose level setLevel may lower, each with the level that it was made with and the
+        # level that it was given last. The console of another rank stays at ERROR.
+        self._levelled: dict[logging.Handler, tuple[int, int]] = {}
 
         console = _ConsoleHandler()
         console.setFormatter(MMFormatter(color=True, datefmt=_CONSOLE_TIME))
@@ -175,12 +182,18 @@ class MMLogger(logging.Logger, ManagerMixin):
     def setLevel(self, level: int | str) -> None:
         """Log records of ``level`` and above, in the console and in the file.
 
+        A level above their own keeps records from all handlers. A lower one lowers their own, until
+        the logger's goes up again. A handler whose level was set by hand keeps it.
+
         Raises:
             ValueError: If the level is not known.
         """
         self.level = _level_number(level)
-        for handler in self._levelled:
-            handler.setLevel(self.level)
+        for handler, (made_with, given) in self._levelled.items():
+            if handler.level == given:
+                lowered = made_with if self.level == logging.NOTSET else min(made_with, self.level)
+                handler.setLevel(lowered)
+                self._levelled[handler] = (made_with, lowered)
 
     def isEnabledFor(self, level: int) -> bool:
         """Whether a record of ``level`` would be logged."""
@@ -198,9 +211,11 @@ class MMLogger(logging.Logger, ManagerMixin):
 
     def _attach(self, handler: logging.Handler, level: int, *, follows: bool) -> None:
         handler.setLevel(level)
+        # On the handler, not on the logger: whoever adds a handler of another kind gets everything.
+        handler.addFilter(FilterDuplicateWarning(self.name))
         self.addHandler(handler)
         if follows:
-            self._levelled.append(handler)
+            self._levelled[handler] = (level, level)
 
 
 class _ConsoleHandler(_StreamHandler):
@@ -258,7 +273,7 @@ def _level_number(level: int | str) -> int:
     if isinstance(level, str):
         number = logging.getLevelName(level.upper())
         if not isinstance(number, int):
-            raise ArgumentError(
+            raise UnknownLevelError(
                 f'{level!r} is not a log level.{did_you_mean(level, _LEVELS)} '
                 f'Known: {", ".join(_LEVELS)}.'
             )
@@ -316,11 +331,18 @@ def _get_world_size() -> int:
     return get_world_size()
 
 
-def _get_device_id() -> int:
-    """Index of the accelerator that this process uses; without any, its rank on this machine."""
+def _get_device_id() -> int | str:
+    """The device of this process as the machine numbers it; without any, its rank there."""
+    local_rank = int(os.environ.get('LOCAL_RANK', 0))
+    if torch.cuda.is_available():
+        # What is visible may be a part of the machine's devices, named by numbers or by UUIDs.
+        visible = os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',')
+        if visible != [''] and local_rank < len(visible):
+            return visible[local_rank].strip().replace('/', '-')
+        return local_rank
     if torch.accelerator.is_available():
         return torch.accelerator.current_device_index()
-    return int(os.environ.get('LOCAL_RANK', 0))
+    return local_rank
 
 
 def _get_host_info() -> str:

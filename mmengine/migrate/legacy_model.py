@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmengine.logging import MessageHub
+from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import MODELS
@@ -137,8 +138,25 @@ class LegacyModel(BaseModel):
         if self.training:
             hub = MessageHub.get_current_instance()
             for name, value in losses['log_vars'].items():
+                history = hub.log_scalars.get(f'train/{name}')
+                if not isinstance(history, _MeansOverSamples):  # the first one, also after resuming
+                    history = _MeansOverSamples.like(history)
+                    hub.log_scalars[f'train/{name}'] = history
                 hub.update_scalar(f'train/{name}', value, count=losses['num_samples'])
         return losses['loss'], {}
+
+
+class _MeansOverSamples(HistoryBuffer):
+    """Values that are means over their samples, as legacy models log them."""
+
+    @classmethod
+    def like(cls, history: HistoryBuffer | None) -> '_MeansOverSamples':
+        """With the values of ``history`` so far."""
+        return cls() if history is None else cls(*history.data, max_length=history.max_length)
+
+    def mean(self, window_size: int | None = None) -> np.float64:
+        """See :meth:`HistoryBuffer.weighted_mean`."""
+        return self.weighted_mean(window_size)
 
 
 def _checked(model: nn.Module, outputs: Any, needs_loss: bool) -> dict[str, Any]:

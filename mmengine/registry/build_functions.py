@@ -181,7 +181,7 @@ def _resolve(kind: Any, registry: Registry, cfg: Any, key: str = 'type') -> Any:
         component = lookup_start.get(kind)
         if component is None and lookup_start is not registry:
             component = registry.get(kind)
-        if component is None:
+        if not callable(component):
             raise _diagnosis.unknown_type(kind, lookup_start, cfg, key)
         return component
     if not callable(kind):

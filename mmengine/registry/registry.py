@@ -198,33 +198,35 @@ class Registry(Generic[T]):
                 f'of type {type(name).__name__}.'
             )
         if module is not None:
-            self._register(module, names, force)
+            self._register_module(module, names, force)
             return module
 
         def register(component: Component) -> Component:
-            self._register(component, names, force)
+            self._register_module(component, names, force)
             return component
 
         return register
 
-    def _register(self, component: Any, names: list[str] | None, force: bool) -> None:
-        if not callable(component):
+    # Projects call this one at import, and subclasses override it to see what is registered.
+    def _register_module(
+        self, module: Any, module_name: str | Sequence[str] | None = None, force: bool = False
+    ) -> None:
+        if not callable(module):
             raise TypeError(
                 f'Only classes and functions can be registered in {self._name!r}, '
-                f'got {component!r} of type {type(component).__name__}.'
+                f'got {module!r} of type {type(module).__name__}.'
             )
-        if names is None:
-            own_name = getattr(component, '__name__', None)
-            if own_name is None:
+        if module_name is None:
+            module_name = getattr(module, '__name__', None)
+            if module_name is None:
                 raise TypeError(
-                    f'{component!r} has no __name__ to be registered under. '
+                    f'{module!r} has no __name__ to be registered under. '
                     'Pass name=... to register_module.'
                 )
-            names = [own_name]
-        for name in names:
+        for name in [module_name] if isinstance(module_name, str) else module_name:
             if not force and name in self._module_dict:
-                raise name_taken(title_of(self), name, self._module_dict[name], component)
-            self._module_dict[name] = component
+                raise name_taken(title_of(self), name, self._module_dict[name], module)
+            self._module_dict[name] = module
 
     def _add_child(self, child: 'Registry') -> None:
         if child.scope in self._children:
@@ -273,11 +275,11 @@ class Registry(Generic[T]):
     # Looking up
 
     def get(self, key: str) -> Any:
-        """The class or function that ``key`` names, or None.
+        """The class or function that ``key`` names, or None if it names nothing.
 
         Args:
             key: A registered name (here or in a parent), one with its scope (``'mmdet.ResNet'``),
-                or the import path of a class or function (``'torch.nn.Linear'``).
+                or an import path (``'torch.nn.Linear'``), of whatever object.
 
         Raises:
             TypeError: If ``key`` is not a string.
@@ -294,7 +296,7 @@ class Registry(Generic[T]):
             raise TypeError(f'Registry.get needs a name, got {key!r} of type {type(key).__name__}.')
         found = self._get_registered(key)
         if found is None and '.' in key:
-            found = _import_callable(key)
+            found = _imported(key)
         return found
 
     def _get_registered(self, key: str) -> Any:
@@ -445,10 +447,10 @@ def _is_loaded(path: str) -> bool:
     return '.' in module_name and callable(getattr(sys.modules.get(module_name), attribute, None))
 
 
-def _import_callable(path: str) -> Any:
-    """What ``package.module.Class`` means in Python; None if nothing that can be called."""
+def _imported(path: str) -> Any:
+    """What ``package.module.Class`` means in Python; None if it means nothing."""
     module_name, _, attribute = path.rpartition('.')
     found = getattr(sys.modules.get(module_name), attribute, None)
     if found is None and all(part.isidentifier() for part in path.split('.')):
         found = get_object_from_string(path)
-    return found if callable(found) else None
+    return found

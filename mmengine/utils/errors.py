@@ -12,6 +12,10 @@ class ArgumentError(ValueError, AssertionError):
     """
 
 
+class ArgumentTypeError(TypeError, AssertionError):
+    """A user's argument is of a wrong kind, where the MMEngine API raised ``AssertionError``."""
+
+
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     """A sentence with the known names that are similar to ``name``; empty if there are none.
 

@@ -1,11 +1,13 @@
 import copy
 import json
 import pickle
-from collections import OrderedDict, namedtuple
+from collections import Counter, OrderedDict, defaultdict, namedtuple
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.config.lazy import LazyObject
 
 
@@ -204,3 +206,82 @@ def test_copying_and_printing_import_nothing():
     cfg = ConfigDict(a=LazyObject('no_such_module_at_all', 'X'))
     assert repr(copy.deepcopy(cfg).copy()) == "{'a': X}"
     assert pickle.loads(pickle.dumps(cfg)).to_dict() == {'a': 'no_such_module_at_all.X'}
+
+
+class Own(dict[str, Any]):
+    pass
+
+
+def own_values() -> dict[str, Any]:
+    return {
+        'counter': Counter('aab'),
+        'default': defaultdict(list, k=[{'a': 1}]),
+        'own': Own(y=1, inner={'z': 1}),
+        'ordered': OrderedDict(a=1),
+        'listed': [Own(p=1), {'q': 1}],
+        'paired': (Counter('b'),),
+    }
+
+
+# As mmengine 0.10.7 has them: an OrderedDict is a plain dict that had an order before dicts had.
+KINDS = {
+    'counter': 'Counter',
+    'default': 'defaultdict',
+    'own': 'Own',
+    'ordered': 'ConfigDict',
+    'listed': 'Own',
+    'paired': 'Counter',
+}
+
+
+def kinds_in(config: Any) -> dict[str, str]:
+    values = {
+        key: value[0] if key in ('listed', 'paired') else value for key, value in config.items()
+    }
+    return {key: type(value).__name__ for key, value in values.items()}
+
+
+@pytest.mark.parametrize('kind', [ConfigDict, Config])
+def test_dicts_of_other_classes_stay_what_they_are(kind: Any) -> None:
+    config = kind(own_values())
+    assert kinds_in(config) == KINDS
+    assert kinds_in(copy.deepcopy(config)) == KINDS
+    assert type(config.own['inner']) is dict
+    assert isinstance(config.listed[1], ConfigDict)
+    config.counter.update('b')
+    assert config.counter['b'] == 2
+    config.default['new'].append(1)
+    assert config.default['new'] == [1]
+
+
+def test_they_stay_when_they_are_set() -> None:
+    config = Config()
+    config.a = Own(x=1)
+    config['b'] = Counter('a')
+    config._cfg_dict.setdefault('c', Own())
+    assert [type(config[key]).__name__ for key in 'abc'] == ['Own', 'Counter', 'Own']
+    assert Config.fromstring(config.pretty_text, '.py').a == {'x': 1}
+
+
+def test_a_dict_merged_into_one_of_another_class_leaves_the_callers_object() -> None:
+    mine = Own(x=1)
+    config = ConfigDict(a=mine)
+    config.update(a={'y': 2})
+    assert type(config.a) is Own
+    assert config.a == {'x': 1, 'y': 2}
+    assert mine == {'x': 1}
+    config.merge({'a': {'_delete_': True, 'z': 3}})
+    assert config.a == {'z': 3}
+
+
+def test_options_and_bases_go_into_dicts_of_other_classes() -> None:
+    config = Config({'a': Own(x=1)})
+    config.merge_from_dict({'a.y': 2, 'b': Own(z=3)})
+    assert config.a == {'x': 1, 'y': 2}
+    assert type(config.b) is Own
+
+
+def test_a_config_is_a_mapping() -> None:
+    config = Config({'a': 1, 'b': {'c': 2}})
+    assert isinstance(config, Mapping)
+    assert {**config} == {'a': 1, 'b': {'c': 2}}

@@ -245,3 +245,25 @@ def test_a_clean_load_warns_of_nothing(load):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         load("_base_ = 'base.py'\nx = '{{fileBasename}}'\n")
+
+
+@pytest.mark.parametrize(
+    'head', ['from mmengine.config import Config', 'from mmengine import Config, ConfigDict']
+)
+def test_a_file_that_calls_config_fromfile_is_a_text_config(head: str, tmp_path: Path) -> None:
+    (tmp_path / 'base.py').write_text("a = 1\nmodel = dict(type='X')\n")
+    (tmp_path / 'child.py').write_text(
+        f"{head}\nother = Config.fromfile('{tmp_path}/base.py')\n"
+        'b = other.a + 1\nmodel = other.model\ndel other\n'
+    )
+    config = Config.fromfile(tmp_path / 'child.py')
+    assert config._cfg_dict == {'b': 2, 'model': {'type': 'X'}}
+
+
+def test_such_a_file_may_have_a_base(tmp_path: Path) -> None:
+    (tmp_path / 'base.py').write_text('a = 1\n')
+    (tmp_path / 'child.py').write_text(
+        "from mmengine.config import ConfigDict\n_base_ = 'base.py'\n"
+        'b = ConfigDict(c={{_base_.a}})\n'
+    )
+    assert Config.fromfile(tmp_path / 'child.py').b.c == 1

@@ -149,9 +149,16 @@ def test_each_pass_shows_every_sample_once_in_a_new_order():
     assert len({tuple(order) for order in passes}) == 5
 
 
-def test_the_first_pass_is_the_permutation_of_the_seed():
-    expected = torch.randperm(8, generator=torch.Generator().manual_seed(3)).tolist()
-    assert first(InfiniteSampler(range(8), seed=3), 8) == expected
+def test_one_generator_draws_all_passes():
+    generator = torch.Generator().manual_seed(3)
+    expected = torch.cat([torch.randperm(8, generator=generator) for _ in range(4)])
+    assert first(InfiniteSampler(range(8), seed=3), 32) == expected.tolist()
+
+
+def test_two_passes_as_mmengine_gives_them():
+    # Recorded from mmengine 0.10.7.
+    expected = [1, 0, 3, 4, 2, 0, 1, 2, 4, 3, 1, 4]
+    assert first(InfiniteSampler(range(5), seed=3), 12) == expected
 
 
 def test_neighbouring_seeds_share_no_later_pass():
@@ -180,17 +187,86 @@ def test_ranks_take_turns_along_one_endless_row(length, world_size, skipped):
         assert first(sampler, 20) == row[rank::world_size][skipped : skipped + 20]
 
 
-def test_a_far_skip_needs_only_the_order_of_its_pass(monkeypatch):
-    sampler = InfiniteSampler(range(100), seed=0)
+@pytest.fixture
+def drawn(monkeypatch):
+    """How many orders were drawn."""
     orders = []
-    original = sampler._order
-    monkeypatch.setattr(
-        sampler, '_order', lambda length, seed: orders.append(seed) or original(length, seed)
-    )
-    sampler.skip(40_000 * 64 + 99)
-    assert len(first(sampler, 101)) == 101
-    # the pass it lands in, and those of the samples drawn after it
-    assert len(orders) <= 3
+    randperm = torch.randperm
+
+    def count(*args, **kwargs):
+        orders.append(args)
+        return randperm(*args, **kwargs)
+
+    monkeypatch.setattr(torch, 'randperm', count)
+    return orders
+
+
+def test_a_far_skip_draws_one_pass_with_the_state_of_a_checkpoint(drawn):
+    row = first(InfiniteSampler(range(10), seed=0), 20_000)
+    trained = InfiniteSampler(range(10), seed=0)
+    first(trained, 10_230)  # a data loader is ahead of what is used
+    state = trained.state_dict(9_997)
+    resumed = InfiniteSampler(range(10), seed=0)
+    resumed.load_state_dict(state)
+    resumed.skip(9_997)
+    drawn.clear()
+    assert first(resumed, 10) == row[9_997:10_007]
+    assert len(drawn) == 2  # the pass that it lands in, and the next one
+
+
+def test_without_a_state_a_skip_only_draws_the_orders_again(drawn):
+    row = first(InfiniteSampler(range(10), seed=0), 500)
+    sampler = InfiniteSampler(range(10), seed=0)
+    sampler.skip(457)
+    drawn.clear()
+    assert first(sampler, 3) == row[457:460]
+    assert len(drawn) == 46
+    # What was drawn once is known.
+    sampler.skip(457)
+    drawn.clear()
+    assert first(sampler, 3) == row[457:460]
+    assert len(drawn) == 1
+
+
+def test_the_state_that_a_sampler_holds_is_bounded():
+    sampler = InfiniteSampler(range(2), seed=0)
+    first(sampler, 10_000)
+    assert len(sampler._generator_states) <= 256
+    assert set(sampler.state_dict(10)) == {'seed', 'size', 'pass_number'}
+
+
+def test_the_state_goes_through_a_checkpoint(tmp_path):
+    sampler = InfiniteSampler(range(10), seed=5)
+    row = first(sampler, 60)
+    torch.save(sampler.state_dict(37), tmp_path / 'state.pth')
+    resumed = InfiniteSampler(range(10), seed=5)
+    resumed.load_state_dict(torch.load(tmp_path / 'state.pth', weights_only=True))
+    resumed.skip(37)
+    assert first(resumed, 23) == row[37:]
+
+
+@pytest.mark.parametrize('other', [{'seed': 6}, {'dataset': range(11)}], ids=['seed', 'length'])
+def test_the_state_of_another_order_is_left_aside(other):
+    sampler = InfiniteSampler(range(10), seed=5)
+    first(sampler, 60)
+    arguments = {'dataset': range(10), 'seed': 5, **other}
+    expected = first(InfiniteSampler(**arguments), 60)
+    resumed = InfiniteSampler(**arguments)
+    resumed.load_state_dict(sampler.state_dict(37))
+    resumed.skip(37)
+    assert first(resumed, 23) == expected[37:]
+
+
+def test_a_state_serves_another_number_of_ranks():
+    row = first(InfiniteSampler(range(10), seed=5), 60)
+    two = on_rank(InfiniteSampler, 1, 2, 10, seed=5)
+    first(two, 30)
+    state = two.state_dict(18)  # 36 samples over both ranks
+    for rank in range(3):
+        resumed = on_rank(InfiniteSampler, rank, 3, 10, seed=5)
+        resumed.load_state_dict(state)
+        resumed.skip(12)
+        assert first(resumed, 8) == row[36 + rank :: 3]
 
 
 def test_an_iteration_starts_from_the_beginning_whatever_the_epoch():

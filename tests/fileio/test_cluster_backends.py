@@ -20,7 +20,7 @@ class ObjectStore:
     def __init__(self, conf_path: str | None = None, enable_mc: bool = False) -> None:
         self.arguments = (conf_path, enable_mc)
 
-    def get(self, uri: str) -> bytes | None:
+    def Get(self, uri: str) -> bytes | None:
         return self.objects.get(uri)
 
     def put(self, uri: str, content: bytes) -> None:
@@ -68,6 +68,26 @@ def test_objects_are_read_and_written_by_their_address(store: dict[str, bytes]) 
         fileio.get('s3://b/absent')
 
 
+def test_the_client_knows_s3_addresses_alone(store: dict[str, bytes]) -> None:
+    fileio.put(b'p', 'petrel://b/p')
+    fileio.put(b'q', 'cluster:petrel://b/q')
+    assert store['s3://b/p'] == b'p'
+    assert store['cluster:s3://b/q'] == b'q'
+    assert fileio.get('petrel://b/a.txt') == b'a'
+    assert fileio.isdir('petrel://b/sub')
+    assert list(fileio.list_dir_or_file('petrel://b/sub', list_file=False)) == ['d']
+    fileio.remove('petrel://b/a.txt')
+    assert 's3://b/a.txt' not in store
+    assert fileio.copyfile('petrel://b/p', 'petrel://b/sub') == 'petrel://b/sub/p'
+    assert store['s3://b/sub/p'] == b'p'
+
+
+def test_a_part_of_a_path_that_begins_with_a_slash_stays_below(store: dict[str, bytes]) -> None:
+    backend = PetrelBackend()
+    assert backend.join_path('petrel://b/dir/', '/file') == 'petrel://b/dir/file'
+    assert backend.join_path('s3://b/dir', '/a/', '/b') == 's3://b/dir/a/b'
+
+
 def test_objects_and_folders_are_told_apart(store: dict[str, bytes]) -> None:
     answers = [
         (fileio.exists(p), fileio.isfile(p), fileio.isdir(p))
@@ -87,7 +107,7 @@ def test_folders_are_listed(store: dict[str, bytes]) -> None:
 
 
 def test_copies_between_the_store_and_the_disk(store: dict[str, bytes], tmp_path: Path) -> None:
-    assert fileio.copytree_to_local('s3://b/sub', tmp_path / 'sub') == str(tmp_path / 'sub')
+    assert fileio.copytree_to_local('s3://b/sub', tmp_path / 'sub') == tmp_path / 'sub'
     assert (tmp_path / 'sub' / 'd' / 'e.bin').read_bytes() == b'e'
     assert fileio.copytree_from_local(tmp_path / 'sub', 's3://b/new') == 's3://b/new'
     assert store['s3://b/new/d/e.bin'] == b'e'

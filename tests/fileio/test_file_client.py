@@ -27,6 +27,28 @@ def test_the_client_of_the_disk_is_the_default_and_shared() -> None:
     assert client.allow_symlink
 
 
+class Keyed(LocalBackend):
+    def __init__(self, a: int = 1, b: str = '') -> None:
+        self.arguments = (a, b)
+
+
+def test_clients_are_kept_by_their_arguments_as_text() -> None:
+    FileClient._instances.clear()
+    FileClient.register_backend('keyed', Keyed)
+    clients = [FileClient(), FileClient(prefix='http'), FileClient('keyed', a=3, b='x')]
+    # The keys that mmengine 0.10.7 has for these calls.
+    keys = ['disk:None', 'None:http', 'keyed:None:a:3:b:x']
+    assert dict(zip(keys, clients, strict=True)) == FileClient._instances
+
+
+def test_arguments_of_one_text_make_two_clients_and_so_does_a_new_backend_of_a_name() -> None:
+    FileClient.register_backend('keyed', Keyed)
+    assert FileClient('keyed', a=3).client.arguments == (3, '')
+    assert FileClient('keyed', a='3').client.arguments == ('3', '')
+    FileClient.register_backend('keyed', HardDiskBackend, force=True)
+    assert FileClient('keyed').name == 'HardDiskBackend'
+
+
 def test_it_says_that_it_is_old() -> None:
     with pytest.warns(DeprecationWarning, match='use the functions of mmengine.fileio'):
         FileClient()

@@ -80,3 +80,15 @@ def test_a_missing_file_keeps_its_own_error(tmp_path: Path) -> None:
 
 def test_register_backend_is_exported() -> None:
     assert register_backend is registry.register_backend
+
+
+def test_disk_is_the_old_name_of_the_local_backend(tmp_path: Path) -> None:
+    disk = {'backend': 'disk'}
+    fileio.put_text('1\n2', tmp_path / 'a.txt', backend_args=disk)
+    assert fileio.list_from_file(tmp_path / 'a.txt', backend_args=disk) == ['1', '2']
+    assert isinstance(fileio.get_file_backend(backend_args=disk), fileio.LocalBackend)
+
+
+def test_a_backend_that_a_project_calls_disk_is_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.backends, 'disk', Recorder)
+    assert isinstance(fileio.get_file_backend(backend_args={'backend': 'disk'}), Recorder)

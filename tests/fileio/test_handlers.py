@@ -128,6 +128,41 @@ def _handlers_as_before() -> Iterator[None]:
     file_handlers.update(before)
 
 
+class Shouting(BaseFileHandler):
+    """A format that notes which of its methods are called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
+        return file.read()
+
+    def dump_to_fileobj(self, obj: Any, file: Any, **kwargs: Any) -> None:
+        self.calls.append('dump_to_fileobj')
+        file.write(obj.upper())
+
+    def dump_to_str(self, obj: Any, **kwargs: Any) -> str:
+        self.calls.append('dump_to_str')
+        return str(obj)
+
+    def dump_to_path(self, obj: Any, filepath: Any, mode: str = 'w', **kwargs: Any) -> None:
+        self.calls.append('dump_to_path')
+        super().dump_to_path(obj, filepath, mode, **kwargs)
+
+
+@pytest.mark.usefixtures('_handlers_as_before')
+def test_a_file_is_written_by_the_methods_that_a_format_overrides(tmp_path: Path) -> None:
+    register_handler('loud')(Shouting)
+    calls = file_handlers['loud'].calls  # type: ignore[attr-defined]  # a Shouting
+    fileio.dump('a', tmp_path / 'new' / 'a.loud')
+    assert (tmp_path / 'new' / 'a.loud').read_text() == 'A'
+    assert calls == ['dump_to_path', 'dump_to_fileobj']
+    calls.clear()
+    fileio.dump('b', 'memory://loud/b.loud')  # elsewhere there are no paths to open
+    assert fileio.get_text('memory://loud/b.loud') == 'B'
+    assert calls == ['dump_to_fileobj']
+
+
 @pytest.mark.usefixtures('_handlers_as_before')
 def test_a_new_format_is_registered_by_its_suffixes(tmp_path: Path) -> None:
     @register_handler(['csv', 'tsv'], separator=';')

@@ -69,10 +69,11 @@ def test_names(tree: Path) -> None:
 def test_a_file_is_copied_with_its_permissions(tree: Path, copy: object) -> None:
     (tree / 'a.txt').chmod(0o600)
     assert callable(copy)
-    assert copy(tree / 'a.txt', tree / 'copy') == str(tree / 'copy')
+    assert copy(tree / 'a.txt', tree / 'copy') == tree / 'copy'
     assert (tree / 'copy').read_text() == 'a.txt'
     assert (tree / 'copy').stat().st_mode == (tree / 'a.txt').stat().st_mode
     assert copy(tree / 'a.txt', tree / 'sub') == str(tree / 'sub' / 'a.txt')
+    assert copy(tree / 'a.txt', f'{tree}/twin') == f'{tree}/twin'
 
 
 def test_a_file_is_not_copied_onto_itself(tree: Path) -> None:
@@ -87,7 +88,8 @@ def test_a_file_is_not_copied_onto_itself(tree: Path) -> None:
 )
 def test_a_folder_is_copied_to_a_new_one(tree: Path, copy: object) -> None:
     assert callable(copy)
-    assert copy(tree / 'sub', tree / 'copy') == str(tree / 'copy')
+    assert copy(tree / 'sub', tree / 'copy') == tree / 'copy'
+    assert copy(tree / 'sub', f'{tree}/twin') == f'{tree}/twin'
     assert (tree / 'copy' / 'deep' / 'd.txt').read_text() == 'sub/deep/d.txt'
     with pytest.raises(FileExistsError):
         copy(tree / 'sub', tree / 'copy')
@@ -207,11 +209,12 @@ def test_everything_else_follows_from_the_basic_operations(memory: Memory, tmp_p
     assert memory.files.pop('m/text') == b'\xc3\xbc'
     assert memory.get_text('m/a') == 'a'
     assert memory.join_path('m', 'a') == 'm/a'
+    assert memory.join_path('m', '/a', '/b') == 'm/a/b'
     assert not memory.allow_symlink
     assert memory.copyfile('m/a', 'm/sub') == 'm/sub/a'
     assert memory.copytree('m', 'n') == 'n'
     assert memory.files['n/sub/b'] == b'b'
-    assert memory.copytree_to_local('m/sub', tmp_path / 'out') == str(tmp_path / 'out')
+    assert memory.copytree_to_local('m/sub', tmp_path / 'out') == tmp_path / 'out'
     assert (tmp_path / 'out' / 'b').read_bytes() == b'b'
     assert memory.copytree_from_local(tmp_path / 'out', 'p') == 'p'
     assert memory.files['p/a'] == b'a'

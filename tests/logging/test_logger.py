@@ -7,11 +7,13 @@ import logging
 import pickle
 import re
 import sys
+import unittest
 
 import pytest
+import torch
 
 from mmengine.logging import MMLogger, print_log
-from mmengine.logging.logger import FilterDuplicateWarning, MMFormatter
+from mmengine.logging.logger import FilterDuplicateWarning, MMFormatter, _get_device_id
 from mmengine.testing._internal.distributed import run_distributed
 
 CONSOLE = r'\d\d/\d\d \d\d:\d\d:\d\d - mmengine - '
@@ -281,3 +283,82 @@ def test_with_distributed_each_rank_writes_all_to_a_file_of_its_own(tmp_path):
             ('error', str(rank)),
         ]
     assert len(files) == 2
+
+
+class Keep(logging.Handler):
+    """Keeps what it gets."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def emit(self, record):
+        self.texts.append(record.getMessage())
+
+
+def test_a_handler_of_somebody_else_gets_every_record(capsys):
+    logger = MMLogger.get_instance('keep', log_level='INFO')
+    logger.warning('same')
+    keep = Keep()
+    logger.addHandler(keep)
+    logger.warning('same')
+    logger.debug('detail')
+    assert keep.texts == ['same', 'detail']
+    assert capsys.readouterr().out.count('same') == 1
+
+
+def test_every_own_handler_shows_a_warning_once(tmp_path, capsys):
+    logger = MMLogger.get_instance('once', log_file=str(tmp_path / 'a.log'))
+    for _ in range(2):
+        logger.warning('same')
+    assert capsys.readouterr().out.count('same') == 1
+    assert (tmp_path / 'a.log').read_text().count('same') == 1
+
+
+def test_asserting_logs_leaves_the_handlers_as_they_were(tmp_path):
+    logger = MMLogger.get_instance('levels', log_file=str(tmp_path / 'a.log'))
+    logger.handlers[1].setLevel('ERROR')
+    with unittest.TestCase().assertLogs(logger, 'DEBUG') as seen:
+        logger.debug('inside')
+    assert seen.output == ['DEBUG:mmengine:inside']
+    assert [handler.level for handler in logger.handlers] == [logging.INFO, logging.ERROR]
+
+
+@pytest.mark.parametrize('between', ['DEBUG', 'WARNING'])
+def test_a_level_set_and_set_back_changes_nothing(between, capsys):
+    logger = MMLogger.get_instance('back', log_level='INFO')
+    before = logger.level
+    logger.setLevel(between)
+    logger.setLevel(before)
+    logger.debug('detail')
+    logger.info('fact')
+    assert 'detail' not in capsys.readouterr().out
+    assert [handler.level for handler in logger.handlers] == [logging.INFO]
+
+
+@pytest.mark.parametrize('error', [KeyError, TypeError, AssertionError, ValueError])
+def test_an_unknown_level_is_caught_as_the_api_raised_it(error):
+    with pytest.raises(error, match="'LOUD' is no log level"):
+        MMLogger.get_instance('level', log_level='LOUD')
+
+
+@pytest.mark.parametrize(
+    ('visible', 'local_rank', 'expected'),
+    [
+        # Recorded from mmengine 0.10.7.
+        (None, '3', 3),
+        ('3,5,6,7', '3', '7'),
+        ('7', '0', '7'),
+        ('GPU-abc,GPU-d', '0', 'GPU-abc'),
+        # More ranks than visible devices: the rank, and no '/' in the name of a file.
+        ('7', '1', 1),
+        ('MIG-GPU-a/1/0', '0', 'MIG-GPU-a-1-0'),
+    ],
+)
+def test_the_device_in_the_name_of_a_log_file(visible, local_rank, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setenv('LOCAL_RANK', local_rank)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    if visible is not None:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    assert _get_device_id() == expected

@@ -1,6 +1,7 @@
 """Finding what a name means: here, in parents, in other scopes, by import path."""
 
 import collections
+import math
 import sys
 
 import pytest
@@ -85,14 +86,13 @@ def test_a_name_of_a_scope_falls_back_to_the_parents_of_that_scope(shapes: Regis
         ('torch.nn.NoSuchLayer', None),
         ('nosuchpackage.Thing', None),
         ('nosuchpackage.inner.Thing', None),
-        ('torch.nn', None),
+        ('torch.nn', torch.nn),
+        ('math.pi', math.pi),
         ('a..b', None),
         ('.', None),
     ],
 )
-def test_import_paths_of_classes_and_functions_work(
-    shapes: Registry, path: str, expected: object
-) -> None:
+def test_import_paths_of_objects_work(shapes: Registry, path: str, expected: object) -> None:
     assert shapes.get(path) is expected
 
 

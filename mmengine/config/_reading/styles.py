@@ -31,10 +31,19 @@ def lazy_sign(tree: ast.Module) -> Sign | None:
                     return Sign(f'import {alias.name}', statement.lineno)
         elif isinstance(statement, ast.ImportFrom):
             module = '.' * statement.level + (statement.module or '')
-            is_read_base = [alias.name for alias in statement.names] == ['read_base']
-            if not is_standard_module(module) and not is_read_base:
+            names = {alias.name for alias in statement.names}
+            if not is_standard_module(module) and not _is_for_configs(module, names):
                 return Sign(f'from {module} import ...', statement.lineno)
     return read_base_sign(tree)
+
+
+def _is_for_configs(module: str, names: set[str]) -> bool:
+    """Whether an import gives what a text config calls, such as ``Config.fromfile``."""
+    return (
+        names == {'read_base'}
+        or module == 'mmengine.config'
+        or (module == 'mmengine' and names <= {'Config', 'ConfigDict', 'read_base'})
+    )
 
 
 def read_base_sign(tree: ast.Module) -> Sign | None:

@@ -105,8 +105,8 @@ class BaseStorageBackend(metaclass=ABCMeta):
         self.put(obj.encode(encoding), filepath)
 
     def join_path(self, filepath: Location, *filepaths: Location) -> str:
-        """Join the parts of a path."""
-        return posixpath.join(str(filepath), *(str(part) for part in filepaths))
+        """Join the parts of a path; a part that begins with a slash is below the others too."""
+        return posixpath.join(str(filepath), *(str(part).lstrip('/') for part in filepaths))
 
     def get_local_path(self, filepath: Location) -> AbstractContextManager[str]:
         """A local copy of a file, deleted at the end of the ``with`` block."""
@@ -123,19 +123,19 @@ class BaseStorageBackend(metaclass=ABCMeta):
         finally:
             os.unlink(path)
 
-    def copyfile(self, src: Location, dst: Location) -> str:
+    def copyfile(self, src: Location, dst: Location) -> Location:
         """Copy a file inside this place; into ``dst`` when that is a folder.
 
         Returns:
             The path of the copy.
         """
         target = self._copy_target(src, dst)
-        if target == str(src):
+        if str(target) == str(src):
             raise shutil.SameFileError(f'{src} and {dst} are the same file.')
         self._copy(src, target)
         return target
 
-    def copytree(self, src: Location, dst: Location) -> str:
+    def copytree(self, src: Location, dst: Location) -> Location:
         """Copy a folder inside this place to a new folder.
 
         Returns:
@@ -147,9 +147,9 @@ class BaseStorageBackend(metaclass=ABCMeta):
         self._require_absent(dst)
         for path in self._files_below(src):
             self._copy(self.join_path(src, path), self.join_path(dst, path))
-        return str(dst)
+        return dst
 
-    def copyfile_from_local(self, src: Location, dst: Location) -> str:
+    def copyfile_from_local(self, src: Location, dst: Location) -> Location:
         """Copy a local file to this place; into ``dst`` when that is a folder.
 
         Returns:
@@ -159,7 +159,7 @@ class BaseStorageBackend(metaclass=ABCMeta):
         self.put(Path(src).read_bytes(), target)
         return target
 
-    def copytree_from_local(self, src: Location, dst: Location) -> str:
+    def copytree_from_local(self, src: Location, dst: Location) -> Location:
         """Copy a local folder to a new folder of this place.
 
         Returns:
@@ -173,22 +173,22 @@ class BaseStorageBackend(metaclass=ABCMeta):
             if file.is_file():
                 target = self.join_path(dst, file.relative_to(src).as_posix())
                 self.copyfile_from_local(file, target)
-        return str(dst)
+        return dst
 
-    def copyfile_to_local(self, src: Location, dst: Location) -> str:
+    def copyfile_to_local(self, src: Location, dst: Location) -> Location:
         """Copy a file to the local disk; into ``dst`` when that is a folder.
 
         Returns:
             The path of the copy.
         """
-        target = Path(dst)
-        if target.is_dir():
-            target = target / posixpath.basename(str(src))
+        target = dst
+        if os.path.isdir(dst):
+            target = os.path.join(dst, posixpath.basename(str(src)))
         with atomic_write(target) as file:
             self._download(src, file)
-        return str(target)
+        return target
 
-    def copytree_to_local(self, src: Location, dst: Location) -> str:
+    def copytree_to_local(self, src: Location, dst: Location) -> Location:
         """Copy a folder to the local disk.
 
         Returns:
@@ -198,7 +198,7 @@ class BaseStorageBackend(metaclass=ABCMeta):
             target = Path(dst, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             self.copyfile_to_local(self.join_path(src, path), target)
-        return str(dst)
+        return dst
 
     def rmtree(self, dir_path: Location) -> None:
         """Delete a folder and all that is in it."""
@@ -222,17 +222,17 @@ class BaseStorageBackend(metaclass=ABCMeta):
     def _download(self, filepath: Location, file: IO[bytes]) -> None:
         file.write(self.get(filepath))
 
-    def _copy(self, src: Location, dst: str) -> None:
+    def _copy(self, src: Location, dst: Location) -> None:
         self.put(self.get(src), dst)
 
     def _files_below(self, dir_path: Location) -> list[str]:
         # A list, because writing while listing may change what is listed.
         return list(self.list_dir_or_file(dir_path, list_dir=False, recursive=True))
 
-    def _copy_target(self, src: Location, dst: Location) -> str:
+    def _copy_target(self, src: Location, dst: Location) -> Location:
         if self.isdir(dst):
             return self.join_path(dst, posixpath.basename(str(src).replace(os.sep, '/')))
-        return str(dst)
+        return dst
 
     def _require_absent(self, dst: Location) -> None:
         if self.exists(dst):

@@ -120,7 +120,7 @@ class FsspecBackend(BaseStorageBackend):
             )
         )
 
-    def copyfile_from_local(self, src: Location, dst: Location) -> str:
+    def copyfile_from_local(self, src: Location, dst: Location) -> Location:
         """Upload a local file, in parts when it is large; into ``dst`` when that is a folder.
 
         Returns:
@@ -149,7 +149,7 @@ class FsspecBackend(BaseStorageBackend):
         with filesystem.open(path, 'rb') as source:
             shutil.copyfileobj(source, file, length=1 << 23)
 
-    def _copy(self, src: Location, dst: str) -> None:
+    def _copy(self, src: Location, dst: Location) -> None:
         filesystem, source = self._open(src)
         other, target = self._open_for_writing(dst)
         if other is filesystem:

@@ -62,7 +62,7 @@ class LocalBackend(BaseStorageBackend):
         """The path itself: nothing is copied."""
         yield str(filepath)
 
-    def copyfile(self, src: Location, dst: Location) -> str:
+    def copyfile(self, src: Location, dst: Location) -> Location:
         """Copy a file with its times and permissions; into ``dst`` when that is a folder.
 
         Returns:
@@ -71,7 +71,7 @@ class LocalBackend(BaseStorageBackend):
         Raises:
             shutil.SameFileError: If both are the same file.
         """
-        target = os.path.join(dst, os.path.basename(src)) if os.path.isdir(dst) else str(dst)
+        target = os.path.join(dst, os.path.basename(src)) if os.path.isdir(dst) else dst
         if os.path.exists(target) and os.path.samefile(src, target):
             raise shutil.SameFileError(f'{src} and {target} are the same file.')
         with open(src, 'rb') as source, atomic_write(target) as copy:
@@ -79,7 +79,7 @@ class LocalBackend(BaseStorageBackend):
         shutil.copystat(src, target)
         return target
 
-    def copytree(self, src: Location, dst: Location) -> str:
+    def copytree(self, src: Location, dst: Location) -> Location:
         """Copy a folder to a new folder.
 
         Returns:
@@ -88,21 +88,22 @@ class LocalBackend(BaseStorageBackend):
         Raises:
             FileExistsError: If ``dst`` is there already.
         """
-        return str(shutil.copytree(src, dst))
+        shutil.copytree(src, dst)
+        return dst
 
-    def copyfile_from_local(self, src: Location, dst: Location) -> str:
+    def copyfile_from_local(self, src: Location, dst: Location) -> Location:
         """:meth:`copyfile`: this place is the local disk."""
         return self.copyfile(src, dst)
 
-    def copytree_from_local(self, src: Location, dst: Location) -> str:
+    def copytree_from_local(self, src: Location, dst: Location) -> Location:
         """:meth:`copytree`: this place is the local disk."""
         return self.copytree(src, dst)
 
-    def copyfile_to_local(self, src: Location, dst: Location) -> str:
+    def copyfile_to_local(self, src: Location, dst: Location) -> Location:
         """:meth:`copyfile`: this place is the local disk."""
         return self.copyfile(src, dst)
 
-    def copytree_to_local(self, src: Location, dst: Location) -> str:
+    def copytree_to_local(self, src: Location, dst: Location) -> Location:
         """:meth:`copytree`: this place is the local disk."""
         return self.copytree(src, dst)
 

@@ -1,5 +1,6 @@
 """Files in object stores, through the petrel client (``s3://`` and ``petrel://``)."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,7 +47,8 @@ class PetrelBackend(BaseStorageBackend):
             if address.startswith(start):
                 address = replacement + address[len(start) :]
                 break
-        return address.replace('\\', '/')
+        # The client knows s3:// alone, with or without the name of a cluster before it.
+        return re.sub(r'^([^/]*)petrel://', r'\1s3://', address.replace('\\', '/'))
 
     def _folder(self, path: Location) -> str:
         address = self._address(path)
@@ -58,7 +60,7 @@ class PetrelBackend(BaseStorageBackend):
         Raises:
             FileNotFoundError: If there is none.
         """
-        content = self._client.get(self._address(filepath))
+        content = self._client.Get(self._address(filepath))
         if content is None:
             raise FileNotFoundError(f'There is no object {self._address(filepath)}.')
         return bytes(content)

@@ -33,8 +33,9 @@ class JsonHandler(BaseFileHandler):
         return json.load(file)
 
     def dump_to_fileobj(self, obj: Any, file: IO[Any], **kwargs: Any) -> None:
-        """Write an object to an open file; ``kwargs`` go to :func:`json.dump`."""
-        json.dump(obj, file, **{'default': set_default, **kwargs})
+        """Write an object to an open file; ``kwargs`` go to :func:`json.dumps`."""
+        # json.dump writes the same text, piece by piece and several times slower.
+        file.write(self.dump_to_str(obj, **kwargs))
 
     def dump_to_str(self, obj: Any, **kwargs: Any) -> str:
         """An object as text; ``kwargs`` go to :func:`json.dumps`."""

@@ -11,7 +11,7 @@ from mmengine.utils.errors import ArgumentError, did_you_mean
 
 from ._base import INF, _ParamScheduler, groups_of
 from ._checks import require_count, require_range
-from ._decay import _ScalingSchedule, floors, require_one_floor
+from ._decay import _CosineSchedule, require_one_floor
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @PARAM_SCHEDULERS.register_module()
-class CosineRestartParamScheduler(_ScalingSchedule):
+class CosineRestartParamScheduler(_CosineSchedule):
     """Decrease the parameter along half a cosine in each period, then restart it.
 
     Period ``i`` starts at ``base * restart_weights[i]`` and falls to the lowest value over
@@ -88,9 +88,6 @@ class CosineRestartParamScheduler(_ScalingSchedule):
         period = self.periods[index]
         since_restart = step - (self.cumulative_periods[index] - period)
         return (1 + math.cos(math.pi * since_restart / period)) / 2
-
-    def _floors(self) -> float | list[float]:
-        return floors(self.base_values, self.eta_min, self.eta_min_ratio)
 
     @staticmethod
     def get_position_from_periods(iteration: int, cumulative_periods: Sequence[int]) -> int | None:

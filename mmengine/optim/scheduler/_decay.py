@@ -22,7 +22,8 @@ class _ScalingSchedule(_ParamScheduler):
 
     Each step multiplies what lies above the floor by ``factor(step) / factor(step - 1)``, so that
     schedules acting at the same time multiply, and a value changed by hand in mid-run is kept. The
-    factor does not depend on the group; it is worked out once a step.
+    ratio does not depend on the group; it is worked out once a step. The order of the operations
+    is the API's, down to the last bit: runs that compare learning rates get equal ones.
     """
 
     def _factor(self, step: int) -> float:
@@ -37,6 +38,10 @@ class _ScalingSchedule(_ParamScheduler):
             return 1.0
         return None if before == 0 else now / before
 
+    def _rise(self, step: int) -> float:
+        """The factor at ``step`` where that of the step before is 0."""
+        return self._factor(step)
+
     def _floors(self) -> float | list[float]:
         """The value at a factor of 0: one for all groups, or one for each."""
         return 0.0
@@ -50,23 +55,21 @@ class _ScalingSchedule(_ParamScheduler):
         floor = self._floors()
         if ratio is None:
             # The value equals the floor, so it rises from the base value instead.
-            rise = self._factor(self.last_step)
+            rise = self._rise(self.last_step)
             lows = floor if isinstance(floor, list) else [floor] * len(groups)
             return [
                 group[name] + (base - low) * rise
                 for group, base, low in zip(groups, self.base_values, lows, strict=True)
             ]
-        rest = 1 - ratio
         if isinstance(floor, list):
             pairs = zip(groups, floor, strict=True)
-            return [group[name] * ratio + low * rest for group, low in pairs]
-        offset = floor * rest
+            return [(group[name] - low) * ratio + low for group, low in pairs]
         if not self._holds_tensors and groups[0][name] == groups[-1][name]:
             # Most runs have one learning rate for hundreds of groups.
             values = self._read()
             if values.count(values[0]) == len(values):
-                return [values[0] * ratio + offset] * len(values)
-        return [group[name] * ratio + offset for group in groups]
+                return [(values[0] - floor) * ratio + floor] * len(values)
+        return [(group[name] - floor) * ratio + floor for group in groups]
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -147,12 +150,15 @@ class LinearParamScheduler(_ScalingSchedule):
         self.total_iters = end - begin - 1
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
 
-    def _factor(self, step: int) -> float:
+    def _ratio(self, step: int) -> float:
         if step == 0:
             return self.start_factor
-        if step >= self.total_iters:
-            return self.end_factor
-        return self.start_factor + (self.end_factor - self.start_factor) * step / self.total_iters
+        if step > self.total_iters:
+            return 1.0
+        rise = self.end_factor - self.start_factor
+        # Of step - 1, in units of 1 / total_iters: (start + rise * (step - 1) / total) * total.
+        before = self.total_iters * self.start_factor + (step - 1) * rise
+        return 1.0 + rise / before
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -338,15 +344,34 @@ class PolyParamScheduler(_ScalingSchedule):
     def _floors(self) -> float:
         return self.eta_min
 
-    def _factor(self, step: int) -> float:
-        if step == 0:
+    def _ratio(self, step: int) -> float:
+        if step == 0 or step > self.total_iters:
             return 1.0
-        left = max(self.total_iters - step, 0) / self.total_iters
-        return float(left**self.power)
+        return float((1.0 - 1.0 / (self.total_iters - step + 1)) ** self.power)
+
+
+class _CosineSchedule(_ScalingSchedule):
+    """A fall to a lowest value, given as it is or as a multiple of each group's base value."""
+
+    eta_min: float | None
+    eta_min_ratio: float | None
+
+    # Subclasses override this one to work the lowest value out in another way.
+    def _get_eta_min(self, base_value: float) -> float:
+        """The lowest value of a group that starts from ``base_value``."""
+        if self.eta_min_ratio is not None:
+            return base_value * self.eta_min_ratio
+        return 0.0 if self.eta_min is None else self.eta_min
+
+    def _floors(self) -> float | list[float]:
+        is_one = self.eta_min_ratio is None
+        if is_one and type(self)._get_eta_min is _CosineSchedule._get_eta_min:
+            return 0.0 if self.eta_min is None else self.eta_min
+        return [self._get_eta_min(base) for base in self.base_values]
 
 
 @PARAM_SCHEDULERS.register_module()
-class CosineAnnealingParamScheduler(_ScalingSchedule):
+class CosineAnnealingParamScheduler(_CosineSchedule):
     """Vary the parameter between its value and ``eta_min`` by half a cosine of ``T_max`` steps.
 
     Past ``T_max`` it rises again, as the cosine does (Loshchilov & Hutter 2017, arXiv:1608.03983,
@@ -391,11 +416,12 @@ class CosineAnnealingParamScheduler(_ScalingSchedule):
         self.eta_min_ratio = eta_min_ratio
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
 
-    def _floors(self) -> float | list[float]:
-        return floors(self.base_values, self.eta_min, self.eta_min_ratio)
-
     def _factor(self, step: int) -> float:
         return (1 + math.cos(math.pi * step / self.T_max)) / 2
+
+    def _rise(self, step: int) -> float:
+        # The same as _factor but for the last bit, which is the API's.
+        return (1 - math.cos(math.pi / self.T_max)) / 2
 
 
 def require_one_floor(owner: object, eta_min: float | None, eta_min_ratio: float | None) -> None:
@@ -405,12 +431,3 @@ def require_one_floor(owner: object, eta_min: float | None, eta_min_ratio: float
             f'{type(owner).__name__} takes its lowest value from eta_min or from eta_min_ratio, '
             f'got both ({eta_min!r} and {eta_min_ratio!r}).'
         )
-
-
-def floors(
-    base_values: list[float], eta_min: float | None, eta_min_ratio: float | None
-) -> float | list[float]:
-    """The lowest value: one for all groups, or one a group when it is a ratio of the base value."""
-    if eta_min_ratio is not None:
-        return [base * eta_min_ratio for base in base_values]
-    return 0.0 if eta_min is None else eta_min

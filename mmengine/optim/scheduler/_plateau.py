@@ -34,7 +34,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
         threshold_rule: Whether ``threshold`` is a share of the best value (``'rel'``) or a
             difference (``'abs'``).
         cooldown: Validations after a reduction that are not counted.
-        min_value: The lowest value, one for all groups or one for each.
+        min_value: The lowest value, one for all groups or one for each of the optimizer's own.
         eps: A reduction by no more than this is left out.
         begin: First epoch of the window.
         end: Epoch that ends the window.
@@ -173,9 +173,11 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
         num_groups = len(self.optimizer.param_groups)
         if not isinstance(min_value, Sequence):
             return [min_value] * num_groups
-        if len(min_value) != num_groups:
+        # A wrapper adds a group that stands for the base learning rate; nobody configures it.
+        num_own = len(getattr(self.optimizer, 'optimizer', self.optimizer).param_groups)
+        if len(min_value) not in (num_own, num_groups):
             raise ArgumentError(
-                f'{type(self).__name__} needs one min_value for each of the {num_groups} parameter '
+                f'{type(self).__name__} needs one min_value for each of the {num_own} parameter '
                 f'groups, got {len(min_value)}.'
             )
-        return list(min_value)
+        return [*min_value, *[min_value[-1]] * (num_groups - len(min_value))]

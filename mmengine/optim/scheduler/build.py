@@ -1,15 +1,16 @@
 """From the ``param_scheduler`` of a config to the schedules that a run steps."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mmengine.config import source_location
+from mmengine.config import Config, source_location
 from mmengine.optim.optimizer import OptimWrapperDict
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 from ._base import _ParamScheduler
+from ._torch import TorchSchedule, torch_scheduler_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,10 @@ def build_param_schedulers(
     def build(config: Any, optimizer: Any) -> _ParamScheduler:
         if isinstance(config, _ParamScheduler):
             return config
+        torchs = torch_scheduler_class(config.get('type'))
+        if torchs is not None:  # without an end it goes on, as it does in torch
+            options = {key: config[key] for key in config if key not in ('type', '_scope_')}
+            return TorchSchedule(optimizer, torchs, **options)
         filled = _with_default_end(config, max_epochs, max_iters)
         defaults = {'optimizer': optimizer, 'epoch_length': epoch_length}
         schedule: _ParamScheduler = PARAM_SCHEDULERS.build(filled, default_args=defaults)
@@ -107,12 +112,14 @@ def _build_by_name(
 
 
 def _is_by_name(scheduler: Any) -> bool:
-    return isinstance(scheduler, dict) and 'type' not in scheduler
+    return isinstance(scheduler, Mapping) and 'type' not in scheduler
 
 
 def _as_list(scheduler: Any) -> list[Any]:
-    is_one = isinstance(scheduler, (dict, _ParamScheduler)) or not isinstance(scheduler, Iterable)
-    configs = [scheduler] if is_one else list(scheduler)
+    kinds = (Mapping, _ParamScheduler)
+    is_one = isinstance(scheduler, kinds) or not isinstance(scheduler, Iterable)
+    given = [scheduler] if is_one else list(scheduler)
+    configs = [part._cfg_dict if isinstance(part, Config) else part for part in given]
     for config in configs:
         if not isinstance(config, (dict, _ParamScheduler)):
             raise TypeError(

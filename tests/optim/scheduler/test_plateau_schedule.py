@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mmengine.optim import scheduler
+from mmengine.optim import OptimWrapper, scheduler
+from mmengine.utils.errors import ArgumentError
 
 
 def test_epochs_open_the_window_and_validations_count_as_steps(make_optimizer):
@@ -69,3 +70,20 @@ def test_a_missing_metric_names_the_reported_ones(make_optimizer):
 def test_what_is_no_dict_of_numbers_is_refused(metrics, message, make_optimizer):
     with pytest.raises(TypeError, match=message):
         scheduler.ReduceOnPlateauLR(make_optimizer()).step(metrics)
+
+
+@pytest.mark.parametrize('extra', [[], [0.3]], ids=['own groups', 'and the base settings'])
+def test_a_wrapper_needs_one_lowest_value_for_each_of_its_own_groups(make_optimizer, extra):
+    wrapper = OptimWrapper(make_optimizer([1.0, 1.0]))
+    plateau = scheduler.ReduceOnPlateauLR(wrapper, patience=0, min_value=[0.1, 0.3, *extra])
+    for _ in range(4):
+        plateau.step({'loss': 1.0})
+    # The settings that stand for the base learning rate follow the last group, as in mmengine.
+    assert plateau.min_values == [0.1, 0.3, 0.3]
+    assert plateau.get_last_value()[:2] == pytest.approx([0.1, 0.3])
+
+
+def test_too_few_lowest_values_are_refused(make_optimizer):
+    wrapper = OptimWrapper(make_optimizer([1.0, 1.0]))
+    with pytest.raises(ArgumentError, match='each of the 2 parameter groups, got 1'):
+        scheduler.ReduceOnPlateauLR(wrapper, min_value=[0.1])
