@@ -14,11 +14,11 @@ from mmengine._checkpoint.loader import weights_of
 from mmengine.device import get_device
 from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.logging import MessageHub
-from mmengine.model.build import build_model, init_model_weights
+from mmengine.model._build import build_model, init_model_weights
 from mmengine.optim import BaseOptimWrapper, build_optim_wrapper
 from mmengine.optim.optimizer._clipping import ClipType
 from mmengine.optim.optimizer._run import Standalone
-from mmengine.optim.scheduler.build import build_param_schedulers
+from mmengine.optim.scheduler._build import build_param_schedulers
 from mmengine.process.session import Session
 from mmengine.strategy._compiling import compile_method
 from mmengine.strategy._learning_rates import scale_learning_rates

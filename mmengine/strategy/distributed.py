@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from mmengine.device import get_device
-from mmengine.model.build import convert_model_sync_bn, wrap_model
+from mmengine.model._build import convert_model_sync_bn, wrap_model
 from mmengine.process.env import check_launcher
 from mmengine.registry import STRATEGIES
 from mmengine.strategy.single_device import SingleDeviceStrategy

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmengine.model import BaseModel
-from mmengine.model.build import wrap_model
+from mmengine.model._build import wrap_model
 from mmengine.optim import OptimWrapper
 from mmengine.registry import FUNCTIONS
 from mmengine.testing._internal.distributed import run_distributed

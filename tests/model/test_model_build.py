@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmengine.model import BaseModel, MMDistributedDataParallel
-from mmengine.model.build import build_model, convert_model_sync_bn, init_model_weights, wrap_model
+from mmengine.model._build import build_model, convert_model_sync_bn, init_model_weights, wrap_model
 from mmengine.model.utils import _BatchNormXd
 
 

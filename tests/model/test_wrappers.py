@@ -15,7 +15,7 @@ from mmengine.model import (
     MMSeparateDistributedDataParallel,
     is_model_wrapper,
 )
-from mmengine.model.build import convert_model_sync_bn, init_model_weights, wrap_model
+from mmengine.model._build import convert_model_sync_bn, init_model_weights, wrap_model
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.testing._internal.distributed import run_distributed
 

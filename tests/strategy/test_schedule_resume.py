@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler as theirs
 
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim import scheduler as ours
-from mmengine.optim.scheduler.build import build_param_schedulers
+from mmengine.optim.scheduler._build import build_param_schedulers
 from mmengine.registry import PARAM_SCHEDULERS
 
 EPOCH_LENGTH = 5

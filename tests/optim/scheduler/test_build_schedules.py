@@ -4,7 +4,7 @@ import pytest
 
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, OptimWrapperDict, scheduler
-from mmengine.optim.scheduler.build import build_param_schedulers
+from mmengine.optim.scheduler._build import build_param_schedulers
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.utils.errors import ArgumentError
 

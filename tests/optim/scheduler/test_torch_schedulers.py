@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from mmengine.optim.scheduler.build import build_param_schedulers
+from mmengine.optim.scheduler._build import build_param_schedulers
 from mmengine.runner import Runner
 from mmengine.utils.errors import ArgumentError
 

@@ -56,7 +56,7 @@ def converted_curve(
     """
     import torch
 
-    from mmengine.optim.scheduler.build import build_param_schedulers
+    from mmengine.optim.scheduler._build import build_param_schedulers
 
     rates, momenta = (
         (bases, [0.9] * len(bases)) if param_name == 'lr' else ([0.1] * len(bases), bases)
