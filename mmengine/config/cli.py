@@ -43,7 +43,7 @@ class DictAction(argparse.Action):
             options[key.strip()] = self._parse_iterable(text)
         setattr(namespace, self.dest, options)
 
-    # Projects call this one for option values of their own.
+    # Projects call this one for their own option values.
     @staticmethod
     def _parse_iterable(val: str) -> Any:
         """The value that ``val`` stands for; see :func:`parse_value`."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from typing import Any
 
+from mmengine.evaluator._torch_metric import TorchMetric, is_torch_metric
 from mmengine.evaluator.metric import BaseMetric
 from mmengine.registry import EVALUATOR, METRICS
 from mmengine.structures import BaseDataElement
@@ -19,7 +20,8 @@ class Evaluator:
     """Several metrics over one dataset. Each processes every batch; one dict returns all values.
 
     Args:
-        metrics: One or several metrics, as configs, which are built from ``METRICS``, or objects.
+        metrics: One or several metrics, as configs, which are built from ``METRICS``, or objects;
+            torchmetrics' metrics too (see :class:`~mmengine.evaluator.TorchMetric`).
 
     Raises:
         TypeError: If something is neither a config nor a metric.
@@ -36,6 +38,9 @@ class Evaluator:
         >>> evaluator.evaluate(size=2)
         {'all/n': 2, 'again/n': 2}
     """
+
+    num_processed: int = 0
+    """Samples that were processed on this rank since the last evaluation."""
 
     def __init__(self, metrics: dict[str, Any] | BaseMetric | Sequence[Any]) -> None:
         given = metrics if isinstance(metrics, (list, tuple)) else [metrics]
@@ -71,6 +76,7 @@ class Evaluator:
         ]
         for metric in self.metrics:
             metric.process(data_batch, samples)
+        self.num_processed += len(samples)
 
     def evaluate(self, size: int) -> dict[str, Any]:
         """The values of all metrics over the samples of all ranks. All ranks must call it.
@@ -84,6 +90,7 @@ class Evaluator:
         Raises:
             ArgumentError: If two metrics give the same name.
         """
+        self.num_processed = 0
         values: dict[str, Any] = {}
         owners: dict[str, BaseMetric] = {}
         clashes: list[str] = []
@@ -141,8 +148,13 @@ class Evaluator:
         return self.evaluate(size)
 
 
-def _as_metric(metric: Any) -> BaseMetric:
+def _as_metric(metric: Any) -> Any:
+    if isinstance(metric, Mapping) and _names_torch_metric(metric.get('type')):
+        own = {key: value for key, value in metric.items() if key not in ('adapter', 'prefix')}
+        return TorchMetric(METRICS.build(own), metric.get('adapter'), metric.get('prefix'))
     built = METRICS.build(metric) if isinstance(metric, Mapping) else metric
+    if is_torch_metric(type(built)):
+        return TorchMetric(built)
     missing = [name for name in ('process', 'evaluate') if not hasattr(built, name)]
     if missing:
         raise TypeError(
@@ -150,6 +162,12 @@ def _as_metric(metric: Any) -> BaseMetric:
             f'{type(built).__name__} has no {missing[0]}.'
         )
     return built
+
+
+def _names_torch_metric(kind: Any) -> bool:
+    if isinstance(kind, str) and kind.startswith('torchmetrics.'):
+        kind = METRICS.get(kind)
+    return is_torch_metric(kind)
 
 
 def _check_one_entry_per_sample(values: Any, name: str) -> None:

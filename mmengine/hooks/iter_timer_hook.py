@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import perf_counter
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from mmengine.dataset._dataloader import num_batches
@@ -26,31 +26,48 @@ class IterTimerHook(Hook):
 
     A device computes behind the host's back: a time is what the host waited, which over many
     iterations is the same.
+
+    A subclass may override :meth:`_after_iter` alone: what it needs is in the attributes.
+
+    Attributes:
+        t: ``time.time()`` at the last event, a beginning or an end of an iteration or epoch.
+        start_iter: Iterations that were finished when this training began.
+        time_sec_tot: Seconds that the iterations of this training took so far.
+        time_sec_test_val: The same for the validation or test that runs.
     """
 
     priority = 'NORMAL'
 
     def __init__(self) -> None:
-        self._last = 0.0
-        self._paces = {mode: _Pace() for mode in _MODES}
+        # The wall clock, because subclasses compute `time.time() - self.t`.
+        self.t = 0.0
+        self.start_iter = 0
+        self.time_sec_tot = 0.0
+        self.time_sec_test_val = 0.0
+        self._train = _Pace()
+        self._evaluation = _Pace()
 
     def before_train(self, runner: Run) -> None:
         """Count time from here; a resumed run estimates from its own iterations."""
-        self._paces['train'] = _Pace(runner.max_iters - runner.iter)
+        self.start_iter = runner.iter
+        self.time_sec_tot = 0.0
+        self._train = _Pace(runner.max_iters - runner.iter)
 
     def _before_epoch(self, runner: Run, mode: str = 'train') -> None:
         if mode != 'train':
             dataloader = runner.val_dataloader if mode == 'val' else runner.test_dataloader
-            self._paces[mode] = _Pace(num_batches(dataloader) or 0)
-        self._last = perf_counter()
+            self.time_sec_test_val = 0.0
+            self._evaluation = _Pace(num_batches(dataloader) or 0)
+        self.t = time()
 
     def _after_epoch(self, runner: Run, mode: str = 'train') -> None:
-        self._last = perf_counter()
+        self.time_sec_test_val = 0.0
+        self.t = time()
 
     def _before_iter(
         self, runner: Run, batch_idx: int, data_batch: DataBatch = None, mode: str = 'train'
     ) -> None:
-        runner.message_hub.append_number(_DATA_TIME[mode], perf_counter() - self._last)
+        runner.message_hub.append_number(_DATA_TIME[mode], time() - self.t)
 
     def _after_iter(
         self,
@@ -60,11 +77,17 @@ class IterTimerHook(Hook):
         outputs: Sequence[Any] | dict[str, Any] | None = None,
         mode: str = 'train',
     ) -> None:
-        now = perf_counter()
-        elapsed, self._last = now - self._last, now
+        now = time()
+        elapsed, self.t = now - self.t, now
+        if mode == 'train':
+            self.time_sec_tot += elapsed
+            eta = self._train.seconds_left(self.time_sec_tot)
+        else:
+            self.time_sec_test_val += elapsed
+            eta = self._evaluation.seconds_left(self.time_sec_test_val)
         hub = runner.message_hub
         hub.append_number(_TIME[mode], elapsed)
-        hub.update_info('eta', self._paces[mode].seconds_left(elapsed))
+        hub.update_info('eta', eta)
         if batch_idx % _FOLD_EVERY == _FOLD_EVERY - 1:
             hub.read_scalars((_DATA_TIME[mode], _TIME[mode]))
 
@@ -72,16 +95,14 @@ class IterTimerHook(Hook):
 class _Pace:
     """How long the remaining iterations take at the mean pace of the past ones."""
 
-    __slots__ = ('_left', '_num_timed', '_total_s')
+    __slots__ = ('_left', '_num_timed')
 
     def __init__(self, num_iters: int = 0) -> None:
         self._left = num_iters
-        self._total_s = 0.0
         self._num_timed = 0
 
-    def seconds_left(self, elapsed_s: float) -> float:
-        """Seconds that are left after one more iteration, which took ``elapsed_s``."""
-        self._total_s += elapsed_s
+    def seconds_left(self, total_s: float) -> float:
+        """Seconds that are left after one more iteration, when all so far took ``total_s``."""
         self._num_timed += 1
         self._left -= 1
-        return self._total_s / self._num_timed * self._left if self._left > 0 else 0.0
+        return total_s / self._num_timed * self._left if self._left > 0 else 0.0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
 
 from mmengine.dataset._dataloader import num_batches
 from mmengine.dist import master_only
@@ -37,6 +40,7 @@ class LoggerHook(Hook):
 
     Raises:
         ArgumentError: If ``interval`` or ``interval_exp_name`` is not a whole number above 0.
+        TypeError: If one of them is no number.
         TypeError: If ``out_dir`` is no path.
     """
 
@@ -56,9 +60,8 @@ class LoggerHook(Hook):
     ) -> None:
         for name, number in (('interval', interval), ('interval_exp_name', interval_exp_name)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ArgumentError(
-                    f'LoggerHook takes {name} as a whole number above 0, got {number!r}.'
-                )
+                kind = ArgumentError if isinstance(number, (int, float)) else TypeError
+                raise kind(f'LoggerHook takes {name} as a whole number above 0, got {number!r}.')
         if file_client_args is not None and backend_args is not None:
             raise ValueError('Give backend_args alone: file_client_args is its old name.')
         if out_dir is not None and not isinstance(out_dir, (str, Path)):
@@ -172,7 +175,8 @@ class LoggerHook(Hook):
 
     @master_only
     def _dump_metrics(self, runner: Run, metrics: dict[str, Any]) -> None:
-        dump(metrics, os.path.join(runner.log_dir, self.json_log_path))
+        values = {name: _as_plain(value) for name, value in metrics.items()}
+        dump(values, os.path.join(runner.log_dir, self.json_log_path))
 
     def _copy_files(self, runner: Run) -> None:
         assert self._target is not None
@@ -191,3 +195,17 @@ class LoggerHook(Hook):
 def log_interval(runner: Run) -> int | None:
     """Iterations between two log points of ``runner``; None when it has no :class:`LoggerHook`."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), None)
+
+
+def _as_plain(value: Any) -> Any:
+    """``value`` as JSON has it: tensors and arrays are lists or numbers, also inside of others.
+
+    What JSON has no form for is its text: the evaluation has run, and its numbers are not lost.
+    """
+    if isinstance(value, (Tensor, np.ndarray, np.generic)):
+        return _as_plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): _as_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_as_plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

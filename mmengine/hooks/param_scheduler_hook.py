@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks.hook import DataBatch, Hook
@@ -80,10 +80,11 @@ class ParamSchedulerHook(Hook):
 
 
 def _flattened(schedulers: Any) -> Iterator[Any]:
-    if schedulers is None:
-        return
-    if isinstance(schedulers, dict):
-        for of_one_optimizer in schedulers.values():
-            yield from of_one_optimizer
-    else:
-        yield from schedulers
+    """Those that are built: whoever calls the hook by hand may do so before the run builds them."""
+    if isinstance(schedulers, Mapping):
+        schedulers = schedulers.values()
+    if isinstance(schedulers, Iterable) and not isinstance(schedulers, str):
+        for part in schedulers:
+            yield from _flattened(part)
+    elif hasattr(schedulers, 'step'):
+        yield schedulers

@@ -12,7 +12,7 @@ import torch
 
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.registry import HOOKS
-from mmengine.utils.errors import ArgumentError, did_you_mean
+from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
 
 if TYPE_CHECKING:
     from torch.profiler import profile
@@ -78,6 +78,8 @@ class ProfilerHook(Hook):
         with_flops: bool = False,
         json_trace_path: str | None = None,
     ) -> None:
+        if not isinstance(by_epoch, bool):
+            raise ArgumentTypeError(f'by_epoch is True or False, got {by_epoch!r}.')
         if profile_times < 1:
             raise ArgumentError(f'profile_times is 1 or more, got {profile_times}.')
         if not (activity_with_cpu or activity_with_cuda):

@@ -145,9 +145,10 @@ def _record_metrics(runner: Run, stage: str, metrics: dict[str, Any] | None) -> 
 
 
 def _is_scalar(value: Any) -> bool:
-    """Whether ``value`` is one number, as Python, NumPy or torch have it."""
+    """Whether ``value`` is one real number, as Python, NumPy or torch have it."""
     if isinstance(value, np.ndarray):
-        return value.size == 1
+        return value.size == 1 and value.dtype.kind in 'biuf'
     if isinstance(value, torch.Tensor):
-        return value.numel() == 1
-    return isinstance(value, (Number, np.number))
+        return value.numel() == 1 and not value.is_complex()
+    is_complex = isinstance(value, (complex, np.complexfloating))
+    return isinstance(value, (Number, np.number)) and not is_complex

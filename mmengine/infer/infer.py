@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import re
@@ -109,6 +110,7 @@ class BaseInferencer(metaclass=InferencerMeta):
     ) -> None:
         self.scope = scope or current_scope_name()
         cfg, weights = self._find_config(model, weights)
+        _drop_pretrained(cfg)
         if self.scope is None:
             self.scope = cfg.get('default_scope')
         with self._in_scope():
@@ -215,9 +217,9 @@ class BaseInferencer(metaclass=InferencerMeta):
     ) -> tuple[Config, str | None]:
         """The config that ``model`` selects, and the weights to load."""
         if isinstance(model, Config):
-            return model, weights
+            return copy.deepcopy(model), weights  # it is changed below
         if isinstance(model, dict):
-            return Config(model), weights
+            return Config(copy.deepcopy(model)), weights
         if isinstance(model, str):
             if os.path.isfile(model):
                 return Config.fromfile(model), weights
@@ -470,3 +472,10 @@ def _saved_config(checkpoint: Mapping[str, Any], name: str) -> Config:
             'config that belongs to it.'
         )
     return Config.fromstring(text, file_format='.py')
+
+
+def _drop_pretrained(cfg: Config) -> None:
+    """Take the first weights of a training off the model, so that nothing downloads them here."""
+    model = cfg.get('model')
+    if isinstance(model, dict):
+        model.pop('pretrained', None)

@@ -420,7 +420,7 @@ def _float64(value: Any) -> np.float64:
 
 
 def _ratio(values: _FloatArray, counts: npt.NDArray[Any] | None) -> np.float64:
-    """The sum of ``values`` over that of ``counts``, which are all 1 when None."""
+    """The sum of ``values`` over the sum of ``counts``, which are all 1 when None."""
     total = float(len(values) if counts is None else counts.sum())
     if total == 0:
         return _float64(np.nan)

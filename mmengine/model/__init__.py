@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from mmengine.model.adapt import AdaptedModel
 from mmengine.model.averaged_model import (
     BaseAveragedModel,
     ExponentialMovingAverage,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from mmengine.model.wrappers import MMFullyShardedDataParallel
 
 __all__ = [
+    'AdaptedModel',
     'BaseAveragedModel',
     'BaseDataPreprocessor',
     'BaseInit',

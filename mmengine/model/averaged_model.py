@@ -57,6 +57,19 @@ class BaseAveragedModel(nn.Module):
         self.register_buffer('steps', torch.tensor(0, dtype=torch.long))
         self.update_buffers = update_buffers
         self._pairing: ModelPairing | None = None
+        self._avg_parameters: dict[str, Tensor] | None = None
+
+    @property
+    def avg_parameters(self) -> dict[str, Tensor]:
+        """The averaged tensors by name: the parameters, or the whole state with ``update_buffers``.
+
+        For subclasses that override :meth:`update_parameters`. Not to be changed.
+        """
+        if self._avg_parameters is None:
+            module = self.module
+            named = module.state_dict() if self.update_buffers else dict(module.named_parameters())
+            self._avg_parameters = dict(named)
+        return self._avg_parameters
 
     @abstractmethod
     def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: Tensor) -> None:
@@ -107,7 +120,7 @@ class BaseAveragedModel(nn.Module):
         return steps % self.interval == 0
 
     def _average(self, pairing: ModelPairing, steps: int) -> None:
-        if type(self).avg_func is not _mix:
+        if type(self).avg_func is not _mix or 'avg_func' in self.__dict__:
             for targets, sources in pairing.averaged:
                 for target, source in zip(targets, sources, strict=True):
                     self.avg_func(target, source.to(target.device), self.steps)
@@ -125,11 +138,15 @@ class BaseAveragedModel(nn.Module):
         steps = self.steps
         super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # untyped in torch
         self.steps = steps
-        self._pairing = None
+        self._pairing = self._avg_parameters = None
         return self
 
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[no-untyped-call]  # untyped in torch
+        self._avg_parameters = None  # load_state_dict(assign=True) puts other tensors there
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_pairing': None}
+        return {**self.__dict__, '_pairing': None, '_avg_parameters': None}
 
 
 def _mix(

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.logging import print_log
-from mmengine.model._init_record import ATTRIBUTE, InitRecord
+from mmengine.model._init_record import ATTRIBUTE, InitRecord, Record, log_record
 from mmengine.model.weight_init import initialize, is_pretrained, update_init_info
 
 InitCfg = dict[str, Any] | list[dict[str, Any]] | None
@@ -21,13 +22,16 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
     stages in each module:
 
     1. its own ``init_cfg`` is applied, but for pretrained weights;
-    2. ``init_weights()`` of each direct child that has one is called: a child's config wins over
-       its parent's;
+    2. ``init_weights()`` of each direct child that has one is called, also inside a distributed
+       wrapper: a child's config wins over its parent's. A child that says ``is_init``, because its
+       parent has loaded its weights, is left out;
     3. pretrained weights of its own ``init_cfg`` are loaded: they win over everything below.
 
     Args:
         init_cfg: The config of an initialiser or a list of them, see :func:`initialize`. Copied.
     """
+
+    _params_init_info: Record
 
     def __init__(self, init_cfg: InitCfg = None) -> None:
         super().__init__()
@@ -57,9 +61,14 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
         record = InitRecord(self)
         try:
             self._init_in_order()
+            self._dump_init_info()
         finally:
             record.close()
-        record.log()
+
+    # An init_weights that fills _params_init_info by itself calls this one, or overrides it.
+    def _dump_init_info(self) -> None:
+        """Log how each parameter got its values, as ``_params_init_info`` has it."""
+        log_record(self, self._params_init_info)
 
     def _init_in_order(self) -> None:
         if self._is_init:
@@ -72,7 +81,10 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
             return
         for cfg in _own_stage(self.init_cfg, pretrained=False):
             initialize(self, cfg)
-        for child in self.children():
+        for wrapped in self.children():
+            child = unwrap_model(wrapped)
+            if getattr(child, 'is_init', False):
+                continue
             if callable(init_weights := getattr(child, 'init_weights', None)):
                 init_weights()
                 update_init_info(child, f'set by init_weights of {type(child).__name__}')

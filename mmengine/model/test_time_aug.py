@@ -35,7 +35,7 @@ class BaseTTAModel(BaseModel):
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
     ) -> None:
         super().__init__(data_preprocessor)
-        if isinstance(module, dict):
+        if isinstance(module, Mapping):
             module = MODELS.build(module)
         if not isinstance(module, nn.Module):
             raise TypeError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmengine.logging import print_log
+from mmengine.model._init_record import note
 from mmengine.registry import WEIGHT_INITIALIZERS, build_from_cfg
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -35,7 +36,7 @@ def update_init_info(module: nn.Module, init_info: str) -> None:
             f'does over this {type(module).__name__}. Call it inside init_weights, after '
             'super().init_weights().'
         )
-    record.note(module, init_info)
+    note(record, module, init_info)
 
 
 def constant_init(module: nn.Module, val: float, bias: float = 0) -> None:

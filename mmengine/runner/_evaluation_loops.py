@@ -191,7 +191,8 @@ class _EvaluationLoop(BaseLoop):
         with torch.no_grad():
             for idx, data_batch in enumerate(self.dataloader):
                 self.run_iter(idx, data_batch)
-        metrics: dict[str, float] = self.evaluator.evaluate(_length(self.dataloader.dataset))
+        size = _size_of(self.dataloader.dataset, self.evaluator)
+        metrics: dict[str, float] = self.evaluator.evaluate(size)
         metrics.update(_parse_losses(self.losses, self.stage))
         return metrics
 
@@ -296,14 +297,19 @@ def _metainfo_of(dataloader: Any) -> Any:
     return dataset.metainfo
 
 
-def _length(dataset: Any) -> int:
+def _size_of(dataset: Any, evaluator: Any) -> int:
+    """Samples of the dataset; of a stream, a bound that lets every sample that came count."""
     try:
         return len(dataset)
     except TypeError:
-        raise TypeError(
-            f'{type(dataset).__name__} has no length. Metrics need it to tell the samples from '
-            'those that were repeated to give every rank equally many.'
-        ) from None
+        if not hasattr(evaluator, 'num_processed'):
+            raise TypeError(
+                f'{type(dataset).__name__} has no length, and {type(evaluator).__name__} does not '
+                'count its samples (num_processed). Metrics need to tell the samples from those '
+                'that were repeated to give every rank equally many.'
+            ) from None
+    counts: list[int] = all_gather_object(evaluator.num_processed)
+    return max(counts) * len(counts)
 
 
 @contextmanager

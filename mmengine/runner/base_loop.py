@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
@@ -36,7 +37,7 @@ class BaseLoop(metaclass=ABCMeta):
 
 def dataloader_of(runner: Runner, dataloader: DataLoader[Any] | dict[str, Any]) -> DataLoader[Any]:
     """A dataloader with the seed of ``runner`` from its config; an object is returned as it is."""
-    if not isinstance(dataloader, dict):
+    if not isinstance(dataloader, Mapping):
         return dataloader
     differ = runner.randomness_cfg.get('diff_rank_seed', False)
     return runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=differ)

@@ -75,7 +75,7 @@ class LogProcessor:
             mode: 'train', 'val' or 'test'.
 
         Returns:
-            The scalars by name with ``epoch`` and ``iter`` (training only), and the line.
+            The scalars by name with ``epoch`` (by epoch; not in a test) and ``iter``, and the line.
         """
         runner.message_hub.read_scalars()  # all that is pending on the device, in one transfer
         tag = self._scalars(runner, batch_idx + 1, mode)
@@ -100,9 +100,10 @@ class LogProcessor:
                 for name, value in values.items()
                 if not self._is_rate(name) and name not in _TIMES
             )
-            if self.by_epoch:
-                tag['epoch'] = runner.epoch + 1
-            tag['iter'] = runner.iter + 1
+        if self.by_epoch and mode != 'test':
+            tag['epoch'] = runner.epoch + 1 if mode == 'train' else runner.epoch
+        # The iteration that runs, or that comes after a validation: what subclasses expect here.
+        tag['iter'] = runner.iter + 1
         return tag, line
 
     def get_log_after_epoch(
@@ -258,9 +259,22 @@ class LogProcessor:
 
     # -- text -------------------------------------------------------------------------------------
 
+    # Subclasses override this one to show another length, such as that of several loaders.
+    def _get_dataloader_size(self, runner: Runner, mode: str) -> int | None:
+        """How many batches a pass in ``mode`` has; None for a stream that does not know."""
+        return num_batches(self._get_cur_loop(runner, mode).dataloader)
+
+    def _get_cur_loop(self, runner: Runner, mode: str) -> Any:
+        """The loop of ``mode``."""
+        return getattr(runner, f'{mode}_loop')
+
+    def _shown_length(self, runner: Runner, mode: str) -> str:
+        length = self._get_dataloader_size(runner, mode)
+        return '?' if length is None else str(length)
+
     def _position(self, runner: Runner, batch_idx: int, mode: str) -> str:
         if self.by_epoch or mode != 'train':
-            length = _length_of(getattr(runner, f'{mode}_dataloader'))
+            length = self._shown_length(runner, mode)
             at = f'[{batch_idx + 1:>{len(length)}}/{length}]'
         if not self.by_epoch:
             if mode == 'train':
@@ -274,7 +288,7 @@ class LogProcessor:
         return f'Epoch({mode}) {epoch:>{width}}{at}  '
 
     def _epoch_position(self, runner: Runner, mode: str) -> str:
-        length = _length_of(getattr(runner, f'{mode}_dataloader'))
+        length = self._shown_length(runner, mode)
         at = f'[{length}/{length}]    '
         if not self.by_epoch:
             return f'Iter({mode}) {at}'
@@ -294,12 +308,6 @@ class LogProcessor:
         if isinstance(value, torch.Tensor) and value.numel() == 1:
             return f'{value.item():.{self.num_digits}f}'
         return str(value)
-
-
-def _length_of(dataloader: Any) -> str:
-    """How many batches there are, as a position shows it."""
-    length = num_batches(dataloader)
-    return '?' if length is None else str(length)
 
 
 def _max_memory_mb() -> int | None:

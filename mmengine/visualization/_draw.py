@@ -403,9 +403,18 @@ class Drawing(Picture):
         check_type('line_styles', line_styles, (str, list))
         check_type('line_widths', line_widths, (int, float, list))
 
+    # The API spells it so, and subclasses call and override it.
+    def _is_posion_valid(self, position: np.ndarray) -> bool:
+        """Whether all points, an array of shape (..., 2) of x and y, lie inside the image."""
+        return bool(((position >= 0) & (position < (self.width, self.height))).all())
+
     def _warn_if_outside(self, what: str, points: np.ndarray) -> None:
         self._require_image()
-        if points.size and ((points < 0) | (points > (self.width, self.height))).any():
+        if not points.size:
+            return
+        # What ends at the right or lower border, as a box of the whole image does, is inside.
+        border = points == (self.width, self.height)
+        if not self._is_posion_valid(np.where(border, points - 0.5, points)):
             warnings.warn(
                 f'A {what} reaches out of the image of {self.width} x {self.height} pixels; what '
                 'is outside is not seen.',

@@ -8,11 +8,12 @@ from mmengine.dist import master_only
 from mmengine.utils.errors import ArgumentError
 
 from ._canvas import Canvas
-from ._window import Window, show_with_cv2
-from .utils import as_rgb
+from ._window import open_window, show_in, show_with_cv2, warn_no_window
+from .utils import as_rgb, is_interactive
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backend_bases import FigureManagerBase
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -26,7 +27,12 @@ class Picture:
         image: The image to start with.
         fig_save_cfg: Options of the ``matplotlib.figure.Figure`` that is drawn on.
         fig_show_cfg: Options of the one that is shown in a window.
+
+    Attributes:
+        manager: matplotlib's manager of the window; absent while there is no window.
     """
+
+    manager: 'FigureManagerBase'
 
     def __init__(
         self,
@@ -37,7 +43,7 @@ class Picture:
         self.fig_save_cfg = dict(fig_save_cfg)
         self.fig_show_cfg = dict(fig_show_cfg)
         self._canvas: Canvas | None = None
-        self._window: Window | None = None
+        self._has_warned_no_window = False
         self._image: np.ndarray | None = None
         if image is not None:
             self.set_image(image)
@@ -115,9 +121,29 @@ class Picture:
         if backend == 'cv2':
             show_with_cv2(str(id(self)), image, win_name, wait_time)
             return
-        if self._window is None:
-            self._window = Window(self.fig_show_cfg)
-        self._window.show(image, win_name, wait_time, continue_key)
+        if hasattr(self, 'manager'):
+            self.manager.set_window_title(win_name)
+        else:
+            self._init_manager(win_name)
+        if not is_interactive(self.manager.canvas):
+            return
+        if not show_in(self.manager, image, wait_time, continue_key):
+            self._close_window()
+
+    # Subclasses that show something else call this one and draw on manager.canvas.figure.
+    def _init_manager(self, win_name: str) -> None:
+        """Open the window of :meth:`show` as ``manager``, or say once that there is no screen."""
+        self.manager, problem = open_window(self.fig_show_cfg)
+        self.manager.set_window_title(win_name)
+        if problem and not self._has_warned_no_window:
+            self._has_warned_no_window = True
+            warn_no_window(f'matplotlib can open no window ({problem})')
+
+    def _close_window(self) -> None:
+        """Close the window, if one is open; the next image opens another one."""
+        if hasattr(self, 'manager'):
+            self.manager.destroy()
+            del self.manager
 
     def _require_image(self) -> np.ndarray:
         if self._image is None:

@@ -10,67 +10,66 @@ from .utils import is_interactive, wait_continue
 
 if TYPE_CHECKING:
     from matplotlib.backend_bases import FigureManagerBase
+    from matplotlib.figure import Figure
 
 
-class Window:
-    """A window of matplotlib, kept from one image to the next.
+def open_window(figure_cfg: dict[str, Any]) -> tuple['FigureManagerBase', str]:
+    """A matplotlib window, and why it cannot be seen (nothing when it can).
 
-    Without a screen (matplotlib then draws to files) it says so once, and showing does nothing.
+    Without a screen the manager draws into memory, so that the code around it works.
 
     Args:
         figure_cfg: Options of its figure.
     """
+    # Only pyplot can tell which toolkit opens a window here; the figure is not given to it.
+    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
-    def __init__(self, figure_cfg: dict[str, Any]) -> None:
-        self._figure_cfg = figure_cfg
-        self._manager: FigureManagerBase | None = None
-        self._has_no_screen = False
+    try:
+        open_figure: Any = pyplot.new_figure_manager
+        manager: FigureManagerBase = open_figure(1, FigureClass=Figure, **figure_cfg)
+    except ImportError as error:
+        return _manager_in_memory(Figure(**figure_cfg)), str(error)
+    if is_interactive(manager.canvas):
+        return manager, ''
+    return manager, f'it draws with the backend {pyplot.get_backend()!r}'
 
-    def show(self, image: np.ndarray, title: str, wait_time: float, continue_key: str) -> None:
-        """Show ``image`` until the key is pressed, the window is closed or the time is up."""
-        manager = self._open()
-        if manager is None:
-            return
-        figure = manager.canvas.figure
-        figure.clear()
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        axes.imshow(image)
-        manager.set_window_title(title)
-        manager.canvas.draw()
-        manager.show()
-        if wait_continue(figure, wait_time, continue_key) == 1:
-            self.close()
 
-    def close(self) -> None:
-        """Close the window; the next image opens a new one."""
-        if self._manager is not None:
-            manager, self._manager = self._manager, None
-            manager.destroy()
+def show_in(
+    manager: 'FigureManagerBase',
+    image: np.ndarray,
+    wait_time: float,
+    continue_key: str,
+) -> bool:
+    """Show ``image`` until the key is pressed, the window is closed or the time is up.
 
-    def _open(self) -> 'FigureManagerBase | None':
-        if self._manager is not None or self._has_no_screen:
-            return self._manager
-        # Only pyplot can choose a toolkit that opens a window here; the figure is not passed to it.
-        from matplotlib import pyplot
-        from matplotlib.figure import Figure
+    Returns:
+        Whether the window is still open.
+    """
+    figure = manager.canvas.figure
+    figure.clear()
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.imshow(image)
+    manager.canvas.draw()
+    manager.show()
+    return wait_continue(figure, wait_time, continue_key) != 1
 
-        try:
-            open_figure: Any = pyplot.new_figure_manager
-            manager: FigureManagerBase = open_figure(1, FigureClass=Figure, **self._figure_cfg)
-        except ImportError as error:
-            self._give_up(str(error))
-            return None
-        if not is_interactive(manager.canvas):
-            manager.destroy()
-            self._give_up(f'it draws with the backend {pyplot.get_backend()!r}')
-            return None
-        self._manager = manager
-        return manager
 
-    def _give_up(self, reason: str) -> None:
-        self._has_no_screen = True
-        _warn_no_window(f'matplotlib can open no window ({reason})')
+def warn_no_window(why: str) -> None:
+    """Say that an image is not shown, and what to do instead."""
+    print_log(
+        f'Nothing is shown: {why}. Save what get_image() returns, or use add_image.',
+        logger='current',
+        level='WARNING',
+    )
+
+
+def _manager_in_memory(figure: 'Figure') -> 'FigureManagerBase':
+    from matplotlib.backend_bases import FigureManagerBase
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    return FigureManagerBase(FigureCanvasAgg(figure), 1)
 
 
 def show_with_cv2(window: str, image: np.ndarray, title: str, wait_time: float) -> None:
@@ -92,12 +91,4 @@ def show_with_cv2(window: str, image: np.ndarray, title: str, wait_time: float) 
         # 0 would wait forever.
         cv2.waitKey(max(1, round(wait_time * 1000)) if wait_time > 0 else 0)
     except cv2.error as error:
-        _warn_no_window(f'OpenCV can open no window ({error})')
-
-
-def _warn_no_window(why: str) -> None:
-    print_log(
-        f'Nothing is shown: {why}. Save what get_image() returns, or use add_image.',
-        logger='current',
-        level='WARNING',
-    )
+        warn_no_window(f'OpenCV can open no window ({error})')

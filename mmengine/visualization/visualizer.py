@@ -12,12 +12,14 @@ from mmengine.config import Config
 from mmengine.dist import master_only
 from mmengine.logging import print_log
 from mmengine.registry import VISBACKENDS, VISUALIZERS
+from mmengine.utils.errors import ArgumentTypeError
 from mmengine.utils.manager import ManagerMeta, ManagerMixin
 
 from ._backends import BaseVisBackend
 from ._backends.base import tracker_value
 from ._draw import Drawing
 
+_CALLS = ('add_config', 'add_graph', 'add_image', 'add_scalar', 'add_scalars', 'close')
 _FRAMELESS: dict[str, Any] = {'frameon': False}
 
 
@@ -143,11 +145,12 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
             TypeError: If ``scalar_dict`` is not a dict.
         """
         if not isinstance(scalar_dict, Mapping):
-            raise TypeError(f'add_scalars takes a dict, got {type(scalar_dict).__name__}.')
+            raise ArgumentTypeError(f'add_scalars takes a dict, got {type(scalar_dict).__name__}.')
         record = self._plain(scalar_dict)
         axes, self.axes = self.axes, {}
         for name, backend in self._vis_backends.items():
-            shown = {**axes, **record} if backend.takes_axes else record
+            takes_axes = getattr(backend, 'takes_axes', False)  # it may have the methods alone
+            shown = {**axes, **record} if takes_axes else record
             self._try(name, backend, 'add_scalars', shown, step, file_path, **kwargs)
 
     @master_only
@@ -194,8 +197,7 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
     @master_only
     def close(self) -> None:
         """Close every tracker and the window, and say how often a tracker failed."""
-        if self._window is not None:
-            self._window.close()
+        self._close_window()
         self._hand_on('close')
         for (name, kind), count in self._failures.items():
             if count > 1:
@@ -237,12 +239,13 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
 
 def _build_backends(vis_backends: Any, save_dir: str | None) -> dict[str, BaseVisBackend]:
     given = [] if vis_backends is None else vis_backends
-    if isinstance(given, (dict, BaseVisBackend)):
+    if isinstance(given, (dict, Config, BaseVisBackend)):
         given = [given]
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise TypeError(f'vis_backends is a list of trackers, got {type(given).__name__}.')
     built: dict[str, BaseVisBackend] = {}
-    for item in given:
+    for entry in given:
+        item: Any = entry._cfg_dict if isinstance(entry, Config) else entry
         backend, name = item, None
         if isinstance(item, dict):
             config, name = _complete(item, save_dir)
@@ -254,10 +257,7 @@ def _build_backends(vis_backends: Any, save_dir: str | None) -> dict[str, BaseVi
                 continue
             backend = VISBACKENDS.build(config)
         if not isinstance(backend, BaseVisBackend):
-            raise TypeError(
-                'A tracker is given as a config such as dict(type="LocalVisBackend") or as an '
-                f'object, got {backend!r}.'
-            )
+            _require_methods(backend)
         name = type(backend).__name__ if name is None else name
         if name in built:
             raise RuntimeError(
@@ -266,6 +266,17 @@ def _build_backends(vis_backends: Any, save_dir: str | None) -> dict[str, BaseVi
             )
         built[name] = backend
     return built
+
+
+def _require_methods(tracker: Any) -> None:
+    """Refuse an object without the methods of a tracker; its class does not matter."""
+    missing = [call for call in _CALLS if not callable(getattr(tracker, call, None))]
+    if isinstance(tracker, type) or missing:
+        lacks = f' It lacks {", ".join(missing)}.' if missing and len(missing) < len(_CALLS) else ''
+        raise TypeError(
+            'A tracker is given as a config such as dict(type="LocalVisBackend") or as an '
+            f'object, got {tracker!r}.{lacks}'
+        )
 
 
 def _complete(given: dict[str, Any], save_dir: str | None) -> tuple[dict[str, Any], str | None]:

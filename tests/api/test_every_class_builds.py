@@ -110,6 +110,7 @@ def arguments_of(registry: str, name: str, runner: Runner, folder: Path) -> Argu
         'LOOPS.ValLoop': lambda: evaluated,
         'LOOPS.TestLoop': lambda: evaluated,
         'METRICS.DumpResults': lambda: {'out_file_path': str(folder / 'results.pkl')},
+        'MODELS.AdaptedModel': lambda: {'module': Net()},
         'MODEL_WRAPPERS.ColossalAIModelWrapper': lambda: {'model_wrapper': Net(), 'model': Net()},
         'MODEL_WRAPPERS.CollosalAIModelWrapper': lambda: {'model_wrapper': Net(), 'model': Net()},
         'MODEL_WRAPPERS.MMDeepSpeedEngineWrapper': lambda: {'model': Net()},
@@ -142,6 +143,7 @@ def arguments_of(registry: str, name: str, runner: Runner, folder: Path) -> Argu
 ELSEWHERE = {
     'HOOKS.NPUProfilerHook': 'needs torch_npu: tests/hooks',
     'MODELS.BaseTTAModel': 'a base class',
+    'METRICS.TorchMetric': 'it needs torchmetrics',
     'OPTIM_WRAPPERS.ApexOptimWrapper': 'needs apex: tests/optim/optimizer',
     'OPTIMIZERS.Optimizer': 'a base class',
     'STRATEGIES.ColossalAIStrategy': 'tests/strategy/test_large_model_strategies.py',

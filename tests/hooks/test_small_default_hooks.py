@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader
 
+from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
-from mmengine.hooks import DistSamplerSeedHook, Hook, IterTimerHook
+from mmengine.hooks import DistSamplerSeedHook, Hook, IterTimerHook, ParamSchedulerHook
 from mmengine.hooks.runtime_info_hook import _is_scalar
 from mmengine.runner._preparing import prepare_training
 
@@ -185,7 +186,7 @@ def clock(monkeypatch):
     import mmengine.hooks.iter_timer_hook as module
 
     now = SimpleNamespace(s=100.0)
-    monkeypatch.setattr(module, 'perf_counter', lambda: now.s)
+    monkeypatch.setattr(module, 'time', lambda: now.s)
     return now
 
 
@@ -301,3 +302,28 @@ def test_the_sampler_under_a_batch_sampler_hears_once():
     runner = SimpleNamespace(train_loop=SimpleNamespace(dataloader=loader), epoch=5)
     DistSamplerSeedHook().before_train_epoch(runner)
     assert told == [5]
+
+
+@pytest.mark.parametrize(
+    'not_built',
+    [
+        {'type': 'StepLR', 'step_size': 1},
+        [{'type': 'StepLR', 'step_size': 1}],
+        {'generator': [{'type': 'StepLR', 'step_size': 1}]},
+        Config({'type': 'StepLR', 'step_size': 1}),
+        None,
+    ],
+    ids=['config', 'list', 'by name', 'Config', 'none'],
+)
+def test_hook_points_called_by_hand_before_schedulers_are_built_do_nothing(not_built):
+    runner = SimpleNamespace(param_schedulers=not_built)
+    hook = ParamSchedulerHook()
+    hook.before_train(runner)
+    hook.after_train_iter(runner, 0)
+    hook.after_train_epoch(runner)
+    hook.after_val_epoch(runner, {'acc': 1.0})
+    built = SimpleNamespace(by_epoch=True, steps=0)
+    built.step = lambda: setattr(built, 'steps', built.steps + 1)
+    runner.param_schedulers = [built]
+    hook.after_train_epoch(runner)
+    assert built.steps == 1

@@ -467,3 +467,20 @@ def test_the_index_lies_in_the_package_or_beside_it(package, tmp_path):
 def test_a_package_without_an_index_is_told():
     with pytest.raises(FileNotFoundError, match='pytest has no model index'):
         BaseInferencer._get_repo_or_mim_dir('pytest')
+
+
+class Pretrained(Doubler):
+    def __init__(self, pretrained='by default', backbone=None, **kwargs):
+        super().__init__(**kwargs)
+        self.built_with = (pretrained, backbone)
+
+
+@pytest.mark.parametrize('kind', [Config, dict])
+def test_the_first_weights_of_a_training_are_not_loaded(cfg, kind):
+    model = {'type': Pretrained, 'pretrained': 'x.pth', 'backbone': {'pretrained': 'y.pth'}}
+    given = kind({**cfg, 'model': model})
+    inferencer = Inferencer(given)
+    # Only what the model itself takes: a part of it may need the argument.
+    assert inferencer.model.built_with == ('by default', {'pretrained': 'y.pth'})
+    assert 'pretrained' not in inferencer.cfg.model
+    assert given['model']['pretrained'] == 'x.pth'

@@ -11,6 +11,7 @@ from torch import nn
 from mmengine._checkpoint.state_dict import get_state_dict
 from mmengine.model import (
     BaseModel,
+    BaseModule,
     MMDistributedDataParallel,
     MMSeparateDistributedDataParallel,
     is_model_wrapper,
@@ -392,3 +393,32 @@ def _warnings_of_wrapping(rank: int, world_size: int) -> list[str]:
 @pytest.mark.distributed
 def test_wrapping_a_model_without_buffer_broadcasts_warns_of_nothing():
     assert run_distributed(_warnings_of_wrapping, 2) == [[], []]
+
+
+class Part(BaseModule):
+    def __init__(self):
+        super().__init__({'type': 'Constant', 'layer': 'Linear', 'val': 3.0})
+        self.linear = nn.Linear(1, 1)
+
+
+class OfParts(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.generator, self.discriminator = Part(), Part()
+
+    def forward(self):
+        pass
+
+
+def init_inside_wrappers(rank, world_size):
+    by_hand = MMSeparateDistributedDataParallel(OfParts())
+    by_hand.module.init_weights()
+    by_builder = MMSeparateDistributedDataParallel(OfParts())
+    init_model_weights(by_builder)
+    return [[p.flatten().tolist() for p in model.parameters()] for model in (by_hand, by_builder)]
+
+
+def test_initial_weights_reach_parts_inside_their_wrappers():
+    # weight 3 and bias 0 of both parts, on each rank
+    for models in run_distributed(init_inside_wrappers, 2):
+        assert models == [[[3.0], [0.0]] * 2] * 2

@@ -414,10 +414,31 @@ def test_metrics_without_a_dataset_description_still_work(tmp_path):
     assert toy_runner(tmp_path, val_dataloader=loader).val() == {'toy/error': pytest.approx(0.5)}
 
 
-def test_a_stream_cannot_be_evaluated_without_its_length(tmp_path):
-    class Stream(IterableDataset):
-        def __iter__(self):
-            yield Line()[0]
+class Stream(IterableDataset):
+    """Three samples, and no length."""
 
-    with pytest.raises(TypeError, match='Stream has no length'):
-        toy_runner(tmp_path, val_dataloader={'dataset': Stream(), 'batch_size': 1}).val()
+    def __iter__(self):
+        for error in (0.5, 1.0, 3.0):
+            yield {'x': torch.ones(1), 'y': torch.full((1,), 0.5 - error)}
+
+
+def test_every_sample_of_a_stream_counts(tmp_path):
+    # The model predicts 0.5, so the errors are those of the stream: 4.5 / 3 in the mean.
+    runner = toy_runner(tmp_path, val_dataloader={'dataset': Stream(), 'batch_size': 2})
+    for _ in range(2):
+        assert runner.val() == {'toy/error': pytest.approx(1.5)}
+
+
+def test_an_evaluator_that_counts_no_samples_cannot_evaluate_a_stream(tmp_path):
+    class ByItsMethods:
+        def process(self, data_samples, data_batch):
+            pass
+
+        def evaluate(self, size):
+            return {}
+
+    loader = {'dataset': Stream(), 'batch_size': 1}
+    runner = toy_runner(tmp_path, val_dataloader=loader)
+    runner.val_loop.evaluator = ByItsMethods()
+    with pytest.raises(TypeError, match='Stream has no length, and ByItsMethods does not count'):
+        runner.val()

@@ -37,7 +37,15 @@ def _run(mode: str = 'train', done: int = 25, **changes: Any) -> SimpleNamespace
         'max_iters': 60, 'train_dataloader': loader, 'val_dataloader': loader,
         'test_dataloader': loader,
     }  # fmt: skip
-    return SimpleNamespace(**{**facts, **changes})
+    return _with_loops(SimpleNamespace(**{**facts, **changes}))
+
+
+def _with_loops(run: SimpleNamespace) -> SimpleNamespace:
+    for mode in ('train', 'val', 'test'):
+        if hasattr(run, f'{mode}_dataloader'):
+            loop = SimpleNamespace(dataloader=getattr(run, f'{mode}_dataloader'))
+            setattr(run, f'{mode}_loop', loop)
+    return run
 
 
 # -- lines ---------------------------------------------------------------------------------------
@@ -187,7 +195,7 @@ def test_a_validations_times_are_means_over_all_of_it():
     hub = MessageHub.get_instance('times')
     for value in (9.0, 9.0, 1.0, 2.0, 3.0):  # two of an earlier validation
         hub.update_scalar('val/time', value)
-    run = SimpleNamespace(message_hub=hub, epoch=2, val_dataloader=range(3))
+    run = _with_loops(SimpleNamespace(message_hub=hub, epoch=2, val_dataloader=range(3)))
     tag, _ = LogProcessor(window_size=1).get_log_after_epoch(run, 3, 'val')
     assert tag['time'] == 2.0
 

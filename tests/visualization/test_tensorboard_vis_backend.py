@@ -71,7 +71,7 @@ def test_images_config_and_graph_reach_the_writer(backend):
 
 def test_close_before_any_use_opens_nothing(backend):
     backend.close()
-    assert not hasattr(backend, '_writer')
+    assert not hasattr(backend, '_tensorboard')
 
 
 def test_close_closes_the_writer(backend):

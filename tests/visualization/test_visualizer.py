@@ -296,3 +296,42 @@ def write_from_every_rank(rank, world_size, folder):
 def test_only_rank_0_writes(tmp_path, read_lines):
     run_distributed(write_from_every_rank, 2, str(tmp_path))
     assert read_lines(tmp_path / 'scalars.json') == [{'rank': 0, 'step': 2}]
+
+
+class ByItsMethods:
+    """A tracker that has the methods and derives from nothing."""
+
+    def __init__(self, save_dir=None):
+        self.calls = []
+
+    def __getattr__(self, name):
+        if name.startswith('add_') or name == 'close':
+            return lambda *args, **kwargs: self.calls.append((name, *args))
+        raise AttributeError(name)
+
+
+@pytest.mark.parametrize('by_config', [True, False])
+def test_a_tracker_is_known_by_its_methods(by_config, tmp_path):
+    given = {'type': ByItsMethods} if by_config else ByItsMethods()
+    visualizer = Visualizer(vis_backends=[given], save_dir=str(tmp_path))
+    backend = visualizer.get_backend('ByItsMethods')
+    visualizer.axes = {'iter': 3}
+    visualizer.add_scalar('loss', torch.tensor(0.5), step=1)
+    visualizer.add_scalars({'a': 1.0}, step=2)
+    visualizer.close()
+    assert backend.calls == [
+        ('add_scalar', 'loss', 0.5, 1),
+        ('add_scalars', {'a': 1.0}, 2, None),
+        ('close',),
+    ]
+
+
+def test_what_lacks_a_method_of_a_tracker_is_named():
+    class Half:
+        def add_scalar(self, *args):
+            pass
+
+    with pytest.raises(TypeError, match='It lacks add_config, add_graph'):
+        Visualizer(vis_backends=[Half()])
+    with pytest.raises(TypeError, match='A tracker is given as a config'):
+        Visualizer(vis_backends=[ByItsMethods])

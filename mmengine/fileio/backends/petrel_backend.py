@@ -47,7 +47,7 @@ class PetrelBackend(BaseStorageBackend):
             if address.startswith(start):
                 address = replacement + address[len(start) :]
                 break
-        # The client knows s3:// alone, with or without the name of a cluster before it.
+        # The client supports s3:// alone, with or without the name of a cluster before it.
         return re.sub(r'^([^/]*)petrel://', r'\1s3://', address.replace('\\', '/'))
 
     def _folder(self, path: Location) -> str:

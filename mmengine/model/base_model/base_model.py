@@ -108,6 +108,8 @@ class BaseModel(AcceleratorMoves, BaseModule):
             ValueError: If no key of the losses holds the word "loss".
         """
         data = self.data_preprocessor(data, True)
+        if getattr(optim_wrapper, 'needs_closure', False):
+            return self._minimise(data, optim_wrapper)
         with optim_wrapper.optim_context(self):
             losses = self._run_forward(data, mode='loss')
         loss, log_vars = self.parse_losses(losses)
@@ -115,6 +117,23 @@ class BaseModel(AcceleratorMoves, BaseModule):
             raise nothing_to_minimise(self, losses)
         optim_wrapper.update_params(loss)
         return log_vars
+
+    def _minimise(self, data: Any, optim_wrapper: Any) -> dict[str, Tensor]:
+        """A step of an optimizer that evaluates the loss several times; logs the first one."""
+        first: dict[str, Tensor] = {}
+
+        def evaluate() -> Tensor:
+            with optim_wrapper.optim_context(self):
+                losses = self._run_forward(data, mode='loss')
+            loss, log_vars = self.parse_losses(losses)
+            if isinstance(loss, int):
+                raise nothing_to_minimise(self, losses)
+            if not first:
+                first.update({name: value.detach() for name, value in log_vars.items()})
+            return loss
+
+        optim_wrapper.minimise(evaluate)
+        return first
 
     def val_step(self, data: dict[str, Any] | tuple[Any, ...] | list[Any]) -> list[Any]:
         """The predictions for one validation batch: ``forward(..., mode='predict')``."""

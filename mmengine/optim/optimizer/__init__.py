@@ -6,6 +6,7 @@ from mmengine.optim.optimizer.amp_optimizer_wrapper import AmpOptimWrapper
 from mmengine.optim.optimizer.apex_optimizer_wrapper import ApexOptimWrapper
 from mmengine.optim.optimizer.base import BaseOptimWrapper
 from mmengine.optim.optimizer.builder import build_optim_wrapper
+from mmengine.optim.optimizer.closure_optimizer_wrapper import ClosureOptimWrapper
 from mmengine.optim.optimizer.default_constructor import DefaultOptimWrapperConstructor
 from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mmengine.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
@@ -20,6 +21,7 @@ __all__ = [
     'AmpOptimWrapper',
     'ApexOptimWrapper',
     'BaseOptimWrapper',
+    'ClosureOptimWrapper',
     'DefaultOptimWrapperConstructor',
     'OptimWrapper',
     'OptimWrapperDict',

@@ -26,6 +26,8 @@ from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class DefaultOptimWrapperConstructor:
@@ -124,7 +126,8 @@ class DefaultOptimWrapperConstructor:
                 f'{type(inner).__name__} has no parameter to optimize'
                 + (' that needs a gradient.' if self.paramwise_cfg else '.')
             )
-        optimizer = OPTIMIZERS.build(self.optimizer_cfg, default_args={'params': params})
+        name = _first_argument(self.optimizer_cfg.get('type'))
+        optimizer = OPTIMIZERS.build(self.optimizer_cfg, default_args={name: params})
         wrapper: OptimWrapper = OPTIM_WRAPPERS.build(
             self.optim_wrapper_cfg, default_args={'optimizer': optimizer}
         )
@@ -273,3 +276,18 @@ class DefaultOptimWrapperConstructor:
         if isinstance(default, torch.Tensor):
             return float(default)
         return default if isinstance(default, int | float) else None
+
+
+def _first_argument(kind: Any) -> str:
+    """What an optimizer calls its parameters: the first argument, whatever its name."""
+    if isinstance(kind, str):
+        with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    try:
+        arguments = inspect.signature(kind).parameters
+    except (TypeError, ValueError):  # no such optimizer, which building it says better
+        return 'params'
+    first = next(iter(arguments.values()), None)
+    if first is None or 'params' in arguments or first.kind in _VARIADIC:
+        return 'params'
+    return first.name

@@ -39,7 +39,7 @@ class _ScalingSchedule(_ParamScheduler):
         return None if before == 0 else now / before
 
     def _rise(self, step: int) -> float:
-        """The factor at ``step`` where that of the step before is 0."""
+        """The factor at ``step`` where the factor of the step before is 0."""
         return self._factor(step)
 
     def _floors(self) -> float | list[float]:

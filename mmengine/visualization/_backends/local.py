@@ -8,7 +8,7 @@ import numpy as np
 
 from mmengine.config import Config
 from mmengine.registry import VISBACKENDS
-from mmengine.utils.errors import ArgumentError
+from mmengine.utils.errors import ArgumentError, ArgumentTypeError
 
 from ._files import JsonLines, json_line
 from .base import BaseVisBackend, force_init_env, require_image
@@ -81,7 +81,7 @@ class LocalVisBackend(BaseVisBackend):
             TypeError: If ``config`` is not a Config.
         """
         if not isinstance(config, Config):
-            raise TypeError(f'add_config takes a Config, got {type(config).__name__}.')
+            raise ArgumentTypeError(f'add_config takes a Config, got {type(config).__name__}.')
         config.dump(self._config_save_file)
 
     @force_init_env
@@ -122,7 +122,7 @@ class LocalVisBackend(BaseVisBackend):
             ArgumentError: If ``file_path`` has another ending, or is the scalars' file itself.
         """
         if not isinstance(scalar_dict, dict):
-            raise TypeError(f'add_scalars takes a dict, got {type(scalar_dict).__name__}.')
+            raise ArgumentTypeError(f'add_scalars takes a dict, got {type(scalar_dict).__name__}.')
         record = {'step': step} | scalar_dict
         if 'step' not in scalar_dict:
             record['step'] = record.pop('step')

@@ -33,36 +33,36 @@ class TensorboardVisBackend(ServiceVisBackend):
         super().__init__(save_dir)
 
     def _init_env(self) -> None:
-        self._writer = _summary_writer()(self._save_dir)
+        self._tensorboard = _summary_writer()(self._save_dir)
 
     @property
     @force_init_env
     def experiment(self) -> Any:
         """The ``SummaryWriter``."""
-        return self._writer
+        return self._tensorboard
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Log the config as the text ``config``."""
-        self._writer.add_text('config', config.pretty_text)
+        self._tensorboard.add_text('config', config.pretty_text)
 
     @force_init_env
     def add_graph(self, model: Module, data_batch: Sequence[Any], **kwargs: Any) -> None:
         """Log the graph of ``model``, traced with ``data_batch``."""
-        self._writer.add_graph(model, data_batch, **kwargs)
+        self._tensorboard.add_graph(model, data_batch, **kwargs)
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Log an RGB image of shape (H, W, 3), or a grey one of shape (H, W)."""
         layout = 'HW' if image.ndim == 2 else 'HWC'
-        self._writer.add_image(name, image, step, dataformats=layout)
+        self._tensorboard.add_image(name, image, step, dataformats=layout)
 
     def _log_numbers(self, numbers: dict[str, int | float], step: int) -> None:
         for name, number in numbers.items():
-            self._writer.add_scalar(name, number, step)
+            self._tensorboard.add_scalar(name, number, step)
 
     def _finish(self) -> None:
-        self._writer.close()
+        self._tensorboard.close()
 
 
 def _summary_writer() -> Any:

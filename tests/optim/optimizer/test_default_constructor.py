@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmengine.optim import AmpOptimWrapper, DefaultOptimWrapperConstructor, OptimWrapper
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 from mmengine.utils.errors import ArgumentError
 
 LR, DECAY = 2.0, 10.0
@@ -365,3 +365,34 @@ def test_it_is_registered_under_its_name() -> None:
         OPTIM_WRAPPER_CONSTRUCTORS.get('DefaultOptimWrapperConstructor')
         is DefaultOptimWrapperConstructor
     )
+
+
+class Weights(torch.optim.SGD):
+    def __init__(self, weights, lr=0.5):
+        super().__init__(weights, lr=lr)
+
+
+class Anything(torch.optim.SGD):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+class Later(torch.optim.SGD):
+    def __init__(self, model_name='', *, params, lr=0.5):
+        super().__init__(params, lr=lr)
+
+
+def sgd_of(weights, lr=0.5):
+    return torch.optim.SGD(weights, lr=lr)
+
+
+@pytest.mark.parametrize('kind', [Weights, Anything, Later, sgd_of])
+@pytest.mark.parametrize('by_name', [True, False])
+def test_an_optimizer_may_call_its_parameters_as_it_likes(kind, by_name, monkeypatch):
+    if by_name:
+        monkeypatch.setitem(OPTIMIZERS.module_dict, 'Own', kind)
+    config = {'type': 'Own' if by_name else kind, 'lr': 0.25}
+    for paramwise, lrs in ((None, [0.25]), ({'bias_lr_mult': 2.0}, [0.25, 0.5])):
+        construct = DefaultOptimWrapperConstructor({'optimizer': config}, paramwise)
+        wrapper = construct(nn.Linear(1, 1))
+        assert [group['lr'] for group in wrapper.optimizer.param_groups] == lrs

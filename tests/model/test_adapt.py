@@ -1,0 +1,196 @@
+"""Modules, datasets and models of the ecosystem in a run, as they are."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset, IterableDataset
+
+from mmengine.evaluator import BaseMetric
+from mmengine.model import AdaptedModel
+from mmengine.model.adapt import adapt
+from mmengine.runner import Runner
+from mmengine.utils.errors import ArgumentError
+
+INPUTS = torch.tensor([[0.0, 1.0], [1.0, 0.5], [2.0, -1.0], [-1.0, 0.3]])
+LABELS = torch.tensor([0, 1, 2, 1])
+SGD = {'optimizer': {'type': 'SGD', 'lr': 0.1}}
+
+
+class Pairs(Dataset[Any]):
+    def __len__(self) -> int:
+        return len(LABELS)
+
+    def __getitem__(self, index: int) -> Any:
+        return INPUTS[index], LABELS[index]
+
+
+class Stream(IterableDataset[Any]):
+    """Pairs without a length."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from zip(INPUTS, LABELS, strict=True)
+
+
+class Accuracy(BaseMetric):
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        self.results += [s['preds'].argmax() == s['target'] for s in data_samples]
+
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+        return {'acc': sum(map(float, results)) / len(results), 'n': len(results)}
+
+
+def trained_by_hand(net: nn.Module, steps: int) -> nn.Module:
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for step in range(steps):
+        at = slice(step * 2 % 4, step * 2 % 4 + 2)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(INPUTS[at]), LABELS[at]).backward()
+        optimizer.step()
+    return net
+
+
+def run(tmp_path: Path, model: nn.Module, dataset: Any, train_cfg: Any, **changes: Any) -> Runner:
+    loader = {
+        'dataset': dataset,
+        'batch_size': 2,
+        'collate_fn': {'type': 'default_collate'},
+        **changes,
+    }
+    if not isinstance(dataset, IterableDataset):
+        loader['sampler'] = {'type': 'DefaultSampler', 'shuffle': False}
+    runner = Runner(
+        model,
+        str(tmp_path),
+        train_dataloader=loader,
+        val_dataloader=loader,
+        train_cfg=train_cfg,
+        val_cfg={},
+        val_evaluator=Accuracy(),
+        optim_wrapper=SGD,
+        log_level='ERROR',
+        default_hooks={'checkpoint': None},
+    )
+    runner.train()
+    return runner
+
+
+@pytest.mark.parametrize('dataset', [Pairs(), Stream()], ids=['map', 'stream'])
+@pytest.mark.parametrize(
+    'train_cfg',
+    [{'by_epoch': True, 'max_epochs': 2}, {'by_epoch': False, 'max_iters': 4, 'val_interval': 2}],
+    ids=['by epoch', 'by iteration'],
+)
+def test_a_plain_module_trains_as_by_hand(tmp_path: Path, dataset: Any, train_cfg: Any) -> None:
+    if isinstance(dataset, Stream) and train_cfg['by_epoch']:
+        pytest.skip('an epoch of unknown length is refused, with the loop to use instead')
+    net = nn.Linear(2, 3)
+    expected = trained_by_hand(copy.deepcopy(net), 4)
+    model = adapt(net, loss=nn.CrossEntropyLoss(), target=1)
+    runner = run(tmp_path, model, dataset, train_cfg)
+    assert torch.equal(net.weight, expected.weight)
+    hits = (expected(INPUTS).argmax(1) == LABELS).float().mean().item()
+    assert runner.message_hub.get_scalar('val/acc').current() == hits
+    assert runner.message_hub.get_scalar('val/n').current() == 4
+
+
+def test_module_and_loss_may_be_configs_and_the_batch_a_dict() -> None:
+    model = AdaptedModel(
+        {'type': 'torch.nn.Linear', 'in_features': 2, 'out_features': 3},
+        loss={'type': 'torch.nn.CrossEntropyLoss'},
+        target='labels',
+    )
+    batch = {'input': INPUTS, 'labels': LABELS}
+    loss = model(**batch, mode='loss')['loss']
+    assert torch.equal(loss, nn.functional.cross_entropy(model.inner(INPUTS), LABELS))
+    predictions = model(**batch, mode='predict')
+    assert [p['target'].item() for p in predictions] == [0, 1, 2, 1]
+    assert torch.equal(model(**batch), model.inner(INPUTS))
+
+
+def test_a_module_that_computes_its_own_loss_gets_the_whole_batch() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 3)
+
+        def forward(self, x: Any, labels: Any = None) -> Any:
+            logits = self.linear(x)
+            loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+            return SimpleNamespace(loss=loss, logits=logits)
+
+    model = adapt(Own(), target='labels')
+    assert model(x=INPUTS, labels=LABELS, mode='loss')['loss'].dim() == 0
+    assert [sorted(p) for p in model(x=INPUTS, labels=LABELS, mode='predict')] == [
+        ['preds', 'target']
+    ] * 4
+    assert sorted(adapt(Own())(x=INPUTS, mode='predict')[0]) == ['preds']
+    with pytest.raises(ArgumentError, match='returned no loss'):
+        model(x=INPUTS, mode='loss')
+
+
+def test_a_loss_needs_to_know_its_target() -> None:
+    with pytest.raises(ArgumentError, match='target='):
+        adapt(nn.Linear(1, 1), loss=nn.MSELoss())
+
+
+def tiny_bert() -> Any:
+    transformers = pytest.importorskip('transformers')
+    config = transformers.BertConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
+        vocab_size=11, num_labels=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    return transformers.BertForSequenceClassification(config)
+
+
+TOKENS = [{'input_ids': [1, 2, 3, i], 'labels': i % 2} for i in range(4)]
+
+
+def as_tensors(batch: Any) -> dict[str, Any]:
+    return {key: torch.tensor([sample[key] for sample in batch]) for key in ('input_ids', 'labels')}
+
+
+@pytest.mark.parametrize('streams', [False, True], ids=['map', 'stream'])
+@pytest.mark.filterwarnings('ignore')
+def test_transformers_and_datasets_train_as_by_hand(tmp_path: Path, streams: bool) -> None:
+    datasets = pytest.importorskip('datasets')
+    bert = tiny_bert()
+    by_hand = copy.deepcopy(bert).train()
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    for step in range(4):
+        optimizer.zero_grad()
+        by_hand(**as_tensors(TOKENS[step * 2 % 4 :][:2])).loss.backward()
+        optimizer.step()
+
+    table = pytest.importorskip('pyarrow').Table.from_pylist(TOKENS)
+    data = datasets.Dataset(table, fingerprint='tokens')
+    if streams:
+        data = data.to_iterable_dataset()
+    train_cfg = (
+        {'by_epoch': False, 'max_iters': 4, 'val_interval': 4}
+        if streams
+        else {'by_epoch': True, 'max_epochs': 2}
+    )
+    runner = run(tmp_path, adapt(bert, target='labels'), data, train_cfg, collate_fn=as_tensors)
+    for ours, theirs in zip(bert.parameters(), by_hand.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert runner.message_hub.get_scalar('val/n').current() == 4
+
+
+def test_a_model_of_timm(tmp_path: Path) -> None:
+    try:
+        import timm  # noqa: F401
+    except ImportError:  # it needs torchvision
+        pytest.skip('timm cannot be imported')
+    model = AdaptedModel(
+        {'type': 'timm.create_model', 'model_name': 'resnet10t', 'num_classes': 3},
+        loss=nn.CrossEntropyLoss(),
+        target=1,
+    )
+    images = torch.zeros(2, 3, 32, 32)
+    assert model(images, LABELS[:2], mode='loss')['loss'].dim() == 0
