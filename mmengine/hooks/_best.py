@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from mmengine.utils.errors import ArgumentError
+from mmengine.utils.errors import ArgumentError, ArgumentKeyError
 
 _GREATER_KEYS = (
     'acc', 'top', 'AR@', 'auc', 'precision', 'mAP', 'mDice', 'mIoU', 'mAcc', 'aAcc',
@@ -58,8 +58,8 @@ def check_rule(rule: str) -> str:
     """``rule`` itself.
 
     Raises:
-        ArgumentError: If it is neither 'greater' nor 'less'.
+        ArgumentKeyError: If it is neither 'greater' nor 'less'.
     """
     if rule not in RULES:
-        raise ArgumentError(f"A rule is 'greater' or 'less', got {rule!r}.")
+        raise ArgumentKeyError(f"A rule is 'greater' or 'less', got {rule!r}.")
     return rule

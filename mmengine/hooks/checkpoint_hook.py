@@ -17,7 +17,7 @@ from mmengine.hooks._states import hooks_state
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
-from mmengine.utils.errors import ArgumentError, did_you_mean
+from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
@@ -422,7 +422,7 @@ def _best_prefix(key: str) -> str:
 def _texts(value: Any) -> list[str]:
     texts = _as_list(value)
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise TypeError(f'A name or a list of names is expected, got {value!r}.')
+        raise ArgumentTypeError(f'A name or a list of names is expected, got {value!r}.')
     return texts
 
 

@@ -19,7 +19,7 @@ from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.utils import _get_batch_size
 from mmengine.strategy import BaseStrategy
 from mmengine.strategy._state import are_built
-from mmengine.utils.errors import did_you_mean
+from mmengine.utils.errors import WrongMomentError, did_you_mean
 from mmengine.visualization import Visualizer
 
 _ENVIRONMENT = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')
@@ -112,10 +112,10 @@ def build_param_scheduler(
     """Schedulers of ``optim_wrapper``; their ``end`` defaults to the end of training.
 
     Raises:
-        RuntimeError: If the optimizer is not built yet.
+        WrongMomentError: If the optimizer is not built yet.
     """
     if not isinstance(optim_wrapper, BaseOptimWrapper):
-        raise RuntimeError(
+        raise WrongMomentError(
             'Schedulers change an optimizer that is built: call build_optim_wrapper first.'
         )
     return strategy.build_param_scheduler(scheduler, optim_wrapper, training_lengths(train_loop))

@@ -16,6 +16,17 @@ class ArgumentTypeError(TypeError, AssertionError):
     """A user's argument is of a wrong kind, where the MMEngine API raised ``AssertionError``."""
 
 
+class ArgumentKeyError(ArgumentError, KeyError):
+    """A user's argument is an unknown name, where the MMEngine API raised ``KeyError``."""
+
+    __str__ = Exception.__str__  # KeyError shows its message in quotes
+
+
+class WrongMomentError(RuntimeError, AssertionError):
+    """Something was called too early or too late, where the MMEngine API raised
+    ``AssertionError``."""
+
+
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     """A sentence with the known names that are similar to ``name``; empty if there are none.
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from mmengine.config import DictAction
-from mmengine.hooks import Hook, IterTimerHook
+from mmengine.hooks import CheckpointHook, Hook, IterTimerHook
 from mmengine.logging import MMLogger
 from mmengine.model import (
     BaseModel,
@@ -543,3 +543,17 @@ def test_the_averaged_parameters_follow_moves_and_loads() -> None:
     average.load_state_dict(state, assign=True)
     held = average.avg_parameters['running_mean']
     assert held.data_ptr() == average.module.running_mean.data_ptr()
+
+
+@pytest.mark.parametrize(
+    ('make', 'errors'),
+    [
+        (lambda: CheckpointHook(save_best=3), (TypeError, AssertionError)),
+        (lambda: CheckpointHook(save_best='acc', rule='zz'), (KeyError, ValueError)),
+    ],
+    ids=['save_best', 'rule'],
+)
+def test_wrong_arguments_raise_what_the_api_raised_too(make: Any, errors: tuple[type, ...]) -> None:
+    for error in errors:
+        with pytest.raises(error):
+            make()

@@ -233,3 +233,29 @@ def test_another_kind_of_average_can_be_chosen(make_run):
     runner = _train(make_run, {'ema_type': 'StochasticWeightAverage'}, epochs=1)
     # The mean of 0.9, 0.8, 0.7 and 0.6.
     assert runner.model.weights_at_val[0] == pytest.approx(0.75, abs=1e-6)
+
+
+def test_a_subclass_exchanges_weights_by_the_names_of_the_api(make_run):
+    """``_swap_ema_parameters`` in the model, ``_swap_ema_state_dict`` in a checkpoint."""
+    hook = EMAHook(momentum=0.5)
+    runner = make_run([hook])
+    runner.train()
+    raw = {name: value.clone() for name, value in runner.model.state_dict().items()}
+    averaged = {name: value.clone() for name, value in hook.ema_model.module.state_dict().items()}
+    assert any(not torch.equal(raw[name], averaged[name]) for name in raw)
+    hook._swap_ema_parameters()
+    for name, value in runner.model.state_dict().items():
+        assert torch.equal(value, averaged[name])
+    hook._swap_ema_parameters()
+
+    checkpoint = {
+        'state_dict': dict(raw),
+        'ema_state_dict': {
+            'steps': torch.tensor(3),
+            **{f'module.{k}': v for k, v in averaged.items()},
+        },
+    }
+    hook._swap_ema_state_dict(checkpoint)
+    for name in raw:
+        assert torch.equal(checkpoint['state_dict'][name], averaged[name])
+        assert torch.equal(checkpoint['ema_state_dict'][f'module.{name}'], raw[name])
