@@ -1,4 +1,4 @@
-"""Times each iteration and its wait for data, and estimates when the run will end."""
+"""IterTimerHook: measures iterations and the wait for data, and estimates the remaining time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MODES = ('train', 'val', 'test')
 _DATA_TIME = {mode: f'{mode}/data_time' for mode in _MODES}
 _TIME = {mode: f'{mode}/time' for mode in _MODES}
-# Iterations after which times are folded even when nobody logs them.
+# Iterations after which times are reduced even if they are not logged.
 _FOLD_EVERY = 1024
 
 
@@ -24,8 +24,8 @@ _FOLD_EVERY = 1024
 class IterTimerHook(Hook):
     """Writes ``<mode>/data_time`` and ``<mode>/time`` (of one iteration) and ``eta``, in seconds.
 
-    A device computes behind the host's back: a time is what the host waited, which over many
-    iterations is the same.
+    Times are measured on the host. A device computes asynchronously, so only the mean over many
+    iterations equals its compute time.
     """
 
     priority = 'NORMAL'
@@ -35,7 +35,7 @@ class IterTimerHook(Hook):
         self._paces = {mode: _Pace() for mode in _MODES}
 
     def before_train(self, runner: Run) -> None:
-        """Count time from here; a resumed run estimates from its own iterations."""
+        """Start the measurement; a resumed run uses only the iterations since its start."""
         self._paces['train'] = _Pace(runner.max_iters - runner.iter)
 
     def _before_epoch(self, runner: Run, mode: str = 'train') -> None:
@@ -70,7 +70,7 @@ class IterTimerHook(Hook):
 
 
 class _Pace:
-    """How long the remaining iterations take at the mean pace of the past ones."""
+    """Estimates the remaining time from the mean time of the past iterations."""
 
     __slots__ = ('_left', '_num_timed', '_total_s')
 
@@ -80,7 +80,7 @@ class _Pace:
         self._num_timed = 0
 
     def seconds_left(self, elapsed_s: float) -> float:
-        """Seconds that are left after one more iteration, which took ``elapsed_s``."""
+        """Add an iteration that took ``elapsed_s``, and return the remaining seconds."""
         self._total_s += elapsed_s
         self._num_timed += 1
         self._left -= 1
