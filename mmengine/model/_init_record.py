@@ -1,4 +1,4 @@
-"""A record of who initialised which parameter, kept while ``init_weights`` runs over a model."""
+"""InitRecord: records which initialiser set each parameter while ``init_weights`` runs."""
 
 import logging
 from typing import Any
@@ -13,10 +13,10 @@ ATTRIBUTE = '_params_init_info'
 
 
 class InitRecord(dict[nn.Parameter, dict[str, Any]]):
-    """Maps each parameter of a model to how it got its value (``init_info``).
+    """Maps each parameter of a model to a description of its initialisation (``init_info``).
 
-    While it is open, every module of the model refers to it, so that an initialiser deep inside can
-    write to it. Whether an initialiser touched a parameter is read off the parameter's values.
+    While the record is open, every module of the model refers to it, so that nested initialisers
+    can write to it. A parameter counts as initialised when its values have changed.
 
     Args:
         model: The model whose ``init_weights`` was called from outside.
@@ -30,11 +30,11 @@ class InitRecord(dict[nn.Parameter, dict[str, Any]]):
         for parameter in model.parameters():
             self[parameter] = {'init_info': untouched, 'fingerprint': _fingerprint(parameter)}
         for module in self._modules:
-            # Not through nn.Module.__setattr__: the record is no part of the module.
+            # This avoids nn.Module.__setattr__, because the record is not part of the module.
             module.__dict__[ATTRIBUTE] = self
 
     def note(self, module: nn.Module, init_info: str) -> None:
-        """Put ``init_info`` down for what changed in ``module`` since the last note."""
+        """Record ``init_info`` for the parameters of ``module`` changed since the last note."""
         for parameter in module.parameters():
             fingerprint = _fingerprint(parameter)
             entry = self.setdefault(parameter, {'init_info': '', 'fingerprint': None})
@@ -42,12 +42,12 @@ class InitRecord(dict[nn.Parameter, dict[str, Any]]):
                 entry.update(init_info=init_info, fingerprint=fingerprint)
 
     def close(self) -> None:
-        """Take the record off the modules."""
+        """Remove the record from the modules."""
         for module in self._modules:
             module.__dict__.pop(ATTRIBUTE, None)
 
     def log(self) -> None:
-        """Write a line a parameter to the log files; without any, a line an initialiser."""
+        """Log one line per parameter to the log files; without log files, one per initialiser."""
         logger = MMLogger.get_current_instance()
         named = [
             (name, p, self[p]['init_info'])
@@ -74,7 +74,7 @@ class InitRecord(dict[nn.Parameter, dict[str, Any]]):
 
 
 def _fingerprint(parameter: Tensor) -> tuple[Any, ...]:
-    """Changes when the values do: their mean and mean size, where there are values to read."""
+    """Mean and mean magnitude of the values, if they can be read; used to detect changes."""
     if parameter.is_meta or is_lazy(parameter):
         return (parameter._version,)
     with torch.no_grad():

@@ -184,7 +184,7 @@ def test_a_forward_without_mode_says_what_to_add(tmp_path):
 
 def test_a_loss_that_is_no_tensor_is_named(tmp_path):
     runner = toy_runner(tmp_path, model={'type': 'ToyNumberLoss'})
-    with pytest.raises(TypeError, match=r"'loss_box' has to be a tensor.*got float \(0\.5\)"):
+    with pytest.raises(TypeError, match=r"'loss_box' must be a tensor.*got float \(0\.5\)"):
         runner.train()
 
 
