@@ -1,1 +1,1 @@
-"""The command ``mmengine``: one file a command, each thin over the library."""
+"""The command ``mmengine``: one file per command, each a thin layer over the library."""

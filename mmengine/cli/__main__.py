@@ -1,4 +1,4 @@
-"""Read the command line, run the command, turn mistakes into a sentence and an exit code."""
+"""Reads the command line, runs the command, and reports user errors with an exit code."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from mmengine.utils.errors import ArgumentError
 from mmengine.version import __version__
 
 _COMMANDS = (train, test, config, env, migrate)
-_INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
+_INTERRUPTED = 130  # the exit code that shells report after Ctrl-C
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: The words after ``mmengine``; those of this process by default.
+        argv: The arguments after ``mmengine``; None means the arguments of this process.
 
     Returns:
-        The exit code: 0 fine, 1 the run failed, 2 the command, the config or a file it names is
-        wrong.
+        The exit code: 0 for success, 1 if the run failed, 2 if the command, the config or one of
+        its files is wrong.
 
     Raises:
-        SystemExit: After help, or for words that no command takes.
-        Exception: A failure that is no mistake in what was asked for, with its traceback.
+        SystemExit: After the help text, or for unknown arguments.
+        Exception: A failure that is not a user error, with its traceback.
     """
     parser = build_parser()
     try:
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader (head, less) has left; the interpreter would complain of it once more at exit.
+        # The reader (head, less) has closed the pipe. Without this line the interpreter would
+        # report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -57,11 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog='mmengine',
-        description='Train and test PyTorch models that config files describe.',
+        description='Train and test PyTorch models defined by config files.',
         epilog=(
-            'Exit codes: 0 fine, 1 the run failed, 2 the command, the config or a file it names is '
-            'wrong.\nA mistake of the last kind is told in a sentence; MMENGINE_TRACEBACK=1 or '
-            '--traceback adds\nwhere in the code it was found.'
+            'Exit codes: 0 success, 1 the run failed, 2 the command, the config or one of its '
+            'files is wrong.\nErrors with exit code 2 are printed as one message; '
+            'MMENGINE_TRACEBACK=1 or --traceback adds\nthe traceback.'
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

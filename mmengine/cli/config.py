@@ -1,4 +1,4 @@
-"""``mmengine config``: look at configs without running them."""
+"""``mmengine config``: show and compare configs without running them."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _DIFF_EXAMPLES = """\
 
 
 def add_parser(commands: Commands) -> None:
-    """Add this command, which has two of its own, to ``commands``."""
+    """Add this command and its two sub-commands to ``commands``."""
     parser = commands.add_parser(
         'config',
         help='show or compare configs',
-        description='Look at configs without running them.',
+        description='Show and compare configs without running them.',
     )
     own = parser.add_subparsers(dest='subcommand', metavar='show|diff', required=True)
 
     show = new_parser(
         own,
         'show',
-        'print a config with its bases and variables filled in',
-        'Print CONFIG as it is when everything it inherits is merged, its variables are filled in\n'
-        'and --cfg-options are applied. What custom_imports names is not imported.',
+        'print a config after merging its bases and variables',
+        'Print CONFIG after merging the configs that it inherits, replacing its variables and\n'
+        'applying --cfg-options. The modules in custom_imports are not imported.',
         _SHOW_EXAMPLES,
     )
     add_config(show)
@@ -48,8 +48,8 @@ def add_parser(commands: Commands) -> None:
     diff = new_parser(
         own,
         'diff',
-        'compare two configs as they are after merging',
-        'Print a unified diff of two configs after merging; nothing when they are equal.',
+        'compare two configs after merging',
+        'Print a unified diff of two configs after merging; print nothing if they are equal.',
         _DIFF_EXAMPLES,
     )
     diff.add_argument('old', metavar='A', help='config file')
@@ -65,7 +65,7 @@ def run_show(options: argparse.Namespace) -> int:
 
 
 def run_diff(options: argparse.Namespace) -> int:
-    """Print how two configs differ."""
+    """Print the differences between two configs."""
     old, new = (
         Config.fromfile(file, import_custom_modules=False) for file in (options.old, options.new)
     )
@@ -86,7 +86,7 @@ def _written(cfg: Config, language: str) -> str:
 
 
 def _print(text: str, language: str) -> None:
-    """To a terminal in colour; anywhere else byte for byte."""
+    """Print in colour to a terminal, and byte for byte to other outputs."""
     if not sys.stdout.isatty():
         print(text.rstrip('\n'))
         return

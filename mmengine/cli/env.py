@@ -1,4 +1,4 @@
-"""``mmengine env``: what a bug report should say about the machine."""
+"""``mmengine env``: prints the description of the machine for bug reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mmengine.cli.options import Commands
 
 _EXAMPLES = """\
-  mmengine env                                       paste it whole into a bug report
+  mmengine env                                       paste the whole output into a bug report
 """
 
 
@@ -28,7 +28,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the report, one fact a line."""
+    """Print the report, one entry per line."""
     from mmengine.device._environment import collect_env
 
     for name, value in collect_env().items():

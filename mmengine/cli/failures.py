@@ -1,4 +1,4 @@
-"""Tell mistakes in what was asked for, which need a sentence, from failures with a traceback."""
+"""Distinguishes user errors, which need one message, from failures, which need a traceback."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from types import TracebackType
 RUN_FAILED = 1
 USER_MISTAKE = 2
 
-# Errors that say all there is to say, wherever they are raised. By name: importing their classes
-# would import torch, for a misspelt file name too.
+# Errors whose message is sufficient wherever they are raised. They are listed by name, because
+# importing their classes would import torch, even for a misspelt file name.
 SELF_EXPLAINING = {
     'mmengine.config.errors.ConfigError': USER_MISTAKE,
     'mmengine.registry._errors.RegistryKeyError': USER_MISTAKE,
@@ -24,25 +24,25 @@ _PATH_ERRORS = (
     FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError,
 )  # fmt: skip
 _BUILD = ('mmengine.registry.build_functions', '_build')
-# As whose code a frame counts: what none of these has is the user's.
+# Packages to which a frame can belong; all other frames are code of the user.
 _OURS = ('mmengine', '__main__')
 _LIBRARIES = ('torch', 'numpy', 'yaml', *sys.stdlib_module_names)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to print in place of a traceback, and the exit code."""
+    """The message to print instead of a traceback, and the exit code."""
 
     message: str
     exit_code: int
 
 
 def judge(error: Exception) -> Verdict | None:
-    """What to say about ``error``; None when only its traceback can explain it.
+    """The message for ``error``; None if the error needs its traceback.
 
-    A mistake is one that this package found: it raised the error on purpose, or the system refused
-    it a path, while none of the user's own code was running. Building a component starts afresh:
-    whoever asked for it, a value that the component refuses is the config's.
+    A user error is an error that this package raised on purpose, or a path that the system refused,
+    while no code of the user was running. Building a component resets this rule: a value that a
+    component rejects always counts as an error in the config.
     """
     for ancestor in type(error).__mro__:
         exit_code = SELF_EXPLAINING.get(f'{ancestor.__module__}.{ancestor.__qualname__}')
@@ -70,7 +70,7 @@ def _is_mistake(error: Exception) -> bool:
 
 
 def _frames(error: Exception) -> list[TracebackType]:
-    """From the call that caught the error inwards to the one that raised it."""
+    """The frames from the call that caught the error to the call that raised it."""
     found, frame = [], error.__traceback__
     while frame is not None:
         found.append(frame)
@@ -88,7 +88,7 @@ def _is_build(frame: TracebackType) -> bool:
 
 
 def _is_raise_statement(frame: TracebackType) -> bool:
-    """Whether the frame stopped at a ``raise``, not at an operation that went wrong."""
+    """Whether the frame stopped at a ``raise`` statement, not at a failed operation."""
     return dis.opname[frame.tb_frame.f_code.co_code[frame.tb_lasti]] == 'RAISE_VARARGS'
 
 

@@ -1,4 +1,4 @@
-"""``mmengine migrate``: bring configs, code and checkpoints of MMCV 1.x to this engine."""
+"""``mmengine migrate``: converts configs, code and checkpoints of MMCV 1.x to this engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmengine.migrate.config import cli as config
 if TYPE_CHECKING:
     from mmengine.cli.options import Commands
 
-_SUMMARY = 'bring what was written for MMCV 1.x to this engine'
+_SUMMARY = 'convert configs, code and checkpoints of MMCV 1.x'
 _SUBJECTS: tuple[tuple[str, Any, str, str], ...] = (
     (
         'config',
@@ -34,18 +34,18 @@ _SUBJECTS: tuple[tuple[str, Any, str, str], ...] = (
         checkpoint,
         'convert a checkpoint',
         'Convert a checkpoint of MMCV 1.x, so that its training can be resumed here.\n'
-        'Nothing in the file is executed.',
+        'No code in the file is executed.',
     ),
 )
 
 
 def add_parser(commands: Commands) -> None:
-    """Add this command, and its own sub-commands, to ``commands``."""
+    """Add this command and its sub-commands to ``commands``."""
     parser = new_parser(
         commands,
         'migrate',
         _SUMMARY,
-        'Convert what was written for MMCV 1.x.',
+        'Convert configs, code and checkpoints of MMCV 1.x.',
         ''.join(subject.EXAMPLES for _, subject, _, _ in _SUBJECTS),
     )
     subjects = parser.add_subparsers(dest='subject', metavar='WHAT', required=True)

@@ -1,4 +1,4 @@
-"""What the commands share: the options of a run, and the config that they make."""
+"""Shared parts of the commands: the options of a run, and the config built from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 def new_parser(
     commands: Commands, name: str, summary: str, description: str, examples: str
 ) -> argparse.ArgumentParser:
-    """A command's parser, its help made of a description above the options and examples below."""
+    """The parser of a command; its help has a description, the options and examples."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -28,14 +28,12 @@ def new_parser(
         epilog=f'examples:\n{examples}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        '--traceback', action='store_true', help='show where in the code a mistake was found'
-    )
+    parser.add_argument('--traceback', action='store_true', help='show the traceback of errors')
     return parser
 
 
 def add_config(parser: argparse.ArgumentParser, metavar: str = 'CONFIG') -> None:
-    """The config file, and changes to it."""
+    """Add the options for the config file and for changes of its entries."""
     parser.add_argument('config', metavar=metavar, help='config file: .py, .json, .yaml')
     parser.add_argument(
         '--cfg-options',
@@ -43,12 +41,12 @@ def add_config(parser: argparse.ArgumentParser, metavar: str = 'CONFIG') -> None
         action=DictAction,
         default={},
         metavar='KEY=VALUE',
-        help='change entries of the config: a.b=1 c.0.d=x e=[1,2] f="(1,2)"; digits go into lists',
+        help='change entries of the config: a.b=1 c.0.d=x e=[1,2] f="(1,2)"; digits index lists',
     )
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Where a run writes, and who started its processes."""
+    """Add the options for the work dir and the launcher."""
     parser.add_argument(
         '--work-dir',
         metavar='DIR',
@@ -58,17 +56,17 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--launcher',
         choices=LAUNCHERS,
-        help="what started the processes of a distributed run (default: the config's launcher, "
+        help="launcher of the processes of a distributed run (default: the config's launcher, "
         'else none)',
     )
-    # torch.distributed.launch passes it; torchrun sets the environment variable alone.
+    # torch.distributed.launch passes it; torchrun only sets the environment variable.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
 def load_run_config(options: argparse.Namespace) -> Config:
-    """The config of a run, with what the command line says put in.
+    """The config of a run, with the options of the command line merged in.
 
-    The current folder becomes importable, as under ``python -m``, so that a config can name modules
+    The current folder becomes importable, as with ``python -m``, so that a config can use modules
     of a project that is not installed.
     """
     if os.getcwd() not in sys.path and '' not in sys.path:
@@ -86,21 +84,21 @@ def load_run_config(options: argparse.Namespace) -> Config:
 
 
 def load_config(options: argparse.Namespace) -> Config:
-    """The config file with ``--cfg-options`` merged in; its ``custom_imports`` are still to do."""
+    """The config file with ``--cfg-options`` merged in, without importing ``custom_imports``."""
     cfg = Config.fromfile(options.config, import_custom_modules=False)
     cfg.merge_from_dict(options.cfg_options)
     return cfg
 
 
 def build_runner(cfg: Config) -> Any:
-    """The runner of the class that the config's ``runner_type`` names, ``Runner`` by default."""
+    """Build the runner of the class in ``runner_type`` of the config, ``Runner`` by default."""
     from mmengine.registry import RUNNERS
 
     return RUNNERS.build(cfg)
 
 
 def leave_process_group() -> None:
-    """End a distributed run in order; torch warns of groups that are left open."""
+    """Destroy the process group; torch warns about groups that are not destroyed."""
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():

@@ -1,4 +1,4 @@
-"""``mmengine test``: measure a checkpoint on the test data of a config."""
+"""``mmengine test``: evaluates a checkpoint on the test data of a config."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def add_parser(commands: Commands) -> None:
         commands,
         'test',
         'test a checkpoint of the model of a config',
-        'Load CHECKPOINT into the model that CONFIG describes, run it on test_dataloader and\n'
-        'print what test_evaluator measures.',
+        'Load CHECKPOINT into the model of CONFIG, run it on test_dataloader and print the\n'
+        'metrics of test_evaluator.',
         _EXAMPLES,
     )
     add_config(parser)
@@ -53,13 +53,13 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Test as the command line says."""
+    """Run the test with the options of the command line."""
     from mmengine._checkpoint.files import check_is_there
 
     cfg = load_run_config(options)
     if all(cfg.get(key) is None for key in ('test_dataloader', 'test_cfg', 'test_evaluator')):
         raise ArgumentError(
-            f'{options.config} has nothing to test: it lacks test_dataloader, test_cfg and '
+            f'{options.config} has nothing to test: it has no test_dataloader, test_cfg and '
             'test_evaluator.'
         )
     check_is_there(options.checkpoint)
@@ -75,9 +75,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def dump_predictions(cfg: Config, path: str) -> None:
-    """Let the test evaluator also write its predictions to ``path``.
+    """Make the test evaluator also write its predictions to ``path``.
 
-    Of several dataloaders each writes a file of its own: ``<stem>_<name>.pkl``.
+    With several dataloaders, each writes a separate file: ``<stem>_<name>.pkl``.
     """
     from mmengine.runner._build import named_parts
 
@@ -109,7 +109,7 @@ def _as_list(metrics: Any) -> list[Any]:
 
 
 def _table(metrics: Mapping[str, Any]) -> str:
-    """One metric a line, the values in one column."""
+    """A table with one metric per line and the values in one column."""
     width = max(map(len, metrics), default=0)
     return '\n'.join(
         f'{name:<{width}}  {value:.4f}' if isinstance(value, float) else f'{name:<{width}}  {value}'

@@ -1,4 +1,4 @@
-"""``mmengine train``: run the training that a config describes."""
+"""``mmengine train``: runs the training of a config."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DEVICE_DEFAULT = 'default'
 _EXAMPLES = """\
   mmengine train examples/digits/config.py
   mmengine train config.py --work-dir runs/a --cfg-options train_cfg.max_epochs=3 model.depth=50
-  mmengine train config.py --resume               go on from the newest checkpoint of the work dir
+  mmengine train config.py --resume               resume the newest checkpoint in the work dir
   mmengine train config.py --resume runs/a/epoch_3.pth
   mmengine train config.py --amp bf16
   torchrun --nproc-per-node 2 -m mmengine train config.py --launcher pytorch
@@ -39,8 +39,8 @@ def add_parser(commands: Commands) -> None:
         commands,
         'train',
         'train the model of a config',
-        'Train the model that CONFIG describes, validating as it says. Logs, scalars and\n'
-        'checkpoints go to the work dir. The config can name modules in the current folder.',
+        'Train and validate the model of CONFIG. Logs, scalars and checkpoints are written to the\n'
+        'work dir. The config can use modules in the current folder.',
         _EXAMPLES,
     )
     add_config(parser)
@@ -50,8 +50,8 @@ def add_parser(commands: Commands) -> None:
         nargs='?',
         const='auto',
         metavar='auto|PATH',
-        help='go on where a run had stopped: at this checkpoint, or at the newest of the work dir; '
-        'stands behind CONFIG',
+        help='resume from this checkpoint, or from the newest one in the work dir; must follow '
+        'CONFIG',
     )
     parser.add_argument(
         '--amp',
@@ -59,19 +59,19 @@ def add_parser(commands: Commands) -> None:
         const=_DEVICE_DEFAULT,
         choices=(*_AMP_DTYPES, _DEVICE_DEFAULT),
         metavar='fp16|bf16',
-        help='train in mixed precision; without a value in fp16 on CUDA and bf16 on the CPU',
+        help='train in mixed precision; the default is fp16 on CUDA and bf16 on the CPU',
     )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale learning rates by the real batch size over auto_scale_lr.base_batch_size of '
-        'the config',
+        help='scale learning rates by the real batch size divided by '
+        'auto_scale_lr.base_batch_size of the config',
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train as the command line says."""
+    """Run the training with the options of the command line."""
     cfg = load_run_config(options)
     if options.amp is not None:
         cfg.optim_wrapper = with_amp(cfg.get('optim_wrapper'), _AMP_DTYPES.get(options.amp))
@@ -90,18 +90,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def with_amp(optim_wrapper: Any, dtype: str | None) -> dict[str, Any]:
-    """The config of an optimizer wrapper, or of several by name, as ``AmpOptimWrapper``.
+    """Convert the config of one or several optimizer wrappers to ``AmpOptimWrapper``.
 
     Args:
-        optim_wrapper: The config; left as it is.
-        dtype: 'float16', 'bfloat16', or None to keep the config's or take the device's own.
+        optim_wrapper: The config, or configs by name. Not changed.
+        dtype: 'float16', 'bfloat16', or None for the dtype in the config, if any, else the default
+            of the device.
 
     Raises:
-        ArgumentError: If there is none, or its type is no plain ``OptimWrapper``.
+        ArgumentError: If there is no config, or its type is not ``OptimWrapper`` itself.
     """
     if not isinstance(optim_wrapper, Mapping):
         raise ArgumentError(
-            f'--amp changes the optim_wrapper of the config, which is {optim_wrapper!r}.'
+            f'--amp needs a dict as optim_wrapper of the config, got {optim_wrapper!r}.'
         )
     changed = dict(optim_wrapper)
     if 'optimizer' not in changed:
@@ -113,7 +114,7 @@ def with_amp(optim_wrapper: Any, dtype: str | None) -> dict[str, Any]:
     name = kind if isinstance(kind, str) else getattr(kind, '__name__', repr(kind))
     if name.rpartition('.')[2] not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise ArgumentError(
-            f'--amp turns an OptimWrapper into an AmpOptimWrapper, but this optim_wrapper is a '
+            f'--amp converts an OptimWrapper to an AmpOptimWrapper, but this optim_wrapper is a '
             f'{name}. Set its precision in the config.'
         )
     changed['type'] = 'mmengine.AmpOptimWrapper'
@@ -123,25 +124,25 @@ def with_amp(optim_wrapper: Any, dtype: str | None) -> dict[str, Any]:
 
 
 def enable_auto_scale_lr(cfg: Config) -> None:
-    """Switch on the config's ``auto_scale_lr``.
+    """Enable ``auto_scale_lr`` of the config.
 
     Raises:
-        ArgumentError: If the config does not say for which batch size its rates are.
+        ArgumentError: If the config has no ``auto_scale_lr.base_batch_size``.
     """
     settings = cfg.get('auto_scale_lr')
     if not isinstance(settings, Mapping) or 'base_batch_size' not in settings:
         raise ArgumentError(
-            '--auto-scale-lr needs to know for which batch size the rates of the config are: put '
-            'auto_scale_lr = dict(base_batch_size=...) into it.'
+            '--auto-scale-lr needs the batch size for which the learning rates were tuned: add '
+            'auto_scale_lr = dict(base_batch_size=...) to the config.'
         )
     cfg.auto_scale_lr = {**settings, 'enable': True}
 
 
 def resume_from(cfg: Config, source: str) -> None:
-    """Let the run go on from ``source``, a checkpoint or 'auto' for the newest of the work dir.
+    """Make the run resume ``source``: a checkpoint, or 'auto' for the newest in the work dir.
 
     Raises:
-        FileNotFoundError: If ``source`` is a local path and not there.
+        FileNotFoundError: If ``source`` is a local path that does not exist.
     """
     cfg.resume = True
     cfg.load_from = None
@@ -153,7 +154,7 @@ def resume_from(cfg: Config, source: str) -> None:
 
 
 def add_progress_display(cfg: Config) -> None:
-    """Show the run's progress live, unless the config has its own ``ProgressHook``."""
+    """Add a ``ProgressHook``, unless the config already has one."""
     hooks = list(cfg.get('custom_hooks') or [])
     kinds = [hook.get('type') if isinstance(hook, Mapping) else type(hook) for hook in hooks]
     names = [kind if isinstance(kind, str) else getattr(kind, '__name__', '') for kind in kinds]

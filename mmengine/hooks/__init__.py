@@ -1,4 +1,4 @@
-"""Hooks: what acts around the steps of a run."""
+"""Hooks: objects that a run calls before and after its steps."""
 
 from mmengine.hooks.checkpoint_hook import CheckpointHook
 from mmengine.hooks.curves_hook import CurvesHook

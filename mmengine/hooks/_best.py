@@ -1,4 +1,4 @@
-"""What 'best' means: whether a metric is better greater or smaller, told by its name."""
+"""Whether a greater or a smaller value of a metric is better, inferred from its name."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ WORST = {'greater': -math.inf, 'less': math.inf}
 
 
 def infer_rule(metric: str, greater_keys: Sequence[str] = (), less_keys: Sequence[str] = ()) -> str:
-    """'greater' or 'less', by the metric's name.
+    """Return 'greater' or 'less', inferred from the name of the metric.
 
-    Keys are looked for in four rounds, without regard to case: a given key that is the name or what
-    follows its last '/', a given key within the name, and the same two rounds with the usual keys
-    (acc, mAP, loss ...).
+    Keys are searched in four rounds, ignoring case. The first round looks for a given key that
+    equals the name or the part after the last '/'. The second round looks for a given key within
+    the name. The last two rounds repeat this with the default keys (acc, mAP, loss ...).
 
     Args:
-        metric: Such as 'coco/bbox_mAP'.
-        greater_keys: Further names of metrics that are better greater.
-        less_keys: Further names of metrics that are better smaller.
+        metric: Name of the metric, such as 'coco/bbox_mAP'.
+        greater_keys: Additional names of metrics whose greater values are better.
+        less_keys: Additional names of metrics whose smaller values are better.
 
     Raises:
-        ArgumentError: If no key fits.
+        ArgumentError: If no key matches.
     """
     name = metric.lower()
     last = name.rsplit('/', 1)[-1]
@@ -49,13 +49,13 @@ def infer_rule(metric: str, greater_keys: Sequence[str] = (), less_keys: Sequenc
             if any(key in name for key in keys):
                 return rule
     raise ArgumentError(
-        f'Whether {metric!r} is better greater or smaller cannot be told from its name: pass '
+        f'The name {metric!r} does not show whether greater or smaller values are better: pass '
         "rule='greater' or rule='less'."
     )
 
 
 def check_rule(rule: str) -> str:
-    """``rule`` itself.
+    """Return ``rule``.
 
     Raises:
         ArgumentKeyError: If it is neither 'greater' nor 'less'.

@@ -1,4 +1,4 @@
-"""The bars and figures of a run as rich draws them. Imports rich: only for whoever shows them."""
+"""Progress bars drawn by rich. This module imports rich, so it is imported only when needed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rich.text import Text
 
 
 class ProgressDisplay:
-    """Bars by name, and a line of figures under them.
+    """Named bars, with a line of values below them.
 
-    Nothing is drawn but by :meth:`refresh`: no thread of its own competes with the training.
+    Only :meth:`refresh` draws: there is no extra thread that competes with the training.
 
     Args:
-        console: Where to draw; standard output when None.
+        console: Console to draw on; None means standard output.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -38,7 +38,7 @@ class ProgressDisplay:
         return self._console.is_terminal and not self._console.is_dumb_terminal
 
     def open(self) -> None:
-        """Begin to draw. What is printed from now on appears above."""
+        """Start drawing. Lines that are printed from now on appear above the display."""
         self._live = Live(
             Group(self._bars),
             console=self._console,
@@ -49,28 +49,28 @@ class ProgressDisplay:
         self._live.start()
 
     def close(self) -> None:
-        """Leave what was drawn last, and give back cursor and standard output."""
+        """Stop drawing, keep the last state, and restore the cursor and standard output."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def start(self, name: str, title: str, total: int | None) -> None:
-        """An empty bar called ``name``, in the place of one of the same name."""
+        """Add an empty bar called ``name``; it replaces a bar of the same name."""
         self.stop(name)
         self._tasks[name] = self._bars.add_task(title, total=total)
 
     def advance(self, name: str, done: int) -> None:
-        """Fill a bar up to ``done``, if it is there."""
+        """Fill a bar up to ``done``, if the bar exists."""
         if name in self._tasks:
             self._bars.update(self._tasks[name], completed=done)
 
     def stop(self, name: str) -> None:
-        """Take a bar away, if it is there."""
+        """Remove a bar, if it exists."""
         if name in self._tasks:
             self._bars.remove_task(self._tasks.pop(name))
 
     def refresh(self, figures: Mapping[str, Any]) -> None:
-        """Draw the bars and ``figures``."""
+        """Draw the bars and the values in ``figures``."""
         if self._live is None:
             return
         line = Text('  ').join(

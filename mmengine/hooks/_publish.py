@@ -1,4 +1,4 @@
-"""Copies of checkpoints to publish: chosen keys, and part of a digest in the name."""
+"""Checkpoint copies for publishing: selected keys only, with a digest in the file name."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def publish(
     backend_args: dict[str, Any] | None,
     logger: Logger,
 ) -> None:
-    """Write a copy of the checkpoint ``path`` with the top-level ``keys`` alone, beside it.
+    """Write a copy of the checkpoint ``path`` that contains only the top-level ``keys``.
 
-    The first eight digits of the SHA-256 of its content are in its name.
+    The copy is in the same folder. Its name contains the first eight digits of its SHA-256.
     """
     checkpoint = read_checkpoint(io.BytesIO(backend.get(path)), 'cpu')
     missing = [key for key in keys if key not in checkpoint]
     if missing:
         logger.warning(
-            f'{os.path.basename(path)} has no {", ".join(missing)} to publish; it has '
+            f'{os.path.basename(path)} does not have {", ".join(missing)} to publish; it has '
             f'{", ".join(checkpoint)}.'
         )
     kept = {key: value for key, value in checkpoint.items() if key in keys}
@@ -38,4 +38,4 @@ def publish(
     final = f'{stem}-{hashlib.sha256(content).hexdigest()[:8]}{suffix}'
     backend.put(content, final)
     backend.remove(draft)
-    logger.info(f'{final} holds {", ".join(kept)} for publishing.')
+    logger.info(f'{final} contains {", ".join(kept)} for publishing.')

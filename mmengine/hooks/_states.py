@@ -1,4 +1,4 @@
-"""The states of all hooks of a run, as a checkpoint holds them."""
+"""The states of all hooks of a run, in the form that a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def hooks_state(runner: Run) -> dict[str, list[Any]]:
-    """State of the hooks that have one, by class name; several of a class in their order."""
+    """States of the hooks that have a state: lists by class name, in the order of the hooks."""
     states: dict[str, list[Any]] = {}
     for hook in runner.hooks:
         if hasattr(hook, 'state_dict'):
@@ -19,7 +19,7 @@ def hooks_state(runner: Run) -> dict[str, list[Any]]:
 
 
 def load_hooks_state(runner: Run, states: Mapping[str, list[Any]]) -> None:
-    """Give each hook its state back; a hook without a saved state starts anew."""
+    """Load the saved states into the hooks; a hook without a saved state does not change."""
     remaining = {name: list(entries) for name, entries in states.items()}
     for hook in runner.hooks:
         entries = remaining.get(type(hook).__name__)

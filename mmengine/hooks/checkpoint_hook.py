@@ -1,4 +1,4 @@
-"""Saves checkpoints: on an interval, at the end, and whenever a metric is the best so far."""
+"""CheckpointHook: saves checkpoints at an interval, at the end, and for the best metrics."""
 
 from __future__ import annotations
 
@@ -34,28 +34,29 @@ class CheckpointHook(Hook):
         by_epoch: Whether ``interval`` counts epochs.
         save_optimizer: Include the optimizers' state.
         save_param_scheduler: Include the schedulers' state.
-        out_dir: Another place than the work dir: a folder or a URL, in which a folder of the work
-            dir's name is made.
-        max_keep_ckpts: How many of the interval's checkpoints are kept; -1 keeps all.
+        out_dir: Folder or URL to save to instead of the work dir. The hook creates a folder in it
+            with the name of the work dir.
+        max_keep_ckpts: Number of interval checkpoints to keep; -1 keeps all.
         save_last: Also save after the last epoch or iteration.
-        save_best: A metric, several, or 'auto' for the first one reported: keep the checkpoint at
-            which it was best.
-        rule: 'greater' or 'less', or one of them for each metric; None tells by the metric's name.
-        greater_keys: More names of metrics that are better greater.
-        less_keys: More names of metrics that are better smaller.
+        save_best: Keep the checkpoint with the best value of this metric. One metric, several
+            metrics, or 'auto' for the first metric that is reported.
+        rule: 'greater' or 'less', or one of them for each metric; None infers it from the name of
+            the metric.
+        greater_keys: Additional names of metrics whose greater values are better.
+        less_keys: Additional names of metrics whose smaller values are better.
         file_client_args: The old name of ``backend_args``.
         filename_tmpl: Name of a checkpoint with ``{}`` for the number; 'epoch_{}.pth' or
             'iter_{}.pth' by default.
-        backend_args: Which file backend serves ``out_dir``.
-        published_keys: After training, write copies of the last and best checkpoints with these
-            top-level keys alone and a part of their SHA-256 in the name.
-        save_begin: The first epoch or iteration to save after; the interval is counted from it.
+        backend_args: Arguments of the file backend for ``out_dir``.
+        published_keys: After training, write copies of the last and best checkpoints that contain
+            only these top-level keys; a part of the SHA-256 is in their names.
+        save_begin: First epoch or iteration after which to save; the interval counts from there.
 
     Raises:
-        ArgumentError: If a value is wrong: an interval of 0, a metric named twice, 'auto' among
-            several.
-        TypeError: If there is an argument of another name, or ``save_best`` or ``published_keys``
-            is no text.
+        ArgumentError: If a value is wrong: an interval of 0, a metric that is given twice, 'auto'
+            together with other metrics.
+        TypeError: If an argument is unknown, or ``save_best`` or ``published_keys`` is not a string
+            or a list of strings.
     """
 
     priority = 'VERY_LOW'
@@ -84,7 +85,7 @@ class CheckpointHook(Hook):
     ) -> None:
         for name in kwargs:
             known = CheckpointHook.__init__.__annotations__
-            raise TypeError(f'CheckpointHook takes no {name!r}.{did_you_mean(name, known)}')
+            raise TypeError(f'CheckpointHook has no argument {name!r}.{did_you_mean(name, known)}')
         if (
             isinstance(interval, bool)
             or not isinstance(interval, int)
@@ -92,14 +93,16 @@ class CheckpointHook(Hook):
             or interval < -1
         ):
             raise ArgumentError(
-                f'interval is a whole number above 0, or -1 for none; got {interval!r}.'
+                f'interval must be a positive integer, or -1 for no interval; got {interval!r}.'
             )
         if save_begin < 0:
-            raise ArgumentError(f'save_begin is 0 or more, got {save_begin}.')
+            raise ArgumentError(f'save_begin must be 0 or more, got {save_begin}.')
         if max_keep_ckpts == 0 or max_keep_ckpts < -1:
-            raise ArgumentError(f'max_keep_ckpts is above 0, or -1 for all; got {max_keep_ckpts}.')
+            raise ArgumentError(
+                f'max_keep_ckpts must be positive, or -1 for all; got {max_keep_ckpts}.'
+            )
         if file_client_args is not None and backend_args is not None:
-            raise ValueError('Give backend_args alone: file_client_args is its old name.')
+            raise ValueError('Pass backend_args only: file_client_args is its old name.')
         self.interval = interval
         self.by_epoch = by_epoch
         self.save_optimizer = save_optimizer
@@ -116,7 +119,7 @@ class CheckpointHook(Hook):
         self.last_ckpt: str | None = None
         self._kept: list[int] = []
         self._saved_iter = -1
-        # Checkpoints of the iteration `_moment`, which a validation may follow.
+        # Checkpoints saved at the iteration `_moment`, after which a validation may run.
         self._moment = -1
         self._unvalidated: dict[str, str | None] = {}
         self._is_training = False
@@ -125,14 +128,14 @@ class CheckpointHook(Hook):
     # -- points -----------------------------------------------------------------------------------
 
     def get_triggered_stages(self) -> list[str]:
-        """All but the iterations, when epochs count; a subclass may act there nevertheless."""
+        """Skip the iterations if the hook counts epochs, unless a subclass overrides them."""
         stages = super().get_triggered_stages()
         if self.by_epoch and type(self).after_train_iter is CheckpointHook.after_train_iter:
             stages.remove('after_train_iter')
         return stages
 
     def before_train(self, runner: Run) -> None:
-        """Settle where files go, and recall what a resumed run had saved."""
+        """Set the output folder, and restore the list of checkpoints of a resumed run."""
         self._backend = get_file_backend(
             self.out_dir or runner.work_dir, backend_args=self.backend_args
         )
@@ -147,7 +150,7 @@ class CheckpointHook(Hook):
         self._recall(runner)
 
     def after_train_epoch(self, runner: Run) -> None:
-        """Save when this epoch is due."""
+        """Save a checkpoint if one is due after this epoch."""
         if not self.by_epoch:
             return
         due = self.every_n_epochs(runner, self.interval, self.save_begin)
@@ -163,7 +166,7 @@ class CheckpointHook(Hook):
         data_batch: DataBatch = None,
         outputs: Outputs = None,
     ) -> None:
-        """Save when this iteration is due."""
+        """Save a checkpoint if one is due after this iteration."""
         if self.by_epoch:
             return
         due = self.every_n_train_iters(runner, self.interval, self.save_begin)
@@ -175,20 +178,22 @@ class CheckpointHook(Hook):
     def after_val_epoch(  # type: ignore[override]  # known without a default
         self, runner: Run, metrics: dict[str, float]
     ) -> None:
-        """Save when a watched metric is better than ever."""
+        """Save a checkpoint if a watched metric has a new best value."""
         if not self._is_training or runner.iter == 0:
-            return  # Without training there is nothing to save.
+            return  # A validation without training has nothing to save.
         if self.save_best is None:
             return
         if not metrics:
-            runner.logger.warning('There are no metrics, so no checkpoint can be the best.')
+            runner.logger.warning(
+                'The validation returned no metrics: cannot save a best checkpoint.'
+            )
             return
         self._settle_keys(runner, metrics)
         for key in self.key_indicators:
             self._save_if_best(runner, key, metrics)
 
     def after_val(self, runner: Run) -> None:
-        """Record what the validation changed beside the checkpoints of this moment."""
+        """Write the changes of the validation next to the checkpoints of this iteration."""
         if not self._is_training or not self._of_this_moment(runner):
             return
         record = make_record(
@@ -206,7 +211,7 @@ class CheckpointHook(Hook):
         barrier()
 
     def after_train(self, runner: Run) -> None:
-        """Save the end of a training that ended early, and write the copies to publish."""
+        """Save the last checkpoint if training ended early, and write the published copies."""
         if self.save_last and self._is_training and runner.iter and not self._holds_end(runner):
             done = runner.epoch if self.by_epoch else runner.iter
             runner.logger.info(f'Saving checkpoint at {done} {self._unit}s')
@@ -235,14 +240,14 @@ class CheckpointHook(Hook):
         self._write(runner, filename, meta)
         self._saved_iter = meta['iter']
         runner.state.is_saved = True
-        # Only now: a crash while writing must not leave the run without any checkpoint.
+        # Remove only after writing: a crash must not leave the run without any checkpoint.
         if is_main_process():
             runner.strategy.io.mark_newest(runner.work_dir, self.last_ckpt)
         for number in dropped:
             self._remove(runner, self._path(self.filename_tmpl.format(number)))
 
     def _drop_from_kept(self, done: int) -> list[int]:
-        """Add ``done`` to the kept ones; returns those that are too many now."""
+        """Add ``done`` to the kept checkpoints; returns the numbers of the ones to remove."""
         self._kept = [number for number in self._kept if number != done] + [done]
         dropped = self._kept[: -self.max_keep_ckpts]
         self._kept = self._kept[-self.max_keep_ckpts :]
@@ -262,7 +267,7 @@ class CheckpointHook(Hook):
         self._moment = meta['iter']
 
     def _of_this_moment(self, runner: Run) -> dict[str, str | None]:
-        """Checkpoints that hold the present state of training, with their ``save_id``."""
+        """Paths of the checkpoints with the present state of training, and their ``save_id``."""
         if self._moment != runner.iter:
             self._unvalidated.clear()
         return self._unvalidated
@@ -284,7 +289,7 @@ class CheckpointHook(Hook):
 
     @staticmethod
     def _finished(runner: Run) -> dict[str, int]:
-        """After a validation the loop has counted what is finished."""
+        """Counts of finished epochs and iterations, which the loop updates before a validation."""
         return {'epoch': runner.epoch, 'iter': runner.iter}
 
     # -- the best ---------------------------------------------------------------------------------
@@ -300,7 +305,7 @@ class CheckpointHook(Hook):
         if save_best is None:
             if rule is not None:
                 print_log(
-                    'CheckpointHook ignores rule: it says what is best, but save_best names no '
+                    'CheckpointHook ignores rule: it defines the best value, but save_best has no '
                     'metric.',
                     logger='current',
                     level=logging.WARNING,
@@ -308,16 +313,17 @@ class CheckpointHook(Hook):
             return
         keys = _texts(save_best)
         if len(keys) != len(set(keys)):
-            raise ArgumentError(f'save_best names a metric twice: {keys}.')
+            raise ArgumentError(f'save_best contains a metric twice: {keys}.')
         if 'auto' in keys and len(keys) > 1:
             raise ArgumentError(
-                "save_best='auto' stands alone: it takes the first metric reported."
+                "save_best='auto' cannot be combined with other metrics: it uses the first "
+                'metric that is reported.'
             )
         rules = [check_rule(one) for one in _as_list(rule)]
         if len(rules) not in (0, 1, len(keys)):
             raise ArgumentError(
-                f'save_best has {len(keys)} metrics and rule {len(rules)} entries; give one rule, '
-                'or one for each metric.'
+                f'save_best has {len(keys)} metrics and rule has {len(rules)} entries; pass one '
+                'rule, or one for each metric.'
             )
         self._given_rules = rules * len(keys) if len(rules) == 1 else rules
         if not self._is_auto:
@@ -332,7 +338,7 @@ class CheckpointHook(Hook):
         self._rules = dict(zip(keys, rules, strict=True))
 
     def _settle_keys(self, runner: Run, metrics: dict[str, float]) -> None:
-        """Let 'auto' become the first metric reported."""
+        """Replace 'auto' by the first metric that is reported."""
         if not self.key_indicators:
             self._watch([next(iter(metrics))])
             self._recall(runner)
@@ -364,7 +370,7 @@ class CheckpointHook(Hook):
         )
 
     def _write_best(self, runner: Run, filename: str) -> None:
-        """The checkpoint of this moment under another name, or a whole one if there is none."""
+        """Link the checkpoint of this iteration to ``filename``, or write it if there is none."""
         path = self._path(filename)
         present = self._of_this_moment(runner)
         if self.last_ckpt is not None and self.last_ckpt in present:
@@ -373,16 +379,16 @@ class CheckpointHook(Hook):
             barrier()
             present[path] = present[self.last_ckpt]
             return
-        # The record that makes up for the rest of this validation is written at its end.
+        # The remaining changes of this validation are written at its end, in a record.
         self._write(runner, filename, {**self._finished(runner), 'validation_due': True})
 
     def _info_names(self, key: str) -> tuple[str, str]:
-        """Names in the message hub: one metric has no need to be told apart."""
+        """Names in the message hub; they contain ``key`` only if several metrics are watched."""
         suffix = f'_{key}' if len(self.key_indicators) > 1 else ''
         return f'best_score{suffix}', f'best_ckpt{suffix}'
 
     def _recall(self, runner: Run) -> None:
-        """Take up what a resumed run had saved; its message hub knows."""
+        """Read the saved checkpoints of a resumed run from its message hub."""
         hub = runner.message_hub
         if runner.iter == 0:
             return
@@ -393,29 +399,29 @@ class CheckpointHook(Hook):
             score_name, path_name = self._info_names(key)
             score, path = hub.get_info(score_name), hub.get_info(path_name)
             if score is None or path is None or _best_prefix(key) not in path:
-                continue  # The best of another metric, which that run watched.
+                continue  # The best value belongs to another metric, which the saved run watched.
             self._best_scores[key] = score
             if self._backend.exists(path):
                 self.best_ckpt_path_dict[key] = path
                 continue
             runner.logger.warning(
-                f'The best checkpoint of the resumed run, {path}, is not there any more.'
+                f'The best checkpoint of the resumed run, {path}, does not exist any more.'
             )
 
     @property
     def rules(self) -> list[str]:
-        """Of the watched metrics, 'greater' or 'less' each."""
+        """'greater' or 'less' for each watched metric."""
         return [self._rules[key] for key in self.key_indicators]
 
     @property
     def best_ckpt_path(self) -> str | None:
-        """The best checkpoint, where one metric is watched."""
+        """Path of the best checkpoint, if one metric is watched."""
         paths = list(self.best_ckpt_path_dict.values())
         return paths[0] if len(paths) == 1 else None
 
 
 def _best_prefix(key: str) -> str:
-    """What names of the best checkpoints of a metric begin with."""
+    """Prefix of the file names of the best checkpoints for a metric."""
     return f'best_{key.replace("/", "_")}_'
 
 

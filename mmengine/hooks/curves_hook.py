@@ -1,4 +1,4 @@
-"""Draws the curves of a run into a picture."""
+"""CurvesHook: draws the curves of a run into an image file."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ _SHARE_OF_TIME = 0.02
 
 @HOOKS.register_module()
 class CurvesHook(Hook):
-    """Keeps ``curves.png`` in the work dir: losses, metrics and learning rate over iterations.
+    """Draws losses, metrics and learning rates over iterations into ``curves.png``.
 
-    It is drawn after validations, unless drawing would take more than a fiftieth of the run's time,
-    and at the end of training. Long series are drawn as means of equal stretches. A resumed run
-    goes on with the curves that it had.
+    The hook draws at the end of training. It also draws after validations, unless drawing would
+    take more than 2 % of the time of the run. Long series are drawn as means over intervals of
+    equal length. A resumed run continues its curves.
 
     Args:
-        filename: Of the picture, in the work dir; its ending chooses the format.
+        filename: Name of the image file in the work dir; the suffix selects the format.
     """
 
-    # When the metrics are known and the checkpoint is saved, so that it cannot be held up.
+    # Runs after the checkpoint is saved, so that drawing does not delay saving.
     priority = 'LOWEST'
 
     def __init__(self, filename: str = 'curves.png') -> None:
         if not os.path.splitext(filename)[1]:
-            raise ArgumentError(f'filename needs an ending such as .png, got {filename!r}.')
+            raise ArgumentError(f'filename needs a suffix such as .png, got {filename!r}.')
         self.filename = filename
         self._metrics: dict[str, list[tuple[int, float]]] = {}
         self._is_training = False
@@ -54,15 +54,15 @@ class CurvesHook(Hook):
         self._next_drawing = 0.0
 
     def before_run(self, runner: Run) -> None:
-        """Begin without metrics; a resumed run gets its own back."""
+        """Start without metrics; a resumed run loads its metrics later."""
         self._metrics = {}
 
     def before_train(self, runner: Run) -> None:
-        """Metrics from now on belong to the training."""
+        """Record metrics from now on: they belong to the training."""
         self._is_training = True
 
     def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
-        """Note the metrics, and draw."""
+        """Record the metrics, and draw the curves."""
         if not self._is_training:
             return
         for name, value in (metrics or {}).items():
@@ -72,16 +72,16 @@ class CurvesHook(Hook):
             self._draw(runner)
 
     def after_train(self, runner: Run) -> None:
-        """Draw the whole."""
+        """Draw the complete curves."""
         self._draw(runner)
         self._is_training = False
 
     def state_dict(self) -> dict[str, Any]:
-        """The metrics so far, with the iterations they are of."""
+        """The metrics of the run so far, with their iterations."""
         return {'metrics': {name: [list(one) for one in of] for name, of in self._metrics.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the metrics of the saved run."""
+        """Continue with the metrics of the saved run."""
         self._metrics = {
             name: [(int(at), float(value)) for at, value in points]
             for name, points in state_dict['metrics'].items()
@@ -97,9 +97,9 @@ class CurvesHook(Hook):
             with atomic_write(os.path.join(runner.work_dir, self.filename)) as file:
                 file.write(picture)
         except ImportError:
-            self._give_up('CurvesHook draws with matplotlib: pip install matplotlib')
+            self._give_up('CurvesHook needs matplotlib: pip install matplotlib')
         except OSError as error:
-            self._give_up(f'{self.filename} cannot be written ({error}); the run goes on without.')
+            self._give_up(f'Cannot write {self.filename} ({error}); the run continues without it.')
         now = perf_counter()
         self._next_drawing = now + (now - begun) / _SHARE_OF_TIME
 
@@ -108,7 +108,7 @@ class CurvesHook(Hook):
         print_log(reason, logger='current', level=logging.WARNING)
 
     def _panels(self, runner: Run) -> dict[str, dict[str, Series]]:
-        """For each panel its curves by name."""
+        """The curves of each panel by name."""
         losses: dict[str, Series] = {}
         rates: dict[str, Series] = {}
         metrics: dict[str, Series] = {}
@@ -133,7 +133,7 @@ class CurvesHook(Hook):
 
 
 def _shortened(at: NDArray[np.float64], values: NDArray[np.float64]) -> Series:
-    """Means over stretches of equal length, at most as many as a picture can show."""
+    """Means over intervals of equal length, at most as many as an image can show."""
     stretch = -(-len(values) // _MOST_POINTS)
     if stretch <= 1:
         return at, values
@@ -148,7 +148,7 @@ def _picture(panels: dict[str, dict[str, Series]], kind: str) -> bytes:
 
     count = max(len(panels), 1)
     figure = Figure(figsize=(5 * count, 4), layout='constrained')
-    FigureCanvasAgg(figure)  # of this figure alone: pyplot and its windows are not touched
+    FigureCanvasAgg(figure)  # a canvas for this figure only, without pyplot
     axes: Any = figure.subplots(1, count, squeeze=False)[0]
     for panel, (title, curves) in zip(axes, panels.items(), strict=False):
         _fill(panel, title, curves)

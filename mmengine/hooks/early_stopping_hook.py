@@ -1,4 +1,4 @@
-"""Ends training when a metric has stopped getting better."""
+"""EarlyStoppingHook: ends training when a metric stops improving."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class EarlyStoppingHook(Hook):
-    """Ends training after ``patience`` validations in a row that brought no improvement.
+    """Ends training after ``patience`` consecutive validations without an improvement.
 
-    An improvement is a metric that is better than the best so far by ``min_delta`` or more.
+    An improvement is a value that is better than the best so far by ``min_delta`` or more.
 
     Args:
         monitor: The metric to watch, such as 'coco/bbox_mAP'.
-        rule: 'greater' or 'less' is better; None tells by the metric's name.
-        min_delta: The least improvement that counts, 0 or more.
-        strict: Fail when the metric is not reported, instead of warning.
+        rule: Whether 'greater' or 'less' is better; None infers it from the name of the metric.
+        min_delta: Smallest change that counts as an improvement, 0 or more.
+        strict: Raise an error if the metric is not reported, instead of a warning.
         check_finite: Also end training when the metric is NaN or infinite.
         patience: Validations to wait for an improvement.
         stopping_threshold: Also end training when the metric is better than this.
 
     Raises:
-        ArgumentError: If the rule is wrong or cannot be told, or ``patience`` is below 0.
+        ArgumentError: If the rule is wrong or cannot be inferred, or ``patience`` is negative.
     """
 
     priority = 'LOWEST'
-    # As schedulers do that learn from metrics: a checkpoint has to hold what they brought.
+    # The hook learns from metrics. CheckpointHook writes the states of hooks again after each
+    # validation, so that a checkpoint contains the updated wait count.
     need_val_args = True
     rule_map: dict[str, Callable[[float, float], bool]] = {
         'greater': lambda new, old: new >= old,
@@ -53,9 +54,11 @@ class EarlyStoppingHook(Hook):
         stopping_threshold: float | None = None,
     ) -> None:
         if not isinstance(monitor, str):
-            raise TypeError(f'monitor is the name of one metric, got {type(monitor).__name__}.')
+            raise TypeError(
+                f'monitor must be the name of one metric, got {type(monitor).__name__}.'
+            )
         if patience < 0:
-            raise ArgumentError(f'patience is 0 or more validations, got {patience}.')
+            raise ArgumentError(f'patience must be 0 or more validations, got {patience}.')
         self.monitor = monitor
         self.rule = infer_rule(monitor) if rule is None else check_rule(rule)
         self.min_delta = abs(min_delta) if self.rule == 'greater' else -abs(min_delta)
@@ -67,12 +70,12 @@ class EarlyStoppingHook(Hook):
         self.best_score = WORST[self.rule]
 
     def before_run(self, runner: Run) -> None:
-        """Begin to wait; a resumed run is told afterwards how long it has waited."""
+        """Reset the wait count; a resumed run loads its wait count later."""
         self.wait_count = 0
         self.best_score = WORST[self.rule]
 
     def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
-        """Look at the metric, and end training when there is reason to."""
+        """Compare the metric with the best value, and end training if it has stopped improving."""
         if runner.state.stage != 'train':
             return
         if not metrics or self.monitor not in metrics:
@@ -84,11 +87,11 @@ class EarlyStoppingHook(Hook):
             runner.logger.info(f'Training ends early: {self.monitor} {reason}.')
 
     def state_dict(self) -> dict[str, Any]:
-        """What the hook has seen so far."""
+        """The best value and the wait count."""
         return {'wait_count': self.wait_count, 'best_score': self.best_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on waiting where the saved run was."""
+        """Continue with the best value and the wait count of the saved run."""
         self.wait_count = int(state_dict['wait_count'])
         self.best_score = float(state_dict['best_score'])
 

@@ -1,4 +1,4 @@
-"""Keeps an averaged copy of the weights, and validates and saves with it."""
+"""EMAHook: averages the weights during training, and uses the average to validate and test."""
 
 from __future__ import annotations
 
@@ -27,25 +27,26 @@ _PREFIX = 'module.'
 
 @HOOKS.register_module()
 class EMAHook(Hook):
-    """Averages the weights over the steps of training; validation and tests use the average.
+    """Averages the weights over the training steps; validation and test use the average.
 
-    A checkpoint's ``state_dict`` holds the averaged weights, so that whoever loads it gets the
-    better ones; its ``ema_state_dict`` holds the raw ones, from which a resumed run goes on. Until
-    the average begins there is nothing to average, and the model's own weights are used throughout.
+    In a checkpoint, ``state_dict`` holds the averaged weights, so that other programs load the
+    average, and ``ema_state_dict`` holds the raw weights, from which a resumed run continues.
+    Before the average begins, the raw weights are used everywhere.
 
-    Buffers that are not averaged (``update_buffers=False``, and integer counters always) are the
-    model's own everywhere.
+    Buffers that are not averaged (all buffers with ``update_buffers=False``, and integer counters)
+    always have the values of the trained model.
 
     Args:
         ema_type: Class of the averaged model.
-        strict_load: Fail when the averaged weights of a resumed checkpoint do not fit, instead of
-            warning.
+        strict_load: Raise an error if the averaged weights of a resumed checkpoint do not match
+            the model, instead of a warning.
         begin_iter: The average begins with this iteration, counted from 1.
-        begin_epoch: The average begins with this epoch, counted from 1. Not both.
+        begin_epoch: The average begins with this epoch, counted from 1. Pass only one of the two.
         **kwargs: Arguments of the averaged model, such as ``momentum`` or ``update_buffers``.
 
     Raises:
-        ArgumentError: If a beginning is below 0, or both are given, or training ends before it.
+        ArgumentError: If ``begin_iter`` or ``begin_epoch`` is negative, or both are given, or
+            training ends before the average begins.
     """
 
     priority = 'NORMAL'
@@ -60,10 +61,10 @@ class EMAHook(Hook):
     ) -> None:
         for name, number in (('begin_iter', begin_iter), ('begin_epoch', begin_epoch)):
             if number < 0:
-                raise ArgumentError(f'EMAHook takes {name} as 0 or more, got {number}.')
+                raise ArgumentError(f'{name} of EMAHook must be 0 or more, got {number}.')
         if begin_iter and begin_epoch:
             raise ArgumentError(
-                f'The average begins once: give begin_iter ({begin_iter}) or begin_epoch '
+                f'The average begins once: pass begin_iter ({begin_iter}) or begin_epoch '
                 f'({begin_epoch}), not both.'
             )
         self.ema_cfg = {'type': ema_type, **kwargs}
@@ -75,11 +76,11 @@ class EMAHook(Hook):
         self._is_swapped = False
 
     def before_run(self, runner: Run) -> None:
-        """Copy the model, unless the average of it is there already."""
+        """Copy the model, unless an average of it already exists."""
         self._follow(runner)
 
     def before_train(self, runner: Run) -> None:
-        """See that the average begins at all."""
+        """Check that the average begins before training ends."""
         begin, end, unit = (
             (self.begin_epoch, runner.max_epochs, 'epoch')
             if self.enabled_by_epoch
@@ -87,8 +88,8 @@ class EMAHook(Hook):
         )
         if begin > end:
             raise ArgumentError(
-                f'EMAHook has begin_{unit}={begin}, but training ends at {unit} {end}: there would '
-                'never be an average.'
+                f'EMAHook has begin_{unit}={begin}, but training ends at {unit} {end}: the average '
+                'would never begin.'
             )
         self._has_begun = False
 
@@ -99,7 +100,7 @@ class EMAHook(Hook):
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Take the new weights into the average."""
+        """Add the new weights to the average."""
         if self._has_begun or self._begins(runner):
             self.ema_model.update_parameters(self.src_model)
 
@@ -108,7 +109,7 @@ class EMAHook(Hook):
         self._swap()
 
     def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
-        """Go on with the raw weights."""
+        """Restore the raw weights."""
         self._swap_back()
 
     def before_test_epoch(self, runner: Run) -> None:
@@ -116,22 +117,22 @@ class EMAHook(Hook):
         self._swap()
 
     def after_test_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
-        """Go on with the raw weights."""
+        """Restore the raw weights."""
         self._swap_back()
 
     def on_exception(self, runner: Run, error: BaseException) -> None:
-        """Give the model its raw weights back."""
+        """Restore the raw weights of the model."""
         if hasattr(self, 'src_model'):
             self._swap_back()
 
     def before_save_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
-        """Put the averaged weights where readers look, and the raw ones beside them."""
+        """Put the averaged weights in ``state_dict``, and the raw ones in ``ema_state_dict``."""
         own = checkpoint['state_dict']
         other = own
         if self._has_average():
             kept = weights_to_cpu(self.ema_model.module.state_dict())
             other = _updated(own, {name: kept[name] for name in self._averaged_names()})
-        # Within a validation the two models hold each other's weights.
+        # During a validation the model has the averaged weights, and the average the raw ones.
         averaged, raw = (own, other) if self._is_swapped else (other, own)
         checkpoint['state_dict'] = averaged
         checkpoint['ema_state_dict'] = OrderedDict(
@@ -140,10 +141,10 @@ class EMAHook(Hook):
         )
 
     def after_load_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
-        """On resuming, give both models their weights back; else the average begins afresh.
+        """When resuming, load both models; otherwise start a new average.
 
-        A checkpoint that is loaded, not resumed, starts training or is tested from its
-        ``state_dict``: the averaged weights, when it was saved with an average.
+        Loading without resuming uses ``state_dict`` only: the averaged weights, if the checkpoint
+        was saved with an average.
         """
         self._follow(runner)
         if not runner.state.is_resuming:
@@ -152,7 +153,7 @@ class EMAHook(Hook):
         if 'ema_state_dict' not in checkpoint:
             print_log(
                 'The resumed checkpoint was saved without EMAHook (it has no ema_state_dict), so '
-                'the average begins at its weights.',
+                'the average starts from its weights.',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -181,7 +182,7 @@ class EMAHook(Hook):
         return int(self.ema_model.steps) > 0
 
     def _averaged_names(self) -> set[str]:
-        """Names of what is averaged, all names of a shared tensor included."""
+        """Names of the averaged tensors, including all names of shared tensors."""
         module = self.ema_model.module
         names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
         if self.ema_model.update_buffers:
@@ -193,7 +194,7 @@ class EMAHook(Hook):
         return names
 
     def _follow(self, runner: Run) -> None:
-        """Begin an average of the runner's model; go on with that of the same model."""
+        """Create an average of the runner's model, unless there is one for the same model."""
         model = unwrap_model(runner.model)
         if getattr(self, 'src_model', None) is model:
             return
@@ -225,7 +226,7 @@ class EMAHook(Hook):
     def _swap_ema_parameters(self) -> None:
         """Exchange raw and averaged values between the model and its average.
 
-        The values, not the tensors: optimizers and compiled code hold references to the tensors.
+        Only the values are exchanged: optimizers and compiled code hold references to the tensors.
         """
         reshard(self.src_model)
         for ours, theirs in self._pairs():
@@ -234,7 +235,7 @@ class EMAHook(Hook):
             ours.copy_(value)
 
     def _pairs(self) -> list[tuple[Tensor, Tensor]]:
-        """Averaged tensors with the model's, each shared one once."""
+        """Pairs of averaged tensors and tensors of the model; a shared tensor appears once."""
         averaged, source = self.ema_model.module, self.src_model
         pairs: list[tuple[Tensor, Tensor]] = list(
             zip(averaged.parameters(), source.parameters(), strict=True)
@@ -246,8 +247,8 @@ class EMAHook(Hook):
 
 
 def _updated(state: Mapping[str, Any], changes: Mapping[str, Any]) -> OrderedDict[str, Any]:
-    """A copy of ``state`` with other values for the names in ``changes``."""
+    """A copy of ``state`` with the values of ``changes``."""
     result: Any = OrderedDict({**state, **changes})
-    if hasattr(state, '_metadata'):  # torch keeps the versions of modules there
+    if hasattr(state, '_metadata'):  # torch stores the versions of modules in it
         result._metadata = state._metadata
     return result  # type: ignore[no-any-return]  # made above

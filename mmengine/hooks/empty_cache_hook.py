@@ -1,4 +1,4 @@
-"""Gives cached device memory back to the system."""
+"""EmptyCacheHook: releases cached device memory."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class EmptyCacheHook(Hook):
     """Empties the cache of the accelerator's allocator, so that other processes can use the memory.
 
-    It frees nothing that is in use, and what follows allocates anew: after every iteration it is
-    slow. On a CPU it does nothing.
+    Memory in use is not freed, and later operations have to allocate again, so emptying the cache
+    after every iteration is slow. On a CPU the hook does nothing.
 
     Args:
         before_epoch: Before each pass over the data.
@@ -37,7 +37,7 @@ class EmptyCacheHook(Hook):
         self._do_after_iter = after_iter
 
     def get_triggered_stages(self) -> list[str]:
-        """Only the points that were asked for, so that a step does not even call this hook."""
+        """The selected points only, so that other points do not call this hook."""
         wanted = {
             ('before', 'epoch'): self._do_before_epoch,
             ('after', 'epoch'): self._do_after_epoch,

@@ -1,4 +1,4 @@
-"""The points of a run at which a hook may act."""
+"""Hook: the base class of hooks, with the points of a run at which a hook may act."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _SHARED = ('before_epoch', 'after_epoch', 'before_iter', 'after_iter')
 
 
 class Hook:
-    """Base of all hooks: override the methods of the points at which the hook acts.
+    """Base class of all hooks: override the methods of the points at which the hook acts.
 
-    A runner calls only what a hook overrides, hooks of smaller priority number first. The order of
-    the points in a run is that of :attr:`stages`. To act alike in training, validation and test,
-    override ``_before_epoch``, ``_after_epoch``, ``_before_iter`` or ``_after_iter``, which get the
-    ``mode``.
+    A runner calls only overridden methods. Hooks with a smaller priority number come first.
+    :attr:`stages` lists the points in the order of a run. To do the same in training, validation
+    and test, override ``_before_epoch``, ``_after_epoch``, ``_before_iter`` or ``_after_iter``,
+    which receive the ``mode``.
 
-    A hook that remembers something over iterations has ``state_dict()`` and
-    ``load_state_dict(state)``; checkpoints hold it.
+    A hook that keeps state between iterations defines ``state_dict()`` and
+    ``load_state_dict(state)``; its state is saved in checkpoints.
     """
 
     priority = 'NORMAL'
@@ -40,16 +40,16 @@ class Hook:
     )  # fmt: skip
 
     def before_run(self, runner: Run) -> None:
-        """When everything is built, before a checkpoint is loaded."""
+        """After everything is built, before a checkpoint is loaded."""
 
     def after_run(self, runner: Run) -> None:
-        """At the very end of train, val or test, after ``on_exception`` where they failed."""
+        """At the end of train, val or test; after ``on_exception`` if they failed."""
 
     def on_exception(self, runner: Run, error: BaseException) -> None:
         """When train, val or test fails or is interrupted, before ``after_run``.
 
-        It puts back what the run had changed for a while, and closes what should be closed as
-        failed. ``error`` goes on to the caller afterwards.
+        Restore temporary changes here, and close trackers as failed. ``error`` is raised to the
+        caller afterwards.
         """
 
     def before_train(self, runner: Run) -> None:
@@ -71,10 +71,10 @@ class Hook:
         """After the test."""
 
     def before_save_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
-        """Before ``checkpoint`` is written; may change it in place."""
+        """Before ``checkpoint`` is written; the hook may change it in place."""
 
     def after_load_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
-        """After ``checkpoint`` was read and before it is used; may change it in place."""
+        """After ``checkpoint`` is read and before it is used; the hook may change it in place."""
 
     def before_train_epoch(self, runner: Run) -> None:
         """Before each training epoch."""
@@ -119,7 +119,7 @@ class Hook:
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """After each training step, with what it logs, before it is counted as finished."""
+        """After each training step, with its log values, before it is counted as finished."""
         self._after_iter(
             runner, batch_idx=batch_idx, data_batch=data_batch, outputs=outputs, mode='train'
         )
@@ -170,19 +170,19 @@ class Hook:
         """After a batch in any mode."""
 
     def every_n_epochs(self, runner: Run, n: int, start: int = 0) -> bool:
-        """Whether the epoch that ends now is ``start`` or a multiple of ``n`` epochs after it."""
+        """Whether the epoch that ends now is ``start``, or a multiple of ``n`` epochs later."""
         return _is_turn(runner.epoch + 1, n, start)
 
     def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
-        """Whether the batch that ends now is a multiple of ``n`` within its epoch."""
+        """Whether the number of finished batches in the epoch is a multiple of ``n``."""
         return _is_turn(batch_idx + 1, n, 0)
 
     def every_n_train_iters(self, runner: Run, n: int, start: int = 0) -> bool:
-        """Whether the iteration that ends now is ``start`` or a multiple of ``n`` after it."""
+        """Whether the iteration that ends now is ``start``, or a multiple of ``n`` later."""
         return _is_turn(runner.iter + 1, n, start)
 
     def end_of_epoch(self, dataloader: Any, batch_idx: int) -> bool:
-        """Whether ``batch_idx`` is the last of ``dataloader``."""
+        """Whether ``batch_idx`` is the index of the last batch of ``dataloader``."""
         return batch_idx + 1 == len(dataloader)
 
     def is_last_train_epoch(self, runner: Run) -> bool:
@@ -194,7 +194,7 @@ class Hook:
         return bool(runner.iter + 1 == runner.max_iters)
 
     def get_triggered_stages(self) -> list[str]:
-        """The points of :attr:`stages` at which this hook acts, in their order."""
+        """The points of :attr:`stages` at which this hook acts, in the same order."""
         acting = {stage for stage in self.stages if self._overrides(stage)}
         for shared in _SHARED:
             if self._overrides(f'_{shared}'):
@@ -203,7 +203,7 @@ class Hook:
         return [stage for stage in self.stages if stage in acting]
 
     def _overrides(self, name: str) -> bool:
-        """Whether the class, or this object alone, has its own ``name``."""
+        """Whether the class or this object overrides the method ``name``."""
         method = getattr(self, name)
         return getattr(method, '__func__', method) is not getattr(Hook, name)
 

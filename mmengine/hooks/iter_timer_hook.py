@@ -1,4 +1,4 @@
-"""Times each iteration and its wait for data, and estimates when the run will end."""
+"""IterTimerHook: measures iterations and the wait for data, and estimates the remaining time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MODES = ('train', 'val', 'test')
 _DATA_TIME = {mode: f'{mode}/data_time' for mode in _MODES}
 _TIME = {mode: f'{mode}/time' for mode in _MODES}
-# Iterations after which times are folded even when nobody logs them.
+# Iterations after which times are reduced even if they are not logged.
 _FOLD_EVERY = 1024
 
 
@@ -93,7 +93,7 @@ class IterTimerHook(Hook):
 
 
 class _Pace:
-    """How long the remaining iterations take at the mean pace of the past ones."""
+    """Estimates the remaining time from the mean time of the past iterations."""
 
     __slots__ = ('_left', '_num_timed')
 

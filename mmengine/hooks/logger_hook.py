@@ -1,4 +1,4 @@
-"""Writes log lines, and the same scalars to the visualizer's backends."""
+"""LoggerHook: writes log lines, and writes the same scalars to the visualizer."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ class LoggerHook(Hook):
     """Logs losses every ``interval`` iterations and metrics after each validation.
 
     Args:
-        interval: Iterations between two lines.
-        ignore_last: Leave out the line for the rest of an epoch that is shorter than ``interval``.
-        interval_exp_name: Iterations between two lines with the experiment's name; the end of an
-            epoch has one too.
-        out_dir: Copy the log files there after the run: a folder or a URL.
-        out_suffix: Endings of the files to copy.
+        interval: Iterations between two log lines.
+        ignore_last: Do not log the last iterations of an epoch if they are fewer than
+            ``interval``.
+        interval_exp_name: Iterations between two lines with the experiment name; it is also logged
+            at the end of an epoch.
+        out_dir: Folder or URL to which the log files are copied after the run.
+        out_suffix: Suffixes of the files to copy.
         keep_local: Keep the local files after copying.
         file_client_args: The old name of ``backend_args``.
-        log_metric_by_epoch: Count metrics by epoch; iteration runs count them by iteration in any
-            case.
-        backend_args: Which file backend serves ``out_dir``.
+        log_metric_by_epoch: Record metrics by epoch. Iteration-based runs always record metrics by
+            iteration.
+        backend_args: Arguments of the file backend for ``out_dir``.
 
     Raises:
-        ArgumentError: If ``interval`` or ``interval_exp_name`` is not a whole number above 0.
-        TypeError: If one of them is no number.
-        TypeError: If ``out_dir`` is no path.
+        ArgumentError: If ``interval`` or ``interval_exp_name`` is not a positive integer.
+        TypeError: If one of them is not a number, or ``out_dir`` is not a path.
     """
 
     priority = 'BELOW_NORMAL'
@@ -61,11 +61,11 @@ class LoggerHook(Hook):
         for name, number in (('interval', interval), ('interval_exp_name', interval_exp_name)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 kind = ArgumentError if isinstance(number, (int, float)) else TypeError
-                raise kind(f'LoggerHook takes {name} as a whole number above 0, got {number!r}.')
+                raise kind(f'{name} of LoggerHook must be a positive integer, got {number!r}.')
         if file_client_args is not None and backend_args is not None:
-            raise ValueError('Give backend_args alone: file_client_args is its old name.')
+            raise ValueError('Pass backend_args only: file_client_args is its old name.')
         if out_dir is not None and not isinstance(out_dir, (str, Path)):
-            raise TypeError(f'out_dir is a path or a URL, got {type(out_dir).__name__}.')
+            raise TypeError(f'out_dir must be a path or a URL, got {type(out_dir).__name__}.')
         self.interval = interval
         self.ignore_last = ignore_last
         self.interval_exp_name = interval_exp_name
@@ -75,11 +75,11 @@ class LoggerHook(Hook):
         self.backend_args = backend_args or file_client_args
         self.log_metric_by_epoch = log_metric_by_epoch
         self._target: str | None = None
-        # Batches of an epoch, -1 if unknown: settled once an epoch, not in every step.
+        # Batches of an epoch, -1 if unknown: read once per epoch, not in every step.
         self._epoch_length: int | None = None
 
     def before_run(self, runner: Run) -> None:
-        """Learn the names of this start's files."""
+        """Set the names of the files of this start."""
         self.json_log_path = f'{runner.timestamp}.json'
         if self.out_dir is not None:
             self._backend = get_file_backend(self.out_dir, backend_args=self.backend_args)
@@ -89,7 +89,7 @@ class LoggerHook(Hook):
             runner.logger.info(f'Log files will be copied to {self._target} after the run.')
 
     def before_train_epoch(self, runner: Run) -> None:
-        """The number of batches may differ from that of the epoch before."""
+        """Read the number of batches, which may differ from the previous epoch."""
         self._epoch_length = None
 
     def after_train_iter(
@@ -99,7 +99,7 @@ class LoggerHook(Hook):
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Every ``interval`` iterations: a line and a record."""
+        """Every ``interval`` iterations: write a log line and a record."""
         length = self._epoch_length
         if length is None:
             length = self._epoch_length = num_batches(runner.train_loop.dataloader) or -1
@@ -137,7 +137,7 @@ class LoggerHook(Hook):
             runner.logger.info(line)
 
     def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
-        """The metrics: a line and a record, at this epoch or iteration."""
+        """Write the metrics as a log line and a record, at this epoch or iteration."""
         tag, line = runner.log_processor.get_log_after_epoch(
             runner, num_batches(runner.val_dataloader) or 0, 'val'
         )
@@ -148,7 +148,7 @@ class LoggerHook(Hook):
         runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
 
     def after_test_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
-        """The metrics: a line, and a JSON file of them all beside the log."""
+        """Write the metrics as a log line, and as a JSON file next to the log."""
         tag, line = runner.log_processor.get_log_after_epoch(
             runner, num_batches(runner.test_dataloader) or 0, 'test', with_non_scalar=True
         )
@@ -157,12 +157,12 @@ class LoggerHook(Hook):
 
     @master_only
     def on_exception(self, runner: Run, error: BaseException) -> None:
-        """Tell the trackers that the run failed; ``after_run`` closes them."""
+        """Mark the run as failed in the trackers; ``after_run`` closes them."""
         runner.visualizer.mark_failed(error)
 
     @master_only
     def after_run(self, runner: Run) -> None:
-        """Copy the files where they are wanted, and close the visualizer's backends."""
+        """Copy the files to ``out_dir``, and close the backends of the visualizer."""
         try:
             if self._target is not None:
                 self._copy_files(runner)
@@ -170,7 +170,7 @@ class LoggerHook(Hook):
             runner.visualizer.close()
 
     def _logs_rest_of(self, epoch_length: int) -> bool:
-        """Whether the end of an epoch is logged; an epoch of less than one interval always is."""
+        """Whether the end of an epoch is logged; always if it is shorter than ``interval``."""
         return not self.ignore_last or epoch_length <= self.interval
 
     @master_only
@@ -193,7 +193,7 @@ class LoggerHook(Hook):
 
 
 def log_interval(runner: Run) -> int | None:
-    """Iterations between two log points of ``runner``; None when it has no :class:`LoggerHook`."""
+    """Iterations between two log points of ``runner``; None if it has no :class:`LoggerHook`."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), None)
 
 

@@ -1,4 +1,4 @@
-"""Shows what a model predicts on test images, whatever the task."""
+"""NaiveVisualizationHook: shows test images with their predictions, for any task."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class NaiveVisualizationHook(Hook):
-    """Hands test images and predictions to the visualizer's ``add_datasample``.
+    """Passes test images and predictions to ``add_datasample`` of the visualizer.
 
-    The image is the one of the batch: padding is cut off by the sample's ``img_shape``, and it is
-    scaled back to ``ori_shape``. It is called as the sample's ``img_path`` is.
+    The image is taken from the batch: its padding is removed by the sample's ``img_shape``, and it
+    is resized to ``ori_shape``. Its name is the file name in ``img_path``.
 
     Args:
-        interval: Batches between two that are shown.
+        interval: Batches between two batches that are shown.
         draw_gt: Show annotations.
         draw_pred: Show predictions.
 
     Raises:
-        ArgumentError: If ``interval`` is below 1.
+        ArgumentError: If ``interval`` is not positive.
     """
 
     priority = 'NORMAL'
 
     def __init__(self, interval: int = 1, draw_gt: bool = True, draw_pred: bool = True) -> None:
         if interval < 1:
-            raise ArgumentError(f'interval is 1 batch or more, got {interval}.')
+            raise ArgumentError(f'interval must be at least 1 batch, got {interval}.')
         self._interval = interval
         self.draw_gt = draw_gt
         self.draw_pred = draw_pred
         self._num_seen = 0
 
     def before_test(self, runner: Run) -> None:
-        """Count the samples of this test."""
+        """Reset the sample count."""
         self._num_seen = 0
 
     def after_test_iter(
@@ -85,14 +85,14 @@ def _inputs(data_batch: Any) -> list[Tensor]:
         images = first
     if images is None:
         raise ArgumentError(
-            'NaiveVisualizationHook finds no images: a batch is a dict with inputs, or a list that '
-            f'begins with them; got {type(data_batch).__name__}.'
+            'NaiveVisualizationHook finds no images: a batch must be a dict with inputs, or a list '
+            f'whose first item is the inputs; got {type(data_batch).__name__}.'
         )
     return list(images)
 
 
 def _as_shown(image: Tensor, sample: Any, is_bgr: bool) -> np.ndarray[Any, Any]:
-    """uint8 (H, W, 3) in RGB, of the size the image had at first."""
+    """Convert to uint8 (H, W, 3) in RGB, in the original size of the image."""
     height, width = tuple(getattr(sample, 'img_shape', image.shape[-2:]))[:2]
     shown = image.detach().cpu()[..., :height, :width]
     if is_bgr and shown.shape[0] == 3:
@@ -103,7 +103,7 @@ def _as_shown(image: Tensor, sample: Any, is_bgr: bool) -> np.ndarray[Any, Any]:
         resized = functional.interpolate(as_float, original, mode='bilinear', antialias=True)[0]
         shown = resized.round().to(shown.dtype) if not shown.is_floating_point() else resized
     if shown.is_floating_point():
-        # Pixels as floats are either from 0 to 1 or from 0 to 255.
+        # Float pixels are in the range 0 to 1 or 0 to 255.
         shown = shown * 255 if float(shown.max()) <= 1 else shown
         shown = shown.round().clamp(0, 255)
     if shown.shape[0] == 1:
@@ -113,7 +113,7 @@ def _as_shown(image: Tensor, sample: Any, is_bgr: bool) -> np.ndarray[Any, Any]:
 
 
 def _reads_bgr(model: Any) -> bool:
-    """Whether images come as BGR: the model turns them into RGB itself."""
+    """Whether the images of a batch are BGR: the model converts them to RGB."""
     preprocessor = getattr(unwrap_model(model), 'data_preprocessor', None)
     return bool(getattr(preprocessor, '_channel_conversion', False))
 

@@ -1,4 +1,4 @@
-"""A loss that is no number any more stops the run, or its steps are left out; it says which one."""
+"""NonFiniteLossHook: stops the run, or skips the optimizer step, if a loss is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ class NonFiniteLossError(FloatingPointError):
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Looks for NaN and infinity among the recorded losses.
+    """Checks the recorded losses for NaN and infinity.
 
-    Losses are looked at when they are read anyway, at the log points, so looking makes no step read
-    from the device. The policy 'skip' has to know before the step, and reads one value in each.
+    Losses are checked at the log points, where they are read from the device anyway. The policy
+    'skip' checks before each optimizer step, and reads one value from the device in each step.
 
     Args:
-        policy: 'raise' ends the run; 'skip' leaves out the optimizer step of such a batch, with a
-            warning; 'ignore' does nothing.
-        interval: Iterations between two looks; None looks whenever the logger hook logs.
+        policy: 'raise' ends the run with an error; 'skip' skips the optimizer step of such a batch
+            and warns; 'ignore' does nothing.
+        interval: Iterations between two checks; None checks whenever LoggerHook logs.
 
     Raises:
         ArgumentError: If ``policy`` or ``interval`` is not one of these.
     """
 
-    # After the logger, so that the log's last line shows the loss; before a checkpoint is written.
+    # Runs after LoggerHook, so that the last log line shows the loss; before CheckpointHook.
     priority = 'BELOW_NORMAL'
 
     def __init__(self, policy: str = 'raise', interval: int | None = None) -> None:
         if policy not in _POLICIES:
-            raise ArgumentError(f'policy is one of {", ".join(_POLICIES)}; got {policy!r}.')
+            raise ArgumentError(f'policy must be one of {", ".join(_POLICIES)}; got {policy!r}.')
         if interval is not None and interval < 1:
-            raise ArgumentError(f'interval is a whole number above 0 or None, got {interval!r}.')
+            raise ArgumentError(f'interval must be a positive integer or None, got {interval!r}.')
         self.policy = policy
         self.interval = interval
         self._every = interval or 10
         self._looked_at = 0
 
     def get_triggered_stages(self) -> list[str]:
-        """Those of the policy: only 'raise' looks at losses."""
+        """The points that the policy needs: only 'raise' checks recorded losses."""
         stages = super().get_triggered_stages()
         return [stage for stage in stages if self.policy == 'raise' or stage not in _LOOKS]
 
     def before_train(self, runner: Run) -> None:
-        """Tell the optimizers, and find out how often the log is written."""
+        """Set the policy of the optimizer wrappers, and read the log interval."""
         if self.policy == 'skip':
             for wrapper in wrappers_of(runner.optim_wrapper):
                 wrapper.skip_non_finite = True
@@ -74,21 +74,21 @@ class NonFiniteLossHook(Hook):
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Every ``interval`` iterations: look at all losses since the last look."""
+        """Every ``interval`` iterations: check all losses since the last check."""
         if (batch_idx + 1) % self._every == 0:
             self._look(runner)
 
     def after_train_epoch(self, runner: Run) -> None:
-        """Look at the rest of the epoch."""
+        """Check the remaining losses of the epoch."""
         self._look(runner)
 
     def before_save_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
-        """Look before a checkpoint with broken weights takes the place of a good one."""
+        """Check the losses first, so that broken weights do not replace a good checkpoint."""
         self._look(runner)
 
     def _look(self, runner: Run) -> None:
         hub = runner.message_hub
-        # The iteration of the latest values, whether the loop has counted it yet or not.
+        # The iteration of the latest values, even if the loop has not counted it yet.
         finished = int(hub.get_info('iter', -1)) + 1
         window = finished - self._looked_at
         if window < 1:
@@ -100,7 +100,7 @@ class NonFiniteLossHook(Hook):
             for key, buffer in hub.log_scalars.items()
             if key.startswith('train/') and 'loss' in key
         }
-        # A mean is finite only if all of its values are, and it copies nothing.
+        # A mean is finite only if all of its values are finite; it needs no copy.
         if all(math.isfinite(buffer.mean(window)) for buffer in losses.values()):
             return
         if bad := _first_bad(losses, window):
@@ -108,14 +108,14 @@ class NonFiniteLossHook(Hook):
 
 
 def _first_bad(losses: dict[str, HistoryBuffer], window: int) -> tuple[int, str] | None:
-    """How many of the latest values come from the first that is not finite on, and its loss."""
+    """The first non-finite loss: its position counted from the end, and its name."""
     found = []
     for name, buffer in losses.items():
         recent = buffer.data[0][-window:]
         positions = np.flatnonzero(~np.isfinite(recent))
         if len(positions):
             found.append((len(recent) - int(positions[0]), name))
-    # The total is in most cases not finite because of a part of it, which says more.
+    # The total is usually non-finite because of one of its parts, whose name is more useful.
     return max(found, key=lambda one: (one[0], one[1] != 'loss'), default=None)
 
 
@@ -131,7 +131,7 @@ def _describe(
     return (
         f'The loss {name!r} became {recent[name][-back]} at iteration {finished - back + 1} '
         f'(epoch {epoch}). All losses of that iteration: {at_that_time}. Lower the learning rate, '
-        'clip gradients, or look at that batch. '
-        "default_hooks=dict(non_finite_loss=dict(policy='skip')) leaves such steps out, "
-        "policy='ignore' goes on."
+        'clip gradients, or inspect that batch. '
+        "default_hooks=dict(non_finite_loss=dict(policy='skip')) skips such steps, "
+        "policy='ignore' disables the check."
     )

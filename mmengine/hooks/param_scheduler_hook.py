@@ -1,4 +1,4 @@
-"""Steps the parameter schedulers."""
+"""ParamSchedulerHook: steps the parameter schedulers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class ParamSchedulerHook(Hook):
-    """Steps schedulers after each iteration or each epoch, whichever they count.
+    """Steps each scheduler after every iteration or every epoch, depending on its ``by_epoch``.
 
-    A scheduler that needs metrics (it has ``need_val_args``) also steps after each validation of
-    the training, with them; its steps without metrics count the epochs that its window is given in.
+    Schedulers with ``need_val_args`` (such as ReduceOnPlateau) step twice: once per epoch without
+    metrics, which advances their epoch counter, and after each validation with the metrics.
     """
 
     priority = 'LOW'
@@ -30,12 +30,12 @@ class ParamSchedulerHook(Hook):
         self._by_metric: list[Any] = []
 
     def before_train(self, runner: Run) -> None:
-        """Sort the schedulers by what they count."""
+        """Group the schedulers by the unit that they count."""
         self._sort(runner)
         self._is_training = True
 
     def after_train(self, runner: Run) -> None:
-        """A validation after this tells the schedulers nothing."""
+        """Ignore the metrics of validations after the training."""
         self._is_training = False
 
     def after_train_iter(
@@ -45,21 +45,21 @@ class ParamSchedulerHook(Hook):
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """An iteration is done."""
+        """Step the schedulers that count iterations."""
         if runner.param_schedulers is not self._source:
             self._sort(runner)
         for scheduler in self._by_iter:
             scheduler.step()
 
     def after_train_epoch(self, runner: Run) -> None:
-        """An epoch is done."""
+        """Step the schedulers that count epochs."""
         if runner.param_schedulers is not self._source:
             self._sort(runner)
         for scheduler in self._by_epoch:
             scheduler.step()
 
     def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
-        """Metrics are known; a validation that reported none is no step."""
+        """Step the schedulers that need metrics, unless the validation reported none."""
         if metrics is None or not self._is_training:
             return
         if runner.param_schedulers is not self._source:

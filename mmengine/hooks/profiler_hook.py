@@ -1,4 +1,4 @@
-"""Profiles the first epochs or iterations of a run."""
+"""ProfilerHook and NPUProfilerHook: profile the first epochs or iterations of a run."""
 
 from __future__ import annotations
 
@@ -33,32 +33,31 @@ def check_kineto() -> bool:
 
 @HOOKS.register_module()
 class ProfilerHook(Hook):
-    """Runs ``torch.profiler`` over the beginning of training, or of a validation or test alone.
+    """Runs ``torch.profiler`` at the start of a training, or of a separate validation or test.
 
-    Every rank profiles itself. Without ``on_trace_ready`` and ``json_trace_path`` the operators
-    that took longest are logged as a table. Profiling slows a run down: a
-    few iterations are enough.
+    Every rank profiles itself. Without ``on_trace_ready`` and ``json_trace_path`` a table of the
+    slowest operators is logged. Profiling slows a run down: a few iterations are enough.
 
     Args:
         by_epoch: Whether ``profile_times`` counts epochs (passes over the data).
-        profile_times: Epochs or iterations to profile, from where this start begins.
-        activity_with_cpu: Record what the host does.
-        activity_with_cuda: Record what the GPU does.
+        profile_times: Epochs or iterations to profile, counted from this start.
+        activity_with_cpu: Record the activity of the host.
+        activity_with_cuda: Record the activity of the GPU.
         schedule: Arguments of ``torch.profiler.schedule``: which of these steps are recorded.
-        on_trace_ready: Called with the profiler for each recording; or ``dict(type='log_trace',
+        on_trace_ready: Called with the profiler after each recording; or ``dict(type='log_trace',
             sort_by=..., row_limit=15)``, which logs a table; or ``dict(type='tb_trace',
             dir_name=..., worker_name=...)``, which writes files for TensorBoard into a folder, by
             default ``tf_tracing_logs`` beside the log.
         record_shapes: Record the shapes of inputs.
-        profile_memory: Record how memory grows and shrinks.
-        with_stack: Record files and lines.
-        with_flops: Estimate FLOPs of common operators.
-        json_trace_path: Write a trace for chrome://tracing or perfetto; other ranks than 0 put
-            ``_rank<n>`` into its name.
+        profile_memory: Record allocations and frees of memory.
+        with_stack: Record source files and lines.
+        with_flops: Estimate the FLOPs of common operators.
+        json_trace_path: Write a trace for chrome://tracing or perfetto; ranks other than 0 add
+            ``_rank<n>`` to the file name.
 
     Raises:
-        ArgumentError: If ``profile_times`` is below 1 or more than there is to train, or
-            ``schedule`` or ``on_trace_ready`` is not as described.
+        ArgumentError: If ``profile_times`` is not positive or exceeds the length of the training,
+            or ``schedule`` or ``on_trace_ready`` is not as described.
     """
 
     priority = 'VERY_LOW'
@@ -81,7 +80,7 @@ class ProfilerHook(Hook):
         if not isinstance(by_epoch, bool):
             raise ArgumentTypeError(f'by_epoch is True or False, got {by_epoch!r}.')
         if profile_times < 1:
-            raise ArgumentError(f'profile_times is 1 or more, got {profile_times}.')
+            raise ArgumentError(f'profile_times must be at least 1, got {profile_times}.')
         if not (activity_with_cpu or activity_with_cuda):
             raise ArgumentError(
                 'There is nothing to profile: set activity_with_cpu or activity_with_cuda.'
@@ -103,28 +102,28 @@ class ProfilerHook(Hook):
         self._is_training = False
         self._left = 0
 
-    # -- where it begins --------------------------------------------------------------------------
+    # -- start ------------------------------------------------------------------------------------
 
     def before_train(self, runner: Run) -> None:
-        """Begin with the training."""
+        """Start profiling the training."""
         unit, most = (
             ('epochs', runner.max_epochs) if self.by_epoch else ('iterations', runner.max_iters)
         )
         if self.profile_times > most:
             raise ArgumentError(
                 f'profile_times={self.profile_times} {unit} are more than the {most} of this '
-                'training. A few iterations tell enough: by_epoch=False, profile_times=20.'
+                'training. A few iterations are enough: by_epoch=False, profile_times=20.'
             )
         self._is_training = True
         self._start(runner)
 
     def before_val(self, runner: Run) -> None:
-        """Begin with a validation that is not part of a training."""
+        """Start profiling a validation that is not part of a training."""
         if not self._is_training:
             self._start(runner)
 
     def before_test(self, runner: Run) -> None:
-        """Begin with the test."""
+        """Start profiling the test."""
         self._start(runner)
 
     # -- steps ------------------------------------------------------------------------------------
@@ -136,42 +135,42 @@ class ProfilerHook(Hook):
         data_batch: DataBatch = None,
         outputs: Outputs = None,
     ) -> None:
-        """A step of training is done."""
+        """Count a training step."""
         if self.profiler is not None:
             self._step(runner)
 
     def after_val_iter(
         self, runner: Run, batch_idx: int, data_batch: DataBatch = None, outputs: Any = None
     ) -> None:
-        """A step of a validation is done."""
+        """Count a validation step."""
         if self.profiler is not None and not self._is_training:
             self._step(runner)
 
     def after_test_iter(
         self, runner: Run, batch_idx: int, data_batch: DataBatch = None, outputs: Any = None
     ) -> None:
-        """A step of the test is done."""
+        """Count a test step."""
         if self.profiler is not None:
             self._step(runner)
 
     def after_train_epoch(self, runner: Run) -> None:
-        """An epoch is done."""
+        """Count an epoch."""
         self._end_epoch(runner)
 
-    # -- where it ends ----------------------------------------------------------------------------
+    # -- end --------------------------------------------------------------------------------------
 
     def after_train(self, runner: Run) -> None:
-        """Training ended, maybe before everything was profiled."""
+        """Stop profiling, if it is still active at the end of training."""
         self._end(runner)
         self._is_training = False
 
     def after_val(self, runner: Run) -> None:
-        """A validation alone is done."""
+        """Stop profiling after a separate validation."""
         if not self._is_training:
             self._end(runner)
 
     def after_test(self, runner: Run) -> None:
-        """The test is done."""
+        """Stop profiling after the test."""
         self._end(runner)
 
     # -- profiling --------------------------------------------------------------------------------
@@ -179,8 +178,8 @@ class ProfilerHook(Hook):
     def _start(self, runner: Run) -> None:
         if not check_kineto():
             raise RuntimeError(
-                'This build of torch was made without kineto, so it cannot profile. Remove the '
-                'ProfilerHook, or install a build of torch that can.'
+                'This build of torch has no kineto, so it cannot profile. Remove the ProfilerHook, '
+                'or install a build of torch with kineto.'
             )
         self._left = self.profile_times
         self.profiler = torch.profiler.profile(
@@ -214,11 +213,11 @@ class ProfilerHook(Hook):
         profiler, self.profiler = self.profiler, None
         if profiler is None:
             return
-        # What was recorded last is handed over here.
+        # This call passes the last recording to the handler.
         profiler.stop()
 
     def _trace_handler(self, runner: Run) -> Callable[[profile], None]:
-        """What is done with each recording."""
+        """The function that receives each recording."""
         handlers: list[Callable[..., Any]] = []
         if isinstance(self.on_trace_ready, Mapping):
             handlers.append(_configured_handler(runner, dict(self.on_trace_ready)))
@@ -243,10 +242,10 @@ class NPUProfilerHook(Hook):
 
     Args:
         begin: The first iteration to profile, from 0.
-        end: The first one not to profile any more.
+        end: The iteration at which profiling stops; it is not profiled.
         result_path: Folder for the results.
-        exit_after_profiling: End the process when the profile is written.
-        use_e2e_profiler: Record the framework's own work too.
+        exit_after_profiling: End the process after the profile is written.
+        use_e2e_profiler: Also record the work of the framework.
         ge_profiling_to_std_out: Let the graph engine print its profile.
 
     Raises:
@@ -270,31 +269,34 @@ class NPUProfilerHook(Hook):
             self._npu: Any = importlib.import_module('torch_npu').npu
         except ImportError as error:
             raise ImportError(
-                'NPUProfilerHook needs torch_npu, which comes with the Ascend toolkit: '
+                'NPUProfilerHook needs torch_npu, which is part of the Ascend toolkit: '
                 'pip install torch-npu.'
             ) from error
         if not 0 <= begin < end:
-            raise ArgumentError(f'begin is 0 or more and below end, got {begin} and {end}.')
+            raise ArgumentError(
+                f'begin must be 0 or more and less than end, got begin={begin} and end={end}.'
+            )
         self.begin = begin
         self.end = end
         self.result_path = os.path.abspath(result_path)
         self.exit_after_profiling = exit_after_profiling
         self.use_e2e_profiler = use_e2e_profiler
         if ge_profiling_to_std_out:
-            # Read by the graph engine when it starts.
+            # The graph engine reads this when it starts.
             os.environ['GE_PROFILING_TO_STD_OUT'] = '1'
         self._profile: Any = None
 
     def before_run(self, runner: Run) -> None:
-        """See that there is something to profile, and a place for it."""
+        """Check that the training reaches ``end``, and create the folder for the results."""
         if self.end > runner.max_iters:
             raise ArgumentError(
-                f'NPUProfilerHook ends at iteration {self.end}, the training at {runner.max_iters}.'
+                f'NPUProfilerHook stops at iteration {self.end}, but the training ends at '
+                f'iteration {runner.max_iters}.'
             )
         os.makedirs(self.result_path, exist_ok=True)
 
     def before_train_iter(self, runner: Run, batch_idx: int, data_batch: DataBatch = None) -> None:
-        """Begin at iteration ``begin``."""
+        """Start at iteration ``begin``."""
         if runner.iter == self.begin and self._profile is None:
             self._profile = self._npu.profile(
                 self.result_path, use_e2e_profiler=self.use_e2e_profiler
@@ -308,7 +310,7 @@ class NPUProfilerHook(Hook):
         data_batch: DataBatch = None,
         outputs: Outputs = None,
     ) -> None:
-        """End before iteration ``end``."""
+        """Stop before iteration ``end``."""
         if self._profile is None or runner.iter != self.end - 1:
             return
         self._profile.__exit__(None, None, None)
@@ -337,7 +339,7 @@ def _table(profiler: profile, sort_by: str | None = None, row_limit: int = _ROWS
     if sort_by is None:
         on_host = activity.CPU in profiler.activities
         sort_by = 'self_cpu_time_total' if on_host else 'self_device_time_total'
-    # The name of the device in a sort key was exchanged for 'device' in torch 2.4.
+    # torch 2.4 replaced the name of the device in sort keys by 'device'.
     sort_by = sort_by.replace('cuda', 'device')
     return str(profiler.key_averages().table(sort_by=sort_by, row_limit=row_limit))
 
@@ -347,7 +349,8 @@ def _schedule(schedule: dict[str, Any] | None) -> Callable[..., Any] | None:
         return None
     if not isinstance(schedule, Mapping):
         raise ArgumentError(
-            f'schedule is a dict of {", ".join(_SCHEDULE_KEYS)}; got {type(schedule).__name__}.'
+            f'schedule must be a dict of {", ".join(_SCHEDULE_KEYS)}; got '
+            f'{type(schedule).__name__}.'
         )
     for key in schedule:
         if key not in _SCHEDULE_KEYS:
@@ -362,12 +365,13 @@ def _checked_trace(on_trace_ready: Any) -> Any:
         kind = on_trace_ready.get('type')
         if kind not in _TRACES:
             raise ArgumentError(
-                f'The type of on_trace_ready is {" or ".join(_TRACES)}, got {kind!r}.'
+                f'The type of on_trace_ready must be {" or ".join(_TRACES)}, got {kind!r}.'
                 f'{did_you_mean(str(kind), _TRACES)}'
             )
     elif on_trace_ready is not None and not callable(on_trace_ready):
         raise ArgumentError(
-            f'on_trace_ready is a function, a dict or None, got {type(on_trace_ready).__name__}.'
+            'on_trace_ready must be a function, a dict or None, got '
+            f'{type(on_trace_ready).__name__}.'
         )
     return on_trace_ready
 

@@ -1,4 +1,4 @@
-"""A live display of how far a run is, on a terminal."""
+"""ProgressHook: shows the progress of a run on a terminal."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ _SMOOTHED_OVER = 10
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows bars of the run and the epoch with loss, rate, time left and the latest metrics.
+    """Shows bars of the run and the epoch, losses, learning rates, remaining time and metrics.
 
-    It writes on a terminal only; elsewhere the logger's lines tell the same. Lines that are logged
-    or printed meanwhile appear above the display. Losses are those of the last log point of
-    :class:`LoggerHook`: the display itself reads nothing from the device.
+    The display is shown on a terminal only; other outputs get the lines of the logger. Lines that
+    are logged or printed during the run appear above the display. Losses are taken from the last
+    log point of :class:`LoggerHook`: the display reads nothing from the device.
 
     Args:
-        refresh_s: Seconds between two refreshes, at least.
-        console: A ``rich.console.Console`` to write to, in place of standard output.
+        refresh_s: Minimum seconds between two refreshes.
+        console: A ``rich.console.Console`` to write to, instead of standard output.
 
     Raises:
-        ArgumentError: If ``refresh_s`` is not above 0.
+        ArgumentError: If ``refresh_s`` is not positive.
     """
 
-    # After the logger, which has then read the losses of this log point.
+    # Runs after LoggerHook, which has then read the losses of this log point.
     priority = 'LOW'
 
     def __init__(self, refresh_s: float = 0.2, console: Any = None) -> None:
         if not refresh_s > 0:
-            raise ArgumentError(f'refresh_s is a time above 0, got {refresh_s}.')
+            raise ArgumentError(f'refresh_s must be positive, got {refresh_s}.')
         self.refresh_s = refresh_s
         self._console = console
         self._display: ProgressDisplay | None = None
@@ -68,7 +68,7 @@ class ProgressHook(Hook):
         self._display.start('run', 'Training', self._num_iters)
 
     def before_train_epoch(self, runner: Run) -> None:
-        """A bar for the epoch, where there is more than one."""
+        """Add a bar for the epoch, if there is more than one."""
         if self._display is not None and self._is_by_epoch and self._num_epochs > 1:
             title = f'Epoch {runner.epoch + 1}/{self._num_epochs}'
             self._display.start('epoch', title, num_batches(runner.train_dataloader))
@@ -80,29 +80,29 @@ class ProgressHook(Hook):
         data_batch: DataBatch = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Take the values of a log point, and refresh when it is time."""
+        """Read the values of a log point, and refresh the display if ``refresh_s`` has passed."""
         if (batch_idx + 1) % self._log_every == 0 and self._display is not None:
             self._take_losses(runner)
         if perf_counter() >= self._next_refresh:
             self._show_training(runner, batch_idx + 1, runner.iter + 1)
 
     def after_train_epoch(self, runner: Run) -> None:
-        """The epoch's bar is full."""
+        """Fill the bar of the epoch."""
         if self._display is not None:
             self._show_training(runner, None, runner.iter)
             self._display.stop('epoch')
 
     def after_train(self, runner: Run) -> None:
-        """The bars are full."""
+        """Fill the bars."""
         if self._display is not None:
             self._show_training(runner, None, runner.iter)
 
     def before_val_epoch(self, runner: Run) -> None:
-        """A bar for the validation."""
+        """Add a bar for the validation."""
         self._begin_evaluation('Validation', runner.val_dataloader)
 
     def before_test_epoch(self, runner: Run) -> None:
-        """A bar for the test."""
+        """Add a bar for the test."""
         self._begin_evaluation('Test', runner.test_dataloader)
 
     def after_val_iter(
@@ -136,15 +136,15 @@ class ProgressHook(Hook):
         self._end_evaluation('test', metrics)
 
     def on_exception(self, runner: Run, error: BaseException) -> None:
-        """Give the terminal back before the error is printed."""
+        """Close the display before the error is printed."""
         self.close()
 
     def after_run(self, runner: Run) -> None:
-        """Leave the last state on the terminal, as plain text."""
+        """Close the display; its last state stays on the terminal as plain text."""
         self.close()
 
     def close(self) -> None:
-        """Give the terminal back. Does nothing when that is done already."""
+        """Close the display, if it is open."""
         display, self._display = self._display, None
         self._next_refresh = float('inf')
         if display is not None:
@@ -164,7 +164,7 @@ class ProgressHook(Hook):
         if not display.is_possible:
             return
         display.open()
-        # A process may end without coming to after_run, and would leave a terminal without cursor.
+        # If the process ends before after_run, the cursor of the terminal would stay hidden.
         atexit.register(self.close)
         self._display = display
         self._next_refresh = perf_counter() + self.refresh_s
@@ -173,7 +173,7 @@ class ProgressHook(Hook):
         assert self._display is not None
         timed = finished - self._first_iter
         if timed:
-            # All time counts, so that the validations to come are in it too.
+            # The elapsed time includes validations, so the estimate includes future validations.
             elapsed = perf_counter() - self._begun
             self._facts['eta'] = _clock(elapsed / timed * (self._num_iters - finished))
         self._display.advance('run', finished)
@@ -182,7 +182,7 @@ class ProgressHook(Hook):
         self._refresh()
 
     def _take_losses(self, runner: Run) -> None:
-        """Smoothed losses and the rate; the logger has just read them from the device."""
+        """Take smoothed losses and the learning rate, which LoggerHook has read from the device."""
         for key, buffer in runner.message_hub.log_scalars.items():
             mode, _, name = key.partition('/')
             if mode != 'train':

@@ -1,4 +1,4 @@
-"""Run: what a hook may use of the run in which it acts."""
+"""Run: the part of a Runner that hooks may use."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ if TYPE_CHECKING:
 
 
 class RunCheckpoints(Protocol):
-    """Where the checkpoints of a run are; see :class:`mmengine.strategy.CheckpointIO`."""
+    """Access to the checkpoints of a run; see :class:`mmengine.strategy.CheckpointIO`."""
 
     def write_record(
         self, record: dict[str, Any], path: str, backend_args: dict[str, Any] | None = None
     ) -> None:
-        """Write what a validation changed beside a checkpoint."""
+        """Write the changes of a validation next to a checkpoint."""
 
     def link(self, source: str, target: str, backend_args: dict[str, Any] | None = None) -> None:
-        """Make ``target`` another name of a checkpoint, or a copy of it."""
+        """Make ``target`` another name for a checkpoint, or a copy of it."""
 
     def exists(self, path: str, backend_args: dict[str, Any] | None = None) -> bool:
-        """Whether there is a checkpoint."""
+        """Whether there is a checkpoint at ``path``."""
 
     def remove(self, path: str, backend_args: dict[str, Any] | None = None) -> None:
         """Remove a checkpoint and its record."""
 
     def mark_newest(self, work_dir: str, path: str) -> None:
-        """Let a resumed run go on from ``path``."""
+        """Make a resumed run continue from ``path``."""
 
 
 class RunStrategy(Protocol):
-    """What a hook may use of a strategy."""
+    """The part of a strategy that hooks may use."""
 
     @property
     def io(self) -> RunCheckpoints:
-        """How checkpoints are written, found, read and removed."""
+        """Writes, finds, reads and removes checkpoints."""
 
     @property
     def param_schedulers(self) -> Any:
-        """The schedulers that are built: a list, or lists by optimizer name."""
+        """The built schedulers: a list, or lists by optimizer name."""
 
     def scheduler_state_dict(self) -> Any:
         """State of the schedulers, in the same form."""
 
 
 class RunState(Protocol):
-    """What a hook may use of the state of a run."""
+    """The part of the state of a run that hooks may use."""
 
     stage: str | None
     is_resuming: bool
@@ -62,8 +62,8 @@ class RunState(Protocol):
 class Run(Protocol):
     """The attributes and methods of a Runner that hooks use.
 
-    A hook annotates its ``runner`` with this class. Then a wrong attribute is a type error, and a
-    test can pass a small object in the place of a Runner.
+    Hooks annotate their ``runner`` argument with this class. Then a wrong attribute is a type
+    error, and a test can pass a small object instead of a Runner.
     """
 
     cfg: Config
@@ -92,7 +92,7 @@ class Run(Protocol):
 
     @property
     def hooks(self) -> list[Hook]:
-        """The hooks in calling order."""
+        """The hooks in the order in which they are called."""
 
     @property
     def train_loop(self) -> Any:
@@ -120,7 +120,7 @@ class Run(Protocol):
 
     @property
     def val_interval(self) -> int:
-        """Epochs or iterations from validation to validation."""
+        """Epochs or iterations between two validations."""
 
     @property
     def work_dir(self) -> str:
@@ -128,15 +128,15 @@ class Run(Protocol):
 
     @property
     def log_dir(self) -> str:
-        """Folder of the log and scalars of this start."""
+        """Folder with the log and the scalars of this start."""
 
     @property
     def timestamp(self) -> str:
-        """When the run began, the same on all ranks."""
+        """Start time of the run, the same on all ranks."""
 
     @property
     def experiment_name(self) -> str:
-        """Name of the run, with its timestamp."""
+        """Name of the run, including the timestamp."""
 
     @property
     def model_name(self) -> str:
@@ -172,4 +172,4 @@ class Run(Protocol):
         by_epoch: bool = True,
         backend_args: dict[str, Any] | None = None,
     ) -> None:
-        """Write the state of the run. All ranks call it."""
+        """Write the state of the run. All ranks must call it."""

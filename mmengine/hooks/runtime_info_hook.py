@@ -1,4 +1,4 @@
-"""Keeps the message hub's account of the run: position, rates, losses, metrics."""
+"""RuntimeInfoHook: writes position, learning rates, losses and metrics to the message hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mmengine.hooks.run import Run
     from mmengine.logging import MessageHub
 
-# What a checkpoint that is loaded later says about these was true of another process.
+# Values of these keys in a checkpoint belong to another process, and are not loaded.
 _OF_THIS_START = (
     'cfg', 'seed', 'experiment_name', 'mmengine_version', 'loop_stage', 'dataset_meta'
 )  # fmt: skip
@@ -25,17 +25,17 @@ _OF_THIS_START = (
 
 @HOOKS.register_module()
 class RuntimeInfoHook(Hook):
-    """Writes what happens into ``runner.message_hub``, where logs and checkpoints read it."""
+    """Writes the progress of the run to ``runner.message_hub``, for logs and checkpoints."""
 
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
-        # Names are made once for each loss, not in every step.
+        # Names are built once for each loss, not in every step.
         self._scalar_names: dict[str, str] = {}
         self._stage_before_val: str | None = None
 
     def before_run(self, runner: Run) -> None:
-        """Record what describes this start, which a checkpoint loaded later does not change."""
+        """Record the values of this start, which loading a checkpoint does not change."""
         runner.message_hub.keep_on_load(*_OF_THIS_START)
         for key, value in (
             ('cfg', runner.config_text),
@@ -46,7 +46,7 @@ class RuntimeInfoHook(Hook):
             runner.message_hub.update_info(key, value)
 
     def before_train(self, runner: Run) -> None:
-        """Record where training begins and how far it goes."""
+        """Record the start position and the length of the training."""
         hub = runner.message_hub
         hub.update_info('loop_stage', 'train')
         _record_seed(runner)
@@ -59,7 +59,7 @@ class RuntimeInfoHook(Hook):
             hub.update_info('dataset_meta', metainfo)
 
     def after_train(self, runner: Run) -> None:
-        """Training is over."""
+        """Record that the training has ended."""
         runner.message_hub.pop_info('loop_stage')
 
     def before_train_epoch(self, runner: Run) -> None:
@@ -67,7 +67,7 @@ class RuntimeInfoHook(Hook):
         runner.message_hub.update_info('epoch', runner.epoch)
 
     def before_train_iter(self, runner: Run, batch_idx: int, data_batch: DataBatch = None) -> None:
-        """Record the iteration and the first rate of each optimizer."""
+        """Record the iteration and the first learning rate of each optimizer."""
         runner.message_hub.update_info('iter', runner.iter)
         self._record(runner.message_hub, runner.optim_wrapper.leading_lr())
 
@@ -83,30 +83,30 @@ class RuntimeInfoHook(Hook):
             self._record(runner.message_hub, outputs)
 
     def on_exception(self, runner: Run, error: BaseException) -> None:
-        """No stage runs any more."""
+        """Record that no stage is running."""
         runner.message_hub.pop_info('loop_stage')
         self._stage_before_val = None
 
     def before_val(self, runner: Run) -> None:
-        """Validation, within training or alone."""
+        """Record that a validation is running, during a training or separately."""
         self._stage_before_val = runner.message_hub.get_info('loop_stage')
         runner.message_hub.update_info('loop_stage', 'val')
         _record_seed(runner)
 
     def after_val(self, runner: Run) -> None:
-        """Back to what was before."""
+        """Restore the stage before the validation."""
         if self._stage_before_val is None:
             runner.message_hub.pop_info('loop_stage')
         else:
             runner.message_hub.update_info('loop_stage', self._stage_before_val)
 
     def before_test(self, runner: Run) -> None:
-        """The test begins."""
+        """Record that the test is running."""
         runner.message_hub.update_info('loop_stage', 'test')
         _record_seed(runner)
 
     def after_test(self, runner: Run) -> None:
-        """The test is over."""
+        """Record that the test has ended."""
         runner.message_hub.pop_info('loop_stage')
 
     def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
@@ -118,7 +118,7 @@ class RuntimeInfoHook(Hook):
         _record_metrics(runner, 'test', metrics)
 
     def _record(self, hub: MessageHub, values: Mapping[str, Any]) -> None:
-        """Append ``values`` to their histories; every step comes here twice."""
+        """Append ``values`` to their histories; every step calls this twice."""
         names, histories = self._scalar_names, hub.log_scalars
         for key, value in values.items():
             name = names.get(key)
@@ -132,7 +132,7 @@ class RuntimeInfoHook(Hook):
 
 
 def _record_seed(runner: Run) -> None:
-    """Again after loading: a run that was given no seed goes on with the seed of its checkpoint."""
+    """Record the seed. Called again after loading, which may set the seed of the checkpoint."""
     runner.message_hub.update_info('seed', runner.seed)
 
 

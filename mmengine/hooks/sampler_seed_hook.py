@@ -1,4 +1,4 @@
-"""Tells samplers which epoch begins, so that each is shuffled its own way."""
+"""DistSamplerSeedHook: passes the epoch to the samplers, so that each epoch has another order."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class DistSamplerSeedHook(Hook):
     priority = 'NORMAL'
 
     def before_train_epoch(self, runner: Run) -> None:
-        """A new epoch: its order of samples is a function of seed and epoch alone."""
+        """Set the epoch; the order of samples depends on the seed and the epoch only."""
         set_epoch(runner.train_loop.dataloader, runner.epoch)

@@ -1,4 +1,4 @@
-"""Makes the buffers of all ranks equal, so that every rank validates and saves the same model."""
+"""SyncBuffersHook: makes buffers equal on all ranks, so that all ranks validate the same model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class SyncBuffersHook(Hook):
-    """Averages the floating buffers (running statistics) over the ranks.
+    """Averages floating-point buffers (running statistics) over the ranks.
 
-    Integer buffers count the same on every rank and are left alone. All ranks take part: at the end
-    of each training epoch and, for runs by iteration, before each validation.
+    Integer buffers are equal on all ranks and do not change. All ranks take part at the end of each
+    training epoch and, in iteration-based runs, before each validation.
     """
 
     priority = 'NORMAL'
@@ -27,11 +27,11 @@ class SyncBuffersHook(Hook):
         self._synced_at = -1
 
     def before_train(self, runner: Run) -> None:
-        """A resumed run has buffers that are equal already."""
+        """Reset: the buffers are already equal at the start, also in a resumed run."""
         self._synced_at = runner.iter
 
     def after_train_epoch(self, runner: Run) -> None:
-        """Before a checkpoint is saved."""
+        """Synchronise the buffers before a checkpoint is saved."""
         self._sync(runner)
 
     def before_val(self, runner: Run) -> None:
@@ -41,7 +41,7 @@ class SyncBuffersHook(Hook):
             self._sync(runner)
 
     def after_train(self, runner: Run) -> None:
-        """A validation after this is not one of the training."""
+        """Stop: a later validation is not part of the training."""
         self._synced_at = -1
 
     def _sync(self, runner: Run) -> None:

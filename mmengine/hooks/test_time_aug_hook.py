@@ -1,4 +1,4 @@
-"""Tests a model with test-time augmentation, without a change to its config or weights."""
+"""PrepareTTAHook: adds test-time augmentation without changing the model's config or weights."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class PrepareTTAHook(Hook):
-    """Puts a model that merges the predictions of several views around the run's, for the test.
+    """Wraps the model of the run in a test-time augmentation model during the test.
 
-    The run has its own model back when the test is over.
+    The test-time augmentation model merges the predictions of several views. After the test the
+    run has its original model again.
 
     Args:
-        tta_cfg: Config of the merging model, a :class:`~mmengine.model.BaseTTAModel`; its
-            ``module`` becomes the run's model.
+        tta_cfg: Config of a :class:`~mmengine.model.BaseTTAModel`. The model of the run is passed
+            to it as ``module``.
     """
 
     priority = 'NORMAL'
@@ -55,20 +56,20 @@ class PrepareTTAHook(Hook):
 
 
 def build_runner_with_tta(cfg: dict[str, Any] | Config | ConfigDict) -> Runner:
-    """A runner whose test uses test-time augmentation.
+    """Build a runner whose test uses test-time augmentation.
 
     Args:
         cfg: Config of a run with ``tta_model``, the config of the merging model, and
-            ``tta_pipeline``, the transforms that make views, which the test dataset gets as its
-            ``pipeline``. Not changed.
+            ``tta_pipeline``, the transforms that create the views. ``tta_pipeline`` replaces the
+            ``pipeline`` of the test dataset. The config itself does not change.
 
     Raises:
-        ArgumentError: If one of the two is missing.
-        KeyError: If there is no ``test_dataloader``.
+        ArgumentError: If ``tta_model`` or ``tta_pipeline`` is missing.
+        KeyError: If ``test_dataloader`` is missing.
     """
     for key, meaning in (
         ('tta_model', 'the model that merges the views'),
-        ('tta_pipeline', 'the transforms that make the views'),
+        ('tta_pipeline', 'the transforms that create the views'),
     ):
         if cfg.get(key) is None:
             raise ArgumentError(f'Test-time augmentation needs {key} in the config: {meaning}.')
@@ -82,7 +83,7 @@ def build_runner_with_tta(cfg: dict[str, Any] | Config | ConfigDict) -> Runner:
 
 
 def _innermost_dataset(dataloader: Any) -> Any:
-    """The dataset that reads samples, inside wrappers that repeat or filter them."""
+    """The innermost dataset, inside wrappers that repeat or filter its samples."""
     dataset = dataloader['dataset']
     while 'pipeline' not in dataset and isinstance(dataset.get('dataset'), Mapping):
         dataset = dataset['dataset']

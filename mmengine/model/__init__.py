@@ -1,4 +1,4 @@
-"""Models: the base of what is trained, its preprocessor, initial weights, averages, wrappers."""
+"""Models: base class, data preprocessors, weight initialisation, averaged models, wrappers."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == 'MMFullyShardedDataParallel':  # imported when asked for: see the wrappers
+    if name == 'MMFullyShardedDataParallel':  # imported on first use: see the wrappers
         from mmengine.model.wrappers import MMFullyShardedDataParallel
 
         return MMFullyShardedDataParallel

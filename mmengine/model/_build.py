@@ -1,4 +1,4 @@
-"""From a config to a model ready to train: building, initial weights, sync batch norm, wrapping."""
+"""Functions that prepare a model: building, initialisation, sync batch norm and wrapping."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,25 +18,25 @@ from mmengine.utils.errors import ArgumentError
 
 
 def build_model(cfg_or_module: Mapping[str, Any] | nn.Module) -> nn.Module:
-    """The model that a config in ``MODELS`` describes; a module is returned as it is.
+    """Build a model from a config in ``MODELS``; a module is returned unchanged.
 
     Raises:
-        TypeError: If the argument, or what the config builds, is no module.
+        TypeError: If the argument is neither a module nor a config of a module.
     """
     model = MODELS.build(cfg_or_module) if isinstance(cfg_or_module, Mapping) else cfg_or_module
     if not isinstance(model, nn.Module):
         raise TypeError(
-            'model has to be a torch.nn.Module or a config (dict with `type`) of one, got '
+            'model must be a torch.nn.Module or a config (dict with `type`) of one, got '
             f'{type(model).__name__}.'
         )
     return model
 
 
 def init_model_weights(model: nn.Module) -> None:
-    """Call the model's ``init_weights``, then give every rank the weights of rank 0.
+    """Call ``init_weights`` of the model, then copy the weights of rank 0 to all ranks.
 
-    All ranks must call it: each may have drawn other numbers. Parameters that are spread over ranks
-    (``DTensor``) are made whole for it, and get the values that one process would give them.
+    All ranks must call this, because their random numbers may differ. Sharded parameters
+    (``DTensor``) are gathered first, so that they get the same values as in one process.
     """
     inner = unwrap_model(model)
     if not callable(init_weights := getattr(inner, 'init_weights', None)):
@@ -50,13 +50,13 @@ def init_model_weights(model: nn.Module) -> None:
 
 
 def convert_model_sync_bn(model: nn.Module, sync_bn: str | None) -> nn.Module:
-    """Make the batch norm layers fit the number of ranks.
+    """Convert the batch norm layers for the number of ranks.
 
     Args:
         model: Changed in place.
-        sync_bn: ``'torch'`` or ``'mmcv'`` shares statistics among the ranks; None leaves the layers
-            alone. Without other ranks every synchronised layer becomes a plain one, which also runs
-            on a CPU.
+        sync_bn: ``'torch'`` or ``'mmcv'``: convert to layers that share statistics among the ranks.
+            None keeps the layers. With a single process every synchronised layer is converted to a
+            plain layer, which also runs on a CPU.
     """
     if not is_distributed():
         return revert_sync_batchnorm(model)
@@ -71,22 +71,22 @@ def wrap_model(
     broadcast_buffers: bool = False,
     device: str | torch.device | None = None,
 ) -> nn.Module:
-    """Put a wrapper around ``model``, when there are several ranks or one is asked for.
+    """Wrap ``model`` if there are several ranks or ``model_wrapper_cfg`` is given.
 
-    All ranks must call it. A wrapper of torch's DDP family needs a process group: without one it is
-    left out, with a warning.
+    All ranks must call this. DDP wrappers need a process group: without a process group the model
+    is not wrapped, and a warning is logged.
 
     Args:
-        model: The model; one that is wrapped already is returned as it is.
+        model: The model; a model that is already wrapped is returned unchanged.
         model_wrapper_cfg: None for :class:`MMDistributedDataParallel`; or the name of a wrapper in
             ``MODEL_WRAPPERS``, its config (with ``type`` a name or a class), or its class.
-        find_unused_parameters: Passed to DDP wrappers whose config does not say.
-        broadcast_buffers: Passed to DDP wrappers whose config does not say.
-        device: Where the model is moved first; None leaves it where it is.
+        find_unused_parameters: Passed to DDP wrappers whose config does not set it.
+        broadcast_buffers: Passed to DDP wrappers whose config does not set it.
+        device: Device to which the model is moved first; None does not move it.
 
     Raises:
-        TypeError: If ``model_wrapper_cfg`` is of another kind.
-        KeyError: If ``MODEL_WRAPPERS`` has no such name.
+        TypeError: If ``model_wrapper_cfg`` has another type.
+        KeyError: If ``MODEL_WRAPPERS`` does not contain the name.
     """
     if device is not None:
         model = model.to(device)
@@ -112,7 +112,7 @@ def wrap_model(
 
 
 def _as_settings(model_wrapper_cfg: Mapping[str, Any] | str | type | None) -> dict[str, Any]:
-    """The config of a wrapper, whatever way it was given in; always with ``type``."""
+    """Convert any form of ``model_wrapper_cfg`` to a config with ``type``."""
     if isinstance(model_wrapper_cfg, Mapping):
         return {'type': MMDistributedDataParallel, **model_wrapper_cfg}
     if model_wrapper_cfg is None:
@@ -120,7 +120,7 @@ def _as_settings(model_wrapper_cfg: Mapping[str, Any] | str | type | None) -> di
     if isinstance(model_wrapper_cfg, (str, type)):
         return {'type': model_wrapper_cfg}
     raise TypeError(
-        'model_wrapper_cfg has to be the name of a wrapper, such as '
+        'model_wrapper_cfg must be the name of a wrapper, such as '
         "'MMSeparateDistributedDataParallel', its config or its class, got "
         f'{type(model_wrapper_cfg).__name__}.'
     )
@@ -132,18 +132,18 @@ def _wrapper_class(kind: str | type) -> type:
     with MODEL_WRAPPERS.switch_scope_and_registry(None) as registry:
         found = registry.get(kind)
     if found is None:
-        # The registry itself knows best how to say what is missing.
+        # The registry raises an error that lists similar names.
         MODEL_WRAPPERS.build({'type': kind})
     if not isinstance(found, type):
         raise ArgumentError(
-            f'{kind!r} names a {type(found).__name__} in MODEL_WRAPPERS, but a wrapper has to be '
-            'a class.'
+            f'{kind!r} is a {type(found).__name__} in MODEL_WRAPPERS, but a wrapper must be a '
+            'class.'
         )
     return found
 
 
 def _device_ids(model: nn.Module) -> dict[str, Any]:
-    """DDP's ``device_ids`` for a model on one accelerator; nothing for one in host memory."""
+    """DDP's ``device_ids`` for a model on one accelerator; empty for a model in host memory."""
     parameter = next(model.parameters(), None)
     if parameter is None or parameter.device.index is None or parameter.device.type == 'cpu':
         return {}

@@ -1,4 +1,4 @@
-"""Copies of models for averaging: the tensors and the structure, without what wraps them."""
+"""Copies of models for averaging: tensors and structure, without distributed wrappers."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_
           '_state_dict_hooks', '_state_dict_pre_hooks', '_load_state_dict_pre_hooks',
           '_load_state_dict_post_hooks')  # fmt: skip
 
-# Where torch keeps the state of `fully_shard` and its like; process groups in it cannot be copied.
+# Attributes for the state of `fully_shard` and similar; they hold process groups, which cannot be
+# copied.
 _SHARDING_STATE = '__composable_api_state_key'
 
 
 def copy_model(model: nn.Module) -> nn.Module:
     """A deep copy of the model inside ``model``.
 
-    Distributed wrappers, at any depth, stay out of the copy. A module that ``fully_shard`` changed
-    is a plain module in the copy, with the same ``DTensor`` parameters: each rank holds its part.
-    Methods that :func:`torch.compile` took over are the class's own in the copy.
+    Distributed wrappers at any depth are not copied. A module changed by ``fully_shard`` is a plain
+    module in the copy, with the same ``DTensor`` parameters: each rank holds its part. Methods that
+    were compiled on the instance by :func:`torch.compile` are the methods of the class in the copy.
     """
     with _as_written(unwrap_model(model)) as plain:
         return copy.deepcopy(plain)
 
 
 def reshard(model: nn.Module) -> None:
-    """Let each module that ``fully_shard`` changed show its sharded parameters.
+    """Make each module changed by ``fully_shard`` use its sharded parameters.
 
-    After a forward pass without a backward pass some still have the gathered ones, and writing to
-    the sharded ones would not be seen.
+    After a forward pass without a backward pass, some modules still use the gathered parameters,
+    and values written to the sharded parameters would have no effect.
     """
     for module in model.modules():
         if _is_fully_sharded(module):
@@ -64,7 +65,7 @@ def _as_written(model: nn.Module) -> Iterator[nn.Module]:
                     undo.append((module.__dict__, name, module.__dict__[name]))
                     module.__dict__[name] = OrderedDict()
                 sharded = type(module)
-                module.__class__ = sharded.__mro__[2]  # after FSDPModule: the class as written
+                module.__class__ = sharded.__mro__[2]  # after FSDPModule: the original class
                 undo.append((module, None, sharded))
         yield model
     finally:
@@ -76,6 +77,6 @@ def _as_written(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _is_fully_sharded(module: nn.Module) -> bool:
-    # A process with such a module has imported FSDP, which costs too much for the question.
+    # Importing FSDP is slow. A process with such a module has already imported it.
     fsdp = sys.modules.get('torch.distributed.fsdp')
     return fsdp is not None and isinstance(module, fsdp.FSDPModule)

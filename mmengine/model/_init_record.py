@@ -1,4 +1,4 @@
-"""A record of who initialised which parameter, kept while ``init_weights`` runs over a model."""
+"""InitRecord: records which initialiser set each parameter while ``init_weights`` runs."""
 
 import logging
 from collections import defaultdict
@@ -32,11 +32,11 @@ class InitRecord(defaultdict[nn.Parameter, dict[str, Any]]):
         self._modules = list(model.modules())
         note(self, model, f'not changed by init_weights of {type(model).__name__}')
         for module in self._modules:
-            # Not through nn.Module.__setattr__: the record is no part of the module.
+            # This avoids nn.Module.__setattr__, because the record is not part of the module.
             module.__dict__[ATTRIBUTE] = self
 
     def close(self) -> None:
-        """Take the record off the modules."""
+        """Remove the record from the modules."""
         for module in self._modules:
             module.__dict__.pop(ATTRIBUTE, None)
 

@@ -1,4 +1,4 @@
-"""Two models of one architecture, tensor by tensor, grouped so that one kernel call treats many."""
+"""Pairs of tensors of two equal models, grouped so that one kernel call processes many pairs."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -12,28 +12,28 @@ Pair = tuple[list[Tensor], list[Tensor]]
 
 
 class ModelPairing:
-    """Matches the tensors of ``target`` with those of ``source``.
+    """Matches the tensors of ``target`` with the tensors of ``source``.
 
-    Finding the tensors of a model walks all of its modules, which costs more than averaging them.
-    The walk is done once; later :meth:`holds` tells, in one pass without Python code, whether both
-    models still consist of the same objects.
+    Collecting the tensors of a model visits all of its modules, which costs more than averaging
+    the tensors. The tensors are collected once; later, :meth:`holds` checks, in one pass without
+    Python code, whether both models still consist of the same objects.
 
     Args:
         target: The model to write to.
-        source: A model with the same structure; a wrapper around it matches too.
-        with_buffers: Average floating buffers like parameters, instead of copying them.
+        source: A model with the same structure, or a wrapper around it.
+        with_buffers: Average floating-point buffers like parameters, instead of copying them.
 
     Attributes:
         averaged: Groups of (target tensors, source tensors) that are averaged, each of one dtype
             and one device.
-        copied: Groups of those that are copied: integer tensors, and buffers unless
+        copied: Groups of tensors that are copied: integer tensors, and buffers unless
             ``with_buffers``.
     """
 
     def __init__(self, target: nn.Module, source: nn.Module, *, with_buffers: bool) -> None:
         self._source = source
         self._namespaces = [*_namespaces(target), *_namespaces(source)]
-        # Holding the objects keeps their ids from being given to others.
+        # References to the objects prevent the reuse of their ids.
         self._objects = list(
             chain.from_iterable(namespace.values() for namespace in self._namespaces)
         )
@@ -49,7 +49,7 @@ class ModelPairing:
         self._kinds = _kinds_of(self._tensors)
 
     def holds(self, source: nn.Module) -> bool:
-        """Whether both models still are the same tensors, of the same kinds, as at the start."""
+        """Whether both models still have the same tensors, of the same kinds, as at the start."""
         return (
             source is self._source
             and list(map(id, chain.from_iterable(map(dict.values, self._namespaces)))) == self._ids
@@ -58,7 +58,7 @@ class ModelPairing:
 
 
 def same_device_and_dtype(pair: Pair) -> bool:
-    """Whether one kernel can read the sources of a group and write its targets."""
+    """Whether one kernel call can read the sources of a group and write its targets."""
     targets, sources = pair
     return targets[0].device == sources[0].device and targets[0].dtype == sources[0].dtype
 
@@ -82,15 +82,15 @@ def _matched(
         a.shape != b.shape for a, b in zip(ours, theirs, strict=True)
     ):
         raise ValueError(
-            f'The averaged {type(target).__name__} and the model it follows no longer have the '
-            f'same {what}: {len(ours)} here, {len(theirs)} there, or other shapes. Make the '
+            f'The averaged {type(target).__name__} and its source model no longer have the same '
+            f'{what}: {len(ours)} and {len(theirs)} tensors, or different shapes. Create the '
             'averaged model after the last change of structure.'
         )
     return [(_local(a), _local(b)) for a, b in zip(ours, theirs, strict=True)]
 
 
 def _local(tensor: Tensor) -> Tensor:
-    """The part of a ``DTensor`` on this rank: an average of parts is the part of the average."""
+    """The local part of a ``DTensor``; averaging the parts equals averaging the whole tensors."""
     if not is_dtensor(tensor):
         return tensor
     spread: Any = tensor

@@ -1,7 +1,7 @@
 """Modules of other libraries as models: what ``forward`` returns there, as losses and predictions.
 
-``transformers`` models return an output with ``loss`` and ``logits``; those of ``timm`` and plain
-modules return logits, and the loss is a function beside them.
+``transformers`` models return an output with ``loss`` and ``logits``. ``timm`` models and plain
+modules return logits, and the loss is a separate function.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ Loss = Callable[[Any, Any], Any]
 
 @MODELS.register_module()
 class AdaptedModel(BaseModel):
-    """Trains a module that knows nothing of this engine.
+    """Trains a module that was not written for this engine.
 
     A batch that is a dict is passed by name, a tuple by position. With ``loss`` the target is taken
     out of the batch first; without it the module is given the whole batch and computes the loss.

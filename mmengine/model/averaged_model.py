@@ -1,4 +1,4 @@
-"""Models whose weights are an average of another model's weights over the course of training."""
+"""Averaged models: their weights are an average of another model's weights during training."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -16,24 +16,25 @@ from mmengine.utils.errors import ArgumentError
 
 
 class BaseAveragedModel(nn.Module):
-    """Base of averaged models: keeps a copy of a model and updates it from the original.
+    """Base class of averaged models: keeps a copy of a model and updates it from the original.
 
-    Call :meth:`update_parameters` after each optimizer step. The first call copies; after it every
-    ``interval``-th call averages. Integer tensors (counters) are copied, never averaged.
+    Call :meth:`update_parameters` after each optimizer step. The first call copies the weights;
+    afterwards every ``interval``-th call averages them. Integer tensors (counters) are copied,
+    never averaged.
 
-    A subclass says how two tensors are averaged in :meth:`avg_func`; one whose average is a mix of
-    old and new at one ratio for all tensors gives the ratio in :meth:`_mixing_ratio` instead, and
-    is then updated by a few kernel calls altogether.
+    A subclass implements :meth:`avg_func` to average two tensors. If all tensors use the same
+    mixing ratio, it implements :meth:`_mixing_ratio` instead; then a few kernel calls update all
+    tensors.
 
     Args:
-        model: The model to follow. Copied; the copy needs no gradient.
-        interval: Average at every how many calls.
-        device: Where the average lives; None leaves it where ``model`` is.
-        update_buffers: Average floating buffers (running statistics) too. Otherwise they are copied
-            at every call.
+        model: The model to average. It is copied; the copy requires no gradient.
+        interval: Number of calls between two averages.
+        device: Device of the average; None means the device of ``model``.
+        update_buffers: Also average floating-point buffers (running statistics). Otherwise they
+            are copied at every call.
 
     Raises:
-        ArgumentError: If ``interval`` is below 1.
+        ArgumentError: If ``interval`` is not positive.
     """
 
     steps: Tensor
@@ -48,7 +49,7 @@ class BaseAveragedModel(nn.Module):
         super().__init__()
         if interval < 1:
             raise ArgumentError(
-                f'interval counts updates, so it has to be at least 1, got {interval}.'
+                f'interval is a number of updates and must be at least 1, got {interval}.'
             )
         self.module = copy_model(model).requires_grad_(False)
         self.interval = interval
@@ -78,7 +79,7 @@ class BaseAveragedModel(nn.Module):
         Args:
             averaged_param: A tensor of the average.
             source_param: The same tensor of the model, on the device of ``averaged_param``.
-            steps: How many updates came before, a 0-d tensor in host memory.
+            steps: Number of previous updates, a 0-d tensor in host memory.
         """
 
     def _mixing_ratio(self, steps: int) -> float:
@@ -86,15 +87,15 @@ class BaseAveragedModel(nn.Module):
         raise NotImplementedError
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the averaged model computes."""
+        """Run ``forward`` of the averaged model."""
         return self.module(*args, **kwargs)
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Take in the present weights of ``model``.
+        """Update the average with the present weights of ``model``.
 
         Args:
-            model: The model that is trained, of the same structure as the copied one.
+            model: The trained model, with the same structure as the copied model.
 
         Raises:
             ValueError: If the structures differ.
@@ -116,7 +117,7 @@ class BaseAveragedModel(nn.Module):
         self.steps += 1
 
     def _averages_at(self, steps: int) -> bool:
-        """Whether to average, after ``steps`` updates that came before."""
+        """Whether to average, given ``steps`` previous updates."""
         return steps % self.interval == 0
 
     def _average(self, pairing: ModelPairing, steps: int) -> None:
@@ -134,7 +135,7 @@ class BaseAveragedModel(nn.Module):
             torch._foreach_lerp_(targets, sources, ratio)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
-        # The counter decides on the host what to do, so reading it must not wait for a device.
+        # The host reads the counter at each update, so the counter must stay in host memory.
         steps = self.steps
         super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # untyped in torch
         self.steps = steps
@@ -152,7 +153,7 @@ class BaseAveragedModel(nn.Module):
 def _mix(
     self: BaseAveragedModel, averaged_param: Tensor, source_param: Tensor, steps: Tensor
 ) -> None:
-    """``averaged_param`` becomes its mix with ``source_param``, in place."""
+    """Mix ``source_param`` into ``averaged_param``, in place."""
     averaged_param.lerp_(source_param.to(averaged_param.dtype), self._mixing_ratio(int(steps)))
 
 
@@ -163,9 +164,9 @@ def _copy(groups: list[tuple[list[Tensor], list[Tensor]]]) -> None:
 
 @MODELS.register_module()
 class StochasticWeightAverage(BaseAveragedModel):
-    """The plain mean of the weights (Izmailov et al. 2018, arXiv:1803.05407).
+    """The arithmetic mean of the weights (Izmailov et al. 2018, arXiv:1803.05407).
 
-    Arguments are those of :class:`BaseAveragedModel`.
+    It has the same arguments as :class:`BaseAveragedModel`.
     """
 
     avg_func = _mix
@@ -179,11 +180,12 @@ class ExponentialMovingAverage(BaseAveragedModel):
     """``average = (1 - momentum) * average + momentum * new``.
 
     Args:
-        model: The model to follow.
-        momentum: Share of the new weights, small: what others call the decay is ``1 - momentum``.
-        interval: Average at every how many calls.
-        device: Where the average lives.
-        update_buffers: Average floating buffers too.
+        model: The model to average.
+        momentum: Share of the new weights, usually small. The decay used by other libraries is
+            ``1 - momentum``.
+        interval: Number of calls between two averages.
+        device: Device of the average.
+        update_buffers: Also average floating-point buffers.
 
     Raises:
         ArgumentError: If ``momentum`` is not between 0 and 1.
@@ -200,12 +202,12 @@ class ExponentialMovingAverage(BaseAveragedModel):
         super().__init__(model, interval, device, update_buffers)
         if not 0.0 < momentum < 1.0:
             raise ArgumentError(
-                f'momentum has to lie between 0 and 1 (both excluded), got {momentum}.'
+                f'momentum must be between 0 and 1 (both excluded), got {momentum}.'
             )
         if momentum > 0.5:
             print_log(
-                f'momentum={momentum} is the share of the new weights, usually far below 0.5. For '
-                f'a decay of {momentum} set momentum={1 - momentum:g}.',
+                f'momentum={momentum} is the share of the new weights, which is usually far below '
+                f'0.5. For a decay of {momentum} set momentum={1 - momentum:g}.',
                 logger='current',
                 level='WARNING',
             )
@@ -219,20 +221,20 @@ class ExponentialMovingAverage(BaseAveragedModel):
 
 @MODELS.register_module()
 class MomentumAnnealingEMA(ExponentialMovingAverage):
-    """An :class:`ExponentialMovingAverage` that follows the model fast in the beginning.
+    """An :class:`ExponentialMovingAverage` with a larger momentum at the beginning.
 
     The momentum after ``n`` updates is ``max(momentum, gamma / (gamma + n))``.
 
     Args:
-        model: The model to follow.
-        momentum: Share of the new weights in the long run.
-        gamma: How slowly the share falls to ``momentum``, above 0.
-        interval: Average at every how many calls.
-        device: Where the average lives.
-        update_buffers: Average floating buffers too.
+        model: The model to average.
+        momentum: Final share of the new weights.
+        gamma: Positive number; the larger it is, the more slowly the share falls to ``momentum``.
+        interval: Number of calls between two averages.
+        device: Device of the average.
+        update_buffers: Also average floating-point buffers.
 
     Raises:
-        ArgumentError: If ``gamma`` is not above 0, or ``momentum`` is not between 0 and 1.
+        ArgumentError: If ``gamma`` is not positive, or ``momentum`` is not between 0 and 1.
     """
 
     def __init__(
@@ -246,7 +248,7 @@ class MomentumAnnealingEMA(ExponentialMovingAverage):
     ) -> None:
         super().__init__(model, momentum, interval, device, update_buffers)
         if gamma <= 0:
-            raise ArgumentError(f'gamma has to be above 0, got {gamma}.')
+            raise ArgumentError(f'gamma must be positive, got {gamma}.')
         self.gamma = gamma
 
     def _mixing_ratio(self, steps: int) -> float:

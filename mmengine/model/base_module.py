@@ -1,4 +1,4 @@
-"""BaseModule and its containers: modules that carry the config of their initial weights."""
+"""BaseModule and its containers: modules with a config for their weight initialisation."""
 
 import copy
 from abc import ABCMeta
@@ -16,19 +16,20 @@ InitCfg = dict[str, Any] | list[dict[str, Any]] | None
 
 
 class BaseModule(nn.Module, metaclass=ABCMeta):
-    """A module that knows how to initialise its weights.
+    """A module that can initialise its weights from a config.
 
-    ``init_weights()`` of the outermost module, called once before training, goes through three
-    stages in each module:
+    ``init_weights()`` of the outermost module is called once before training. Each module then goes
+    through three stages:
 
-    1. its own ``init_cfg`` is applied, but for pretrained weights;
-    2. ``init_weights()`` of each direct child that has one is called, also inside a distributed
-       wrapper: a child's config wins over its parent's. A child that says ``is_init``, because its
-       parent has loaded its weights, is left out;
-    3. pretrained weights of its own ``init_cfg`` are loaded: they win over everything below.
+    1. Its ``init_cfg`` is applied, except for pretrained weights.
+    2. ``init_weights()`` of each direct child that has this method is called, also inside a
+       distributed wrapper: the config of a child overrides the config of its parent. A child whose
+       ``is_init`` is True, because its parent has loaded its weights, is skipped.
+    3. The pretrained weights in its ``init_cfg`` are loaded: they override the weights of all
+       children.
 
     Args:
-        init_cfg: The config of an initialiser or a list of them, see :func:`initialize`. Copied.
+        init_cfg: The config of an initialiser or a list of configs, see :func:`initialize`. Copied.
     """
 
     _params_init_info: Record
@@ -53,7 +54,7 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
     def init_weights(self) -> None:
         """Initialise the weights of this module and its children; a second call only warns.
 
-        The outermost call logs how each parameter got its values.
+        The outermost call logs how each parameter was initialised.
         """
         if ATTRIBUTE in self.__dict__:
             self._init_in_order()
@@ -73,8 +74,8 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
     def _init_in_order(self) -> None:
         if self._is_init:
             print_log(
-                f'init_weights of {type(self).__name__} was called again; the weights stay as '
-                'they are.',
+                f'init_weights of {type(self).__name__} was called again; the weights do not '
+                'change.',
                 logger='current',
                 level='WARNING',
             )
@@ -98,7 +99,7 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
 
 
 def _own_stage(init_cfg: InitCfg, *, pretrained: bool) -> Iterator[Any]:
-    """The configs to apply before the children's (``pretrained=False``) or after them."""
+    """The configs to apply before the children (``pretrained=False``) or after the children."""
     if not init_cfg:
         return
     for cfg in init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]:

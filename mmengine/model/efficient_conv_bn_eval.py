@@ -1,9 +1,9 @@
 """Convolution and batch norm in one kernel, for layers whose batch norm is in evaluation mode.
 
-A batch norm with fixed statistics scales and shifts each channel, and so can be folded into the
-weights of the convolution before it. Folding anew at every call keeps both differentiable, so
-frozen-norm training profits too: the output of the convolution is neither computed twice nor kept
-for backward (You et al. 2024, arXiv:2305.11624).
+A batch norm with fixed statistics scales and shifts each channel, so it can be folded into the
+weights of the convolution before it. The weights are folded again at every call, so both layers
+stay differentiable. Training with frozen norms therefore also needs less memory and time: the
+output of the convolution is not stored for the backward pass (You et al. 2024, arXiv:2305.11624).
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ _TRANSPOSED = {
 
 
 def efficient_conv_bn_eval_forward(bn: _BatchNorm, conv: _ConvNd, x: Tensor) -> Tensor:
-    """``bn(conv(x))`` with the running statistics of ``bn``, computed as one convolution.
+    """Compute ``bn(conv(x))`` with the running statistics of ``bn`` as one convolution.
 
     Args:
         bn: A batch norm with running statistics.
@@ -62,9 +62,9 @@ def efficient_conv_bn_eval_forward(bn: _BatchNorm, conv: _ConvNd, x: Tensor) -> 
 
 
 def efficient_conv_bn_eval_control(bn: _BatchNorm, conv: _ConvNd, x: Tensor) -> Tensor:
-    """``bn(conv(x))``, in one convolution when that gives the same.
+    """Compute ``bn(conv(x))``, as one convolution if the result is the same.
 
-    That needs fixed statistics, a convolution of torch, and no hook that watches in between.
+    The result is the same for fixed statistics, a convolution of torch, and no hooks on the layers.
     """
     watched = (
         conv._forward_hooks or conv._forward_pre_hooks or bn._forward_hooks or bn._forward_pre_hooks
@@ -75,7 +75,7 @@ def efficient_conv_bn_eval_control(bn: _BatchNorm, conv: _ConvNd, x: Tensor) -> 
 
 
 def efficient_conv_bn_eval_graph_transform(fx_model: 'GraphModule') -> None:
-    """Let each batch norm right after a convolution decide at run time whether to be folded.
+    """Replace each batch norm directly after a convolution by a call that folds it if possible.
 
     Args:
         fx_model: Changed in place.
@@ -97,11 +97,11 @@ def efficient_conv_bn_eval_graph_transform(fx_model: 'GraphModule') -> None:
 
 
 def turn_on_efficient_conv_bn_eval_for_single_model(model: nn.Module) -> None:
-    """Make the ``forward`` of ``model`` fold batch norms into convolutions where it can.
+    """Make the ``forward`` of ``model`` fold batch norms into convolutions where possible.
 
     Args:
-        model: Changed in place. Its control flow may not depend on values; it is traced once for
-            training and once for evaluation.
+        model: Changed in place. Its control flow must not depend on tensor values; it is traced
+            once for training and once for evaluation.
 
     Raises:
         RuntimeError: If ``model`` cannot be traced.
@@ -112,16 +112,16 @@ def turn_on_efficient_conv_bn_eval_for_single_model(model: nn.Module) -> None:
 
 
 def turn_on_efficient_conv_bn_eval(model: nn.Module, modules: list[str] | str) -> None:
-    """Turn folding on in parts of ``model``.
+    """Turn on folding in parts of ``model``.
 
     Args:
         model: Changed in place.
-        modules: Dotted names of its sub-modules, such as ``'backbone'``; the empty name is the
-            model itself.
+        modules: Dotted names of sub-modules, such as ``'backbone'``; the empty name means the model
+            itself.
 
     Raises:
         ArgumentError: If ``model`` has no such sub-module.
-        RuntimeError: If one cannot be traced.
+        RuntimeError: If a sub-module cannot be traced.
     """
     known = dict(model.named_modules())
     for name in [modules] if isinstance(modules, str) else modules:
@@ -133,11 +133,11 @@ def turn_on_efficient_conv_bn_eval(model: nn.Module, modules: list[str] | str) -
 
 
 class _FoldingForward:
-    """Stands in for ``model.forward``.
+    """Replaces ``model.forward``.
 
-    Code traced in one mode has `self.training` of that mode frozen in it, so there is one trace a
-    mode. It runs on the model itself, looked up through this object, so that a deep copy of the
-    model (an EMA) computes with its own weights.
+    Traced code contains the value of `self.training` as a constant, so there is one trace per mode.
+    The trace runs on the model that this object refers to, so that a deep copy of the model (an
+    EMA) computes with its own weights.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -149,7 +149,7 @@ class _FoldingForward:
         return code(self._model, *args, **kwargs)
 
     def trace(self) -> Callable[..., Any]:
-        """The code of ``forward`` in the model's present mode, with batch norms folded."""
+        """The traced ``forward`` for the present mode of the model, with folded batch norms."""
         from torch.fx import GraphModule, Tracer
 
         class LayerTracer(Tracer):
@@ -161,10 +161,10 @@ class _FoldingForward:
         model = self._model
         try:
             traced = GraphModule(model, LayerTracer().trace(model))
-        except Exception as error:  # whatever the user's forward does with a symbolic value
+        except Exception as error:  # the user's forward can raise anything for a symbolic value
             raise RuntimeError(
                 f'{type(model).__name__} cannot be traced, so its batch norms cannot be folded: '
-                f'{error}. Name a part of it whose control flow depends on no value, such as the '
+                f'{error}. Pass a part of it whose control flow depends on no value, such as the '
                 'backbone.'
             ) from error
         efficient_conv_bn_eval_graph_transform(traced)
@@ -174,7 +174,7 @@ class _FoldingForward:
 
 
 def _convolution_before(node: 'Node', modules: dict[str, nn.Module]) -> 'Node | None':
-    """The node of the convolution whose only use is the batch norm at ``node``."""
+    """The node of a convolution whose result is used only by the batch norm at ``node``."""
     from torch.fx import Node
 
     if (
@@ -196,6 +196,6 @@ def _convolution_before(node: 'Node', modules: dict[str, nn.Module]) -> 'Node | 
 
 
 def _is_of_torch(conv: _ConvNd) -> bool:
-    """Whether ``conv`` computes what its class in torch does; a subclass may do anything."""
+    """Whether ``conv`` is a layer of torch itself; a subclass may compute something else."""
     forward: Any = type(conv).forward
     return forward in _PLAIN_FORWARDS or forward in _TRANSPOSED

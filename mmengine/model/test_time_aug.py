@@ -14,19 +14,20 @@ from mmengine.utils.errors import ArgumentError
 
 @MODELS.register_module()
 class BaseTTAModel(BaseModel):
-    """Base of models that let another one predict views of a sample, and merge the predictions.
+    """Base class of models that merge the predictions of another model for several views.
 
-    Implement :meth:`merge_preds`. The batch holds, under each key, a list of views, each a batch of
-    its own: ``dict(inputs=[view_1_batch, view_2_batch], data_samples=[view_1_samples,
+    Implement :meth:`merge_preds`. Each key of the batch holds a list of views, and each view is a
+    batch: ``dict(inputs=[view_1_batch, view_2_batch], data_samples=[view_1_samples,
     view_2_samples])``.
 
     Args:
-        module: The model that predicts, or its config. Its wrapper is taken off.
-        data_preprocessor: As in :class:`BaseModel`; the views go through that of ``module``.
+        module: The model that predicts, or its config. A distributed wrapper is removed.
+        data_preprocessor: As in :class:`BaseModel`; the views are processed by the data
+            preprocessor of ``module``.
 
     Raises:
         TypeError: If ``module`` is neither a module nor a config.
-        ArgumentError: If it has no ``test_step``.
+        ArgumentError: If ``module`` has no ``test_step``.
     """
 
     def __init__(
@@ -39,12 +40,12 @@ class BaseTTAModel(BaseModel):
             module = MODELS.build(module)
         if not isinstance(module, nn.Module):
             raise TypeError(
-                f'module has to be a torch.nn.Module or a config, got {type(module).__name__}.'
+                f'module must be a torch.nn.Module or a config, got {type(module).__name__}.'
             )
         module = unwrap_model(module)
         if not callable(getattr(module, 'test_step', None)):
             raise ArgumentError(
-                f'Predicting needs test_step, which {type(module).__name__} lacks. Derive it from '
+                f'{type(module).__name__} has no test_step, so it cannot predict. Derive it from '
                 'BaseModel.'
             )
         self.module = module
@@ -57,38 +58,38 @@ class BaseTTAModel(BaseModel):
             data_samples_list: For each sample, the predictions of its views.
 
         Returns:
-            One prediction a sample.
+            One prediction per sample.
         """
 
     def forward(
         self, inputs: Any, data_samples: list[Any] | None = None, mode: str = 'tensor'
     ) -> Any:
-        """Not used: :meth:`test_step` predicts."""
+        """Not used: :meth:`test_step` computes the predictions."""
         raise NotImplementedError(
-            f'{type(self).__name__} only tests: call test_step(data), or implement forward for '
-            'another use.'
+            f'{type(self).__name__} supports only test_step(data). Implement forward for other '
+            'uses.'
         )
 
     def test_step(self, data: Any) -> list[Any]:
-        """The merged predictions of a batch of views.
+        """Predict all views of a batch and merge the predictions.
 
         Args:
-            data: A batch as described at the class. Also a list of dicts, one a view; or a list or
-                tuple of such lists of views as the dict holds, which ``module`` then gets as a
+            data: A batch as described in the class docstring; or a list of dicts, one per view; or
+                a list or tuple whose items are lists of views, which are passed to ``module`` as a
                 list.
         """
         model: Any = self.module
         of_views = [model.test_step(view) for view in _views(data)]
-        return self.merge_preds(list(zip(*of_views, strict=True)))  # type: ignore[arg-type]  # a tuple a sample
+        return self.merge_preds(list(zip(*of_views, strict=True)))  # type: ignore[arg-type]  # one tuple per sample
 
 
 def _views(data: Any) -> list[Any]:
-    """The batches that ``module`` predicts, one a view."""
+    """The batches for ``module``, one per view."""
     if isinstance(data, Mapping):
         by_key = {key: len(views) for key, views in data.items()}
         if len(set(by_key.values())) > 1:
             raise ArgumentError(
-                f'Every key of the batch has to hold as many views as the others, got {by_key}.'
+                f'All keys of the batch must have the same number of views, got {by_key}.'
             )
         return [dict(zip(data, view, strict=True)) for view in zip(*data.values(), strict=True)]
     if all(isinstance(view, Mapping) for view in data):

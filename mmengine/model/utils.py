@@ -1,4 +1,4 @@
-"""Small tools around models: stacking images, sync batch norm, parameters without gradient."""
+"""Model utilities: stacking images, sync batch norm, parameters without gradient."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,27 +14,27 @@ from mmengine.utils.errors import ArgumentError
 
 
 def padded_size(size: int, divisor: int) -> int:
-    """The smallest multiple of ``divisor`` that is not below ``size``."""
+    """The smallest multiple of ``divisor`` that is at least ``size``."""
     return -(-size // divisor) * divisor
 
 
 def stack_batch(
     tensor_list: list[Tensor], pad_size_divisor: int = 1, pad_value: int | float = 0
 ) -> Tensor:
-    """Stack tensors of different sizes, padded at the far end of every dim but the first.
+    """Stack tensors of different sizes, padded at the end of every dim except the first.
 
     Args:
-        tensor_list: Tensors with as many dims as each other and the same first dim, such as CHW
+        tensor_list: Tensors with the same number of dims and the same first dim, such as CHW
             images.
-        pad_size_divisor: The padded sizes become multiples of this number.
-        pad_value: Fills the padding.
+        pad_size_divisor: The sizes are padded to multiples of this number.
+        pad_value: Value of the padding.
 
     Returns:
-        A tensor with one more dim in front, ``len(tensor_list)`` long.
+        A tensor with an additional first dim of size ``len(tensor_list)``.
 
     Raises:
-        ArgumentError: If ``tensor_list`` is no list of tensors, is empty, or its tensors cannot be
-            stacked.
+        ArgumentError: If ``tensor_list`` is not a list of tensors, is empty, or its tensors cannot
+            be stacked.
 
     Example:
         >>> stack_batch([torch.ones(3, 4, 5), torch.ones(3, 6, 2)], pad_size_divisor=4).shape
@@ -57,14 +57,14 @@ def stack_batch(
 def _check_stackable(tensor_list: object) -> None:
     if not isinstance(tensor_list, list):
         raise ArgumentError(
-            f'stack_batch wants a list of tensors, got {type(tensor_list).__name__}.'
+            f'stack_batch needs a list of tensors, got {type(tensor_list).__name__}.'
         )
     if not tensor_list:
         raise ArgumentError('stack_batch got an empty list; a batch needs at least one tensor.')
     for index, tensor in enumerate(tensor_list):
         if not isinstance(tensor, Tensor):
             raise ArgumentError(
-                f'stack_batch wants tensors, but element {index} is a {type(tensor).__name__}.'
+                f'stack_batch needs tensors, but element {index} is a {type(tensor).__name__}.'
             )
     shapes = [tuple(tensor.shape) for tensor in tensor_list]
     if len({len(shape) for shape in shapes}) > 1:
@@ -78,16 +78,16 @@ def _check_stackable(tensor_list: object) -> None:
 
 
 def merge_dict(*args: Mapping[Any, Any]) -> dict[Any, Any]:
-    """All the items of the dicts in one; a later dict wins.
+    """Merge several dicts; for equal keys the last dict wins.
 
     Raises:
-        ArgumentError: If an argument is no dict.
+        ArgumentError: If an argument is not a dict.
     """
     merged: dict[Any, Any] = {}
     for position, arg in enumerate(args, start=1):
         if not isinstance(arg, Mapping):
             raise ArgumentError(
-                f'merge_dict wants dicts, but argument {position} is a {type(arg).__name__}.'
+                f'merge_dict needs dicts, but argument {position} is a {type(arg).__name__}.'
             )
         merged.update(arg)
     return merged
@@ -96,11 +96,11 @@ def merge_dict(*args: Mapping[Any, Any]) -> dict[Any, Any]:
 def detect_anomalous_params(loss: Tensor, model: nn.Module) -> None:
     """Log every trainable parameter of ``model`` that ``loss`` does not depend on.
 
-    Such a parameter gets no gradient, and makes distributed training wait for it forever. The names
-    are logged as an error.
+    Such a parameter gets no gradient, and distributed training may wait for it forever. The names
+    are logged as errors.
 
     Args:
-        loss: What ``backward`` would be called on.
+        loss: The loss before its backward pass.
         model: The model, or its wrapper.
     """
     reached = {id(parameter) for parameter in _leaves(loss)}
@@ -115,7 +115,7 @@ def detect_anomalous_params(loss: Tensor, model: nn.Module) -> None:
 
 
 def _leaves(loss: Tensor) -> Iterator[Tensor]:
-    """The leaf tensors behind ``loss``, without recursion: graphs are deeper than the stack."""
+    """The leaf tensors of the graph of ``loss``, without recursion: graphs can be very deep."""
     if loss.grad_fn is None:
         if loss.requires_grad:
             yield loss
@@ -134,20 +134,20 @@ def _leaves(loss: Tensor) -> Iterator[Tensor]:
 
 
 class _BatchNormXd(_BatchNorm):
-    """Batch norm for inputs of any number of dims: SyncBatchNorm does not say how many it gets."""
+    """Batch norm for inputs with any number of dims, because SyncBatchNorm does not fix it."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         return
 
 
 def revert_sync_batchnorm(module: nn.Module) -> nn.Module:
-    """Make every synchronised batch norm a plain one, to run on one device or on the CPU.
+    """Convert synchronised batch norms to plain batch norms, to run on one device or on the CPU.
 
-    The new layers hold the very parameters, buffers, hooks and flags of the old ones, so an
-    optimizer that knows the parameters stays right. Layers of mmcv are found too.
+    The new layers hold the same parameter objects, buffers, hooks and flags, so an existing
+    optimizer stays valid. Layers of mmcv are converted too.
 
     Args:
-        module: Changed in place, unless it is such a layer itself.
+        module: Changed in place, unless it is itself such a layer.
 
     Returns:
         ``module``, or the layer that replaces it.
@@ -155,7 +155,7 @@ def revert_sync_batchnorm(module: nn.Module) -> nn.Module:
     sync_classes: tuple[type[nn.Module], ...] = (nn.SyncBatchNorm,)
     mmcv_ops = sys.modules.get(
         'mmcv.ops'
-    )  # A model can hold one of its layers only if somebody imported it.
+    )  # A model can contain a layer of mmcv only if mmcv was imported.
     if hasattr(mmcv_ops, 'SyncBatchNorm'):
         sync_classes += (mmcv_ops.SyncBatchNorm,)  # type: ignore[union-attr]  # has the attribute
     return _replace_layers(module, sync_classes, _as_plain_batchnorm)
@@ -165,26 +165,26 @@ def convert_sync_batchnorm(module: nn.Module, implementation: str = 'torch') -> 
     """Replace every batch norm in ``module`` by one that shares its statistics among all ranks.
 
     Args:
-        module: Changed in place, unless it is such a layer itself.
+        module: Changed in place, unless it is itself such a layer.
         implementation: ``'torch'`` or ``'mmcv'``.
 
     Returns:
         ``module``, or the layer that replaces it.
 
     Raises:
-        ArgumentError: If ``implementation`` is another word.
-        ImportError: If mmcv is asked for and not installed.
+        ArgumentError: If ``implementation`` is neither ``'torch'`` nor ``'mmcv'``.
+        ImportError: If ``implementation`` is ``'mmcv'`` and mmcv is not installed.
     """
     if implementation == 'torch':
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-any-return, no-untyped-call]  # untyped in torch
     if implementation != 'mmcv':
-        raise ArgumentError(f"implementation has to be 'torch' or 'mmcv', got {implementation!r}.")
+        raise ArgumentError(f"implementation must be 'torch' or 'mmcv', got {implementation!r}.")
     try:
         from mmcv.ops import SyncBatchNorm  # type: ignore[import-not-found]  # optional
     except ImportError as error:
         raise ImportError(
             "implementation='mmcv' needs the full mmcv: pip install mmcv. implementation='torch' "
-            'needs nothing.'
+            'needs no other package.'
         ) from error
     return _replace_layers(
         module, (_BatchNorm,), lambda layer: _as_mmcv_sync_batchnorm(layer, SyncBatchNorm)
@@ -194,7 +194,7 @@ def convert_sync_batchnorm(module: nn.Module, implementation: str = 'torch') -> 
 def _replace_layers(
     module: nn.Module, kinds: tuple[type[nn.Module], ...], replace: Any
 ) -> nn.Module:
-    """Put ``replace(layer)`` in the place of each layer of ``kinds``, once a layer."""
+    """Replace each layer of ``kinds`` by ``replace(layer)``, called once per layer."""
     if isinstance(module, kinds):
         return replace(module)  # type: ignore[no-any-return]  # a layer
     replacements: dict[nn.Module, nn.Module] = {}
@@ -209,7 +209,7 @@ def _replace_layers(
 
 def _as_plain_batchnorm(layer: nn.Module) -> nn.Module:
     plain = _BatchNormXd.__new__(_BatchNormXd)
-    # The whole state moves over: parameters and buffers by reference, the training flag, hooks,
+    # All state is moved: parameters and buffers by reference, the training flag, hooks and
     # attributes set by users.
     plain.__dict__.update(layer.__dict__)
     plain.__dict__.pop('process_group', None)

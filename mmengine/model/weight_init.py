@@ -1,4 +1,4 @@
-"""Initial weights: functions for a layer, initialisers for the layers of a model, ``init_cfg``."""
+"""Weight initialisation: functions for layers, initialisers for models, and ``init_cfg``."""
 
 import copy
 import math
@@ -18,13 +18,13 @@ Fill = Callable[[Tensor], object]
 
 
 def update_init_info(module: nn.Module, init_info: str) -> None:
-    """Note how those parameters of ``module`` that changed since the last note got their values.
+    """Record how the parameters of ``module`` that changed since the last call were initialised.
 
-    For an ``init_weights`` that sets values by hand; the note ends up in the log.
+    Call this in an ``init_weights`` that sets values itself; the text is written to the log.
 
     Args:
         module: A part of the model whose ``init_weights`` is running.
-        init_info: How, in a few words.
+        init_info: Short description of the initialisation.
 
     Raises:
         ArgumentError: If no ``BaseModule.init_weights`` is running over ``module``.
@@ -32,22 +32,22 @@ def update_init_info(module: nn.Module, init_info: str) -> None:
     record = getattr(module, '_params_init_info', None)
     if record is None:
         raise ArgumentError(
-            'update_init_info works while BaseModule.init_weights runs over the module, and none '
-            f'does over this {type(module).__name__}. Call it inside init_weights, after '
+            'update_init_info works only while BaseModule.init_weights of the module runs, which '
+            f'is not the case for this {type(module).__name__}. Call it inside init_weights, after '
             'super().init_weights().'
         )
     note(record, module, init_info)
 
 
 def constant_init(module: nn.Module, val: float, bias: float = 0) -> None:
-    """Set the weight of a layer to ``val`` and its bias to ``bias``; what it lacks is left out."""
+    """Set the weight of a layer to ``val`` and its bias to ``bias``, if the layer has them."""
     _fill(module, partial(nn.init.constant_, val=val), bias)
 
 
 def xavier_init(
     module: nn.Module, gain: float = 1, bias: float = 0, distribution: str = 'normal'
 ) -> None:
-    """Fill a layer's weight by Glorot and Bengio 2010 and its bias with ``bias``.
+    """Initialise a layer's weight as in Glorot and Bengio 2010, and set its bias to ``bias``.
 
     Args:
         module: A layer whose weight has at least two dims.
@@ -60,19 +60,19 @@ def xavier_init(
 
 
 def normal_init(module: nn.Module, mean: float = 0, std: float = 1, bias: float = 0) -> None:
-    """Fill a layer's weight from a normal distribution and its bias with ``bias``."""
+    """Draw a layer's weight from a normal distribution and set its bias to ``bias``."""
     _fill(module, partial(nn.init.normal_, mean=mean, std=std), bias)
 
 
 def trunc_normal_init(
     module: nn.Module, mean: float = 0, std: float = 1, a: float = -2, b: float = 2, bias: float = 0
 ) -> None:
-    """Fill a layer's weight by :func:`trunc_normal_` and its bias with ``bias``."""
+    """Draw a layer's weight with :func:`trunc_normal_` and set its bias to ``bias``."""
     _fill(module, partial(trunc_normal_, mean=mean, std=std, a=a, b=b), bias)
 
 
 def uniform_init(module: nn.Module, a: float = 0, b: float = 1, bias: float = 0) -> None:
-    """Fill a layer's weight evenly from ``[a, b)`` and its bias with ``bias``."""
+    """Draw a layer's weight uniformly from ``[a, b)`` and set its bias to ``bias``."""
     _fill(module, partial(nn.init.uniform_, a=a, b=b), bias)
 
 
@@ -84,13 +84,14 @@ def kaiming_init(
     bias: float = 0,
     distribution: str = 'normal',
 ) -> None:
-    """Fill a layer's weight by He et al. 2015 and its bias with ``bias``.
+    """Initialise a layer's weight as in He et al. 2015, and set its bias to ``bias``.
 
     Args:
         module: A layer whose weight has at least two dims.
         a: Negative slope of the leaky ReLU after this layer; used with
             ``nonlinearity='leaky_relu'`` only.
-        mode: ``'fan_out'`` keeps the size of gradients, ``'fan_in'`` that of activations.
+        mode: ``'fan_out'`` preserves the magnitude of gradients, ``'fan_in'`` the magnitude of
+            activations.
         nonlinearity: Name of the function after this layer, as in
             :func:`torch.nn.init.calculate_gain`.
         bias: Value of the bias.
@@ -102,38 +103,38 @@ def kaiming_init(
 
 
 def caffe2_xavier_init(module: nn.Module, bias: float = 0) -> None:
-    """Fill a layer's weight like the XavierFill of Caffe2 (uniform, by fan-in), and its bias."""
+    """Initialise a layer's weight like XavierFill of Caffe2 (uniform, by fan-in), and its bias."""
     kaiming_init(
         module, a=1, mode='fan_in', nonlinearity='leaky_relu', bias=bias, distribution='uniform'
     )
 
 
 def bias_init_with_prob(prior_prob: float) -> float:
-    """The bias that makes a sigmoid output start at ``prior_prob``: its logit (arXiv:1708.02002).
+    """The bias for which a sigmoid returns ``prior_prob``: its logit (arXiv:1708.02002).
 
     Example:
         >>> bias_init_with_prob(0.5)
         0.0
     """
     if not 0 < prior_prob < 1:
-        raise ArgumentError(f'A prior probability lies between 0 and 1, got {prior_prob}.')
+        raise ArgumentError(f'prior_prob must be between 0 and 1, got {prior_prob}.')
     return math.log(prior_prob) - math.log1p(-prior_prob)
 
 
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
 ) -> Tensor:
-    r"""Fill ``tensor`` in place from the normal distribution cut to ``[a, b]``.
+    r"""Fill ``tensor`` in place from a normal distribution truncated to ``[a, b]``.
 
-    One uniform number makes one value, :math:`\mu + \sigma \Phi^{-1}(u)`, so the same seed gives
-    the same values on every version of torch.
+    Each value is computed from one uniform number as :math:`\mu + \sigma \Phi^{-1}(u)`, so the same
+    seed gives the same values with every version of torch.
 
     Args:
-        tensor: Any shape and floating dtype.
-        mean: Mean of the distribution before it is cut.
-        std: Standard deviation of the distribution before it is cut.
-        a: Smallest value.
-        b: Largest value.
+        tensor: A tensor of any shape and floating-point dtype.
+        mean: Mean of the distribution before truncation.
+        std: Standard deviation of the distribution before truncation.
+        a: Minimum value.
+        b: Maximum value.
 
     Returns:
         ``tensor``.
@@ -145,12 +146,12 @@ def trunc_normal_(
 def _no_grad_trunc_normal_(tensor: Tensor, mean: float, std: float, a: float, b: float) -> Tensor:
     if not a - 2 * std <= mean <= b + 2 * std:
         print_log(
-            f'trunc_normal_: the mean {mean} is more than 2 std away from [{a}, {b}], so the '
-            'values pile up at one end.',
+            f'trunc_normal_: the mean {mean} is more than 2 std away from [{a}, {b}], so most '
+            'values are close to one end of the interval.',
             logger='current',
             level='WARNING',
         )
-    # erf, not the distribution function, is uniform below: it is what torch can invert.
+    # The numbers drawn below are uniform in erf, because torch can invert erf.
     lowest, highest = (math.erf((end - mean) / (std * math.sqrt(2.0))) for end in (a, b))
     quantile = tensor.uniform_(lowest, highest).erfinv_()
     return quantile.mul_(std * math.sqrt(2.0)).add_(mean).clamp_(min=a, max=b)
@@ -166,7 +167,7 @@ def _fill(module: nn.Module, fill_weight: Fill, bias: float) -> None:
 
 def _chosen(fills: Mapping[str, Callable[..., object]], distribution: str) -> Callable[..., object]:
     if distribution not in fills:
-        raise ArgumentError(f'distribution has to be one of {list(fills)}, got {distribution!r}.')
+        raise ArgumentError(f'distribution must be one of {list(fills)}, got {distribution!r}.')
     return fills[distribution]
 
 
@@ -175,18 +176,18 @@ def _get_bases_name(m: nn.Module) -> list[str]:
 
 
 class BaseInit:
-    """Base of the initialisers: which layers are meant, and what their bias becomes.
+    """Base class of the initialisers: selects the layers and sets their bias.
 
-    A layer is meant when its class, or a direct base of it, has a name in ``layer``.
+    A layer is selected if ``layer`` contains the name of its class or of a direct base class.
 
     Args:
         bias: Value of the bias.
-        bias_prob: Sets the bias to :func:`bias_init_with_prob` of this instead.
-        layer: Name of a class or a list of names. Without any, only an ``override`` in the config
-            initialises something.
+        bias_prob: Set the bias to :func:`bias_init_with_prob` of this value instead.
+        layer: Name of a class or a list of names. If None, only an ``override`` in the config
+            initialises layers.
 
     Raises:
-        TypeError: If a value is of another type.
+        TypeError: If an argument has a wrong type.
     """
 
     def __init__(
@@ -198,18 +199,18 @@ class BaseInit:
     ) -> None:
         self.wholemodule = False
         if not isinstance(bias, (int, float)):
-            raise TypeError(f'bias has to be a number, got {type(bias).__name__}.')
+            raise TypeError(f'bias must be a number, got {type(bias).__name__}.')
         if bias_prob is not None and not isinstance(bias_prob, float):
             raise TypeError(
-                f'bias_prob has to be a float between 0 and 1, got {type(bias_prob).__name__}.'
+                f'bias_prob must be a float between 0 and 1, got {type(bias_prob).__name__}.'
             )
         self.bias = bias if bias_prob is None else bias_init_with_prob(bias_prob)
         self.layer = _as_names(layer)
 
     def __call__(self, module: nn.Module) -> None:
-        """Initialise those layers of ``module`` that are meant, innermost first.
+        """Initialise the selected layers of ``module``, innermost first.
 
-        All of them are when ``wholemodule`` is set.
+        All layers are selected if ``wholemodule`` is set.
         """
         module.apply(self._init_if_meant)
         if hasattr(module, '_params_init_info'):
@@ -224,7 +225,7 @@ class BaseInit:
         return {type(layer).__name__, *_get_bases_name(layer)}
 
     def _init_layer(self, layer: nn.Module) -> None:
-        raise NotImplementedError(f'{type(self).__name__} has to define __call__(module).')
+        raise NotImplementedError(f'{type(self).__name__} must define __call__(module).')
 
     def _get_init_info(self) -> str:
         settings = {
@@ -241,7 +242,7 @@ class BaseInit:
 def _as_names(layer: Any) -> list[str]:
     names = [] if layer is None else [layer] if isinstance(layer, str) else layer
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f'layer has to be the name of a class or a list of names, got {layer!r}.')
+        raise TypeError(f'layer must be the name of a class or a list of names, got {layer!r}.')
     return list(names)
 
 
@@ -347,12 +348,14 @@ class Caffe2XavierInit(KaimingInit):
 
 @WEIGHT_INITIALIZERS.register_module(name='Pretrained')
 class PretrainedInit:
-    """Loads the weights of a module from a checkpoint; what does not fit is reported and skipped.
+    """Loads the weights of a module from a checkpoint; tensors that do not match are skipped.
+
+    Skipped tensors are reported in the log.
 
     Args:
         checkpoint: Path or URL.
-        prefix: Load only the part of the checkpoint under this name, such as ``'backbone'``.
-        map_location: Where the checkpoint's tensors go first, as in :func:`torch.load`.
+        prefix: Load only the part of the checkpoint with this prefix, such as ``'backbone'``.
+        map_location: Device of the loaded tensors, as in :func:`torch.load`.
     """
 
     def __init__(
@@ -389,17 +392,17 @@ class PretrainedInit:
 
 
 def is_pretrained(cfg: Any) -> bool:
-    """Whether ``cfg`` loads weights rather than drawing them."""
+    """Whether ``cfg`` loads pretrained weights."""
     kind = cfg.get('type') if isinstance(cfg, Mapping) else None
     return kind == 'Pretrained' or (isinstance(kind, type) and issubclass(kind, PretrainedInit))
 
 
 def initialize(module: nn.Module, init_cfg: dict[str, Any] | list[dict[str, Any]]) -> None:
-    """Initialise ``module`` as ``init_cfg`` says.
+    """Initialise ``module`` by the config ``init_cfg``.
 
-    ``layer`` names classes of layers; ``override`` (a config or a list of them, each with the
-    ``name`` of an attribute of ``module``) then initialises whole sub-modules, by an initialiser of
-    its own or, with ``name`` alone, by the one around it.
+    ``layer`` selects layers by class name. Then ``override`` initialises whole sub-modules: it is a
+    config or a list of configs, each with the ``name`` of an attribute of ``module``. With ``type``
+    an override uses its own initialiser; with ``name`` only it uses the surrounding config.
 
     Args:
         module: Changed in place.
@@ -407,9 +410,9 @@ def initialize(module: nn.Module, init_cfg: dict[str, Any] | list[dict[str, Any]
             changed.
 
     Raises:
-        TypeError: If a config is no dict.
-        ValueError: If an override lacks its name, or has settings but no type.
-        RuntimeError: If an override names an attribute that ``module`` lacks.
+        TypeError: If a config is not a dict.
+        ValueError: If an override has no name, or has settings but no type.
+        RuntimeError: If the name in an override is not an attribute of ``module``.
 
     Example:
         >>> head = nn.ModuleDict({'conv': nn.Conv2d(3, 3, 1), 'cls': nn.Linear(3, 1)})
@@ -421,14 +424,14 @@ def initialize(module: nn.Module, init_cfg: dict[str, Any] | list[dict[str, Any]
     for cfg in init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]:
         if not isinstance(cfg, Mapping):
             raise TypeError(
-                'init_cfg has to be a dict with `type`, or a list of such dicts, got '
+                'init_cfg must be a dict with `type`, or a list of such dicts, got '
                 f'{type(cfg).__name__}.'
             )
         own_cfg = dict(cfg)
         override = own_cfg.pop('override', None)
         _initialize(module, own_cfg)
         if override is not None:
-            # A config without layers means that only the overridden parts get this initialiser.
+            # Without layers in the config, only the overridden parts use this initialiser.
             own_cfg.pop('layer', None)
             _initialize_override(module, override, own_cfg)
 
@@ -442,24 +445,23 @@ def _initialize(module: nn.Module, cfg: Mapping[str, Any], wholemodule: bool = F
 def _initialize_override(module: nn.Module, override: Any, cfg: Mapping[str, Any]) -> None:
     if not isinstance(override, (Mapping, list, tuple)):
         raise TypeError(
-            'override has to be a dict with `name`, or a list of such dicts, got '
+            'override must be a dict with `name`, or a list of such dicts, got '
             f'{type(override).__name__}.'
         )
     for entry in [override] if isinstance(override, Mapping) else override:
         settings = dict(entry)
         name = settings.pop('name', None)
         if name is None:
-            raise ValueError(
-                f'An override needs the `name` of the sub-module it initialises, got {settings}.'
-            )
+            raise ValueError(f'An override needs the `name` of a sub-module, got {settings}.')
         if not hasattr(module, name):
             near = did_you_mean(name, (child for child, _ in module.named_children()))
             raise RuntimeError(
-                f'override names {name!r}, which {type(module).__name__} does not have.{near}'
+                f'override has name={name!r}, but {type(module).__name__} has no such attribute.'
+                f'{near}'
             )
         if settings and 'type' not in settings:
             raise ValueError(
-                f'The override of {name!r} has settings of its own ({settings}), so it needs a '
+                f'The override of {name!r} has settings ({settings}), so it needs a '
                 '`type` too; give it its initialiser, or only its name to take over '
                 f'{cfg.get("type")!r}.'
             )

@@ -1,4 +1,4 @@
-"""Where a model lives and how its state is gathered: one class a way of placing it on devices."""
+"""Strategies: one class for each way to place a model on devices and to gather its state."""
 
 from mmengine.strategy.base import BaseStrategy
 from mmengine.strategy.checkpoint_io import CheckpointIO, FileCheckpointIO

@@ -10,12 +10,12 @@ from torch import nn
 
 
 def compile_method(model: nn.Module, settings: Mapping[str, Any] | bool) -> nn.Module:
-    """Let :func:`torch.compile` take over one method of ``model``, in place.
+    """Compile one method of ``model`` with :func:`torch.compile`, in place.
 
     Args:
-        model: A placed model.
-        settings: True, or arguments of ``torch.compile`` and ``target``, the method's name
-            ('forward' by default).
+        model: A model that is already on its device.
+        settings: True, or the arguments of ``torch.compile`` together with ``target``, the name of
+            the method ('forward' by default).
 
     Raises:
         ValueError: If the model has no method called ``target``.

@@ -1,4 +1,4 @@
-"""Learning rates that follow the batch size."""
+"""Scaling of learning rates by the batch size."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def scale_learning_rates(
 
     Args:
         optim_wrapper: Changed in place.
-        settings: ``base_batch_size`` and ``enable``; nothing changes where ``enable`` is not True.
-        batch_size: Samples in a batch of one rank, None if unknown.
-        num_ranks: Ranks that read different data.
-        logger: Gets a line with the ratio.
+        settings: ``base_batch_size`` and ``enable``; nothing changes unless ``enable`` is True.
+        batch_size: Number of samples in a batch of one rank; None if unknown.
+        num_ranks: Number of ranks that read different data.
+        logger: Logs the ratio.
 
     Raises:
         ArgumentError: If one of the batch sizes is unknown.
@@ -36,8 +36,8 @@ def scale_learning_rates(
     base = settings.get('base_batch_size')
     if not base or base < 0:
         raise ArgumentError(
-            'auto_scale_lr needs base_batch_size above 0, the batch size for which the learning '
-            f'rates were tuned; got {base!r}.'
+            'auto_scale_lr needs a positive base_batch_size: the batch size for which the '
+            f'learning rates were tuned; got {base!r}.'
         )
     if batch_size is None:
         raise ArgumentError(
@@ -46,7 +46,7 @@ def scale_learning_rates(
         )
     real = num_ranks * batch_size
     ratio = real / base
-    logger.info(f'LR is scaled by {ratio:g}: batch size {real} in place of {base}.')
+    logger.info(f'LR is scaled by {ratio:g}: batch size {real} instead of {base}.')
     for wrapper in wrappers_of(optim_wrapper):
         for group in wrapper.param_groups:
             group['lr'] = group['lr'] * ratio

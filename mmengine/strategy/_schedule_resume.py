@@ -1,9 +1,11 @@
-"""Schedulers of a resumed run: the config says how they go on, the checkpoint how far they are.
+"""Schedulers of a resumed run: settings come from the config, the position from the checkpoint.
 
-- The config is that of the checkpoint: its state is loaded, to the bit.
-- The config has changed, such as a longer run whose default ``end`` follows it: the schedulers step
-  anew to the saved position, and have the values of an unbroken run with today's config.
-- The checkpoint has no state of schedulers, as other engines leave them: the same steps.
+- The config has not changed: the saved state is loaded bit for bit.
+- The config has changed (for example, the run is longer, and the default ``end`` with it): the
+  schedulers step again from the start to the saved position, and have the values of an
+  uninterrupted run with the new config.
+- The checkpoint has no scheduler state (checkpoints of other engines): the schedulers step from the
+  start in the same way.
 """
 
 from __future__ import annotations
@@ -47,25 +49,25 @@ def restore_schedulers(
     max_epochs: int | None = None,
     max_iters: int | None = None,
 ) -> None:
-    """Let freshly built schedulers go on from the position of a checkpoint.
+    """Move freshly built schedulers to the position of a checkpoint.
 
-    Call it after the state of the optimizers is loaded. Schedulers of one parameter of one
-    optimizer are looked at together, as their factors multiply:
+    Call this after the optimizer state is loaded. Schedulers that change the same parameter of the
+    same optimizer are restored together, because their factors multiply:
 
-    - If no setting of theirs has changed, they load their states. The values of the groups stay
-      those of the checkpoint.
-    - Else they step anew from the initial values of this run, in the order of a run, to the
-      position. Attributes that a scheduler has learned otherwise come from the checkpoint.
-    - Those that learn from metrics (``need_val_args``) keep what they have learned and take only
-      their settings from this run. The factor by which they have reduced a value so far is kept.
+    - If none of their settings has changed, the schedulers load their saved states. The param
+      groups keep the values from the checkpoint.
+    - Otherwise the schedulers step from the initial values of this run to the saved position, in
+      the order of a run. Attributes that do not follow from the steps come from the checkpoint.
+    - Schedulers that learn from metrics (``need_val_args``) keep their saved state and take only
+      their settings from this run. The factor by which they have already reduced a value is kept.
 
     Args:
         schedulers: A list, or lists by optimizer name.
-        saved_states: Their states in the same form.
-        epoch: Finished epochs; None takes it from the states.
-        iteration: Finished iterations; None takes it from the states.
-        logger: Logs changed settings, and schedules that end before the training does.
-        epoch_length: Iterations of an epoch. Without it, epochs are spread evenly over the
+        saved_states: The states of the schedulers, in the same form.
+        epoch: Finished epochs; None takes the number from the states.
+        iteration: Finished iterations; None takes the number from the states.
+        logger: Logs changed settings, and schedules that end before the training ends.
+        epoch_length: Iterations of an epoch. If None, the epochs are spread evenly over the
             iterations.
         max_epochs: Epochs of this run, if known.
         max_iters: Iterations of this run, if known.
@@ -87,19 +89,19 @@ def restore_schedulers(
 def advance_schedulers(
     schedulers: _Schedulers, epoch: int, iteration: int, epoch_length: int | None = None
 ) -> None:
-    """Step freshly built schedulers as a run of ``epoch`` epochs and ``iteration`` iterations did.
+    """Step freshly built schedulers through ``epoch`` epochs and ``iteration`` iterations.
 
-    Schedulers of both units step in the order of the run. Those that wait for metrics stay where
-    they are, because the metrics are gone.
+    Schedulers by epoch and schedulers by iteration step in the order of a run. Schedulers that need
+    metrics do not step, because the metrics were not saved.
 
     Args:
-        schedulers: A list, or lists by optimizer name. Their optimizers' groups change.
+        schedulers: A list, or lists by optimizer name. The param groups of the optimizers change.
         epoch: Finished epochs.
         iteration: Finished iterations.
-        epoch_length: Iterations of an epoch. Without it, epochs are spread evenly.
+        epoch_length: Iterations of an epoch. If None, the epochs are spread evenly.
     """
     if epoch_length is not None and epoch * epoch_length > iteration:
-        epoch_length = None  # the epochs of that run were shorter
+        epoch_length = None  # the epochs of the saved run were shorter
     movable = [each for each in _flat(schedulers) if not getattr(each, 'need_val_args', False)]
     by_epoch = [scheduler for scheduler in movable if scheduler.by_epoch]
     by_iter = [scheduler for scheduler in movable if not scheduler.by_epoch]
@@ -123,15 +125,16 @@ def advance_schedulers(
 def keep_scheduled_values(
     schedulers: _Schedulers, load_optimizer: Callable[[], None], warn: Callable[[str], None]
 ) -> None:
-    """Load the optimizer's state, all of it but the values that ``schedulers`` have set.
+    """Load the optimizer state, except for the values that ``schedulers`` have set.
 
-    The state may have been saved before or after its schedules stepped: MMCV 1.x sets the learning
-    rate when an iteration begins, so its state holds the learning rate of the iteration before.
+    The state may have been saved before or after the schedules stepped. MMCV 1.x sets the
+    learning rate at the start of an iteration, so its checkpoints hold the learning rate of the
+    previous iteration.
 
     Args:
-        schedulers: At the iteration from which the run goes on.
-        load_optimizer: Loads the state.
-        warn: Gets a sentence if the state began from other values than this run's.
+        schedulers: Schedulers at the iteration from which the run continues.
+        load_optimizer: Loads the optimizer state.
+        warn: Called with a message if the saved initial values differ from those in this run.
     """
     kept = [
         (scheduler.optimizer, _keys_of(scheduler), _values(scheduler))
@@ -143,8 +146,8 @@ def keep_scheduled_values(
             initial = keys[1]
             if group.get(initial, present[initial]) != present[initial]:
                 warn(
-                    f'The checkpoint has {initial}={group[initial]!r}, this run '
-                    f'{present[initial]!r}: the schedule goes on from the latter.'
+                    f'The checkpoint has {initial}={group[initial]!r}, this run has '
+                    f'{present[initial]!r}. The schedule continues with the value of this run.'
                 )
             for key, value in present.items():
                 held = group.get(key)
@@ -155,7 +158,7 @@ def keep_scheduled_values(
 
 
 def position_of(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
-    """Finished epochs and iterations; 0 where ``meta`` has no number."""
+    """Finished epochs and finished iterations; 0 if ``meta`` does not contain the number."""
     meta = checkpoint.get('meta') or {}
     counts = [0, 0]
     for index, name in enumerate(('epoch', 'iter')):
@@ -171,7 +174,8 @@ def _paired(schedulers: _Schedulers, saved_states: Any) -> list[tuple[Any, _Stat
         own, saved = {'': own}, {'': saved}
     if not isinstance(own, dict) or not isinstance(saved, dict) or own.keys() != saved.keys():
         raise ValueError(
-            f'The checkpoint has schedulers for {_names(saved)}, this run for {_names(own)}.'
+            f'The checkpoint has schedulers for {_names(saved)}, this run has schedulers for '
+            f'{_names(own)}.'
         )
     pairs: list[tuple[Any, _State]] = []
     for name, of_one in own.items():
@@ -199,15 +203,15 @@ def _steps_taken(pairs: list[tuple[Any, _State]], *, by_epoch: bool) -> int:
 
 
 def _chains(pairs: list[tuple[Any, _State]]) -> list[list[tuple[Any, _State]]]:
-    """Schedulers that act on the same parameter of the same groups, in their order.
+    """Group the schedulers that change the same parameter of the same groups; the order is kept.
 
-    A scheduler of another kind than ours is alone.
+    A scheduler that does not inherit from ours is a group by itself.
     """
     chains: dict[Any, list[tuple[Any, _State]]] = {}
     for scheduler, state in pairs:
         key: Any = id(scheduler)
         if isinstance(scheduler, _ParamScheduler):
-            # A wrapper may make the list anew; the groups in it are those of the optimizer.
+            # A wrapper may return a new list each time; its items are always the same groups.
             key = (id(scheduler.optimizer.param_groups[0]), scheduler.param_name)
         chains.setdefault(key, []).append((scheduler, state))
     return list(chains.values())
@@ -239,14 +243,14 @@ def _restore_chain(
             scheduler.load_state_dict(_with_settings(scheduler, state, names))
         for name in changes[id(scheduler)]:
             logger.info(
-                f'{type(scheduler).__name__} of {scheduler.param_name!r} goes on with {name}='
+                f'{type(scheduler).__name__} of {scheduler.param_name!r} continues with {name}='
                 f'{getattr(scheduler, name)!r} of this run; the checkpoint has '
                 f'{state.get(name)!r}.'
             )
 
 
 def _changed_settings(scheduler: Any, state: _State) -> list[str]:
-    """The attributes of ``scheduler`` by which its config differs from that of ``state``."""
+    """Names of the settings of ``scheduler`` that differ from the settings saved in ``state``."""
     if not isinstance(scheduler, _ParamScheduler):
         return []
     now = scheduler._state()
@@ -254,10 +258,10 @@ def _changed_settings(scheduler: Any, state: _State) -> list[str]:
     gone: set[str] = set()
     if '_learned' in state:
         settings = set(now) - set(state['_learned'])
-        # Another class has other settings.
+        # The state belongs to another class, which has different settings.
         gone = set(state) - set(now) - set(state['_learned']) - scheduler._not_state
     else:
-        # From before states had that: what the constructor takes is a setting.
+        # Older states do not list their settings: every constructor argument is a setting.
         settings = set(now) & (_constructor_arguments(type(scheduler)) | {'min_values'})
     if gone:
         return sorted(settings - ignored)
@@ -280,9 +284,9 @@ def _constructor_arguments(cls: type) -> set[str]:
 
 
 def _merged(scheduler: _ParamScheduler, built: _State, saved: _State) -> _State:
-    """The state after stepping anew, with what the scheduler had learned in another way."""
+    """The state after the repeated steps, with the saved attributes that the steps do not set."""
     merged = scheduler.state_dict()
-    # A state from before it named what was learned may hold attributes that a project has added.
+    # Older states do not list learned attributes, and may hold attributes that a project added.
     learned = saved.get('_learned', set(saved) - set(merged))
     for name in learned:
         is_from_stepping = name in built and not same_value(built[name], merged[name])
@@ -295,17 +299,17 @@ def _with_settings(scheduler: Any, saved: _State, names: list[str]) -> _State:
     """The saved state of a scheduler that learns from metrics, with the settings of this run."""
     settings = {name: getattr(scheduler, name) for name in names}
     if not {'monitor', 'rule'}.isdisjoint(names):
-        # The best value was that of another metric, or of another order.
+        # The best value belongs to another metric, or to the opposite order.
         restart = ('best', 'num_bad_epochs', 'cooldown_counter')
         settings |= {name: getattr(scheduler, name) for name in restart if hasattr(scheduler, name)}
     return {**saved, **settings}
 
 
 def _learned_factors(chain: list[tuple[Any, _State]], position: _Position) -> list[float] | None:
-    """By how much schedulers with metrics have scaled each group until the checkpoint.
+    """The factor by which schedulers with metrics scaled each group before the checkpoint.
 
-    It is the value of the checkpoint over the value that the other schedulers alone, with the
-    settings of the checkpoint, lead to. None where the groups are not those of a checkpoint.
+    The factor is the saved value divided by the value that the other schedulers alone produce with
+    the saved settings. None if the groups do not match the checkpoint.
     """
     values = chain[0][0]._read()
     if values == chain[-1][0]._values_as_built:
@@ -330,7 +334,7 @@ def _learned_factors(chain: list[tuple[Any, _State]], position: _Position) -> li
 
 
 class _StandIn:
-    """Groups in place of an optimizer, for the value that schedulers would lead to."""
+    """Param groups without an optimizer, used to compute the values that schedulers produce."""
 
     def __init__(self, param_name: str, values: list[float]) -> None:
         self.param_groups: list[dict[str, Any]] = [
@@ -356,8 +360,8 @@ def _tell_of_other_base(
     if not same_value(saved, scheduler.base_values):
         logger.warning(
             f'The schedules of {scheduler.param_name!r} start from {_short(saved)} in the '
-            f'checkpoint and from {_short(scheduler.base_values)} in this run. They go on from the '
-            f'values of {wins}.'
+            f'checkpoint and from {_short(scheduler.base_values)} in this run. They continue with '
+            f'the values of {wins}.'
         )
 
 
@@ -369,7 +373,7 @@ def _short(values: list[float]) -> str:
 def _tell_of_early_end(
     chain: list[Any], max_epochs: int | None, max_iters: int | None, logger: logging.Logger
 ) -> None:
-    """Warn if no schedule of a parameter reaches the end of training, or a cosine turns before."""
+    """Warn if all schedules of a parameter end before the training, or a cosine rises again."""
     known = [each for each in chain if isinstance(each, _ParamScheduler)]
     limits = [(each, max_epochs if each.by_epoch else max_iters) for each in known]
     if not limits or any(limit is None for _, limit in limits):
@@ -380,15 +384,15 @@ def _tell_of_early_end(
         if turn < min(each.end, limit or 0):
             logger.warning(
                 f'{type(each).__name__} has T_max={each.T_max}, so {each.param_name!r} '  # type: ignore[attr-defined]  # a cosine
-                f'rises again after {unit} {turn}, but training goes on to {unit} {limit}.'
+                f'rises again after {unit} {turn}, but training continues to {unit} {limit}.'
             )
     if all(each.end < (limit or 0) for each, limit in limits):
         each, limit = limits[-1]
         unit = 'epoch' if each.by_epoch else 'iteration'
         logger.warning(
             f'{type(each).__name__} has end={each.end}, so {each.param_name!r} keeps its value '
-            f'after {unit} {each.end}, but training goes on to {unit} {limit}. Leave out end to '
-            'let the schedule follow the length of the run.'
+            f'after {unit} {each.end}, but training continues to {unit} {limit}. Remove end from '
+            'the config to let the schedule end with the run.'
         )
 
 

@@ -1,4 +1,4 @@
-"""The API's facts of a start as attributes of a strategy; they belong to its session."""
+"""Attributes of a strategy that describe the start of a run; their values are in its session."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmengine.process.session import Session
 
 
 class SessionViews:
-    """One-line views of :class:`Session`, and the two facts of the process group."""
+    """Properties that read :class:`Session` and the process group."""
 
     session: Session
 
@@ -35,17 +35,17 @@ class SessionViews:
 
     @property
     def experiment_name(self) -> str:
-        """The given name with the timestamp appended."""
+        """The configured name with the timestamp appended."""
         return self.session.experiment_name
 
     @property
     def timestamp(self) -> str:
-        """When the run began, the same on all ranks."""
+        """Start time of the run, the same on all ranks."""
         return self.session.timestamp
 
     @property
     def launcher(self) -> str:
-        """none, pytorch, slurm or mpi."""
+        """'none', 'pytorch', 'slurm' or 'mpi'."""
         return self.session.launcher
 
     @property
@@ -55,12 +55,12 @@ class SessionViews:
 
     @property
     def randomness(self) -> dict[str, Any]:
-        """Arguments of the seeding."""
+        """Arguments of :meth:`set_randomness`."""
         return self.session.randomness
 
     @property
     def distributed(self) -> bool:
-        """Whether a process group is up."""
+        """Whether a process group is initialised."""
         return is_distributed()
 
     @property
@@ -74,13 +74,13 @@ class SessionViews:
         return get_dist_info()[1]
 
     def collect_env(self) -> str:
-        """The text at the head of the log: system, launcher, seed."""
+        """The text at the top of the log: system, launcher, seed."""
         return self.session.describe(self.world_size)
 
     def set_randomness(
         self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
     ) -> None:
-        """Seed everything anew, as at the start of the run."""
+        """Seed all random number generators, as at the start of the run."""
         self.session.set_randomness(seed, diff_rank_seed, deterministic)
 
     def build_logger(

@@ -1,4 +1,4 @@
-"""The state of an optimizer wrapper, spread over ranks as its parameters are."""
+"""Distribution of the state of an optimizer wrapper over the ranks that shard its parameters."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mmengine._checkpoint.dtensor import spread_optimizer_state
 
 
 def spread_wrapper_state(optim_wrapper: Any, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """``state_dict``, which holds whole tensors, in the form that ``optim_wrapper`` loads.
+    """Convert ``state_dict``, which holds whole tensors, to the form that ``optim_wrapper`` loads.
 
-    Nothing changes for parameters that are whole on every rank.
+    The state of parameters that are not sharded does not change.
     """
     wrappers = getattr(optim_wrapper, 'optim_wrappers', None)
     if wrappers is not None:

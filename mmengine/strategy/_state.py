@@ -1,4 +1,4 @@
-"""RunState: the one owner of what a run trains and of where the run stands."""
+"""RunState: the single owner of the model, the optimizer and the position of a run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Schedulers = list[Any] | dict[str, list[Any]]
 
 @dataclass
 class Position:
-    """How far the training has come, and where it ends.
+    """The present position of the training, and its end.
 
-    The stock loops count here. A custom loop that counts by itself is the position of its run: it
-    has attributes of the same names.
+    The built-in loops count here. A custom loop with its own counters is used as the position of
+    its run: it has attributes of the same names.
 
     Attributes:
         epoch: Finished epochs.
         iter: Finished iterations (batches, not optimizer steps).
         batch_in_epoch: Finished batches of the present epoch.
-        max_epochs: Epochs to train; 1 while there is no train loop.
-        max_iters: Iterations to train; 1 while there is no train loop.
+        max_epochs: Epochs to train; 1 before the train loop is built.
+        max_iters: Iterations to train; 1 before the train loop is built.
     """
 
     epoch: int = 0
@@ -42,28 +42,28 @@ class Position:
 class RunState:
     """Model, optimizer wrapper, schedulers, position and message hub of one run.
 
-    ``Runner`` and its strategy have no copies: their attributes of the same names are views of this
-    object. So an assignment to any of them is an assignment for all.
+    ``Runner`` and its strategy have no copies: their attributes of the same names read and write
+    this object. An assignment to one of them is therefore visible in all of them.
 
     Attributes:
-        model: The model; inside its distributed wrapper once ``prepare`` placed it.
-        placed_model: The model that ``prepare`` placed. Another object as ``model`` means that
+        model: The model; inside its distributed wrapper after ``prepare`` has placed it.
+        placed_model: The model that ``prepare`` placed. If ``model`` is a different object, then
             ``model`` still has to be placed.
         param_schedulers: Schedulers of one optimizer, or lists by optimizer name; configs until
             they are built.
-        position: Where the training stands: a :class:`Position`, or a custom loop.
+        position: The position of the training: a :class:`Position`, or a custom loop.
         lengths: ``epoch_length``, ``max_epochs`` and ``max_iters`` of the training, where known;
             schedules depend on them.
-        message_hub: The hub of this run.
+        message_hub: The message hub of this run.
         auto_scale_lr: ``base_batch_size`` and ``enable``.
-        is_lr_scaled: Whether the learning rates were scaled already.
-        has_weights: Whether weights were loaded, which initialisation must not overwrite.
-        checkpoint_read: Called with a checkpoint after it was read and before it is used.
+        is_lr_scaled: Whether the learning rates are already scaled.
+        has_weights: Whether weights were loaded. Initialisation must not overwrite them.
+        checkpoint_read: Called with each checkpoint after it is read and before it is used.
         stage: ``train``, ``val`` or ``test`` while such a stage runs, else None.
         is_resuming: Whether a checkpoint is being loaded to continue its run.
         is_saved: Whether the newest checkpoint holds the present state of training.
         save_id: ``meta['save_id']`` of the newest checkpoint.
-        optimizer_run: What optimizer wrappers of this run ask; the strategy sets itself here.
+        optimizer_run: The object that optimizer wrappers of this run use; set by the strategy.
     """
 
     def __init__(self) -> None:
@@ -89,12 +89,12 @@ class RunState:
 
     @property
     def is_placed(self) -> bool:
-        """Whether the present model was placed by the strategy."""
+        """Whether the strategy has placed the present model."""
         return self.model is not None and self.model is self.placed_model
 
     @contextmanager
     def resuming(self, really: bool = True) -> Iterator[None]:
-        """Within it a checkpoint is loaded to continue its run."""
+        """Set ``is_resuming`` within this context."""
         self.is_resuming = really
         try:
             yield
@@ -106,17 +106,17 @@ class RunState:
         if self.optimizer_run is not None and hasattr(optim_wrapper, 'attach_run'):
             optim_wrapper.attach_run(self.optimizer_run)
 
-    # Read several times in a step: `attrgetter` gets it without a Python frame.
+    # This is read several times in a step: `attrgetter` needs no Python frame.
     optim_wrapper: Any = property(
         attrgetter('_optim_wrapper'),
         _set_optim_wrapper,
-        doc='The optimizer wrapper, a config until it is built, or None. Setting it tells the '
-        'wrapper to which run it belongs.',
+        doc='The optimizer wrapper, its config until it is built, or None. An assigned wrapper is '
+        'bound to this run.',
     )
 
 
 def view_of_state(path: str, doc: str) -> Any:
-    """A property that reads and writes ``self.state.<path>``, and costs no Python frame to read."""
+    """A property that reads and writes ``self.state.<path>``; reading needs no Python frame."""
     *parents, name = path.split('.')
     owner = attrgetter('.'.join(['state', *parents]))
 
@@ -127,7 +127,7 @@ def view_of_state(path: str, doc: str) -> Any:
 
 
 def are_built(schedulers: Any) -> bool:
-    """Whether ``schedulers`` are scheduler objects, not configs; no schedulers are built too."""
+    """Whether ``schedulers`` are scheduler objects, not configs; True if there are none."""
     if isinstance(schedulers, dict):
         return all(are_built(entry) for entry in schedulers.values()) and 'type' not in schedulers
     if isinstance(schedulers, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Optimizers and schedules of a resumed run, from what a checkpoint has of them."""
+"""Loading of optimizer and scheduler state from the checkpoint of a resumed run."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def load_training_state(
     resume_optimizer: bool,
     resume_param_scheduler: bool,
 ) -> None:
-    """Load the state of optimizers and schedulers, where it is asked for and present.
+    """Load the state of optimizers and schedulers, if requested and present in ``checkpoint``.
 
-    Schedulers that the checkpoint has no state for are stepped to its epoch and iteration. What was
-    loaded is taken out of ``checkpoint``.
+    If the checkpoint has no scheduler state, the schedulers step to its epoch and iteration. Loaded
+    entries are removed from ``checkpoint``.
     """
     schedulers = strategy.param_schedulers
 
@@ -54,5 +54,5 @@ def load_training_state(
 
 
 def has_any(schedulers: Any) -> bool:
-    """Whether there is a scheduler in a list, or in lists by optimizer name."""
+    """Whether a list, or the lists by optimizer name, contain a scheduler."""
     return any(schedulers.values()) if isinstance(schedulers, dict) else bool(schedulers)

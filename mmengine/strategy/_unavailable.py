@@ -1,18 +1,18 @@
-"""The error of strategies that have their names and arguments, but cannot place a model yet."""
+"""The error of strategies that are declared, but not implemented yet."""
 
 from importlib.util import find_spec
 from typing import NoReturn
 
 
 def raise_unavailable(strategy: type, package: str | None = None) -> NoReturn:
-    """Tell that ``strategy`` cannot be used, before a run spends time on anything else.
+    """Raise the error that ``strategy`` cannot be used; called before the run does other work.
 
     Args:
-        strategy: The class.
-        package: What it needs beside torch.
+        strategy: The strategy class.
+        package: The package that it needs in addition to torch.
 
     Raises:
-        ImportError: If ``package`` is missing.
+        ImportError: If ``package`` is not installed.
         NotImplementedError: Otherwise.
     """
     name = strategy.__name__

@@ -1,4 +1,4 @@
-"""The contract between a Runner and the way its model is placed on devices."""
+"""BaseStrategy: the interface between a Runner and the placement of its model on devices."""
 
 from __future__ import annotations
 
@@ -36,31 +36,29 @@ Checkpoint = dict[str, Any]
 
 
 class BaseStrategy(SessionViews, ABC):
-    """Everything of a run that depends on where its parameters are.
+    """All operations of a run that depend on the devices of its parameters.
 
-    A strategy places the model and prepares optimizers and schedules (:meth:`prepare`), initialises
-    weights, saves and loads, and answers what an optimizer wrapper asks: whether ranks exchange
-    gradients, how a norm over all parameters is computed, whether all ranks agree. A Runner does
-    none of these in another way.
+    A strategy places the model, prepares optimizers and schedules (:meth:`prepare`), initialises
+    weights, and saves and loads checkpoints. Optimizer wrappers call it to exchange gradients, to
+    clip over all parameters, and to decide together over all ranks. A Runner does all of this
+    through its strategy only.
 
-    ``model``, ``optim_wrapper``, ``param_schedulers`` and ``auto_scale_lr`` are views of the
-    :class:`RunState` that belongs to the run. A strategy that is used without a Runner has a state
-    of its own.
+    ``model``, ``optim_wrapper``, ``param_schedulers`` and ``auto_scale_lr`` read and write the
+    :class:`RunState` of the run. A strategy that is used without a Runner has its own state.
 
     Args:
         work_dir: Folder of the run.
         experiment_name: Name of the run; the timestamp is appended.
-        env_kwargs: ``launcher``, ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit``,
-            ``randomness``.
+        env_kwargs: ``launcher``, ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit``
+            and ``randomness``.
         log_kwargs: Arguments of :meth:`build_logger`.
         auto_scale_lr: ``base_batch_size`` and ``enable``: scale learning rates linearly with the
             real batch size.
 
     Attributes:
         state: The state of the run.
-        io: How checkpoints are written, found, read and removed.
-        find_unused_parameters: Whether a wrapper of torch's DDP family looks for parameters that
-            took no part in a step.
+        io: Writes, finds, reads and removes checkpoints.
+        find_unused_parameters: Whether DDP wrappers look for parameters that a step did not use.
     """
 
     def __init__(
@@ -105,7 +103,7 @@ class BaseStrategy(SessionViews, ABC):
         self.state.param_schedulers = schedulers
 
     def bind(self, state: RunState) -> None:
-        """Work on ``state`` from now on; a Runner calls this once, when it is made."""
+        """Use ``state`` from now on. A Runner calls this once, in its constructor."""
         self.state = state
         state.optimizer_run = cast('OptimizerRun', self)
 
@@ -113,13 +111,13 @@ class BaseStrategy(SessionViews, ABC):
         """The model of the run.
 
         Raises:
-            RuntimeError: If there is none yet.
+            RuntimeError: If the model is not set yet.
         """
         if self.state.model is None:
-            raise RuntimeError('There is no model yet: prepare it before its state is read.')
+            raise RuntimeError('There is no model yet: call prepare before its state is read.')
         return self.state.model
 
-    # -- what a subclass decides ------------------------------------------------------------------
+    # -- methods of a subclass --------------------------------------------------------------------
 
     @abstractmethod
     def convert_model(self, model: nn.Module) -> nn.Module:
@@ -133,7 +131,7 @@ class BaseStrategy(SessionViews, ABC):
 
     @abstractmethod
     def model_state_dict(self) -> Mapping[str, Any]:
-        """The whole model's state under unwrapped names. All ranks call it."""
+        """The state of the whole model under unwrapped names. All ranks must call it."""
 
     @abstractmethod
     def load_model_state_dict(
@@ -143,7 +141,7 @@ class BaseStrategy(SessionViews, ABC):
         strict: bool = False,
         revise_keys: Sequence[tuple[str, str]] = [(r'^module.', '')],  # the API's default
     ) -> None:
-        """Load unwrapped names into the placed model. All ranks call it."""
+        """Load a state with unwrapped names into the placed model. All ranks must call it."""
 
     @abstractmethod
     def save_checkpoint(
@@ -155,9 +153,9 @@ class BaseStrategy(SessionViews, ABC):
         extra_ckpt: Checkpoint | None = None,
         callback: Callable[[Checkpoint], None] | None = None,
     ) -> None:
-        """Gather the state, add ``extra_ckpt``, call ``callback`` with it and write it.
+        """Gather the state, add ``extra_ckpt``, pass the result to ``callback`` and write it.
 
-        All ranks call it.
+        All ranks must call it.
         """
 
     # -- preparing --------------------------------------------------------------------------------
@@ -171,10 +169,10 @@ class BaseStrategy(SessionViews, ABC):
         compile: dict[str, Any] | bool = False,
         dispatch_kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Build and place what is given. Every runner comes through here before a stage begins.
+        """Build the arguments and place the model. Every runner calls this before a stage begins.
 
-        A model that was placed already is not placed again: a runner may call this with the model
-        alone, and again with what training needs.
+        A model that is already placed is not placed again: a runner may call this with the model
+        alone, and later with the optimizer and the schedulers.
 
         Args:
             model: A module or its config.
@@ -185,7 +183,7 @@ class BaseStrategy(SessionViews, ABC):
                 ``train_micro_batch_size_per_gpu``, where known.
 
         Returns:
-            The model alone, or a tuple of it and what was built from the other arguments.
+            The model, or a tuple of the model and the objects built from the other arguments.
         """
         state, known = self.state, dispatch_kwargs or {}
         if state.placed_model is None or model is not state.placed_model:
@@ -204,9 +202,7 @@ class BaseStrategy(SessionViews, ABC):
             prepared.append(built_wrapper)
         if param_scheduler is not None:
             if self.optim_wrapper is None:
-                raise ValueError(
-                    'param_scheduler changes an optimizer: give optim_wrapper with it.'
-                )
+                raise ValueError('param_scheduler needs an optimizer: pass optim_wrapper too.')
             state.lengths = {key: known.get(key) for key in state.lengths}
             state.param_schedulers = self.build_param_scheduler(
                 param_scheduler, self.optim_wrapper, state.lengths
@@ -215,14 +211,14 @@ class BaseStrategy(SessionViews, ABC):
         return prepared[0] if len(prepared) == 1 else tuple(prepared)
 
     def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
-        """``model`` itself, or the module that the config describes."""
+        """Return ``model``, or build the module from its config."""
         return build_model(model)
 
     def init_weights(self) -> None:
-        """Call ``init_weights`` of the model and give every rank the same values.
+        """Call ``init_weights`` of the model and copy the values of rank 0 to all ranks.
 
-        Sharded parameters are made whole for it, so that they get the values that one process
-        would give them. All ranks call it.
+        Sharded parameters are gathered first, so that they get the same values as in one process.
+        All ranks must call it.
         """
         init_model_weights(self.present_model())
 
@@ -231,20 +227,21 @@ class BaseStrategy(SessionViews, ABC):
         if not compile:
             return model
         self.logger.info(
-            'Model is compiled at its first step, which takes a while; later steps are quick.'
+            'The model is compiled during its first step, which takes a while; later steps are '
+            'fast.'
         )
         return compile_method(model, compile)
 
     def build_optim_wrapper(
         self, optim_wrapper: Any, model: nn.Module | None = None
     ) -> BaseOptimWrapper:
-        """An optimizer wrapper from an object, a config, or a dict of objects by name.
+        """Build an optimizer wrapper from an object, a config, or a dict of objects by name.
 
         Args:
-            optim_wrapper: A wrapper (returned as it is); a config with ``optimizer`` or
+            optim_wrapper: A wrapper (returned unchanged); a config with ``optimizer`` or
                 ``constructor``; a config that maps sub-module names to wrapper configs; or a dict
                 of wrappers by name.
-            model: Whose parameters are optimised; the prepared one when None.
+            model: The model to optimise; None means the prepared model.
         """
         if isinstance(optim_wrapper, BaseOptimWrapper):
             return optim_wrapper
@@ -259,11 +256,11 @@ class BaseStrategy(SessionViews, ABC):
         optim_wrapper: BaseOptimWrapper,
         default_args: dict[str, Any] | None = None,
     ) -> list[Any] | dict[str, list[Any]]:
-        """Schedulers of ``optim_wrapper``, from configs or as they are.
+        """Build the schedulers of ``optim_wrapper``; scheduler objects are returned unchanged.
 
         Args:
-            scheduler: One, a list, or lists by optimizer name.
-            optim_wrapper: What they change.
+            scheduler: A scheduler or its config, a list, or lists by optimizer name.
+            optim_wrapper: The wrapper whose param groups the schedulers change.
             default_args: ``epoch_length``, ``max_epochs`` and ``max_iters``, where known.
         """
         known = default_args or {}
@@ -276,9 +273,9 @@ class BaseStrategy(SessionViews, ABC):
         )
 
     def scale_lr(self, optim_wrapper: BaseOptimWrapper, batch_size: int | None) -> None:
-        """Scale learning rates as ``auto_scale_lr`` says; see :func:`scale_learning_rates`.
+        """Scale learning rates by ``auto_scale_lr``; see :func:`scale_learning_rates`.
 
-        Call it before schedulers are built.
+        Call this before schedulers are built.
         """
         scale_learning_rates(
             optim_wrapper,
@@ -288,11 +285,11 @@ class BaseStrategy(SessionViews, ABC):
             self.logger,
         )
 
-    # -- what an optimizer wrapper asks of its run ------------------------------------------------
+    # -- methods that an optimizer wrapper calls --------------------------------------------------
 
     @property
     def message_hub(self) -> MessageHub:
-        """The message hub of the run; the newest one of the process without a Runner."""
+        """The message hub of the run; without a Runner, the newest hub of the process."""
         return self.state.message_hub or MessageHub.get_current_instance()
 
     @property
@@ -302,35 +299,35 @@ class BaseStrategy(SessionViews, ABC):
 
     @property
     def data_parallel_info(self) -> tuple[int, int]:
-        """Which of the ranks with different data this is, and how many there are."""
+        """The index of this rank among the ranks with different data, and their number."""
         return get_data_parallel_info()
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """Within it a backward pass exchanges no gradients, where the placement can leave that
-        out. ``model`` is the model as its training step has it, wrapped or not."""
+        """Context in which a backward pass does not exchange gradients, if the placement can skip
+        the exchange. ``model`` is the model of the training step, wrapped or not."""
         placed = self.state.model
         if placed is not None and not hasattr(model, 'no_sync'):
             model = placed
         return self._gradients.no_sync(model)
 
     def clip_grad(self, params: list[Tensor], clip_type: ClipType, **kwargs: Any) -> Tensor | None:
-        """Clip gradients over all ranks that share the parameters; returns the norm before it.
+        """Clip gradients over all ranks that share the parameters, and return their norm before it.
 
         Args:
-            params: Parameters with gradients, which are changed in place.
+            params: Parameters with gradients. The gradients are changed in place.
             clip_type: 'norm' or 'value'.
-            **kwargs: Arguments of torch's function of that kind.
+            **kwargs: Arguments of ``torch.nn.utils.clip_grad_norm_`` or ``clip_grad_value_``.
         """
         return self._gradients.clip_grad(params, clip_type, **kwargs)
 
     def all_ranks_agree(self, flag: Tensor) -> bool:
-        """Whether the 0-d bool tensor ``flag`` is True on every rank. All ranks call it."""
+        """Whether the 0-d bool tensor ``flag`` is True on every rank. All ranks must call it."""
         return self._gradients.all_ranks_agree(flag)
 
     def average_gradients(self, model: nn.Module, param_groups: list[dict[str, Any]]) -> bool:
-        """Exchange gradients that backward passes under :meth:`no_sync` left on their ranks.
+        """Average the gradients that backward passes under :meth:`no_sync` did not exchange.
 
-        All ranks call it. Returns False where that cannot be done.
+        All ranks must call it. Returns False if the placement does not support this.
         """
         placed = self.state.model
         return self._gradients.average_gradients(model if placed is None else placed, param_groups)
@@ -338,20 +335,20 @@ class BaseStrategy(SessionViews, ABC):
     # -- state ------------------------------------------------------------------------------------
 
     def optim_state_dict(self) -> dict[str, Any]:
-        """The optimizer wrapper's state, with whole tensors. All ranks call it."""
+        """The state of the optimizer wrapper, with whole tensors. All ranks must call it."""
         if self.optim_wrapper is None:
             raise RuntimeError('There is no optimizer yet: build it before its state is read.')
         state: dict[str, Any] = whole_tree(self.optim_wrapper.state_dict())
         return state
 
     def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what :meth:`optim_state_dict` returned. All ranks call it."""
+        """Load the result of :meth:`optim_state_dict`. All ranks must call it."""
         if self.optim_wrapper is None:
             raise RuntimeError('There is no optimizer yet: build it before its state is loaded.')
         self.optim_wrapper.load_state_dict(spread_wrapper_state(self.optim_wrapper, state_dict))
 
     def scheduler_state_dict(self) -> Any:
-        """State of the schedulers: a list, or a list for each optimizer's name."""
+        """The state of the schedulers: a list, or lists by optimizer name."""
         if isinstance(self.param_schedulers, dict):
             return {
                 name: [scheduler.state_dict() for scheduler in schedulers]
@@ -360,10 +357,10 @@ class BaseStrategy(SessionViews, ABC):
         return [scheduler.state_dict() for scheduler in self.param_schedulers]
 
     def load_scheduler_state_dict(self, state_dict: Any) -> None:
-        """Load what :meth:`scheduler_state_dict` returned; see :func:`restore_schedulers`.
+        """Load the result of :meth:`scheduler_state_dict`; see :func:`restore_schedulers`.
 
         Raises:
-            ValueError: If the run has other schedulers than the state.
+            ValueError: If the schedulers of the run do not match the state.
         """
         restore_schedulers(
             self.param_schedulers,
@@ -383,9 +380,9 @@ class BaseStrategy(SessionViews, ABC):
         revise_keys: Sequence[tuple[str, str]] = [(r'^module.', '')],  # the API's default
         callback: Callable[[Checkpoint], None] | None = None,
     ) -> Checkpoint:
-        """Read a checkpoint, call ``callback`` with it, which may change it, and load its weights.
+        """Read a checkpoint, pass it to ``callback``, which may change it, and load its weights.
 
-        Without ``callback`` the run's own is called, which calls the hooks.
+        Without ``callback`` the checkpoint is passed to the hooks of the run.
         """
         self.logger.info(f'Load checkpoint from {filename}')
         location = get_device() if map_location == 'default' else map_location
@@ -408,9 +405,9 @@ class BaseStrategy(SessionViews, ABC):
         map_location: str | Callable[..., Any] = 'default',
         callback: Callable[[Checkpoint], None] | None = None,
     ) -> Checkpoint:
-        """Load weights and, where asked and present, the state of optimizers and schedulers.
+        """Load weights and, if requested and present, the state of optimizers and schedulers.
 
-        Schedulers that the checkpoint has no state for are stepped to its epoch and iteration.
+        If the checkpoint has no scheduler state, the schedulers step to its epoch and iteration.
         """
         self.logger.info(f'Resume checkpoint from {filename}')
         checkpoint = self.load_checkpoint(filename, map_location=map_location, callback=callback)
@@ -425,7 +422,7 @@ class BaseStrategy(SessionViews, ABC):
     def load_or_resume(
         self, *, load_from: str | None = None, resume: bool | str = False
     ) -> Checkpoint | None:
-        """Resume, or load the weights of ``load_from``; returns the checkpoint, if there was one.
+        """Resume a run or load the weights of ``load_from``; returns the checkpoint or None.
 
         See :meth:`find_resume_source`.
         """

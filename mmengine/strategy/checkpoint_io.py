@@ -1,4 +1,4 @@
-"""How checkpoints are written, found, read and removed: :class:`CheckpointIO`."""
+"""CheckpointIO: writes, finds, reads and removes checkpoints."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ BackendArgs = dict[str, Any] | None
 
 
 class CheckpointIO(ABC):
-    """Where the checkpoints of a strategy are: one file each, or a folder each.
+    """Access to the checkpoints of a strategy. A checkpoint is one file, or one folder.
 
-    A strategy has one as ``strategy.io``. What all ranks do together is the strategy's matter: rank
-    0 alone calls the methods that write.
+    A strategy has a ``CheckpointIO`` as ``strategy.io`` and coordinates the ranks: only rank 0
+    calls the methods that write.
     """
 
     @abstractmethod
     def write(self, checkpoint: Checkpoint, path: str, backend_args: BackendArgs = None) -> None:
-        """Write ``checkpoint`` to ``path``; a crash leaves the old one or the whole new one."""
+        """Write ``checkpoint`` to ``path``; a crash leaves the old or the complete new file."""
 
     @abstractmethod
     def read(self, path: str, map_location: Any = None) -> Checkpoint:
@@ -40,11 +40,11 @@ class CheckpointIO(ABC):
 
     @abstractmethod
     def write_record(self, record: Checkpoint, path: str, backend_args: BackendArgs = None) -> None:
-        """Write what a validation changed beside the checkpoint ``path``, without its tensors."""
+        """Write the changes of a validation, without tensors, next to the checkpoint ``path``."""
 
     @abstractmethod
     def link(self, source: str, target: str, backend_args: BackendArgs = None) -> None:
-        """Make ``target`` another name of the checkpoint ``source``, or a copy of it."""
+        """Make ``target`` another name for the checkpoint ``source``, or a copy of it."""
 
     @abstractmethod
     def exists(self, path: str, backend_args: BackendArgs = None) -> bool:
@@ -52,27 +52,27 @@ class CheckpointIO(ABC):
 
     @abstractmethod
     def remove(self, path: str, backend_args: BackendArgs = None) -> None:
-        """Remove the checkpoint ``path`` and its record; do nothing where there is none."""
+        """Remove the checkpoint ``path`` and its record, if they exist."""
 
     @abstractmethod
     def newest(self, work_dir: str) -> str | None:
-        """The checkpoint from which a run in ``work_dir`` goes on; None without one."""
+        """The checkpoint from which a run in ``work_dir`` resumes; None if there is none."""
 
     @abstractmethod
     def mark_newest(self, work_dir: str, path: str) -> None:
-        """Let :meth:`newest` answer ``path`` from now on."""
+        """Make :meth:`newest` return ``path`` from now on."""
 
 
 class FileCheckpointIO(CheckpointIO):
-    """One file a checkpoint, written by ``torch.save``, on a local disk or through a backend."""
+    """One file per checkpoint, written by ``torch.save`` to a local disk or a file backend."""
 
     def write(self, checkpoint: Checkpoint, path: str, backend_args: BackendArgs = None) -> None:
-        """Write the file whole or not at all, and remove the record of an older file."""
+        """Write the file atomically, and remove the record of the file that it replaces."""
         save_checkpoint(plain_checkpoint(checkpoint), path, backend_args=backend_args)
         self._remove_file(path + RECORD_SUFFIX, backend_args)
 
     def read(self, path: str, map_location: Any = None) -> Checkpoint:
-        """Read by the scheme of ``path``; nothing in the file is executed."""
+        """Read with the loader for the prefix of ``path``; no code in the file is executed."""
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location=map_location)
         record = os.path.expanduser(path) + RECORD_SUFFIX
         if not is_remote(path) and os.path.isfile(record):
@@ -86,7 +86,7 @@ class FileCheckpointIO(CheckpointIO):
         save_checkpoint(plain_checkpoint(record), path + RECORD_SUFFIX, backend_args=backend_args)
 
     def link(self, source: str, target: str, backend_args: BackendArgs = None) -> None:
-        """A hard link where the file system has them."""
+        """Create a hard link, or a copy if the file system does not support links."""
         self._remove_file(target + RECORD_SUFFIX, backend_args)
         if backend_args or is_remote(source):
             backend = get_file_backend(target, backend_args=backend_args)
@@ -100,7 +100,7 @@ class FileCheckpointIO(CheckpointIO):
         os.replace(draft, target)
 
     def exists(self, path: str, backend_args: BackendArgs = None) -> bool:
-        """Whether the file is there."""
+        """Whether the file exists."""
         return bool(get_file_backend(path, backend_args=backend_args).isfile(path))
 
     def remove(self, path: str, backend_args: BackendArgs = None) -> None:
@@ -109,7 +109,7 @@ class FileCheckpointIO(CheckpointIO):
         self._remove_file(path + RECORD_SUFFIX, backend_args)
 
     def newest(self, work_dir: str) -> str | None:
-        """What the file ``last_checkpoint`` names."""
+        """The path in the file ``last_checkpoint``."""
         return find_latest_checkpoint(work_dir)
 
     def mark_newest(self, work_dir: str, path: str) -> None:
@@ -125,7 +125,7 @@ class FileCheckpointIO(CheckpointIO):
 
 
 def _can_be_asked(path: str) -> bool:
-    """Whether a file backend serves ``path``: zoo names and web servers have no records."""
+    """Whether a file backend handles ``path``: zoo names and web servers have no records."""
     scheme = path.split('://', 1)[0]
     return scheme not in ('http', 'https', 'modelzoo', 'torchvision', 'open-mmlab', 'openmmlab',
                           'mmcls', 'pavi')  # fmt: skip

@@ -1,4 +1,4 @@
-"""ColossalAI: the parts around its booster; the strategy that boosts has its name only."""
+"""Optimizer wrapper and model wrapper for a ColossalAI booster."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -23,7 +23,7 @@ class ColossalAIOptimWrapper(OptimWrapper):
     Args:
         optimizer: A boosted optimizer.
         booster: The booster; None runs plain backward passes.
-        accumulative_counts: Batches of one step.
+        accumulative_counts: Batches per optimizer step.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ColossalAIOptimWrapper(OptimWrapper):
         self.booster = booster
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """No exchange of gradients while a window fills, where the booster can leave it out."""
+        """Skip the gradient exchange until the last batch of a window, if the booster can."""
         if self.booster is None:
             return super().optim_context(model)
         if self.should_sync() or not getattr(self.booster.plugin, 'support_no_sync', bool)():
@@ -52,13 +52,13 @@ class ColossalAIOptimWrapper(OptimWrapper):
 
 @MODEL_WRAPPERS.register_module(name=['ColossalAIModelWrapper', 'CollosalAIModelWrapper'])
 class ColossalAIModelWrapper:
-    """Gives a boosted model the steps of the ``BaseModel`` in it.
+    """Adds ``train_step``, ``val_step`` and ``test_step`` of a ``BaseModel`` to a boosted model.
 
-    Attributes that it lacks are the boosted model's.
+    Other attributes are read from the boosted model.
 
     Args:
-        model_wrapper: What the booster made of the model; its ``forward`` is called.
-        model: The model itself, which knows its data preprocessor and its losses.
+        model_wrapper: The boosted model; its ``forward`` is called.
+        model: The original model, which has the data preprocessor and computes the losses.
     """
 
     def __init__(self, model_wrapper: Any, model: Any) -> None:
@@ -100,9 +100,9 @@ class ColossalAIStrategy(BaseStrategy):
     """Trains through a ColossalAI booster. Not implemented yet.
 
     Args:
-        config: Config of ColossalAI's start.
-        mixed_precision: Its name, or a dict of its settings.
-        plugin: Which plugin splits the model: its name, or a dict of its settings.
+        config: Launch config of ColossalAI.
+        mixed_precision: Name of the mixed precision mode, or a dict of its settings.
+        plugin: Name of the plugin that splits the model, or a dict of its settings.
         model_wrapper: Config of the wrapper around the boosted model.
         **kwargs: Arguments of :class:`BaseStrategy`.
 

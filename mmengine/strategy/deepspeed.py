@@ -1,4 +1,4 @@
-"""DeepSpeed: the parts around its engine; the strategy that makes the engine has its name only."""
+"""Optimizer wrapper and model wrapper for a DeepSpeed engine."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -26,7 +26,7 @@ _OPTIMIZERS = {
 
 
 def register_deepspeed_optimizers() -> list[str]:
-    """Register the optimizers of ``deepspeed``, if that is installed; returns their names."""
+    """Register the optimizers of ``deepspeed``, if it is installed; returns their names."""
     return [
         name
         for module, names in _OPTIMIZERS.items()
@@ -36,7 +36,7 @@ def register_deepspeed_optimizers() -> list[str]:
 
 @OPTIM_WRAPPERS.register_module()
 class DeepSpeedOptimWrapper(BaseOptimWrapper):
-    """Leaves backward pass, accumulation, scaling, clipping and steps to a DeepSpeed engine.
+    """Delegates backward pass, accumulation, scaling, clipping and steps to a DeepSpeed engine.
 
     Args:
         optimizer: The engine's optimizer.
@@ -51,10 +51,10 @@ class DeepSpeedOptimWrapper(BaseOptimWrapper):
         """The engine; set it before the first step.
 
         Raises:
-            ValueError: If it is not set yet.
+            ValueError: If the engine is not set yet.
         """
         if self._model is None:
-            raise ValueError('DeepSpeedOptimWrapper needs its engine: set `model` first.')
+            raise ValueError('DeepSpeedOptimWrapper needs an engine: set `model` first.')
         return self._model
 
     @model.setter
@@ -71,25 +71,25 @@ class DeepSpeedOptimWrapper(BaseOptimWrapper):
         self.model.backward(loss, **kwargs)
 
     def zero_grad(self, **kwargs: Any) -> None:
-        """Nothing: the engine zeroes gradients after its steps.
+        """Not supported: the engine sets gradients to zero after its steps.
 
         Raises:
-            NotImplementedError: Always, since gradients of a window would be lost.
+            NotImplementedError: Always, because gradients of an open window would be lost.
         """
-        raise NotImplementedError('A DeepSpeed engine zeroes the gradients itself, in `step`.')
+        raise NotImplementedError('A DeepSpeed engine sets gradients to zero itself, in `step`.')
 
     def step(self, **kwargs: Any) -> None:
-        """Count the batch; move the parameters when the window is full."""
+        """Count the batch; update the parameters when the window is full."""
         self.model.step(**kwargs)
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty, but for the default rates: the engine keeps and saves its optimizer's state."""
+        """The default learning rates only: the engine saves the state of its optimizer."""
         if self.base_param_settings is None:
             return {}
         return {'base_param_settings': dict(self.base_param_settings)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave."""
+        """Load the result of :meth:`state_dict`."""
         settings = state_dict.get('base_param_settings')
         if settings is not None:
             self.base_param_settings = dict(settings)
@@ -97,14 +97,14 @@ class DeepSpeedOptimWrapper(BaseOptimWrapper):
 
 @MODEL_WRAPPERS.register_module()
 class MMDeepSpeedEngineWrapper:
-    """Gives a DeepSpeed engine around a ``BaseModel`` the model's steps.
+    """Adds ``train_step``, ``val_step`` and ``test_step`` of a ``BaseModel`` to a DeepSpeed engine.
 
-    Attributes that it lacks are the engine's.
+    Other attributes are read from the engine.
 
     Args:
         model: The engine.
-        inputs_to_half: Which parts of the preprocessed batch take the dtype of the parameters: keys
-            of a dict, positions in a list or tuple.
+        inputs_to_half: Parts of the preprocessed batch that are cast to the dtype of the
+            parameters: keys of a dict, positions in a list or tuple.
     """
 
     def __init__(self, *, model: Any, inputs_to_half: Iterable[int | str] | None = None) -> None:
@@ -156,7 +156,7 @@ def _parameter_dtype(model: nn.Module) -> torch.dtype:
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
-    """``value`` with its floating-point tensors cast, in lists, tuples and dicts too."""
+    """Cast the floating-point tensors of ``value``, also inside lists, tuples and dicts."""
     if isinstance(value, Tensor):
         return value.to(dtype) if value.is_floating_point() else value
     if isinstance(value, Mapping):
@@ -174,17 +174,17 @@ class DeepSpeedStrategy(BaseStrategy):
         config: DeepSpeed's config, as a dict or the path of its JSON file; the arguments below are
             entries of it.
         zero_optimization: How optimizer state, gradients and parameters are split.
-        gradient_clipping: Largest norm of the gradients.
-        fp16: Training in float16.
-        inputs_to_half: Parts of a batch that take the dtype of the parameters.
-        bf16: Training in bfloat16.
-        amp: Training with apex.
-        activation_checkpointing: What to compute again in the backward pass.
-        aio: Asynchronous reads and writes of offloaded state.
+        gradient_clipping: Maximum norm of the gradients.
+        fp16: Settings of training in float16.
+        inputs_to_half: Parts of a batch that are cast to the dtype of the parameters.
+        bf16: Settings of training in bfloat16.
+        amp: Settings of training with apex.
+        activation_checkpointing: Activations that are computed again in the backward pass.
+        aio: Settings of asynchronous reads and writes of offloaded state.
         train_micro_batch_size_per_gpu: Batch size of one device.
-        gradient_accumulation_steps: Batches of one step.
-        steps_per_print: Steps between DeepSpeed's own reports.
-        exclude_frozen_parameters: Leave frozen parameters out of checkpoints.
+        gradient_accumulation_steps: Batches per optimizer step.
+        steps_per_print: Steps between two reports of DeepSpeed.
+        exclude_frozen_parameters: Do not save frozen parameters in checkpoints.
         **kwargs: Arguments of :class:`BaseStrategy`.
 
     Raises:
@@ -206,7 +206,7 @@ class DeepSpeedStrategy(BaseStrategy):
         aio: dict[str, Any] | None = None,
         train_micro_batch_size_per_gpu: int | None = None,
         gradient_accumulation_steps: int | None = None,
-        # Never: the log is the Runner's.
+        # DeepSpeed must not print reports: the Runner writes the log.
         steps_per_print: int = 10_000_000_000_000,
         exclude_frozen_parameters: bool | None = None,
         **kwargs: Any,

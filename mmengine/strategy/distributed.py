@@ -1,4 +1,4 @@
-"""Data parallel: every rank holds the whole model, gradients are averaged."""
+"""DDPStrategy: every rank holds the whole model, and gradients are averaged over the ranks."""
 
 import sys
 from typing import Any
@@ -15,17 +15,18 @@ from mmengine.utils.errors import ArgumentError
 
 @STRATEGIES.register_module()
 class DDPStrategy(SingleDeviceStrategy):
-    """One process a device, :class:`~mmengine.model.MMDistributedDataParallel` around the model.
+    """One process per device; the model is in a :class:`~mmengine.model.MMDistributedDataParallel`.
 
     Args:
         model_wrapper: Another wrapper: its name, config or class.
-        sync_bn: 'torch' or 'mmcv': turn BN layers into synchronised ones of that kind. None leaves
-            them.
-        **kwargs: Arguments of :class:`BaseStrategy`. Where the environment tells of no launcher the
-            one process trains the plain model, so that a config can be tried out without one.
+        sync_bn: 'torch' or 'mmcv': convert BN layers to synchronised layers of that package. None
+            keeps the BN layers.
+        **kwargs: Arguments of :class:`BaseStrategy`. If the environment variables of a launcher are
+            not set, a single process trains the model without a wrapper, so that a config can be
+            tried without a launcher.
 
     Raises:
-        ArgumentError: If ``sync_bn`` needs an accelerator and there is none.
+        ArgumentError: If ``sync_bn`` needs an accelerator and none is available.
     """
 
     def __init__(
@@ -38,8 +39,8 @@ class DDPStrategy(SingleDeviceStrategy):
         self.sync_bn = sync_bn
         if self.distributed and self.sync_bn == 'torch' and get_device() == 'cpu':
             raise ArgumentError(
-                "sync_bn='torch' turns batch norms into torch.nn.SyncBatchNorm, which works on "
-                'accelerators only, and this run is on the CPU. Leave sync_bn out here.'
+                "sync_bn='torch' converts batch norms to torch.nn.SyncBatchNorm, which works on "
+                'accelerators only, and this run is on the CPU. Remove sync_bn for this run.'
             )
         if not self.distributed:
             self.logger.warning(
@@ -48,7 +49,7 @@ class DDPStrategy(SingleDeviceStrategy):
             )
 
     def convert_model(self, model: nn.Module) -> nn.Module:
-        """BN to synchronised BN when ``sync_bn`` asks for it."""
+        """Convert BN to synchronised BN if ``sync_bn`` is set."""
         return convert_model_sync_bn(model, self.sync_bn)
 
     def wrap_model(
@@ -57,11 +58,11 @@ class DDPStrategy(SingleDeviceStrategy):
         model_wrapper_cfg: Any = None,
         find_unused_parameters: bool | None = None,
     ) -> nn.Module:
-        """The model on this rank's device inside the chosen wrapper."""
+        """Move the model to the device of this rank and wrap it."""
         chosen = self.model_wrapper if model_wrapper_cfg is None else model_wrapper_cfg
         if find_unused_parameters is None:
             find_unused_parameters = self.find_unused_parameters
-        # Joining the process group has made the device of this rank the current one.
+        # The device of this rank became the current device when the process group was initialised.
         wrapped = wrap_model(
             model,
             chosen if self.distributed else None,
@@ -70,14 +71,14 @@ class DDPStrategy(SingleDeviceStrategy):
         )
         if _is_sharded(wrapped):
             raise NotImplementedError(
-                f'{type(self).__name__} saves the whole model and optimizer from rank 0, which '
-                f'holds only a part of them under {type(wrapped).__name__}. Sharded strategies are '
-                'not implemented yet: use another wrapper, or a custom training loop.'
+                f'{type(self).__name__} saves the whole model and optimizer from rank 0, but with '
+                f'{type(wrapped).__name__} rank 0 holds only a part of them. Sharded strategies '
+                'are not implemented yet: use another wrapper, or a custom training loop.'
             )
         return wrapped
 
 
 def _is_sharded(model: nn.Module) -> bool:
-    # A process with an FSDP model has imported FSDP, which costs too much for the question.
+    # Importing FSDP is slow. A process with an FSDP model has already imported it.
     fsdp = sys.modules.get('torch.distributed.fsdp')
     return fsdp is not None and isinstance(model, fsdp.FullyShardedDataParallel)

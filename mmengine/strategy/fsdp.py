@@ -1,4 +1,4 @@
-"""The name of the strategy that splits a model over all ranks; not implemented yet."""
+"""FSDPStrategy, which splits a model over all ranks; not implemented yet."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ from mmengine.strategy.distributed import DDPStrategy
 class FSDPStrategy(DDPStrategy):
     """Splits parameters, gradients and optimizer state over all ranks. Not implemented yet.
 
-    The wrapper alone works: :class:`mmengine.model.MMFullyShardedDataParallel`.
+    The wrapper :class:`mmengine.model.MMFullyShardedDataParallel` works without this strategy.
 
     Args:
         model_wrapper: The wrapper's name, config or class.
-        skip_init_weights: Leave out the initialisation, for weights that are loaded anyway.
-        state_dict_cfg: ``'local'`` (each rank writes its part), ``'full'``, or a dict of both
+        skip_init_weights: Skip the initialisation, because weights are loaded later.
+        state_dict_cfg: ``'local'`` (each rank writes its part), ``'full'``, or a dict with
             ``state_dict_type`` and its configs.
-        activation_checkpointing: What to compute again in the backward pass.
+        activation_checkpointing: Activations that are computed again in the backward pass.
         **kwargs: Arguments of :class:`DDPStrategy`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One process, one device."""
+"""SingleDeviceStrategy: one process on one device."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,22 +19,22 @@ from mmengine.strategy.base import BaseStrategy, Checkpoint
 class SingleDeviceStrategy(BaseStrategy):
     """The whole model on one device of one process.
 
-    Saving and loading also serve subclasses that shard the model in :meth:`wrap_model` (by
-    ``fully_shard``, for example): a checkpoint holds whole tensors, whatever the number of ranks.
+    Saving and loading also work for subclasses that shard the model in :meth:`wrap_model` (by
+    ``fully_shard``, for example): a checkpoint holds whole tensors for any number of ranks.
     """
 
     def convert_model(self, model: nn.Module) -> nn.Module:
-        """SyncBN needs a process group, so it is turned back into BN."""
+        """Convert SyncBN, which needs a process group, to BN."""
         return revert_sync_batchnorm(model)
 
     def wrap_model(
         self, model: nn.Module, model_wrapper_cfg: Any = None, find_unused_parameters: bool = False
     ) -> nn.Module:
-        """Move ``model`` to the device; a wrapper is only for several processes."""
+        """Move ``model`` to the device; one process needs no wrapper."""
         return model.to(get_device())
 
     def model_state_dict(self) -> Mapping[str, Any]:
-        """The model's state in host memory. All ranks call it."""
+        """The state of the model in host memory. All ranks must call it."""
         return weights_to_cpu(get_state_dict(self.present_model()))
 
     def load_model_state_dict(
@@ -44,7 +44,7 @@ class SingleDeviceStrategy(BaseStrategy):
         strict: bool = False,
         revise_keys: Sequence[tuple[str, str]] = [(r'^module.', '')],  # the API's default
     ) -> None:
-        """Load into the model, wrapped or not. All ranks call it."""
+        """Load a state into the model, wrapped or not. All ranks must call it."""
         revised = revise_state_dict_keys(state_dict, revise_keys)
         load_state_dict(self.present_model(), revised, strict, self.logger)
 
@@ -57,7 +57,7 @@ class SingleDeviceStrategy(BaseStrategy):
         extra_ckpt: Checkpoint | None = None,
         callback: Callable[[Checkpoint], None] | None = None,
     ) -> None:
-        """Gather on every rank, write on rank 0, and return on all when the file is there."""
+        """Gather the state on all ranks and write it on rank 0. Every rank waits for the file."""
         extra = dict(extra_ckpt or {})
         backend_args = extra.pop('backend_args', None)
         checkpoint: Checkpoint = {

@@ -1,4 +1,4 @@
-"""What strategies of large models share."""
+"""Helpers for strategies of large models."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,10 +8,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class MetaTensorContext(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped in torch
-    """Within it new tensors have shapes and dtypes but no memory: they are on the meta device.
+    """Context in which new tensors are on the meta device: they have shapes and dtypes, no memory.
 
-    A model can be built that fits on no single device, for a strategy to give its parameters memory
-    part by part. Tensors made before stay where they are.
+    It builds a model that is too large for one device; a strategy then allocates its parameters
+    part by part. Existing tensors do not change.
 
     Example:
         >>> with MetaTensorContext():
@@ -27,8 +27,8 @@ class MetaTensorContext(TorchDispatchMode):  # type: ignore[no-untyped-call]  # 
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Send what is newly made to the meta device."""
-        # torch fills in the device of every operator that makes a tensor from nothing.
+        """Create new tensors on the meta device."""
+        # torch passes the device to every operator that creates a tensor.
         if kwargs and 'device' in kwargs:
             kwargs = {**kwargs, 'device': torch.device('meta')}
         return func(*args, **(kwargs or {}))

@@ -299,15 +299,15 @@ def test_a_failed_save_leaves_the_older_checkpoint_and_pointer(make_run, monkeyp
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'interval': 0}, 'interval is a whole number above 0, or -1 for none; got 0'),
+        ({'interval': 0}, 'interval must be a positive integer, or -1 for no interval; got 0'),
         ({'interval': 1.5}, 'got 1.5'),
-        ({'save_begin': -1}, 'save_begin is 0 or more, got -1'),
-        ({'max_keep_ckpts': 0}, 'max_keep_ckpts is above 0'),
-        ({'save_best': ['acc', 'acc']}, 'names a metric twice'),
-        ({'save_best': ['auto', 'acc']}, 'stands alone'),
-        ({'save_best': ['acc', 'loss'], 'rule': ['less'] * 3}, '2 metrics and rule 3 entries'),
+        ({'save_begin': -1}, 'save_begin must be 0 or more, got -1'),
+        ({'max_keep_ckpts': 0}, 'max_keep_ckpts must be positive'),
+        ({'save_best': ['acc', 'acc']}, 'contains a metric twice'),
+        ({'save_best': ['auto', 'acc']}, 'cannot be combined with other metrics'),
+        ({'save_best': ['acc', 'loss'], 'rule': ['less'] * 3}, '2 metrics and rule has 3 entries'),
         ({'save_best': 'acc', 'rule': 'up'}, "'greater' or 'less', got 'up'"),
-        ({'save_best': 'PSNR'}, 'cannot be told from its name'),
+        ({'save_best': 'PSNR'}, 'does not show whether greater or smaller'),
     ],
 )
 def test_wrong_values_are_refused(arguments, message):
@@ -317,12 +317,14 @@ def test_wrong_values_are_refused(arguments, message):
 
 @pytest.mark.parametrize('arguments', [{'save_best': 3}, {'published_keys': 3}, {'save_best': []}])
 def test_wrong_kinds_are_refused(arguments):
-    with pytest.raises(TypeError, match='A name or a list of names is expected'):
+    with pytest.raises(TypeError, match='Expected a name or a list of names'):
         CheckpointHook(**arguments)
 
 
 def test_a_misspelt_argument_is_refused_with_the_right_name():
-    with pytest.raises(TypeError, match=r"takes no 'max_keep_ckpt'. Did you mean 'max_keep_ckpts'"):
+    with pytest.raises(
+        TypeError, match=r"has no argument 'max_keep_ckpt'. Did you mean 'max_keep_ckpts'"
+    ):
         CheckpointHook(interval=1, max_keep_ckpt=3)
 
 

@@ -86,7 +86,7 @@ def test_another_format_can_be_chosen(make_run):
 
 
 def test_a_name_without_ending_is_refused():
-    with pytest.raises(ValueError, match='needs an ending such as'):
+    with pytest.raises(ValueError, match='needs a suffix such as'):
         CurvesHook('curves')
 
 
@@ -108,7 +108,7 @@ def test_a_picture_that_cannot_be_written_ends_no_run(make_run, monkeypatch):
     runner = make_run([{'type': 'CurvesHook'}], log_level='WARNING')
     runner.train()
     log = Path(runner.log_dir, f'{runner.timestamp}.log').read_text()
-    assert 'curves.png cannot be written' in log
+    assert 'Cannot write curves.png' in log
     assert 'No space left on device' in log
 
 

@@ -214,7 +214,7 @@ def test_strict_load_refuses_other_weights(make_run):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'begin_iter': -1}, 'begin_iter as 0 or more, got -1'),
+        ({'begin_iter': -1}, 'begin_iter of EMAHook must be 0 or more, got -1'),
         ({'begin_iter': 2, 'begin_epoch': 1}, 'not both'),
     ],
 )
@@ -225,7 +225,7 @@ def test_wrong_beginnings_are_refused(arguments, message):
 
 @pytest.mark.parametrize('begin', [{'begin_epoch': 5}, {'begin_iter': 50}])
 def test_an_average_that_never_begins_is_refused(make_run, begin):
-    with pytest.raises(AssertionError, match='there would never be an average'):
+    with pytest.raises(AssertionError, match='the average would never begin'):
         _train(make_run, begin)
 
 

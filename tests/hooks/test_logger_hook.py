@@ -201,10 +201,10 @@ def test_local_log_files_can_go_once_they_are_copied(make_run, tmp_path):
     'arguments', [{'interval': 0}, {'interval': 1.5}, {'interval_exp_name': 0}]
 )
 def test_wrong_intervals_are_refused(arguments):
-    with pytest.raises(AssertionError, match='as a whole number above 0'):
+    with pytest.raises(AssertionError, match='must be a positive integer'):
         LoggerHook(**arguments)
 
 
 def test_an_out_dir_that_is_no_path_is_refused():
-    with pytest.raises(TypeError, match='out_dir is a path'):
+    with pytest.raises(TypeError, match='out_dir must be a path'):
         LoggerHook(out_dir=3)

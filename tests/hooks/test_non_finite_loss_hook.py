@@ -84,5 +84,7 @@ def test_a_run_without_bad_losses_ends_as_without_the_hook(make_run):
 
 @pytest.mark.parametrize('arguments', [{'policy': 'stop'}, {'interval': 0}])
 def test_wrong_arguments_are_refused(arguments):
-    with pytest.raises(ValueError, match=r'policy is one of|interval is a whole number'):
+    with pytest.raises(
+        ValueError, match=r'policy must be one of|interval must be a positive integer'
+    ):
         NonFiniteLossHook(**arguments)

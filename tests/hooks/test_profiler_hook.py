@@ -101,7 +101,7 @@ def test_a_training_that_ends_early_still_hands_over_its_profile(make_run, accs)
     [
         ({'profile_times': 0}, ValueError, 'got 0'),
         ({'activity_with_cpu': False}, ValueError, 'nothing to profile'),
-        ({'schedule': 3}, ValueError, 'schedule is a dict of wait'),
+        ({'schedule': 3}, ValueError, 'schedule must be a dict of wait'),
         ({'schedule': {'warm_up': 1}}, TypeError, "no 'warm_up'. Did you mean 'warmup'"),
         ({'on_trace_ready': {'type': 'logtrace'}}, ValueError, "Did you mean 'log_trace'"),
         ({'on_trace_ready': 3}, ValueError, 'got int'),
@@ -171,5 +171,7 @@ def test_without_torch_npu_the_install_line_is_given(monkeypatch):
 
 def test_an_npu_profile_beyond_the_end_is_refused(make_run, npu, tmp_path):
     hook = NPUProfilerHook(end=100, result_path=str(tmp_path / 'cann'))
-    with pytest.raises(ValueError, match='ends at iteration 100, the training at 8'):
+    with pytest.raises(
+        ValueError, match='stops at iteration 100, but the training ends at iteration 8'
+    ):
         make_run([hook]).train()

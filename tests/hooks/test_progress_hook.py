@@ -132,5 +132,5 @@ def test_between_refreshes_the_display_is_not_touched(make_run, terminal, monkey
 
 
 def test_a_time_of_zero_is_refused():
-    with pytest.raises(ValueError, match='a time above 0, got 0'):
+    with pytest.raises(ValueError, match='must be positive, got 0'):
         ProgressHook(refresh_s=0)

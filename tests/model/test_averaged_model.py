@@ -238,7 +238,7 @@ def test_the_walk_over_the_modules_is_done_once(monkeypatch):
 
 def test_a_model_of_another_structure_is_refused():
     average = ExponentialMovingAverage(valued(0.0))
-    with pytest.raises(ValueError, match='no longer have the same parameters: 3 here, 2 there'):
+    with pytest.raises(ValueError, match='no longer have the same parameters: 3 and 2 tensors'):
         average.update_parameters(nn.Linear(1, 1))
 
 

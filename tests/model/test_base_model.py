@@ -207,7 +207,7 @@ def test_a_forward_without_mode_is_told_what_mode_is_for():
             return inputs
 
     with pytest.raises(
-        TypeError, match=r"Net\.forward\(inputs\) lacks the parameter `mode`.*'loss'.*'predict'"
+        TypeError, match=r"Net\.forward\(inputs\) has no parameter `mode`.*'loss'.*'predict'"
     ):
         Net().val_step(dict(inputs=torch.ones(1)))
 
@@ -234,7 +234,7 @@ def test_a_type_error_from_inside_forward_is_left_as_it_is():
 
 
 def test_a_preprocessor_that_returns_a_bare_tensor_is_refused():
-    with pytest.raises(TypeError, match=r'BaseDataPreprocessor has to return a dict.*got Tensor'):
+    with pytest.raises(TypeError, match=r'BaseDataPreprocessor must return a dict.*got Tensor'):
         Regression().val_step(torch.ones(2, 3))
 
 

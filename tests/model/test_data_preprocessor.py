@@ -147,7 +147,7 @@ def test_one_mean_serves_any_number_of_channels():
 
 @pytest.mark.parametrize(('mean', 'std'), [([1, 2, 3], [2]), ([1], [2, 3, 4])])
 def test_grey_images_do_not_get_three_channels_by_three_values(mean, std):
-    with pytest.raises(ArgumentError, match=r'hold 3 values.*got 1 in a batch of shape'):
+    with pytest.raises(ArgumentError, match=r'have 3 values.*got 1 in a batch of shape'):
         ImgDataPreprocessor(mean, std)(dict(inputs=[torch.ones(1, 2, 2)]))
 
 

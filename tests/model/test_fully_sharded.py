@@ -153,7 +153,7 @@ def test_settings_are_found_by_their_names(ranks: list[dict[str, Any]]) -> None:
         ({'backward_prefetch': 'PRE'}, ValueError, "BACKWARD_PRE.*got 'PRE'"),
         ({'cpu_offload': 'yes'}, TypeError, 'bool or a CPUOffload, got str'),
         ({'mixed_precision': 'bf16'}, TypeError, 'dict or a MixedPrecision, got str'),
-        ({'mixed_precision': {'param_dtype': 'bf'}}, ValueError, "'bf' is no dtype"),
+        ({'mixed_precision': {'param_dtype': 'bf'}}, ValueError, "'bf' is not a dtype"),
         ({'auto_wrap_policy': 'size_base_auto_wrap_policy'}, ValueError, 'Did you mean .size_base'),
         ({'auto_wrap_policy': 3}, TypeError, 'auto_wrap_policy should be a function.*got int'),
         ({'auto_wrap_policy': {'min_num_params': 1}}, ValueError, "needs the key 'type'"),

@@ -176,7 +176,7 @@ def misfit_ddp(rank, world_size):
 
 def test_a_forward_without_mode_is_told_by_the_wrapper_too():
     for message in run_distributed(misfit_ddp, 2):
-        assert 'NoMode.forward(inputs) lacks the parameter `mode`' in message
+        assert 'NoMode.forward(inputs) has no parameter `mode`' in message
 
 
 def anomalous_ddp(rank, world_size):

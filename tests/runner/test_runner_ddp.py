@@ -305,5 +305,5 @@ def _with_sync_bn(rank: int, world_size: int, folder: str) -> list[Any]:
 def test_sync_bn_exchanges_layers_where_torch_has_them(tmp_path):
     for refused, again, exchanged, kept in run_distributed(_with_sync_bn, 2, str(tmp_path)):
         assert refused == again
-        assert "sync_bn='torch' turns batch norms into torch.nn.SyncBatchNorm" in refused
+        assert "sync_bn='torch' converts batch norms to torch.nn.SyncBatchNorm" in refused
         assert (exchanged, kept) == ('SyncBatchNorm', 'BatchNorm1d')

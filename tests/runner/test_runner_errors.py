@@ -178,18 +178,18 @@ def test_a_dataloader_without_dataset_is_an_error(tmp_path):
 
 def test_a_forward_without_mode_says_what_to_add(tmp_path):
     runner = toy_runner(tmp_path, model={'type': 'ToyNoMode'})
-    with pytest.raises(TypeError, match=r'NoMode\.forward\(x.*lacks the parameter `mode`'):
+    with pytest.raises(TypeError, match=r'NoMode\.forward\(x.*has no parameter `mode`'):
         runner.train()
 
 
 def test_a_loss_that_is_no_tensor_is_named(tmp_path):
     runner = toy_runner(tmp_path, model={'type': 'ToyNumberLoss'})
-    with pytest.raises(TypeError, match=r"'loss_box' has to be a tensor.*got float \(0\.5\)"):
+    with pytest.raises(TypeError, match=r"'loss_box' must be a tensor.*got float \(0\.5\)"):
         runner.train()
 
 
 def test_losses_that_are_no_dict_are_refused(tmp_path):
-    with pytest.raises(TypeError, match=r'has to return a dict of losses.*got Tensor'):
+    with pytest.raises(TypeError, match=r'must return a dict of losses.*got Tensor'):
         toy_runner(tmp_path, model={'type': 'ToyTensorLoss'}).train()
 
 
@@ -252,7 +252,7 @@ def test_dynamic_intervals_that_are_no_pairs_are_refused(tmp_path, changes):
 @pytest.mark.parametrize(
     ('hook', 'message'),
     [
-        ({'type': 'CheckpointHook', 'interval': 0}, 'interval is a whole number above 0'),
+        ({'type': 'CheckpointHook', 'interval': 0}, 'interval must be a positive integer'),
         ({'type': 'LoggerHook', 'interval': 0}, 'interval'),
     ],
 )

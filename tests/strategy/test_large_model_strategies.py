@@ -118,7 +118,7 @@ def _wrap_sharded(rank: int, world_size: int, folder: str) -> str:
 @pytest.mark.distributed
 def test_ddp_strategy_refuses_a_wrapper_whose_state_it_cannot_gather(tmp_path: Path) -> None:
     for message in run_distributed(_wrap_sharded, 2, str(tmp_path)):
-        assert 'holds only a part of them under MMFullyShardedDataParallel' in message
+        assert 'with MMFullyShardedDataParallel rank 0 holds only a part of them' in message
 
 
 # DeepSpeed
@@ -180,7 +180,7 @@ def test_the_engine_keeps_the_state_of_its_optimizer() -> None:
     assert wrapper.state_dict() == {}
     with pytest.raises(ValueError, match='set `model` first'):
         wrapper.update_params(torch.tensor(1.0))
-    with pytest.raises(NotImplementedError, match='zeroes the gradients itself'):
+    with pytest.raises(NotImplementedError, match='sets gradients to zero itself'):
         wrapper.zero_grad()
     linear = nn.Linear(2, 1)
     groups = [{'params': [linear.weight]}, {'params': [linear.bias], 'lr': 0.1}]

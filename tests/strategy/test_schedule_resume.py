@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine._strategy._schedule_resume import advance_schedulers, restore_schedulers
 from torch import nn
 from torch.optim import lr_scheduler as theirs
 
@@ -15,6 +14,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim import scheduler as ours
 from mmengine.optim.scheduler._build import build_param_schedulers
 from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.strategy._schedule_resume import advance_schedulers, restore_schedulers
 
 EPOCH_LENGTH = 5
 SHORT, LONG = 3, 8
@@ -379,11 +379,15 @@ class TestSeveralOptimizers:
         _, schedulers = self._run(self.CONFIG, LONG, 0)
         position = {'epoch': 0, 'iteration': 0, 'logger': LOGGER}
         states = {name: [one.state_dict() for one in each] for name, each in schedulers.items()}
-        with pytest.raises(ValueError, match=r"optimizers \['one'\], this run for .*'one', 'two'"):
+        with pytest.raises(
+            ValueError, match=r"optimizers \['one'\], this run has schedulers for .*'one', 'two'"
+        ):
             restore_schedulers(schedulers, {'one': states['one']}, **position)
         with pytest.raises(ValueError, match=r"has 1 parameter .*this run has 2 for .*'two'"):
             restore_schedulers(schedulers, {**states, 'two': states['one']}, **position)
-        with pytest.raises(ValueError, match='for one optimizer, this run for optimizers'):
+        with pytest.raises(
+            ValueError, match='for one optimizer, this run has schedulers for optimizers'
+        ):
             restore_schedulers(schedulers, states['one'], **position)
 
 
@@ -557,11 +561,13 @@ class TestWhatIsTold:
     def test_an_end_before_that_of_the_training(self, caplog):
         text = self._text(caplog, {'type': 'PolyLR', 'end': SHORT, 'by_epoch': True})
         assert "PolyLR has end=3, so 'lr' keeps its value after epoch 3" in text
-        assert 'training goes on to epoch 8' in text
+        assert 'training continues to epoch 8' in text
 
     def test_a_cosine_that_rises_again(self, caplog):
         text = self._text(caplog, {'type': 'CosineAnnealingLR', 'T_max': 3, 'by_epoch': True})
-        assert "T_max=3, so 'lr' rises again after epoch 3, but training goes on to epoch 8" in text
+        assert (
+            "T_max=3, so 'lr' rises again after epoch 3, but training continues to epoch 8" in text
+        )
 
     @pytest.mark.parametrize('chain', CHAINS)
     def test_nothing_of_schedules_that_reach_the_end(self, caplog, chain):
@@ -573,7 +579,7 @@ class TestWhatIsTold:
         config |= {} if end is None else {'end': end}
         text = self._text(caplog, config, lrs=(0.2, 0.3))
         assert 'start from 0.1, 0.3 in the checkpoint and from 0.2, 0.3 in this run' in text
-        assert f'They go on from the values of {winner}' in text
+        assert f'They continue with the values of {winner}' in text
 
 
 def test_advancing_uses_the_length_of_an_epoch_in_mid_epoch():

@@ -133,7 +133,7 @@ def test_prepare_returns_the_model_alone_or_with_what_was_asked_for(tmp_path):
 
 
 def test_prepare_refuses_a_scheduler_without_optimizer(tmp_path):
-    with pytest.raises(ValueError, match='give optim_wrapper with it'):
+    with pytest.raises(ValueError, match='pass optim_wrapper too'):
         _strategy(tmp_path).prepare(Net(), param_scheduler={'type': 'StepLR', 'step_size': 1})
 
 
@@ -223,8 +223,8 @@ class TestScalingRates:
     @pytest.mark.parametrize(
         ('settings', 'batch_size', 'message'),
         [
-            ({'enable': True}, 8, 'needs base_batch_size above 0.*got None'),
-            ({'enable': True, 'base_batch_size': 0}, 8, 'base_batch_size above 0.*got 0'),
+            ({'enable': True}, 8, 'needs a positive base_batch_size.*got None'),
+            ({'enable': True, 'base_batch_size': 0}, 8, 'positive base_batch_size.*got 0'),
             ({'enable': True, 'base_batch_size': 16}, None, 'its dataloader has no'),
         ],
     )
@@ -329,7 +329,9 @@ class TestState:
         state = strategy.scheduler_state_dict()
         with pytest.raises(ValueError, match='has 2 parameter schedulers, this run has 1'):
             strategy.load_scheduler_state_dict(state * 2)
-        with pytest.raises(ValueError, match=r"optimizers \['a'\], this run for one optimizer"):
+        with pytest.raises(
+            ValueError, match=r"optimizers \['a'\], this run has schedulers for one optimizer"
+        ):
             strategy.load_scheduler_state_dict({'a': state})
 
     def test_state_before_the_parts_are_there_says_what_to_prepare(self, tmp_path):

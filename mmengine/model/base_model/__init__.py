@@ -1,4 +1,4 @@
-"""The trainable model and its data preprocessors."""
+"""BaseModel and its data preprocessors."""
 
 from mmengine.model.base_model.base_model import BaseModel
 from mmengine.model.base_model.data_preprocessor import BaseDataPreprocessor, ImgDataPreprocessor

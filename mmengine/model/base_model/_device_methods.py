@@ -1,4 +1,4 @@
-"""Moving a module by the name of an accelerator that torch itself has no method for."""
+"""Methods that move a module to accelerators for which ``nn.Module`` has no method."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from mmengine.model.base_model.data_preprocessor import accelerator
 
 
 class AcceleratorMoves:
-    """Adds ``npu``, ``mlu`` and ``musa`` to the ``cuda`` and ``cpu`` of every module.
+    """Adds the methods ``npu``, ``mlu`` and ``musa`` to ``cuda`` and ``cpu`` of a module.
 
-    All of them end in ``nn.Module._apply``, where :class:`BaseDataPreprocessor` learns its new
-    device, so a model and its preprocessor cannot come apart.
+    All of them call ``nn.Module._apply``, in which :class:`BaseDataPreprocessor` updates its
+    device, so a model and its preprocessor are always on the same device.
     """
 
     def to(self, *args: Any, **kwargs: Any) -> Self:

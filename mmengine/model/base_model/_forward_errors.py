@@ -1,4 +1,4 @@
-"""What to say when a batch and a model's ``forward`` do not fit."""
+"""Error messages for batches that do not match a model's ``forward``."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -8,30 +8,31 @@ from torch import nn
 
 
 def unusable_batch(model: nn.Module, data: Any) -> str:
-    """Why a batch that is no dict, list or tuple cannot be passed to ``forward``."""
+    """The message for a batch that is not a dict, list or tuple."""
     preprocessor = type(getattr(model, 'data_preprocessor', None)).__name__
     return (
-        f'{preprocessor} has to return a dict (passed to forward by name) or a list or tuple '
+        f'{preprocessor} must return a dict (passed to forward by name) or a list or tuple '
         f'(passed by position), got {type(data).__name__}. Return `dict(inputs=...)`, or '
         '`[batch]` for a single value.'
     )
 
 
 def describe_misfit(model: nn.Module, data: Any, mode: str) -> str | None:
-    """Why ``model.forward`` cannot be called with this batch; None when its signature fits."""
+    """Why ``model.forward`` cannot be called with this batch; None if its signature matches."""
     signature = inspect.signature(model.forward)
     name = f'{type(model).__name__}.forward'
     if not _accepts(signature, 'mode'):
         return (
-            f'{name}{signature} lacks the parameter `mode`. It is called with mode={mode!r} here: '
-            "training passes 'loss' and wants a dict of losses, validation and test pass "
-            "'predict' and want a list of predictions. Add it: `def forward(self, ..., "
+            f'{name}{signature} has no parameter `mode`. It is called with mode={mode!r} here: '
+            "training passes 'loss' and needs a dict of losses, validation and test pass "
+            "'predict' and need a list of predictions. Add it: `def forward(self, ..., "
             "mode='tensor')`."
         )
     named = isinstance(data, Mapping)
     if named and 'mode' in data:
         return (
-            f"The batch holds the key 'mode', but that argument tells {name} what to compute. "
+            f"The batch has the key 'mode', but {name} uses the argument `mode` to select what to "
+            'compute. '
             'Rename the key.'
         )
     problem = _binding_problem(signature.bind, () if named else data, data if named else {}, mode)

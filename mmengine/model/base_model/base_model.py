@@ -1,4 +1,4 @@
-"""BaseModel: what a network needs around its ``forward`` to be trained, validated and tested."""
+"""BaseModel: adds training, validation and test steps to the ``forward`` of a network."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 def forward_batch(model: nn.Module, data: Any, mode: str) -> Any:
-    """``model(**data, mode=mode)`` for a dict, ``model(*data, mode=mode)`` for a list or tuple.
+    """Call ``model(**data, mode=mode)`` for a dict, ``model(*data, mode=mode)`` for a sequence.
 
     Args:
         model: The model or its distributed wrapper.
-        data: What the data preprocessor returned.
+        data: The batch that the data preprocessor returned.
         mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
 
     Raises:
-        TypeError: If the batch is of another kind, or ``forward`` cannot take it.
+        TypeError: If the batch has another type, or ``forward`` does not accept it.
     """
     try:
         if isinstance(data, (dict, Mapping)):
@@ -35,7 +35,7 @@ def forward_batch(model: nn.Module, data: Any, mode: str) -> Any:
         if isinstance(data, (list, tuple)):
             return model(*data, mode=mode)
     except TypeError as error:
-        # Only a failing call pays for a look at the signature.
+        # The signature is inspected only after a call has failed.
         misfit = describe_misfit(unwrap_model(model), data, mode)
         if misfit is None:
             raise
@@ -44,7 +44,7 @@ def forward_batch(model: nn.Module, data: Any, mode: str) -> Any:
 
 
 class BaseModel(AcceleratorMoves, BaseModule):
-    """Base of models that the Runner trains. Implement ``forward``; the steps below call it.
+    """Base class of models that a Runner trains. Implement ``forward``; the steps below call it.
 
     A training step is::
 
@@ -54,16 +54,16 @@ class BaseModel(AcceleratorMoves, BaseModule):
         loss, log_vars = model.parse_losses(losses)
         optim_wrapper.update_params(loss)
 
-    No value is read back from the device on the way: what is logged stays a tensor.
+    A step reads no value back from the device: logged values stay tensors.
 
     Args:
         data_preprocessor: A module called as ``data_preprocessor(data, training)`` before
             ``forward``, or the config of one in ``MODELS``. None moves the batch to the model's
             device and does nothing else.
-        init_cfg: How to initialise the weights, see :class:`BaseModule`.
+        init_cfg: Config of the weight initialisation, see :class:`BaseModule`.
 
     Raises:
-        TypeError: If ``data_preprocessor`` is none of these.
+        TypeError: If ``data_preprocessor`` is not a module, a config or None.
     """
 
     def __init__(
@@ -78,14 +78,13 @@ class BaseModel(AcceleratorMoves, BaseModule):
     def forward(
         self, inputs: Tensor, data_samples: list[Any] | None = None, mode: str = 'tensor'
     ) -> Any:
-        """Compute what ``mode`` asks for; the parameters before it are those of the batch.
+        """Compute losses, predictions or raw outputs of a batch, selected by ``mode``.
 
         Args:
-            inputs: The batch's inputs, as the data preprocessor made them.
-            data_samples: The batch's annotations.
-            mode: ``'loss'`` returns a dict of losses (tensors or lists of tensors), ``'predict'`` a
-                list of predictions for the evaluator, ``'tensor'`` what the network computes,
-                unprocessed.
+            inputs: Inputs of the batch, after the data preprocessor.
+            data_samples: Annotations of the batch.
+            mode: ``'loss'`` returns a dict of losses (tensors or lists of tensors), ``'predict'``
+                a list of predictions for the evaluator, ``'tensor'`` the raw output of the network.
         """
 
     def train_step(
@@ -93,19 +92,20 @@ class BaseModel(AcceleratorMoves, BaseModule):
     ) -> dict[str, Tensor]:
         """Update the parameters from one batch.
 
-        Override it for another way of training; with several optimizers ``optim_wrapper`` is an
-        ``OptimWrapperDict``.
+        Override this method for a custom training step. With several optimizers,
+        ``optim_wrapper`` is an ``OptimWrapperDict``.
 
         Args:
             data: A batch from the dataloader.
             optim_wrapper: Updates the parameters.
 
         Returns:
-            What to log, tensors left on their device: the total first, as ``loss``.
+            Values to log, as tensors on their device; the total is the first entry, ``loss``.
 
         Raises:
-            TypeError: If ``forward`` cannot take the batch, or returns losses that are no tensors.
-            ValueError: If no key of the losses holds the word "loss".
+            TypeError: If ``forward`` does not accept the batch, or returns losses that are not
+                tensors.
+            ValueError: If no key of the losses contains "loss".
         """
         data = self.data_preprocessor(data, True)
         if getattr(optim_wrapper, 'needs_closure', False):
@@ -146,26 +146,28 @@ class BaseModel(AcceleratorMoves, BaseModule):
     def parse_losses(
         self, losses: dict[str, Tensor | list[Tensor]]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Reduce the losses to the one that is minimised and to what is logged.
+        """Reduce the losses to the total loss and the values to log.
 
-        Every entry becomes a 0-d tensor: the mean of a tensor, the sum of the means of a list of
-        tensors. The entries whose key holds "loss" add up to the total; the others (accuracies and
-        the like) are only logged.
+        Every entry becomes a 0-d tensor: the mean of a tensor, or the sum of the means of a list of
+        tensors. The total is the sum of the entries whose key contains "loss"; other entries (such
+        as accuracies) are only logged.
 
         Args:
-            losses: What ``forward(..., mode='loss')`` returned.
+            losses: The result of ``forward(..., mode='loss')``.
 
         Returns:
-            The total, and what to log by name: the total first, as ``loss``. An entry of that very
-            name keeps its own value in the log. A dict without any loss has the total 0.
+            The total, and the values to log by name; the total is the first entry, ``loss``. If
+            ``losses`` has an entry ``loss``, the log keeps the value of that entry. Without any
+            loss the total is 0.
 
         Raises:
-            TypeError: If an entry is no tensor and no list of tensors; names the entry.
+            TypeError: If an entry is neither a tensor nor a list of tensors; the message has its
+                key.
         """
         if not isinstance(losses, (dict, Mapping)):
             raise TypeError(
-                f"{type(self).__name__}.forward(mode='loss') has to return a dict of losses, such "
-                f'as dict(loss=loss), got {type(losses).__name__}.'
+                f"{type(self).__name__}.forward(mode='loss') must return a dict of losses, such as "
+                f'dict(loss=loss), got {type(losses).__name__}.'
             )
         total: Tensor | None = None
         log_vars: dict[str, Any] = {'loss': 0}
@@ -178,21 +180,21 @@ class BaseModel(AcceleratorMoves, BaseModule):
             if 'loss' in name:
                 total = reduced if total is None else total + reduced
         if total is None:
-            return 0, log_vars  # type: ignore[return-value]  # nothing to minimise; train_step refuses it
+            return 0, log_vars  # type: ignore[return-value]  # nothing to minimise; train_step raises an error
         if 'loss' not in losses:
             log_vars['loss'] = total
         return total, log_vars
 
-    # The function itself: a method that called it would cost a frame in every step.
+    # This assigns the function itself: a method that calls it would add a frame to every step.
     _run_forward = forward_batch
 
 
 def nothing_to_minimise(model: nn.Module, losses: Mapping[str, Any]) -> ArgumentError:
-    """What to raise when no entry of ``losses`` is a loss."""
+    """The error to raise if no entry of ``losses`` is a loss."""
     return ArgumentError(
-        f"{type(model).__name__}.forward(mode='loss') returned nothing to minimise: the entries "
-        f"whose key holds 'loss' are added up, and none of {list(losses)} does. Rename the key of "
-        'the loss, for example to "loss_cls".'
+        f"{type(model).__name__}.forward(mode='loss') returned nothing to minimise: the total is "
+        f"the sum of entries whose key contains 'loss', but none of {list(losses)} does. Rename "
+        'the key of the loss, for example to "loss_cls".'
     )
 
 
@@ -204,16 +206,16 @@ def _as_preprocessor(data_preprocessor: dict[str, Any] | nn.Module | None) -> nn
     if isinstance(data_preprocessor, dict):
         return MODELS.build(data_preprocessor)
     raise TypeError(
-        'data_preprocessor has to be a config (dict with `type`), a torch.nn.Module or None, got '
+        'data_preprocessor must be a config (dict with `type`), a torch.nn.Module or None, got '
         f'{type(data_preprocessor).__name__}.'
     )
 
 
 def _sum_of_means(name: str, values: Sequence[Tensor]) -> Any:
-    """The sum of the means of ``values``; 0 when there are none, as for a level without targets."""
+    """The sum of the means of ``values``; 0 if there are none (a level without targets)."""
     if not isinstance(values, (list, tuple)):
         raise TypeError(
-            f'The loss entry {name!r} has to be a tensor or a list of tensors, got '
+            f'The loss entry {name!r} must be a tensor or a list of tensors, got '
             f'{type(values).__name__} ({_shortened(values)}). Only tensors can be differentiated '
             'and logged without waiting for the device.'
         )
@@ -221,7 +223,7 @@ def _sum_of_means(name: str, values: Sequence[Tensor]) -> Any:
     for index, value in enumerate(values):
         if not isinstance(value, Tensor):
             raise TypeError(
-                f'The loss entry {name!r} has to be a list of tensors, but element {index} is a '
+                f'The loss entry {name!r} must be a list of tensors, but element {index} is a '
                 f'{type(value).__name__} ({_shortened(value)}).'
             )
         reduced = value.mean() if value.dim() else value

@@ -1,4 +1,4 @@
-"""What happens to a batch between the dataloader and ``forward``."""
+"""Data preprocessors: process a batch between the dataloader and ``forward``."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +17,12 @@ from mmengine.utils.errors import ArgumentError
 
 @MODELS.register_module()
 class BaseDataPreprocessor(nn.Module):
-    """Moves a batch to the device of the model it belongs to.
+    """Moves a batch to the device of its model.
 
     Subclasses override :meth:`forward` and call :meth:`cast_data` first.
 
     Args:
-        non_blocking: Do not wait for the copies; useful with ``pin_memory`` in the dataloader.
+        non_blocking: Copy asynchronously; useful with ``pin_memory`` in the dataloader.
     """
 
     def __init__(self, non_blocking: bool | None = False) -> None:
@@ -31,18 +31,18 @@ class BaseDataPreprocessor(nn.Module):
         self._device = torch.device('cpu')
 
     def cast_data(self, data: Any) -> Any:
-        """``data`` with every tensor in it on :attr:`device`.
+        """Move every tensor in ``data`` to :attr:`device`.
 
-        Mappings, lists, (named) tuples and data elements are rebuilt, so that changing the result
-        leaves the dataloader's batch alone; a tensor that is on the device already is passed on as
-        it is, and so is any other object.
+        Mappings, lists, (named) tuples and data elements are rebuilt, so that changes to the result
+        do not change the batch of the dataloader. Tensors that are already on the device and other
+        objects are returned unchanged.
         """
         device = self._device
         if isinstance(data, dict):
             contents = {}
             for key, value in data.items():
-                # The usual batch is a dict of tensors that need not move: it costs one comparison
-                # an entry.
+                # The most common batch is a dict of tensors on the right device: it needs one
+                # comparison per entry.
                 settled = type(value) is Tensor and value.device == device
                 contents[key] = value if settled else self.cast_data(value)
             return contents if type(data) is dict else _rebuilt_mapping(data, contents)
@@ -71,22 +71,22 @@ class BaseDataPreprocessor(nn.Module):
         return data
 
     def forward(self, data: Any, training: bool = False) -> Any:
-        """The batch on the model's device.
+        """Move the batch to the device of the model.
 
         Args:
             data: A batch from the dataloader.
-            training: Whether to augment. Means nothing here; subclasses may do so.
+            training: Whether to augment. Not used here; subclasses may use it.
         """
         return self.cast_data(data)
 
     @property
     def device(self) -> torch.device:
-        """Where :meth:`cast_data` moves tensors to: wherever this module was moved last."""
+        """The device to which :meth:`cast_data` moves tensors: the device of this module."""
         return self._device
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
-        # Every way of moving a module, its parents' ways included, ends here. What `fn` does to a
-        # probe tells the device.
+        # Every method that moves a module, or its parents, calls `_apply`. The result of `fn` for
+        # a probe tensor shows the new device.
         super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # untyped in torch
         self._device = fn(torch.empty(0, device=self._device)).device
         return self
@@ -118,27 +118,27 @@ class BaseDataPreprocessor(nn.Module):
 
 @MODELS.register_module()
 class ImgDataPreprocessor(BaseDataPreprocessor):
-    """Makes one normalised float32 NCHW tensor of a batch's images.
+    """Combines the images of a batch into one normalised float32 NCHW tensor.
 
-    ``data['inputs']`` is a list of CHW images, of any sizes, or an NCHW batch. The steps, in this
-    order: to the device, channels, float, normalise, pad on the right and at the bottom to the
-    largest image (rounded up to a multiple of ``pad_size_divisor``), stack. ``data_samples`` is set
-    to None when the batch has none.
+    ``data['inputs']`` is a list of CHW images of any size, or an NCHW batch. The steps are, in this
+    order: move to the device, convert channels, convert to float, normalise, pad on the right and
+    at the bottom to the largest image (rounded up to a multiple of ``pad_size_divisor``), stack.
+    ``data_samples`` is set to None if the batch has no ``data_samples``.
 
     Args:
-        mean: Mean of each channel in the order after the conversion, one value or three. Needs
-            ``std`` too.
+        mean: Mean of each channel in the order after the conversion, one value or three. Requires
+            ``std``.
         std: Standard deviation of each channel, one value or three.
-        pad_size_divisor: The height and the width become multiples of this number.
-        pad_value: Fills the padding; a value after normalisation.
+        pad_size_divisor: Height and width are padded to multiples of this number.
+        pad_value: Value of the padding, after normalisation.
         bgr_to_rgb: Reverse the three channels.
-        rgb_to_bgr: Reverse the three channels. Only one of the two.
-        non_blocking: Do not wait for the copies to the device.
+        rgb_to_bgr: Reverse the three channels. Cannot be combined with ``bgr_to_rgb``.
+        non_blocking: Copy to the device asynchronously.
 
     Raises:
         ArgumentError: If only one of mean and std is given, one of them has another length or a
-            value that is not finite, a value of std is not positive, both conversions are on, or a
-            batch holds images that the settings do not fit.
+            value that is not finite, a value of std is not positive, both conversions are on, or
+            the images of a batch do not match the settings.
     """
 
     mean: Tensor
@@ -157,32 +157,32 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking)
         if bgr_to_rgb and rgb_to_bgr:
             raise ArgumentError(
-                'bgr_to_rgb and rgb_to_bgr both reverse the channels; switch on the one that says '
-                'what the images are.'
+                'bgr_to_rgb and rgb_to_bgr both reverse the channels; set only the one that '
+                'matches the images.'
             )
         if (mean is None) != (std is None):
             given, absent = ('std', 'mean') if mean is None else ('mean', 'std')
             raise ArgumentError(
                 f'Normalising needs both mean and std, but only {given} is given. Add {absent}, '
-                f'or drop {given}.'
+                f'or remove {given}.'
             )
         if pad_size_divisor < 1:
-            raise ArgumentError(f'pad_size_divisor has to be at least 1, got {pad_size_divisor}.')
+            raise ArgumentError(f'pad_size_divisor must be at least 1, got {pad_size_divisor}.')
         self._channel_conversion = bgr_to_rgb or rgb_to_bgr
         self._enable_normalize = mean is not None
         if mean is not None and std is not None:
-            # Not part of the checkpoint: they belong to the config.
+            # They come from the config, so they are not part of the checkpoint.
             self.register_buffer('mean', _per_channel('mean', mean), persistent=False)
             self.register_buffer('std', _per_channel('std', std), persistent=False)
         self.pad_size_divisor = pad_size_divisor
         self.pad_value = pad_value
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """The batch with its images as one tensor under ``inputs``, all of it on the device.
+        """Move the batch to the device and combine its images into one tensor, ``inputs``.
 
         Args:
             data: A batch with the key ``inputs``.
-            training: Means nothing here; subclasses augment when it is on.
+            training: Not used here; subclasses may augment if it is True.
         """
         batch: dict[str, Any] = self.cast_data(data)
         images = _images_of(batch, type(self).__name__)
@@ -191,8 +191,8 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         elif all(
             image.shape == images[0].shape and image.dtype == images[0].dtype for image in images
         ):
-            # One kernel a step for the whole batch; the values are those of normalising image by
-            # image.
+            # One kernel call per operation for the whole batch; the values are the same as with
+            # separate images.
             batch['inputs'] = self._pad(self._normalize(torch.stack(images)))
         else:
             batch['inputs'] = stack_batch(
@@ -202,12 +202,12 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         return batch
 
     def _normalize(self, images: Tensor) -> Tensor:
-        """Channels, float, mean and std of images whose channel dim is the third from the right."""
+        """Convert channels and normalise images whose channel dim is the third from the right."""
         num_channels = images.shape[-3]
         if self._channel_conversion:
             if num_channels != 3:
                 raise ArgumentError(
-                    'Only images with 3 channels can change between RGB and BGR, got '
+                    'Only images with 3 channels can be converted between RGB and BGR, got '
                     f'{_named_shape(images)}.'
                 )
             images = images.flip(-3)
@@ -217,7 +217,7 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         num_values = max(self.mean.shape[0], self.std.shape[0])
         if num_values not in (1, num_channels):
             raise ArgumentError(
-                f'mean and std hold {num_values} values, so the images need as many '
+                f'mean and std have {num_values} values, so the images need as many '
                 f'channels, got {_named_shape(images)}.'
             )
         return (normalized - self.mean) / self.std
@@ -234,7 +234,7 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
 
 
 def accelerator(kind: str, device: int | str | torch.device | None = None) -> torch.device:
-    """The device of ``kind`` that an index, a full name, or None (the current one) means."""
+    """The device of ``kind`` for an index, a full name, or None (the current device)."""
     if device is None:
         return torch.device(kind)
     return torch.device(kind, device) if isinstance(device, int) else torch.device(device)
@@ -242,8 +242,8 @@ def accelerator(kind: str, device: int | str | torch.device | None = None) -> to
 
 def _rebuilt_mapping(original: Mapping[Any, Any], contents: dict[Any, Any]) -> Any:
     if not isinstance(original, dict):
-        return type(original)(contents)  # type: ignore[call-arg]  # as mappings are built
-    # A copy keeps what a constructor would not take, such as the factory of a defaultdict.
+        return type(original)(contents)  # type: ignore[call-arg]  # a common constructor of mappings
+    # A copy keeps attributes such as the factory of a defaultdict.
     rebuilt = copy.copy(original)
     rebuilt.update(contents)
     return rebuilt
@@ -252,10 +252,10 @@ def _rebuilt_mapping(original: Mapping[Any, Any], contents: dict[Any, Any]) -> A
 def _per_channel(name: str, values: Sequence[float]) -> Tensor:
     if len(values) not in (1, 3):
         raise ArgumentError(
-            f'{name} needs 3 values for colour images or 1 for grey ones, got {len(values)}: '
+            f'{name} needs 3 values for colour images or 1 for grey images, got {len(values)}: '
             f'{list(values)}.'
         )
-    # On the CPU also where modules are built on the meta device, whose tensors have no values.
+    # Always on the CPU: in a context for the meta device, tensors would have no values.
     numbers = torch.tensor(values, dtype=torch.float32, device='cpu')
     if not bool(numbers.isfinite().all()):
         raise ArgumentError(f'{name} must be finite in each channel, got {list(values)}.')
@@ -271,15 +271,15 @@ def _images_of(batch: Any, owner: str) -> Tensor | list[Tensor]:
     if not isinstance(batch, Mapping) or 'inputs' not in batch:
         got = f'the keys {list(batch)}' if isinstance(batch, Mapping) else type(batch).__name__
         raise (KeyError if isinstance(batch, Mapping) else TypeError)(
-            f"{owner} wants a batch dict with the images under 'inputs', got {got}. Let the "
+            f"{owner} needs a batch dict with the images under 'inputs', got {got}. Make the "
             'dataset return dict(inputs=image, data_samples=...), or use '
-            "type='BaseDataPreprocessor', which takes any batch."
+            "type='BaseDataPreprocessor', which accepts any batch."
         )
     images: Tensor | list[Tensor] = batch['inputs']
     if isinstance(images, Tensor):
         if images.dim() != 4:
             raise ArgumentError(
-                f'{owner} wants an NCHW tensor or a list of CHW tensors, got one tensor of shape '
+                f'{owner} needs an NCHW tensor or a list of CHW tensors, got one tensor of shape '
                 f'{tuple(images.shape)}.'
             )
         return images
@@ -292,13 +292,13 @@ def _images_of(batch: Any, owner: str) -> Tensor | list[Tensor]:
             else type(images).__name__
         )
         raise TypeError(
-            f"{owner} wants an NCHW tensor or a list of CHW tensors under 'inputs', got {kind}."
+            f"{owner} needs an NCHW tensor or a list of CHW tensors under 'inputs', got {kind}."
         )
     if not images:
         raise ArgumentError(f'{owner} got an empty list of images.')
     odd = next((image for image in images if image.dim() < 3), None)
     if odd is not None:
-        raise ArgumentError(f'{owner} wants images of shape (C, H, W), got {tuple(odd.shape)}.')
+        raise ArgumentError(f'{owner} needs images of shape (C, H, W), got {tuple(odd.shape)}.')
     return images
 
 

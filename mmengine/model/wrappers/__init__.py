@@ -18,7 +18,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # torch.distributed.fsdp takes most of a second to import: only those who ask for it wait.
+    # Importing torch.distributed.fsdp takes most of a second, so it is imported on first use.
     if name == 'MMFullyShardedDataParallel':
         from mmengine.model.wrappers.fully_sharded_distributed import MMFullyShardedDataParallel
 

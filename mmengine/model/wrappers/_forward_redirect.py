@@ -1,4 +1,4 @@
-"""The training step of a wrapped model, with its forward pass through the wrapper."""
+"""Redirects the forward pass in the training step of a wrapped model through the wrapper."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import nn
 
 @contextmanager
 def forward_through(wrapper: nn.Module, model: nn.Module) -> Iterator[None]:
-    """Within it a call of ``model`` is a call of ``wrapper``, which calls ``model`` itself.
+    """Context in which a call of ``model`` becomes a call of ``wrapper``, which calls ``model``.
 
-    So a step that is written once, in the model, gets from the wrapper what its forward pass does
-    beside computing (DDP prepares the exchange of gradients, FSDP gathers parameters). ``no_sync``
-    of the model is the wrapper's meanwhile. Hooks of the model run once a call.
+    So the training step of the model, which is written only once, also runs the additional work of
+    the wrapper: DDP prepares the exchange of gradients, FSDP gathers parameters. Within the context
+    ``model.no_sync`` is ``wrapper.no_sync``. Hooks of the model run once per call.
 
     Args:
-        wrapper: Calls ``model`` in its own ``forward``.
+        wrapper: The wrapper, whose ``forward`` calls ``model``.
         model: The wrapped model.
     """
     own = type(model)
@@ -48,7 +48,7 @@ _CLASSES: dict[type, type] = {}
 
 
 def _redirected(own: type) -> type:
-    """A subclass of ``own``, made once, whose calls go to the wrapper."""
+    """A cached subclass of ``own`` whose calls are redirected to the wrapper."""
     made = _CLASSES.get(own)
     if made is None:
         methods: dict[str, Callable[..., Any]] = {'__call__': _call, 'no_sync': _no_sync}

@@ -1,4 +1,4 @@
-"""Data parallel training with one process a device: the steps of BaseModel through torch's DDP."""
+"""MMDistributedDataParallel: runs the steps of BaseModel through torch's DDP."""
 
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @MODEL_WRAPPERS.register_module()
 class MMDistributedDataParallel(DistributedDataParallel):
-    """Trains a :class:`BaseModel` on every rank with the average of their gradients.
+    """Trains a :class:`BaseModel` on every rank, with gradients averaged over the ranks.
 
-    The training step is the model's own ``train_step``. Each call of the model in it goes through
-    DDP, which averages the gradients. Every rank must construct it and take every step.
+    The training step is ``train_step`` of the model. Each call of the model in it goes through DDP,
+    which averages the gradients. Every rank must construct the wrapper and run every step.
 
     Args:
         module: A :class:`BaseModel` on this rank's device.
         detect_anomalous_params: Log at every step the parameters that the loss does not depend on.
-            Slow; for finding out why DDP complains of unused parameters.
+            This is slow; use it to find the unused parameters that DDP reports.
         **kwargs: Arguments of :class:`torch.nn.parallel.DistributedDataParallel`.
     """
 
     def __init__(self, module: Any, detect_anomalous_params: bool = False, **kwargs: Any) -> None:
         with warnings.catch_warnings():
-            # torch 2.13 renames this argument for another meaning at the start, where buffers are
-            # equal here anyway; the old name says what is wanted on every torch that is supported.
+            # torch 2.13 renames this argument and changes its meaning at the start, where buffers
+            # are already equal. The old name works with every supported version of torch.
             warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated', FutureWarning)
             super().__init__(module=module, **kwargs)
         self.detect_anomalous_params = detect_anomalous_params
@@ -40,7 +40,7 @@ class MMDistributedDataParallel(DistributedDataParallel):
     def train_step(
         self, data: dict[str, Any] | tuple[Any, ...] | list[Any], optim_wrapper: 'OptimWrapper'
     ) -> dict[str, Tensor]:
-        """The model's own training step on the batch of this rank."""
+        """Run the training step of the model on the batch of this rank."""
         model: Any = self.module
         if self.detect_anomalous_params:
             return self._step_with_report(model, data, optim_wrapper)
@@ -50,7 +50,7 @@ class MMDistributedDataParallel(DistributedDataParallel):
     def _step_with_report(
         self, model: Any, data: Any, optim_wrapper: 'OptimWrapper'
     ) -> dict[str, Tensor]:
-        """The step; each total loss is looked at before its backward pass."""
+        """Run the step, and check each total loss before its backward pass."""
 
         def parse_losses(losses: Any) -> Any:
             loss, log_vars = type(model).parse_losses(model, losses)

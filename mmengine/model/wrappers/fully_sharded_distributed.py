@@ -1,7 +1,7 @@
-"""Fully sharded training: the steps of BaseModel through torch's FSDP.
+"""MMFullyShardedDataParallel: runs the steps of BaseModel through torch's FSDP.
 
-Importing this module imports ``torch.distributed.fsdp``, which takes most of a second;
-:mod:`mmengine.model` does so when the class is first asked for.
+Importing this module imports ``torch.distributed.fsdp``, which takes most of a second, so
+:mod:`mmengine.model` imports it when the class is first used.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,36 +35,38 @@ E = TypeVar('E', bound=Enum)
 
 @MODEL_WRAPPERS.register_module()
 class MMFullyShardedDataParallel(FullyShardedDataParallel):
-    """Trains a :class:`BaseModel` whose parameters, gradients and optimizer state are split.
+    """Trains a :class:`BaseModel` whose parameters, gradients and optimizer state are sharded.
 
-    Each rank keeps a part of every parameter; a forward or backward pass gathers one unit after the
-    other. So every rank must construct it and take every step, validation and test included. The
-    training step is the model's own, as in :class:`MMDistributedDataParallel`.
+    Each rank keeps a part of every parameter; forward and backward passes gather one unit after the
+    other. Therefore every rank must construct the wrapper and run every step, including validation
+    and test. The training step is ``train_step`` of the model, as in
+    :class:`MMDistributedDataParallel`.
 
-    Build the optimizer from this wrapper's parameters, after wrapping. Clip gradients by the
-    wrapper's own ``clip_grad_norm_``: an optimizer wrapper sees this rank's parts only.
+    Build the optimizer from the parameters of this wrapper, after wrapping. Clip gradients with
+    ``clip_grad_norm_`` of this wrapper, because an optimizer wrapper sees only the parts of its
+    rank.
 
-    Config files can name everything: enumeration members by their names, dtypes as ``'bfloat16'``,
-    functions by their name in ``FUNCTIONS``, in ``torch.distributed.fsdp.wrap`` or by import path.
+    All arguments can be set in config files: enumeration members by name, dtypes as ``'bfloat16'``,
+    functions by their name in ``FUNCTIONS`` or ``torch.distributed.fsdp.wrap``, or by import path.
 
     Args:
         module: A :class:`BaseModel`.
-        process_group: The ranks that share the model; all of them when None.
-        sharding_strategy: A ``ShardingStrategy`` or its name; ``'FULL_SHARD'`` when None.
+        process_group: The ranks that share the model; None means all ranks.
+        sharding_strategy: A ``ShardingStrategy`` or its name; None means ``'FULL_SHARD'``.
         cpu_offload: Keep the parts in host memory between uses.
-        auto_wrap_policy: Which sub-modules become units of their own: a function, its name, or
-            ``dict(type=..., **arguments)``. None makes the model one unit.
-        backward_prefetch: A ``BackwardPrefetch`` or its name; torch's default when None.
+        auto_wrap_policy: Selects the sub-modules that become separate units: a function, its name,
+            or ``dict(type=..., **arguments)``. None makes the model one unit.
+        backward_prefetch: A ``BackwardPrefetch`` or its name; None means torch's default.
         mixed_precision: A ``MixedPrecision`` or a dict of its arguments.
-        param_init_fn: A function that initialises a module that was built on the meta device, its
-            name, or ``dict(type=..., **arguments)``.
-        use_orig_params: Show the parameters under their own names; needed where parameter groups
+        param_init_fn: A function that initialises modules on the meta device, its name, or
+            ``dict(type=..., **arguments)``.
+        use_orig_params: Keep the parameters under their original names; needed if parameter groups
             or frozen parameters differ inside a unit.
         **kwargs: Other arguments of ``torch.distributed.fsdp.FullyShardedDataParallel``. The
-            ``device_id`` is this rank's device unless given.
+            default of ``device_id`` is the device of this rank.
 
     Raises:
-        TypeError: If an argument is of another kind.
+        TypeError: If an argument has a wrong type.
         ArgumentError: If a name is unknown.
     """
 
@@ -101,17 +103,18 @@ class MMFullyShardedDataParallel(FullyShardedDataParallel):
         )
 
     def train_step(self, data: Batch, optim_wrapper: 'OptimWrapper') -> dict[str, Tensor]:
-        """The model's own training step on the batch of this rank."""
+        """Run the training step of the model on the batch of this rank."""
         model: Any = self.module
         with forward_through(self, model):
             return model.train_step(data, optim_wrapper=optim_wrapper)  # type: ignore[no-any-return]  # a BaseModel
 
     def val_step(self, data: Batch) -> list[Any]:
-        """The predictions for one validation batch. All ranks must call it equally often."""
+        """The predictions for one validation batch. All ranks must call it the same number of
+        times."""
         return self._predict(data)
 
     def test_step(self, data: Batch) -> list[Any]:
-        """The predictions for one test batch. All ranks must call it equally often."""
+        """The predictions for one test batch. All ranks must call it the same number of times."""
         return self._predict(data)
 
     def _predict(self, data: Batch) -> list[Any]:
@@ -119,7 +122,7 @@ class MMFullyShardedDataParallel(FullyShardedDataParallel):
         return self._run_forward(model.data_preprocessor(data, False), mode='predict')  # type: ignore[no-any-return]  # the user's forward
 
     def _run_forward(self, data: Batch, mode: str) -> Any:
-        # Through this wrapper, never the model itself: only here are the parameters gathered.
+        # Call this wrapper, not the model: the wrapper gathers the parameters.
         return forward_batch(self, data, mode)
 
 
@@ -166,7 +169,9 @@ def _dtype(value: Any) -> Any:
         return value
     dtype = getattr(torch, value.removeprefix('torch.'), None)
     if not isinstance(dtype, torch.dtype):
-        raise ArgumentError(f"{value!r} is no dtype of torch; write 'float16' or 'bfloat16', say.")
+        raise ArgumentError(
+            f"{value!r} is not a dtype of torch; use 'float16' or 'bfloat16', for example."
+        )
     return dtype
 
 

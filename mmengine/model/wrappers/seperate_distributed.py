@@ -1,4 +1,4 @@
-"""Data parallel training of models whose parts are optimised apart (GANs): one DDP a part."""
+"""MMSeparateDistributedDataParallel: one DDP per part, for models such as GANs."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @MODEL_WRAPPERS.register_module()
 class MMSeparateDistributedDataParallel(DistributedDataParallel):
-    """Puts a :class:`MMDistributedDataParallel` around each sub-module that has something to train.
+    """Wraps each sub-module with trainable parameters in a :class:`MMDistributedDataParallel`.
 
-    The other sub-modules are moved to this rank's device. Steps are those of the model itself,
-    whatever its ``train_step`` does: its calls of ``self.generator(...)`` go through that
-    sub-module's DDP. Attributes that the wrapper lacks are the model's, so a subclass can write its
-    own ``train_step`` in the same words as the model's.
+    The other sub-modules are moved to this rank's device. The wrapper runs the steps of the model:
+    calls such as ``self.generator(...)`` in ``train_step`` go through the DDP of that sub-module.
+    Attributes that the wrapper does not have are read from the model, so the code of a
+    ``train_step`` is the same in the model and in a subclass of the wrapper.
 
-    Parameters that belong to the model directly, to none of its sub-modules, are not synchronised;
-    a warning names them.
+    Parameters that belong to the model itself and not to a sub-module are not synchronised; a
+    warning lists them.
 
     Args:
         module: The model. Its sub-modules are replaced by wrapped ones.
-        broadcast_buffers: Whether a forward pass sends the buffers of rank 0 to the others.
-        find_unused_parameters: Whether backward looks for parameters that took no part.
+        broadcast_buffers: Whether a forward pass copies the buffers of rank 0 to other ranks.
+        find_unused_parameters: Whether to look for parameters that the loss does not use.
         **kwargs: Other arguments of :class:`MMDistributedDataParallel`.
     """
 
@@ -43,7 +43,7 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
         find_unused_parameters: bool = False,
         **kwargs: Any,
     ) -> None:
-        # The wrapper itself reduces nothing, so DDP's own set-up is passed over.
+        # The wrapper itself reduces no gradients, so it skips the constructor of DDP.
         nn.Module.__init__(self)
         device = this_rank_device()
         self.module = module.to(device)
@@ -56,7 +56,7 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
             **on_one_device,
             **kwargs,
         }
-        # A sub-module under two names has to be one DDP: its gradients are averaged once.
+        # A sub-module with two names needs a single DDP, which averages its gradients once.
         wrapped: dict[nn.Module, nn.Module] = {}
         for name, child in module._modules.items():
             if child is None:
@@ -77,21 +77,21 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
             return getattr(self.module, name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the model's ``forward`` returns; its sub-modules run through their DDP."""
+        """Call ``forward`` of the model; its sub-modules run through their DDP."""
         return self.module(*args, **kwargs)
 
     def train_step(
         self, data: dict[str, Any] | tuple[Any, ...] | list[Any], optim_wrapper: 'OptimWrapperDict'
     ) -> dict[str, Tensor]:
-        """The model's own training step."""
+        """Run the training step of the model."""
         return self.module.train_step(data, optim_wrapper)  # type: ignore[no-any-return]  # a BaseModel
 
     def val_step(self, data: dict[str, Any] | tuple[Any, ...] | list[Any]) -> list[Any]:
-        """The model's own validation step."""
+        """Run the validation step of the model."""
         return self.module.val_step(data)  # type: ignore[no-any-return]  # a BaseModel
 
     def test_step(self, data: dict[str, Any] | tuple[Any, ...] | list[Any]) -> list[Any]:
-        """The model's own test step."""
+        """Run the test step of the model."""
         return self.module.test_step(data)  # type: ignore[no-any-return]  # a BaseModel
 
     def train(self, mode: bool = True) -> Self:
@@ -100,7 +100,7 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
-        """Within it no sub-module averages its gradients; the first backward pass after it does."""
+        """Context in which gradients are not averaged; the first backward pass after it does so."""
         with ExitStack() as stack:
             for child in self.module.children():
                 if isinstance(child, MMDistributedDataParallel):
@@ -108,7 +108,7 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
             yield
 
     def __getstate__(self) -> dict[str, Any]:
-        # Past DDP's own, which looks for the process group that only the wrapped sub-modules have.
+        # Skip the method of DDP, which needs a process group: only the sub-modules have one.
         return self.__dict__.copy()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -122,8 +122,8 @@ def _warn_about_own_parameters(model: nn.Module) -> None:
     if own:
         print_log(
             'MMSeparateDistributedDataParallel synchronises the sub-modules of '
-            f'{type(model).__name__}, but not its own parameters {own}: every rank would train '
-            'them apart. Move them into a sub-module.',
+            f'{type(model).__name__}, but not its direct parameters {own}: they would differ '
+            'between the ranks. Move them into a sub-module.',
             logger='current',
             level='WARNING',
         )

@@ -1,4 +1,4 @@
-"""What is a wrapper around a model (all that ``MODEL_WRAPPERS`` has), and what wrappers share."""
+"""Utilities of model wrappers. Every class in ``MODEL_WRAPPERS`` is a wrapper."""
 
 import torch
 from torch.nn.parallel import DataParallel, DistributedDataParallel
@@ -14,7 +14,7 @@ __all__ = ['is_model_wrapper', 'this_rank_device']
 
 
 def this_rank_device() -> torch.device:
-    """The accelerator that this process uses, or the CPU."""
+    """The accelerator of this process, or the CPU."""
     kind = get_device()
     accelerator = getattr(torch, kind, None)
     if kind == 'cpu' or not hasattr(accelerator, 'current_device'):

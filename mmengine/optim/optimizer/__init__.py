@@ -1,4 +1,4 @@
-"""Optimizer wrappers, and building them from a configuration."""
+"""Optimizer wrappers, and functions that build them from a configuration."""
 
 from typing import TYPE_CHECKING, Any
 

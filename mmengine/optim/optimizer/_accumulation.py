@@ -18,7 +18,7 @@ from mmengine.dist._dtensor import full_tensor, is_dtensor
 
 
 def gradients_of(param_groups: list[dict[str, Any]]) -> dict[int, Tensor]:
-    """Gradients by the number their parameter has in a ``torch.optim`` state dict."""
+    """Gradients by the index of their parameter in a ``torch.optim`` state dict."""
     params = [param for group in param_groups for param in group['params']]
     return {
         number: param.grad
@@ -30,12 +30,12 @@ def gradients_of(param_groups: list[dict[str, Any]]) -> dict[int, Tensor]:
 def gather_gradients(
     param_groups: list[dict[str, Any]], is_shared: bool = False
 ) -> list[dict[int, Tensor]]:
-    """The gradients of each rank, in order of rank, on rank 0; on any other rank its own.
+    """Return the gradients of all ranks on rank 0, ordered by rank; other ranks get their own.
 
-    The list has one entry if one gradient serves all ranks: with ``is_shared``, which says that the
-    ranks have exchanged their gradients, and if each gradient is a ``DTensor`` on a mesh of all
-    ranks. A ``DTensor`` is gathered to a plain tensor. All ranks must call it. The gradients of
-    several ranks are on the host.
+    The list has one entry if all ranks have the same gradients: if ``is_shared`` is set, because
+    the ranks have exchanged their gradients, or if each gradient is a ``DTensor`` on a mesh of all
+    ranks. A ``DTensor`` is gathered to a plain tensor. All ranks must call this. The gradients of
+    several ranks are in host memory.
     """
     world_size = get_world_size()
     held = gradients_of(param_groups)
@@ -46,42 +46,43 @@ def gather_gradients(
     gradients = {number: full_tensor(grad) for number, grad in held.items()}
     if is_shared or is_one_for_all or world_size == 1:
         return [gradients]
-    # As objects, because a parameter may have a gradient on one rank and none on another.
+    # Gathered as objects, because a parameter may have a gradient on some of the ranks only.
     gathered = gather_object({number: grad.cpu() for number, grad in gradients.items()}, dst=0)
     return gathered or [gradients]
 
 
 def restore_gradients(param_groups: list[dict[str, Any]], by_rank: list[dict[int, Tensor]]) -> None:
-    """Give the parameters back the gradients that were collected, of each rank or of one for all.
+    """Restore the gradients that :func:`gather_gradients` returned.
 
-    A run on another number of ranks gets the mean over the saved ranks: the step that closes the
-    window is the same but for rounding. With ``DTensor`` parameters all ranks must call it.
+    If the number of ranks has changed, every rank gets the mean over the saved ranks: the step that
+    closes the window is then the same except for rounding. With ``DTensor`` parameters all ranks
+    must call this.
     """
     rank, world_size = get_dist_info()
     gradients = by_rank[rank] if len(by_rank) == world_size else _mean_over_ranks(by_rank)
     params = [param for group in param_groups for param in group['params']]
     for number, grad in sorted(gradients.items()):
         param = params[number]
-        # Cloned: the loaded state may be loaded again, and a gradient is changed in place.
+        # Cloned, because gradients change in place and the loaded state may be loaded again.
         grad = grad.to(device=param.device, dtype=param.dtype, copy=True)
         param.grad = _placed_like(param, grad) if is_dtensor(param) else grad
 
 
 def scale_gradients(param_groups: list[dict[str, Any]], factor: float) -> None:
     """Multiply all gradients by ``factor``, in place."""
-    # One by one, because plain tensors and DTensors cannot share a foreach call.
+    # Multiplied one by one, because a foreach call cannot mix plain tensors and DTensors.
     for grad in gradients_of(param_groups).values():
         grad.mul_(factor)
 
 
 def average_gradients(model: nn.Module, param_groups: list[dict[str, Any]]) -> bool:
-    """Do for gradients from under ``no_sync`` what the backward pass of ``model`` would have done.
+    """Average gradients of backward passes under ``no_sync``, which did not exchange them.
 
-    All ranks must call it.
+    All ranks must call this.
 
     Returns:
-        Whether it could. A model that keeps unsharded gradients to itself, as FSDP does, cannot be
-        helped from outside.
+        Whether the gradients were averaged. This is not possible for models that keep unsharded
+        gradients internally, such as FSDP.
     """
     if get_world_size() == 1:
         return True

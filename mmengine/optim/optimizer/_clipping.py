@@ -17,7 +17,7 @@ _REQUIRED = {'norm': 'max_norm', 'value': 'clip_value'}
 
 
 def clip_type_of(function: Callable[..., Any]) -> ClipType | None:
-    """The type for which ``function`` is torch's clipper; None for a function of the user's."""
+    """The clip type that belongs to torch's ``function``; None for a custom function."""
     for clip_type, clipper in CLIPPERS.items():
         if function is clipper:
             return clip_type
@@ -38,7 +38,7 @@ def parse_clip_grad(clip_grad: Mapping[str, Any]) -> tuple[ClipType, dict[str, A
     """Split ``clip_grad`` into ``norm`` or ``value`` and the arguments of torch's function.
 
     Raises:
-        ArgumentError: If it is not a dict, is empty, has an unknown type, or lacks the bound.
+        ArgumentError: If ``clip_grad`` is not a dict, is empty, or has an unknown type or no bound.
 
     Example:
         >>> parse_clip_grad(dict(max_norm=1.0))
@@ -48,13 +48,13 @@ def parse_clip_grad(clip_grad: Mapping[str, Any]) -> tuple[ClipType, dict[str, A
         raise ArgumentError(
             'clip_grad should be a dict such as dict(max_norm=1.0) or dict(type="value", '
             'clip_value=0.5), '
-            f'got {clip_grad!r}. Leave it out, or pass None, for no clipping.'
+            f'got {clip_grad!r}. Omit it, or pass None, to disable clipping.'
         )
     kwargs = dict(clip_grad)
     clip_type = kwargs.pop('type', 'norm')
     if clip_type not in CLIPPERS:
         raise ArgumentError(
-            f'clip_grad["type"] is {clip_type!r}; it can be "norm" or "value".'
+            f'clip_grad["type"] should be "norm" or "value", got {clip_type!r}.'
             + did_you_mean(str(clip_type), CLIPPERS)
         )
     bound = _REQUIRED[clip_type]

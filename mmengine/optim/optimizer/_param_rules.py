@@ -1,4 +1,4 @@
-"""The rules behind ``paramwise_cfg``: which learning rate and decay one parameter gets."""
+"""The rules of ``paramwise_cfg``: the learning rate and the weight decay of each parameter."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ KNOWN_KEYS = (
 )
 
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-# By name, because they live in packages of operators that need not be installed.
+# Listed by name, because these classes are in packages that may not be installed.
 _DEFORMABLE_NAMES = {'DeformConv2d', 'ModulatedDeformConv2d'}
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a parameter sits, as far as the rules look.
+    """A parameter and its place in the model, as needed by the rules.
 
     Args:
-        name: Its name in its own module.
-        prefix: The name of that module in the model; empty for the model itself.
-        module: The module that owns it.
+        name: Name of the parameter in its module.
+        prefix: Name of the module in the model; empty for the model itself.
+        module: The module that owns the parameter.
         param: The parameter.
-        in_deformable_conv: Whether that module is a part of a deformable convolution.
+        in_deformable_conv: Whether the module is a part of a deformable convolution.
     """
 
     name: str
@@ -48,25 +48,25 @@ class Site:
 
     @property
     def full_name(self) -> str:
-        """Its name in the model."""
+        """Name of the parameter in the model."""
         return f'{self.prefix}.{self.name}' if self.prefix else self.name
 
     def is_named_by(self, key: str) -> bool:
         """Whether ``key`` of ``custom_keys`` is a part of the name.
 
-        A dot stands before the name of every parameter, so that ``.scale`` names ``scale`` of the
-        model itself too.
+        The name is matched with a leading dot, so that ``.scale`` also matches ``scale`` of the
+        model itself.
         """
         return key in f'{self.prefix}.{self.name}'
 
 
 @dataclass(frozen=True)
 class BaseRates:
-    """What multipliers multiply.
+    """The values that multipliers multiply.
 
     Args:
-        lr: The optimizer's learning rate; None if it has none.
-        weight_decay: Its weight decay; None if it has none.
+        lr: The learning rate of the optimizer; None if the optimizer has no learning rate.
+        weight_decay: The weight decay of the optimizer; None if it has no weight decay.
     """
 
     lr: float | None
@@ -76,19 +76,19 @@ class BaseRates:
         """The base value of ``lr`` or ``weight_decay`` times ``multiplier``.
 
         Raises:
-            ArgumentError: If the optimizer has no such value.
+            ArgumentError: If the optimizer does not have the value.
         """
         base: float | None = getattr(self, option)
         if base is None:
             raise ArgumentError(
-                f'{asked_by} multiplies the {option} of the optimizer, which has none; '
-                f'give the optimizer a {option}, as in optimizer=dict(type=..., {option}=...).'
+                f'{asked_by} multiplies the {option}, but the optimizer has no {option}; '
+                f'set it, as in optimizer=dict(type=..., {option}=...).'
             )
         return base * multiplier
 
 
 def by_length(custom_keys: Iterable[str]) -> list[str]:
-    """Keys in the order in which they are tried: longest first, equal lengths by alphabet.
+    """Sort keys into the order of matching: longest first, equal lengths alphabetically.
 
     Example:
         >>> by_length(['neck', 'backbone', 'head', 'backbone.norm'])
@@ -98,10 +98,10 @@ def by_length(custom_keys: Iterable[str]) -> list[str]:
 
 
 def custom_options(key: str, custom: Mapping[str, Any], base: BaseRates) -> dict[str, Any]:
-    """The group of a parameter whose name holds ``key`` of ``custom_keys``.
+    """The group options of a parameter whose name contains ``key`` of ``custom_keys``.
 
-    Everything in ``custom`` becomes an option of the group, multipliers too: schedulers and hooks
-    read them there.
+    Every entry of ``custom`` becomes an option of the group, including multipliers, because
+    schedulers and hooks read them from the group.
     """
     options: dict[str, Any] = {}
     if base.lr is not None or 'lr_mult' in custom:
@@ -115,10 +115,10 @@ def custom_options(key: str, custom: Mapping[str, Any], base: BaseRates) -> dict
 
 
 def rule_options(site: Site, paramwise_cfg: Mapping[str, Any], base: BaseRates) -> dict[str, float]:
-    """The group options of a parameter that no custom key names; often none.
+    """The group options of a parameter that matches no custom key; often empty.
 
-    One rule at most sets each option: of the rules of :func:`_lr_rules` and :func:`_decay_rules`
-    that fit the parameter, the first that ``paramwise_cfg`` has.
+    At most one rule sets each option: the first rule of :func:`_lr_rules` or :func:`_decay_rules`
+    that applies to the parameter and is in ``paramwise_cfg``.
     """
     options = {}
     for option, rules in (('lr', _lr_rules(site)), ('weight_decay', _decay_rules(site))):
@@ -136,7 +136,7 @@ def is_norm(module: nn.Module) -> bool:
 
 
 def is_deformable_conv(module: nn.Module) -> bool:
-    """Whether ``module`` is a deformable convolution, modulated or not, of any package."""
+    """Whether ``module`` is a deformable convolution of any package, modulated or not."""
     return any(base.__name__ in _DEFORMABLE_NAMES for base in type(module).__mro__)
 
 

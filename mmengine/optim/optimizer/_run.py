@@ -1,4 +1,4 @@
-"""What an optimizer wrapper asks of the run that it belongs to."""
+"""OptimizerRun: the interface of an optimizer wrapper to its run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim.optimizer import _accumulation
 from mmengine.optim.optimizer._clipping import CLIPPERS, ClipType
 
-# Entering a nullcontext changes nothing in it, so one object serves every step of every wrapper.
+# A nullcontext has no state, so all wrappers share one object.
 NO_CONTEXT: AbstractContextManager[None] = nullcontext()
 
 
 class OptimizerRun(Protocol):
-    """The run of an optimizer wrapper: its hub, its position, and where its parameters live."""
+    """The run of an optimizer wrapper: message hub, position, and placement of parameters."""
 
     @property
     def message_hub(self) -> MessageHub:
@@ -28,16 +28,16 @@ class OptimizerRun(Protocol):
 
     @property
     def finished_iters(self) -> int | None:
-        """Number of finished iterations, without the present one; None if nobody counts them."""
+        """Number of finished iterations, without the present one; None if unknown."""
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """The context in which the backward pass of ``model`` leaves gradients on their rank.
+        """The context in which the backward pass of ``model`` does not exchange gradients.
 
         A ``nullcontext`` means that gradients are exchanged in every backward pass.
         """
 
     def clip_grad(self, params: list[Tensor], clip_type: ClipType, **kwargs: Any) -> Tensor | None:
-        """Clip the gradients of ``params`` in place; all ranks call it.
+        """Clip the gradients of ``params`` in place. All ranks must call it.
 
         Args:
             params: Parameters that have a gradient.
@@ -51,25 +51,25 @@ class OptimizerRun(Protocol):
     def all_ranks_agree(self, flag: Tensor) -> bool:
         """Whether ``flag``, a 0-d bool tensor, is true on every data-parallel rank.
 
-        All of these ranks call it.
+        All data-parallel ranks must call it.
         """
 
     def average_gradients(self, model: nn.Module, param_groups: list[dict[str, Any]]) -> bool:
-        """Exchange gradients that were left on their rank, as a backward pass would have done.
+        """Average gradients over the ranks that backward passes under ``no_sync`` did not exchange.
 
-        All ranks call it.
+        All ranks must call it.
 
         Returns:
-            Whether it was possible.
+            Whether the gradients were averaged.
         """
 
 
 class Standalone:
-    """The run of a wrapper that belongs to none: the hub of the process, and all of its ranks."""
+    """Used by a wrapper without a run: the newest message hub and all ranks."""
 
     @property
     def message_hub(self) -> MessageHub:
-        """The hub created last."""
+        """The message hub that was created last."""
         return MessageHub.get_current_instance()
 
     @property
@@ -78,7 +78,7 @@ class Standalone:
         return None
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """The model's ``no_sync``; a ``nullcontext`` if it has none."""
+        """``no_sync`` of the model; a ``nullcontext`` if the model has no ``no_sync``."""
         no_sync: Callable[[], AbstractContextManager[Any]] | None
         no_sync = getattr(model, 'no_sync', None)
         return NO_CONTEXT if no_sync is None else no_sync()
@@ -105,7 +105,7 @@ STANDALONE = Standalone()
 
 
 def logger_of(run: OptimizerRun) -> str:
-    """The logger for ``print_log``: the one with the name of the run's hub, if there is one."""
+    """The logger for ``print_log``: the logger named like the message hub, if it exists."""
     if run is not STANDALONE:
         name: str = run.message_hub.instance_name
         if MMLogger.check_instance_created(name):

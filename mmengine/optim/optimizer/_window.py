@@ -1,4 +1,4 @@
-"""Which batches share an optimizer step: the arithmetic of gradient accumulation."""
+"""AccumulationWindow: counts which batches share an optimizer step."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class AccumulationWindow:
         # iteration counts one batch. None without a run.
         self._lead: int | None = None
 
-    # Where the windows are
+    # Positions of the windows
 
     def bounds(self, batch: int) -> tuple[int, int]:
         """The window of ``batch``: its first batch, and the batch after its last."""
@@ -80,7 +80,7 @@ class AccumulationWindow:
 
     @property
     def is_open(self) -> bool:
-        """Whether the present window has batches already."""
+        """Whether the present window already has batches."""
         return self.bounds(self.count)[0] < self.count
 
     @property
@@ -93,7 +93,7 @@ class AccumulationWindow:
         """Whether the batch counted last was the last one of its window."""
         return self.bounds(self.count - 1)[1] == self.count
 
-    # What moves them
+    # Changes
 
     def advance(self, finished_iters: int | None = None) -> bool:
         """Count one batch.
@@ -103,8 +103,8 @@ class AccumulationWindow:
                 None without a run.
 
         Returns:
-            Whether the announced end of the run was dropped, as this iteration is not the one that
-            ``count`` says. The size of the present window may have changed: see :meth:`fit`.
+            Whether the announced end of the run was dropped, because this iteration does not match
+            ``count``. The size of the present window may have changed: see :meth:`fit`.
         """
         is_dropped = self.run_end is not None and self._is_off(finished_iters)
         if is_dropped:
@@ -113,22 +113,22 @@ class AccumulationWindow:
         return is_dropped
 
     def follow(self, finished_iters: int | None) -> None:
-        """Note the position of the run: the next batch is counted in its next iteration."""
+        """Record the position of the run: the next batch belongs to its next iteration."""
         self._lead = None if finished_iters is None else self.count - finished_iters
 
     def begin(self, count: int, run_end: int | None, finished_iters: int | None = None) -> bool:
-        """Announce where the run begins and ends.
+        """Announce the start and the end of the run.
 
         A restored count is kept, unless the run begins at 0. If it differs from ``count``, the
-        wrapper was not called once an iteration: within a run the end is not used then.
+        wrapper was not called once per iteration; the end of the run is then not used.
 
         Args:
-            count: Number of iterations that are done.
+            count: Number of finished iterations.
             run_end: Number of iterations that the run will have done at its end; None if unknown.
             finished_iters: As in :meth:`advance`.
 
         Returns:
-            Whether the open window and its gradients go on.
+            Whether the open window and its gradients continue.
         """
         goes_on = count == self.count or (self.is_restored and count > 0)
         if not goes_on:
@@ -155,7 +155,7 @@ class AccumulationWindow:
         self._open_at(start)
 
     def fit(self, batch: int) -> float:
-        """Note that gradients of the window of ``batch`` are divided by its present size.
+        """Record that gradients of the window of ``batch`` are divided by its present size.
 
         Returns:
             The factor by which to multiply gradients that were divided by another number. The size
@@ -177,12 +177,12 @@ class AccumulationWindow:
         return batches, (self.divisor or end - start) / batches
 
     def close(self) -> None:
-        """Forget what belongs to the gradients of a window: they were used or dropped."""
+        """Reset the values of the open window, after its gradients were used or dropped."""
         self.divisor = 0
         self.skipped = 0
 
     def _is_off(self, finished_iters: int | None) -> bool:
-        """Whether the next batch is not that of the present iteration, as far as is known."""
+        """Whether the next batch is known to belong to another iteration."""
         return (
             self._lead is not None
             and finished_iters is not None
@@ -190,14 +190,14 @@ class AccumulationWindow:
         )
 
     def _open_at(self, start: int) -> None:
-        """Let the present window begin at ``start``; it ends at the next multiple of ``size``."""
+        """Start the present window at ``start``; it ends at the next multiple of ``size``."""
         self._floor = start
         self._floor_end = self.count - self.count % self.size + self.size
 
     # State
 
     def state_dict(self) -> dict[str, int]:
-        """The position and what belongs to the gradients of an open window."""
+        """The position, and the values that describe the gradients of an open window."""
         start, end = self.bounds(self.count)
         return {
             'accumulative_counts': self.size,
@@ -214,12 +214,12 @@ class AccumulationWindow:
         """Restore the position; drop an announced end that does not belong to it.
 
         Args:
-            state: What :meth:`state_dict` returned.
-            has_gradients: Whether the gradients of an open window were saved beside it.
+            state: The result of :meth:`state_dict`.
+            has_gradients: Whether the gradients of an open window were saved too.
             finished_iters: As in :meth:`advance`.
 
         Returns:
-            Whether those gradients can be used: their window had the size of this one's windows.
+            Whether the saved gradients can be used: only if the size of the windows is the same.
         """
         self.count = state['inner_count']
         self.is_restored = True
@@ -229,7 +229,7 @@ class AccumulationWindow:
         if not has_gradients or state['accumulative_counts'] != self.size:
             self._open_at(self.count)
             return False
-        # Earlier versions saved a batch that the window does not reach back over.
+        # Earlier versions saved the earliest batch at which the window can start.
         earlier = max(state['window_floor'], self.count - self.count % self.size)
         self._open_at(state.get('window_start', earlier))
         self.divisor = state['window_size']

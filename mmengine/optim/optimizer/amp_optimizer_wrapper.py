@@ -1,4 +1,4 @@
-"""Mixed precision: the forward pass in a lower precision, and for float16 a scaled loss."""
+"""AmpOptimWrapper: mixed precision with autocast and, for float16, a scaled loss."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class AmpOptimWrapper(OptimWrapper):
             arguments of ``torch.amp.GradScaler``.
         dtype: ``'float16'``, ``'bfloat16'`` or the ``torch.dtype``; ``None`` for autocast's default
             on the device of the parameters: float16 on CUDA, bfloat16 on the CPU.
-            ``'float32'`` and ``'float64'`` switch autocast off.
+            ``'float32'`` and ``'float64'`` disable autocast.
         use_fsdp: Whether the parameters are sharded over ranks. All ranks then skip the step if
             one of them has an overflow.
         kwargs: Arguments of :class:`OptimWrapper`.
 
     Raises:
         ArgumentError: If ``dtype`` is not one of ``valid_dtypes``.
-        TypeError: If ``loss_scale`` is of another type.
+        TypeError: If ``loss_scale`` has another type.
     """
 
     own_state_names: ClassVar[tuple[str, ...]] = (*OptimWrapper.own_state_names, 'loss_scaler')
@@ -68,7 +68,7 @@ class AmpOptimWrapper(OptimWrapper):
         )
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """Autocast, and the ``no_sync`` of a distributed model while a window fills."""
+        """Autocast, and ``no_sync`` of a distributed model before the last batch of a window."""
         sync = super().optim_context(model)
         if not self._is_reduced:
             return sync
@@ -80,10 +80,10 @@ class AmpOptimWrapper(OptimWrapper):
         super().backward(self.loss_scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs: Any) -> None:
-        """Unscale and clip the gradients, move the parameters, adapt the scale.
+        """Unscale and clip the gradients, update the parameters and the scale.
 
         Args:
-            kwargs: Passed on to the optimizer's ``step``.
+            kwargs: Passed to ``step`` of the optimizer.
         """
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
@@ -96,7 +96,7 @@ class AmpOptimWrapper(OptimWrapper):
         return {**super().own_state_dict(), 'loss_scaler': self.loss_scaler.state_dict()}
 
     def load_own_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`own_state_dict` returned; without a saved scale the present stays.
+        """Load the result of :meth:`own_state_dict`; without a saved scale the scale is kept.
 
         Args:
             state: The state; left unchanged.
@@ -108,7 +108,7 @@ class AmpOptimWrapper(OptimWrapper):
 
 
 class _Nested(AbstractContextManager[None]):
-    """Two contexts as one. Cheaper to enter than a generator or an exit stack."""
+    """Combines two contexts; faster than a generator or an exit stack."""
 
     def __init__(
         self, outer: AbstractContextManager[Any], inner: AbstractContextManager[Any]
@@ -138,7 +138,7 @@ def _parse_dtype(dtype: object, valid_names: tuple[str, ...]) -> torch.dtype | N
     name = str(dtype).removeprefix('torch.') if isinstance(dtype, str | torch.dtype) else None
     if name not in valid_names:
         raise ArgumentError(
-            f'dtype should be one of {", ".join(valid_names)}, a torch.dtype of these names, or '
+            f'dtype should be one of {", ".join(valid_names)}, the torch.dtype of such a name, or '
             f'None; got {dtype!r}.' + did_you_mean(str(dtype), valid_names)
         )
     parsed: torch.dtype = getattr(torch, name)
@@ -146,7 +146,7 @@ def _parse_dtype(dtype: object, valid_names: tuple[str, ...]) -> torch.dtype | N
 
 
 def _parse_loss_scale(loss_scale: object) -> tuple[dict[str, Any], float | None]:
-    """The arguments of the scaler, and the scale to keep to if it is a fixed one."""
+    """The arguments of the scaler, and the scale if it is fixed."""
     if loss_scale == 'dynamic':
         return {}, None
     if isinstance(loss_scale, float):

@@ -23,15 +23,15 @@ class ApexOptimWrapper(OptimWrapper):
         opt_level: Apex's level of mixed precision, ``O0`` to ``O3``.
         loss_scale: ``'dynamic'`` or a fixed scale.
         enabled: Whether Apex is switched on.
-        cast_model_type: See ``apex.amp.initialize``, as for all further arguments.
-        patch_torch_functions: As Apex's.
-        keep_batchnorm_fp32: As Apex's.
-        master_weights: As Apex's.
-        cast_model_outputs: As Apex's.
-        num_losses: As Apex's.
-        verbosity: As Apex's.
-        min_loss_scale: As Apex's.
-        max_loss_scale: As Apex's.
+        cast_model_type: Passed to ``apex.amp.initialize``, like the following arguments.
+        patch_torch_functions: See ``apex.amp.initialize``.
+        keep_batchnorm_fp32: See ``apex.amp.initialize``.
+        master_weights: See ``apex.amp.initialize``.
+        cast_model_outputs: See ``apex.amp.initialize``.
+        num_losses: See ``apex.amp.initialize``.
+        verbosity: See ``apex.amp.initialize``.
+        min_loss_scale: See ``apex.amp.initialize``.
+        max_loss_scale: See ``apex.amp.initialize``.
         kwargs: Arguments of :class:`OptimWrapper`.
 
     Raises:
@@ -102,7 +102,7 @@ class ApexOptimWrapper(OptimWrapper):
         return state
 
     def load_own_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`own_state_dict` returned.
+        """Load the result of :meth:`own_state_dict`.
 
         Args:
             state: The state; left unchanged.
@@ -124,6 +124,6 @@ def _import_apex_amp() -> Any:
         raise ImportError(
             'ApexOptimWrapper needs NVIDIA Apex, which is built from source: '
             "pip install 'git+https://github.com/NVIDIA/apex'. "
-            "Without it, AmpOptimWrapper trains in mixed precision with torch's own."
+            'AmpOptimWrapper trains in mixed precision without Apex.'
         ) from error
     return amp

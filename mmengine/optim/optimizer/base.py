@@ -1,4 +1,4 @@
-"""The interface of all optimizer wrappers to a training loop."""
+"""BaseOptimWrapper: the interface between optimizer wrappers and a training loop."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mmengine.optim.optimizer._run import STANDALONE, OptimizerRun
 
 
 class BaseOptimWrapper(metaclass=ABCMeta):
-    """An optimizer as loops and schedulers use it: :meth:`update_params` and the groups.
+    """Base class of optimizer wrappers, with the methods that loops and schedulers use.
 
     If the optimizer has several parameter groups, there is also ``base_param_settings``: a group
-    with the optimizer's defaults and without parameters of the model. Schedulers change it like any
-    other group, so it holds the present default learning rate, without any group's multiplier
-    (``base_lr`` in :meth:`get_lr`).
+    with the defaults of the optimizer and without parameters of the model. Schedulers change it
+    like the other groups, so it holds the present default learning rate without the multiplier of a
+    group (``base_lr`` in :meth:`get_lr`).
 
     Args:
-        optimizer: A ``torch.optim.Optimizer``, or something with the same ``param_groups``,
+        optimizer: A ``torch.optim.Optimizer``, or an object with the same ``param_groups``,
             ``step``, ``zero_grad`` and ``state_dict``.
 
     Raises:
@@ -28,7 +28,7 @@ class BaseOptimWrapper(metaclass=ABCMeta):
 
     Attributes:
         own_state_names: Names in the state dict that :meth:`own_state_dict` may write. All other
-            names are the optimizer's. A subclass that adds a name adds it here too.
+            names belong to the optimizer. A subclass that adds a name must add it here too.
     """
 
     own_state_names: ClassVar[tuple[str, ...]] = ('base_param_settings',)
@@ -53,32 +53,32 @@ class BaseOptimWrapper(metaclass=ABCMeta):
 
     @abstractmethod
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
-        """Add the gradients of ``loss`` to those of the parameters."""
+        """Add the gradients of ``loss`` to the gradients of the parameters."""
 
     @abstractmethod
     def zero_grad(self, **kwargs: Any) -> None:
-        """Drop the gradients of the wrapped parameters."""
+        """Clear the gradients of the wrapped parameters."""
 
     @abstractmethod
     def step(self, **kwargs: Any) -> None:
-        """Move the parameters along their gradients."""
+        """Update the parameters with their gradients."""
 
-    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:  # noqa: B027  # of interest to those that accumulate
-        """Say where the run stands and where it ends; for wrappers that accumulate gradients.
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:  # noqa: B027  # used by wrappers that accumulate
+        """Set the position and the end of the run; used by wrappers that accumulate gradients.
 
         Args:
-            model: The model to be trained.
+            model: The model to train.
             init_counts: Finished iterations.
             max_counts: Iterations of the whole run.
         """
 
     def flush(self) -> bool:
-        """Step for gradients that are still being accumulated; returns whether there were any."""
+        """Step with gradients of an open accumulation window; returns whether there were any."""
         return False
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The groups for schedulers: the optimizer's, then ``base_param_settings`` if any."""
+        """The groups for schedulers: groups of the optimizer, then ``base_param_settings``."""
         groups: list[dict[str, Any]] = self.optimizer.param_groups
         return groups if self.base_param_settings is None else [*groups, self.base_param_settings]
 
@@ -110,18 +110,18 @@ class BaseOptimWrapper(metaclass=ABCMeta):
         return {'momentum': [_momentum_of(group) for group in self.optimizer.param_groups]}
 
     def attach_run(self, run: OptimizerRun) -> None:
-        """Make ``run`` the run of this wrapper: its message hub, its position, its ranks."""
+        """Attach the wrapper to ``run``, from which it reads message hub, position and ranks."""
         self._run = run
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state, and :meth:`own_state_dict` beside it."""
+        """The state of the optimizer together with :meth:`own_state_dict`."""
         return {**self.optimizer.state_dict(), **self.own_state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned. A plain ``torch.optim`` state dict loads too.
+        """Load the result of :meth:`state_dict`, or a state dict of ``torch.optim``.
 
         Args:
-            state_dict: The state; left unchanged.
+            state_dict: The state. Not changed.
         """
         own = {name: state_dict[name] for name in self.own_state_names if name in state_dict}
         self.optimizer.load_state_dict(
@@ -130,14 +130,14 @@ class BaseOptimWrapper(metaclass=ABCMeta):
         self.load_own_state_dict(own)
 
     def own_state_dict(self) -> dict[str, Any]:
-        """The state of the wrapper alone, without the optimizer's."""
+        """The state of the wrapper, without the state of the optimizer."""
         if self.base_param_settings is None:
             return {}
-        # Copied, because schedulers go on to change the live group.
+        # Copied, because schedulers change the original group.
         return {'base_param_settings': dict(self.base_param_settings)}
 
     def load_own_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`own_state_dict` returned; what ``state`` lacks stays as it is.
+        """Load the result of :meth:`own_state_dict`; values that ``state`` does not have are kept.
 
         Args:
             state: The state; left unchanged.

@@ -1,4 +1,4 @@
-"""Optimizers by their names, and from the configuration of a wrapper to the wrapper."""
+"""Registers optimizers by name, and builds optimizer wrappers from their configuration."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _BITSANDBYTES = [
 
 
 def register_torch_optimizers() -> list[str]:
-    """Register every optimizer of ``torch.optim``; ``Adafactor`` as ``TorchAdafactor`` too.
+    """Register every optimizer of ``torch.optim``; ``Adafactor`` also as ``TorchAdafactor``.
 
-    The plain name ``Adafactor`` is the transformers package's where that is installed, and torch's
-    elsewhere.
+    The name ``Adafactor`` refers to the class in the transformers package if it is installed, and
+    to the class in torch otherwise.
 
     Returns:
-        The names.
+        The registered names.
     """
     names = []
     for name, member in vars(torch.optim).items():
@@ -75,7 +75,7 @@ def register_sophia_optimizers() -> list[str]:
 def register_bitsandbytes_optimizers() -> list[str]:
     """Register the optimizers of ``bitsandbytes``, if that is installed; returns their names.
 
-    A name that is taken, as ``Adam``, becomes ``bnb_Adam``.
+    A name that is already registered gets a prefix: ``Adam`` becomes ``bnb_Adam``.
     """
     return _register_optional('bitsandbytes', 'bitsandbytes.optim', _BITSANDBYTES, prefix='bnb_')
 
@@ -95,15 +95,15 @@ def build_optim_wrapper(model: nn.Module, cfg: Any) -> OptimWrapper:
             - ``dict(optimizer=dict(type='SGD', lr=0.1))``, with ``type``, ``accumulative_counts``,
               ``clip_grad`` ... of the wrapper, ``paramwise_cfg`` and ``constructor``
               (``DefaultOptimWrapperConstructor``), and ``skip_non_finite``;
-            - the same with an optimizer already built;
-            - a dict from names of sub-modules to such dicts or to wrappers: one wrapper each, in an
-              ``OptimWrapperDict``;
-            - a wrapper already built, which is returned.
+            - the same with an optimizer object;
+            - a dict that maps names of sub-modules to such dicts or to wrappers: the result is an
+              ``OptimWrapperDict`` with one wrapper for each name;
+            - a wrapper object, which is returned unchanged.
 
     Raises:
-        TypeError: If ``cfg`` is none of these.
-        ArgumentError: If it lacks ``optimizer``, or names a sub-module that the model does not
-        have.
+        TypeError: If ``cfg`` has another type.
+        ArgumentError: If ``cfg`` has no ``optimizer``, or has a name that is not a sub-module of
+            the model.
 
     Example:
         >>> model = nn.ModuleDict(dict(generator=nn.Linear(1, 2), discriminator=nn.Linear(2, 1)))
@@ -132,10 +132,10 @@ def build_optim_wrapper(model: nn.Module, cfg: Any) -> OptimWrapper:
     if isinstance(wrapper_cfg.get('optimizer'), torch.optim.Optimizer):
         if paramwise_cfg is not None:
             raise ArgumentError(
-                'paramwise_cfg sorts parameters into groups before the optimizer is made, but '
+                'paramwise_cfg groups the parameters before the optimizer is built, but '
                 'optimizer is already '
-                f'built ({type(cfg["optimizer"]).__name__}). Give optimizer as a dict, or leave '
-                'paramwise_cfg out.'
+                f'built ({type(cfg["optimizer"]).__name__}). Pass optimizer as a dict, or remove '
+                'paramwise_cfg.'
             )
         optimizer = wrapper_cfg.pop('optimizer')
         wrapper_cfg.setdefault('type', 'OptimWrapper')
@@ -151,7 +151,7 @@ def build_optim_wrapper(model: nn.Module, cfg: Any) -> OptimWrapper:
 
 
 def _is_by_submodule(cfg: Mapping[str, Any]) -> bool:
-    """Whether ``cfg`` is a dict of wrappers, not one with a misspelt ``optimizer``."""
+    """Whether ``cfg`` is a dict of wrappers, not a config with a misspelt ``optimizer``."""
     return (
         bool(cfg)
         and not cfg.keys() & {'optimizer', 'constructor', 'type'}
@@ -191,7 +191,7 @@ def _submodule(model: nn.Module, name: str) -> nn.Module:
 def _is_installed(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
-    except ValueError:  # something without a spec stands under this name in sys.modules
+    except ValueError:  # sys.modules has an object without a spec under this name
         return False
 
 
@@ -207,7 +207,7 @@ def _register_optional(
 
 
 def _register(name: str, optimizer: Callable[..., Any], prefix: str = '') -> list[str]:
-    """Register under ``name``, or the prefixed name if it is taken; what is there stays."""
+    """Register under ``name``, or with the prefix if ``name`` is already registered."""
     taken = OPTIMIZERS.module_dict
     if name in taken and taken[name] is not optimizer and prefix:
         name = prefix + name
@@ -217,7 +217,7 @@ def _register(name: str, optimizer: Callable[..., Any], prefix: str = '') -> lis
 
 
 def _imported_on_use(module: str, name: str) -> Callable[..., Any]:
-    """Stands for a class of a module that is imported when the first one is built."""
+    """A function that imports ``module`` when it is first called, and builds the class ``name``."""
 
     def build(*args: Any, **kwargs: Any) -> Any:
         return getattr(importlib.import_module(module), name)(*args, **kwargs)

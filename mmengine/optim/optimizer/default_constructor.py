@@ -1,4 +1,4 @@
-"""From a model and the configuration of an optimizer wrapper to the wrapper."""
+"""DefaultOptimWrapperConstructor: builds an optimizer wrapper for a model from its config."""
 
 from __future__ import annotations
 
@@ -31,41 +31,40 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class DefaultOptimWrapperConstructor:
-    """Builds the optimizer over a model's parameters, and the wrapper around it.
+    """Builds an optimizer for the parameters of a model, and its wrapper.
 
-    Without ``paramwise_cfg`` there is one parameter group. With it each parameter that needs a
-    gradient has a group of its own, in the order of the modules, and these keys set its options:
+    Without ``paramwise_cfg`` there is one parameter group. With ``paramwise_cfg``, each parameter
+    that needs a gradient has a separate group, in the order of the modules, with the options:
 
-    - ``custom_keys``: a dict whose keys are looked for in the parameter's full name, the longest
-      first. Its values are dicts with ``lr_mult``, ``decay_mult`` and any further group option.
-      Nothing below applies to a parameter that one of them names.
-    - ``bias_lr_mult``: multiplies the learning rate of biases, those of normalization layers and of
-      the parts of deformable convolutions aside.
+    - ``custom_keys``: a dict whose keys are searched in the full name of the parameter, the longest
+      key first. Its values are dicts with ``lr_mult``, ``decay_mult`` and other group options. The
+      options below do not apply to a parameter that matches one of these keys.
+    - ``bias_lr_mult``: multiplies the learning rate of biases, except in normalization layers and
+      in parts of deformable convolutions.
     - ``dcn_offset_lr_mult``: multiplies the learning rate of the offset layers of deformable
       convolutions.
-    - ``norm_decay_mult``: multiplies the weight decay of normalization layers;
-      ``bias_decay_mult`` that of biases, ``dwconv_decay_mult`` that of depthwise convolutions,
-      ``flat_decay_mult`` that of all one-dimensional parameters. Where several fit, the first of
-      this order that is given holds.
-    - ``bypass_duplicate``: a parameter that occurs again under another name keeps the options of
-      its first name. Otherwise it may occur again, and is optimized once, as long as both names
-      give it the same options.
+    - ``norm_decay_mult``, ``bias_decay_mult``, ``dwconv_decay_mult``, ``flat_decay_mult``: multiply
+      the weight decay of normalization layers, of biases, of depthwise convolutions, and of all
+      one-dimensional parameters. If several apply, the first of this order that is set is used.
+    - ``bypass_duplicate``: if a parameter has several names, use the options of its first name.
+      Without ``bypass_duplicate`` all names of a parameter must have the same options. In both
+      cases the parameter is optimized once.
 
-    To make other rules, register a subclass with another :meth:`add_params` in
-    ``OPTIM_WRAPPER_CONSTRUCTORS`` and name it as ``constructor`` of the wrapper's configuration.
+    For custom rules, register a subclass that overrides :meth:`add_params` in
+    ``OPTIM_WRAPPER_CONSTRUCTORS``, and set it as ``constructor`` in the config of the wrapper.
 
     Args:
         optim_wrapper_cfg: Configuration of the wrapper, with ``optimizer``, the configuration of
-            the optimizer. ``type`` is by default ``OptimWrapper``.
+            the optimizer. The default of ``type`` is ``OptimWrapper``.
         paramwise_cfg: Options by parameter, as above.
 
     Attributes:
-        base_lr: The optimizer's learning rate: as configured, or the optimizer's own default, or
-            None.
-        base_wd: Its weight decay, likewise.
+        base_lr: The learning rate of the optimizer: from the configuration, or the default of the
+            optimizer, or None.
+        base_wd: The weight decay of the optimizer, from the same sources.
 
     Raises:
-        TypeError: If a configuration is no dict.
+        TypeError: If a configuration is not a dict.
         ArgumentError: If ``optimizer`` is missing.
 
     Example:
@@ -81,7 +80,7 @@ class DefaultOptimWrapperConstructor:
             raise TypeError(
                 f'optim_wrapper_cfg should be a dict, got {type(optim_wrapper_cfg).__name__}.'
             )
-        # Not ConfigDicts, which would turn the parameter groups into their own kind.
+        # Plain dicts, because a ConfigDict would convert the parameter groups to ConfigDicts.
         self.optim_wrapper_cfg = placed(optim_wrapper_cfg)
         self.optim_wrapper_cfg.setdefault('type', 'OptimWrapper')
         if 'optimizer' not in self.optim_wrapper_cfg:
@@ -106,11 +105,11 @@ class DefaultOptimWrapperConstructor:
         self._validate_cfg()
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the wrapper for the parameters of ``model``, inside its distributed wrapper if any.
+        """Build the wrapper for the parameters of ``model``, without its distributed wrapper.
 
         Raises:
-            ArgumentError: If a parameter occurs under two names that give it different options, or
-                a multiplier has nothing to multiply.
+            ArgumentError: If a parameter has two names with different options, or the optimizer
+                does not have the value that a multiplier multiplies.
         """
         inner = unwrap_model(model)
         params: Any
@@ -143,8 +142,8 @@ class DefaultOptimWrapperConstructor:
         """Append a group to ``params`` for each parameter of ``module`` and its children.
 
         Args:
-            params: Groups so far; extended in place.
-            module: Whose parameters to add.
+            params: The present groups; extended in place.
+            module: The module whose parameters are added.
             prefix: Name of ``module`` in the model.
             is_dcn_module: Whether ``module`` is a part of a deformable convolution.
         """
@@ -182,19 +181,18 @@ class DefaultOptimWrapperConstructor:
         first_options = {key: value for key, value in params[position].items() if key != 'params'}
         if self.paramwise_cfg.get('bypass_duplicate', False):
             print_log(
-                f'{site.full_name} is a parameter that was already added under another name, '
-                f'and keeps the options given there: {first_options or "the defaults"}.',
+                f'The parameter {site.full_name} was already added under another name, and '
+                f'keeps the options of that name: {first_options or "the defaults"}.',
                 logger='current',
                 level=logging.WARNING,
             )
         elif first_options != options:
             raise ArgumentError(
-                f'{site.full_name} is a parameter that also has another name, and paramwise_cfg '
-                'gives it '
-                f'{first_options or "the defaults"} there but {options or "the defaults"} here. '
-                'Write the same for both names, or set paramwise_cfg=dict(bypass_duplicate=True, '
-                '...) '
-                'to keep the first.'
+                f'The parameter {site.full_name} has another name too, and paramwise_cfg sets '
+                f'{first_options or "the defaults"} for that name but '
+                f'{options or "the defaults"} for this one. Set the same options for both names, '
+                'or use paramwise_cfg=dict(bypass_duplicate=True, ...) to keep the options of the '
+                'first name.'
             )
 
     def _options_of(self, site: Site) -> dict[str, Any]:
@@ -207,10 +205,10 @@ class DefaultOptimWrapperConstructor:
         return rule_options(site, self.paramwise_cfg, base)
 
     def _position_of(self, params: list[dict[str, Any]], param: Tensor) -> int | None:
-        """Number of the group in ``params`` that holds ``param``.
+        """Index of the group in ``params`` that contains ``param``.
 
-        The index behind it goes with one list, which may have been given in with groups of somebody
-        else's.
+        The cached index is valid for one ``params`` list only. That list may already contain groups
+        added by a subclass.
         """
         if self._positions[0] is not params:
             positions = {
@@ -220,12 +218,12 @@ class DefaultOptimWrapperConstructor:
         return self._positions[1].get(param)
 
     def _is_in(self, param_group: dict[str, Any], param_group_list: list[dict[str, Any]]) -> bool:
-        """Whether a group of the list holds a parameter of ``param_group``; subclasses ask it."""
+        """Whether the list has a group with a parameter of ``param_group``; used by subclasses."""
         held = {param for group in param_group_list for param in group['params']}
         return not held.isdisjoint(param_group['params'])
 
     def _validate_cfg(self) -> None:
-        """Check ``paramwise_cfg``; a subclass with keys of its own extends it."""
+        """Check ``paramwise_cfg``; a subclass with additional keys extends this method."""
         if not isinstance(self.paramwise_cfg, Mapping):
             raise TypeError(
                 f'paramwise_cfg should be None or a dict, got {type(self.paramwise_cfg).__name__}.'
@@ -253,15 +251,15 @@ class DefaultOptimWrapperConstructor:
             for key in self.paramwise_cfg.get('custom_keys') or {}:
                 if key not in self._keys_used:
                     self._warn_of_key(
-                        f'custom_keys[{key!r}]', ' No parameter is left for it to name.'
+                        f'custom_keys[{key!r}]', ' No remaining parameter matches it.'
                     )
 
     @staticmethod
     def _warn_of_key(setting: str, hint: str) -> None:
-        print_log(f'{setting} changes nothing.{hint}', logger='current', level=logging.WARNING)
+        print_log(f'{setting} has no effect.{hint}', logger='current', level=logging.WARNING)
 
     def _optimizer_option(self, option: str) -> float | None:
-        """``option`` as configured, or else the default of the optimizer's class, or None."""
+        """``option`` from the configuration, else the default of the optimizer class, or None."""
         if option in self.optimizer_cfg:
             value: float | None = self.optimizer_cfg[option]
             return value

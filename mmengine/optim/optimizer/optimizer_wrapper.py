@@ -1,4 +1,4 @@
-"""The optimizer as a training step uses it: accumulate, clip, step and zero in one call."""
+"""OptimWrapper: accumulates and clips gradients, and steps the optimizer, in one call."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class OptimWrapper(BaseOptimWrapper):
     per iteration cannot use that end: :meth:`flush` closes its last window.
 
     Args:
-        optimizer: The optimizer to drive.
-        accumulative_counts: Number of batches whose averaged gradient makes one step.
+        optimizer: The optimizer to wrap.
+        accumulative_counts: Number of batches whose gradients are averaged for one step.
         clip_grad: ``dict(max_norm=...)`` for ``clip_grad_norm_``, or ``dict(type='value',
-            clip_value=...)`` for ``clip_grad_value_``, with any further argument of these. The norm
-            before clipping is written to the message hub as ``train/grad_norm``, and stays on its
-            device until it is read.
+            clip_value=...)`` for ``clip_grad_value_``, with other arguments of these functions. The
+            norm before clipping is written to the message hub as ``train/grad_norm``, and stays on
+            its device until it is read.
 
     Attributes:
-        skip_non_finite: When set, a loss that is NaN or infinite on any rank changes nothing: all
-            ranks skip its backward pass. Reads the loss back once per batch. In an accumulation
-            window such a batch counts as a batch with a gradient of zero. In a configuration:
+        skip_non_finite: If True and a loss is NaN or infinite on any rank, all ranks skip its
+            backward pass. This reads the loss from the device once per batch. In an accumulation
+            window a skipped batch counts as a batch with zero gradients. In a configuration:
             ``optim_wrapper=dict(skip_non_finite=True, ...)``.
 
     Raises:
@@ -116,8 +116,8 @@ class OptimWrapper(BaseOptimWrapper):
 
         Args:
             loss: The loss of the batch, a 0-d tensor, not divided for accumulation.
-            step_kwargs: Passed on to :meth:`step`.
-            zero_kwargs: Passed on to :meth:`zero_grad`.
+            step_kwargs: Passed to :meth:`step`.
+            zero_kwargs: Passed to :meth:`zero_grad`.
         """
         if self.skip_non_finite and not self._is_finite_on_all_ranks(loss):
             self._skip_batch(step_kwargs, zero_kwargs)
@@ -127,9 +127,9 @@ class OptimWrapper(BaseOptimWrapper):
             self._close_window(step_kwargs, zero_kwargs)
 
     def scale_loss(self, loss: Tensor) -> Tensor:
-        """The loss over the number of batches in its window; unchanged without accumulation.
+        """Divide the loss by the number of batches in its window, when accumulating.
 
-        Call it before the :meth:`backward` of the same batch, which counts the batch.
+        Call this before :meth:`backward` of the same batch, which counts the batch.
         """
         window = self._window
         if window.size == 1:
@@ -138,11 +138,11 @@ class OptimWrapper(BaseOptimWrapper):
         return loss if window.divisor == 1 else loss / window.divisor
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
-        """Add the gradients of ``loss`` to those of the parameters and count the batch.
+        """Add the gradients of ``loss`` to the gradients of the parameters, and count the batch.
 
         Args:
-            loss: What :meth:`scale_loss` returned.
-            kwargs: Passed on to ``Tensor.backward``.
+            loss: The result of :meth:`scale_loss`.
+            kwargs: Passed to ``Tensor.backward``.
         """
         loss.backward(**kwargs)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if self._window.size == 1:
@@ -151,7 +151,7 @@ class OptimWrapper(BaseOptimWrapper):
             self._count_batch()
 
     def should_update(self) -> bool:
-        """Whether the batch counted last fills its window, so that a step is due."""
+        """Whether the last counted batch fills its window, so that a step is due."""
         return self._window.size == 1 or self._window.is_full
 
     def should_sync(self) -> bool:
@@ -162,28 +162,28 @@ class OptimWrapper(BaseOptimWrapper):
         """Clip the gradients if ``clip_grad`` was given, and update the parameters.
 
         Args:
-            kwargs: Passed on to the optimizer's ``step``.
+            kwargs: Passed to ``step`` of the optimizer.
         """
         if self.clip_grad_kwargs:
             self._clip_grad()
         self.optimizer.step(**kwargs)
 
     def zero_grad(self, **kwargs: Any) -> None:
-        """Drop the gradients.
+        """Clear the gradients.
 
         Args:
-            kwargs: Passed on to the optimizer's ``zero_grad``.
+            kwargs: Passed to ``zero_grad`` of the optimizer.
         """
         self.optimizer.zero_grad(**kwargs)
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """The context for the forward and backward pass of the next batch.
 
-        Until the last batch of a window it is the ``no_sync`` of a distributed ``model``, so that
+        Before the last batch of a window, it is ``no_sync`` of a distributed ``model``, so that
         ranks exchange gradients once per step.
 
         Args:
-            model: The model as trained, wrapped or not.
+            model: The model that is trained, wrapped or not.
         """
         if self._window.size == 1 or self.should_sync():
             return NO_CONTEXT
@@ -196,7 +196,7 @@ class OptimWrapper(BaseOptimWrapper):
     def _close_window(
         self, step_kwargs: dict[str, Any] | None, zero_kwargs: dict[str, Any] | None
     ) -> None:
-        # Two calls each, because a call with an empty dict costs a new dict in every step.
+        # Two calls each, because passing an empty dict would create a new dict in every step.
         if step_kwargs:
             self.step(**step_kwargs)
         else:
@@ -205,7 +205,7 @@ class OptimWrapper(BaseOptimWrapper):
             self.zero_grad(**zero_kwargs)
         else:
             self.zero_grad()
-        # Written out, because this is on the path of every step.
+        # Inlined for speed, because this runs in every step.
         self._window.divisor = 0
         self._window.skipped = 0
         self._unsynced_model = None
@@ -226,14 +226,14 @@ class OptimWrapper(BaseOptimWrapper):
     # The run
 
     def attach_run(self, run: OptimizerRun) -> None:
-        """Make ``run`` the run of this wrapper: its message hub, its position, its ranks."""
+        """Attach the wrapper to ``run``, from which it reads message hub, position and ranks."""
         super().attach_run(run)
         if hasattr(self, '_window'):  # a subclass need not call this class's `__init__`
             self._window.follow(run.finished_iters)
 
     @property
     def message_hub(self) -> MessageHub:
-        """The hub of the run, unless another one was assigned."""
+        """The message hub of the run, unless another hub was assigned."""
         return self._run.message_hub if self._assigned_hub is None else self._assigned_hub
 
     @message_hub.setter
@@ -274,16 +274,16 @@ class OptimWrapper(BaseOptimWrapper):
         self._window.announce(count if count >= 0 else None)
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
-        """Tell the wrapper where the run begins and ends.
+        """Set the start and the end of the run.
 
-        A count that was loaded with a state dict is kept: it is also right for a wrapper that is
-        not called once per iteration. If no gradients were loaded and the run continues inside a
-        window, the rest of this window is averaged over itself, with a warning.
+        A count from a loaded state dict is kept: it is also correct for a wrapper that is not
+        called once per iteration. If no gradients were loaded and the run continues inside a
+        window, the remaining batches of the window are averaged separately, with a warning.
 
         Args:
-            model: The model to be trained.
-            init_counts: Number of iterations that are done.
-            max_counts: Number of iterations that the whole run will have done.
+            model: The model to train.
+            init_counts: Number of finished iterations.
+            max_counts: Number of iterations of the whole run.
         """
         window = self._window
         was_restored = window.is_restored
@@ -292,26 +292,25 @@ class OptimWrapper(BaseOptimWrapper):
             self._fit_gradients(window.count)
         else:
             if was_restored:
-                self.zero_grad()  # of a window that an earlier run had left open
+                self.zero_grad()  # clear gradients of a window left open by an earlier run
             if init_counts % window.size:
                 self._warn(
                     f'Training continues at iteration {init_counts}, inside a window of '
                     f'{window.size} batches, and no gradients of that window were restored. Its '
-                    'remaining batches are averaged over themselves.'
+                    'remaining batches are averaged separately.'
                 )
         if window.size > 1 and any(isinstance(part, _BatchNorm) for part in model.modules()):
             self._warn(
                 f'Gradients are accumulated over {window.size} batches, but BatchNorm normalizes '
-                'each batch alone: its statistics are those of the small batch.'
+                'each batch separately, with the statistics of the small batch.'
             )
 
     def flush(self) -> bool:
-        """Step for a window that is still open, averaged over the batches it has.
+        """Step with the gradients of an open window, averaged over the batches that it has.
 
-        A training loop calls it after the last batch of the run. It does nothing if no window is
-        open, as after a run whose end :meth:`initialize_count_status` announced. It closes the last
-        window of wrappers that are not called once per iteration, and of runs that are stopped
-        early. With a distributed model all ranks must call it.
+        A training loop calls this after the last batch of the run. If no window is open, nothing
+        happens. A window is open in wrappers that are not called once per iteration, and in runs
+        that are stopped early. With a distributed model all ranks must call this.
 
         Returns:
             Whether a window was open.
@@ -327,7 +326,7 @@ class OptimWrapper(BaseOptimWrapper):
             self._fit_gradients(self._window.count - 1)
 
     def _fit_gradients(self, batch: int) -> None:
-        """Divide the gradients of the window of ``batch`` by the size it has now."""
+        """Divide the gradients of the window of ``batch`` by its present size."""
         factor = self._window.fit(batch)
         if factor != 1.0:
             scale_gradients(self.optimizer.param_groups, factor)
@@ -335,7 +334,8 @@ class OptimWrapper(BaseOptimWrapper):
     # Skipped batches
 
     def _is_finite_on_all_ranks(self, loss: Tensor) -> bool:
-        # If one rank alone skipped its backward pass, the others would wait for its gradients.
+        # All ranks decide together: if only one rank skipped its backward pass, the other ranks
+        # would wait for its gradients.
         return self._run.all_ranks_agree(torch.isfinite(loss.detach()).all())
 
     def _skip_batch(
@@ -364,10 +364,10 @@ class OptimWrapper(BaseOptimWrapper):
         """Close the window of the last ``batches`` batches, whose final backward pass is missing.
 
         Args:
-            batches: The number of these batches, skipped ones included.
+            batches: The number of these batches, including skipped batches.
             factor: The factor that makes their gradients an average.
-            step_kwargs: Passed on to :meth:`step`.
-            zero_kwargs: Passed on to :meth:`zero_grad`.
+            step_kwargs: Passed to :meth:`step`.
+            zero_kwargs: Passed to :meth:`zero_grad`.
         """
         groups = self.optimizer.param_groups
         model = self._unsynced_model
@@ -388,11 +388,11 @@ class OptimWrapper(BaseOptimWrapper):
     # State
 
     def own_state_dict(self) -> dict[str, Any]:
-        """The state of the wrapper alone; when accumulating, the count and the open window too.
+        """The state of the wrapper; when accumulating, with the count and the open window.
 
-        A run that is resumed from it takes the same steps as one that was never stopped. In the
-        middle of a window every rank of a distributed model must call it, because each rank has
-        gradients to send to rank 0.
+        A run that is resumed from this state takes the same steps as an uninterrupted run. In the
+        middle of a window all ranks of a distributed model must call this, because each rank sends
+        its gradients to rank 0.
         """
         state, window = super().own_state_dict(), self._window
         if window.size > 1:
@@ -404,10 +404,10 @@ class OptimWrapper(BaseOptimWrapper):
         return state
 
     def load_own_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`own_state_dict` returned; what ``state`` lacks stays as it is.
+        """Load the result of :meth:`own_state_dict`; values that ``state`` does not have are kept.
 
         Args:
-            state: The state; left unchanged.
+            state: The state. Not changed.
         """
         super().load_own_state_dict(state)
         saved = state.get('accumulation')

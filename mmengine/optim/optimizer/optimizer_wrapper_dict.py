@@ -1,4 +1,4 @@
-"""Several optimizers of one model, such as a GAN's, under their names."""
+"""OptimWrapperDict: several optimizers of one model by name, for a GAN, for example."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class OptimWrapperDict(OptimWrapper):
         optim_wrapper['generator'].update_params(loss)
 
     Methods that need one optimizer, such as ``update_params``, raise ``NotImplementedError`` here.
-    Methods that make sense for all wrappers go to all: learning rates, state, ``zero_grad``, the
-    position of the run.
+    Other methods apply to all wrappers: learning rates, state, ``zero_grad``, the position of the
+    run.
 
     Args:
         optim_wrapper_dict: The wrappers, by name.
@@ -36,11 +36,11 @@ class OptimWrapperDict(OptimWrapper):
     """
 
     def __init__(self, **optim_wrapper_dict: OptimWrapper) -> None:
-        # The base is not initialized: it would need one optimizer, one count and one clipping.
+        # The base class is not initialized, because it needs one optimizer.
         for name, wrapper in optim_wrapper_dict.items():
             if not isinstance(wrapper, OptimWrapper):
                 raise ArgumentError(
-                    f'OptimWrapperDict holds OptimWrapper objects, got {type(wrapper).__name__} '
+                    f'OptimWrapperDict needs OptimWrapper objects, got {type(wrapper).__name__} '
                     f'for {name!r}.'
                 )
         self.optim_wrappers = optim_wrapper_dict
@@ -50,7 +50,7 @@ class OptimWrapperDict(OptimWrapper):
     def __getitem__(self, key: str) -> OptimWrapper:
         if key not in self.optim_wrappers:
             raise ArgumentError(
-                f'There is no optimizer wrapper named {key!r}; there are '
+                f'There is no optimizer wrapper named {key!r}; the names are '
                 f'{", ".join(self.optim_wrappers)}.' + did_you_mean(str(key), self.optim_wrappers)
             )
         return self.optim_wrappers[key]
@@ -76,27 +76,27 @@ class OptimWrapperDict(OptimWrapper):
         """Pairs of name and wrapper."""
         return self.optim_wrappers.items()
 
-    # What goes to all
+    # Methods for all wrappers
 
     def zero_grad(self, **kwargs: Any) -> None:
-        """Drop the gradients of all wrapped parameters."""
+        """Clear the gradients of all wrapped parameters."""
         for wrapper in self.values():
             wrapper.zero_grad(**kwargs)
 
     def initialize_count_status(self, model: nn.Module, cur_iter: int, max_iters: int) -> None:
-        """Tell each wrapper where the run begins and ends."""
+        """Set the start and the end of the run in each wrapper."""
         for wrapper in self.values():
             wrapper.initialize_count_status(model, cur_iter, max_iters)
 
     def attach_run(self, run: OptimizerRun) -> None:
-        """Make ``run`` the run of each wrapper."""
+        """Attach each wrapper to ``run``."""
         self._run = run
         for wrapper in self.values():
             wrapper.attach_run(run)
 
     @property
     def message_hub(self) -> MessageHub:
-        """The hub of the run; setting it sets it in each wrapper."""
+        """The message hub of the run; assigning it changes every wrapper."""
         return self._run.message_hub if self._assigned_hub is None else self._assigned_hub
 
     @message_hub.setter
@@ -122,7 +122,7 @@ class OptimWrapperDict(OptimWrapper):
 
     @property
     def skip_non_finite(self) -> bool:
-        """Whether all wrappers skip losses that are not finite; setting it sets it in each."""
+        """Whether all wrappers skip non-finite losses; assigning it changes every wrapper."""
         return all(wrapper.skip_non_finite for wrapper in self.values())
 
     @skip_non_finite.setter
@@ -131,7 +131,7 @@ class OptimWrapperDict(OptimWrapper):
             wrapper.skip_non_finite = value
 
     def get_lr(self) -> dict[str, list[float]]:
-        """Learning rates under ``<name>.lr``, and ``<name>.base_lr`` where a wrapper has it."""
+        """Learning rates under ``<name>.lr``, and ``<name>.base_lr`` if a wrapper has it."""
         return {
             f'{name}.{key}': rates
             for name, wrapper in self.items()
@@ -159,7 +159,7 @@ class OptimWrapperDict(OptimWrapper):
         return {name: wrapper.state_dict() for name, wrapper in self.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; a wrapper without a state only warns.
+        """Load the result of :meth:`state_dict`; for a wrapper without a state, only warn.
 
         Args:
             state_dict: The states, by name.
@@ -171,11 +171,11 @@ class OptimWrapperDict(OptimWrapper):
             wrapper.load_state_dict(state_dict[name])
 
     def own_state_dict(self) -> dict[str, Any]:
-        """The own state of each wrapper, by its name, without the optimizers'."""
+        """The state of each wrapper by name, without the state of its optimizer."""
         return {name: wrapper.own_state_dict() for name, wrapper in self.items()}
 
     def load_own_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`own_state_dict` returned, as :meth:`load_state_dict` does.
+        """Load the result of :meth:`own_state_dict`; see :meth:`load_state_dict`.
 
         Args:
             state: The states, by name.
@@ -203,7 +203,7 @@ class OptimWrapperDict(OptimWrapper):
                 )
         return [(name, wrapper) for name, wrapper in self.items() if name in state_dict]
 
-    # What needs one wrapper
+    # Methods that need one wrapper
 
     def update_params(
         self,
@@ -246,8 +246,8 @@ class OptimWrapperDict(OptimWrapper):
     def _refuse(self, member: str) -> NoReturn:
         name = next(iter(self), 'name')
         raise NotImplementedError(
-            f'OptimWrapperDict has no {member} for {len(self)} optimizers at once; '
-            f'use one of them: optim_wrapper[{name!r}].{member}'
+            f'OptimWrapperDict does not support {member} for {len(self)} optimizers at once; '
+            f'use one of its wrappers: optim_wrapper[{name!r}].{member}'
         )
 
     def __repr__(self) -> str:
@@ -255,7 +255,7 @@ class OptimWrapperDict(OptimWrapper):
 
 
 def wrappers_of(optim_wrapper: Any) -> list[Any]:
-    """The wrappers that step an optimizer: those of an ``OptimWrapperDict``, or the one given."""
+    """The wrappers in an ``OptimWrapperDict``, or a list with the given single wrapper."""
     if isinstance(optim_wrapper, OptimWrapperDict):
         return list(optim_wrapper.values())
     return [optim_wrapper]

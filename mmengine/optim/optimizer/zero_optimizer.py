@@ -1,4 +1,4 @@
-"""Optimizer state spread over ranks. Imported on first use: torch's part takes nearly a second."""
+"""ZeroRedundancyOptimizer. Imported on first use, because importing it takes almost a second."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mmengine.dist import is_main_process
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 with warnings.catch_warnings():
-    # The package scripts its other optimizers with torch.jit, which torch itself calls deprecated.
+    # The package scripts its other optimizers with torch.jit, which is deprecated in torch.
     warnings.simplefilter('ignore', DeprecationWarning)
     from torch.distributed.optim import ZeroRedundancyOptimizer as _TorchZeroRedundancyOptimizer
 
 
 class ZeroRedundancyOptimizer(_TorchZeroRedundancyOptimizer):
-    """torch's ``ZeroRedundancyOptimizer`` with the optimizer given by its ``torch.optim`` name.
+    """torch's ``ZeroRedundancyOptimizer``, with the name of a ``torch.optim`` optimizer.
 
-    Each rank keeps the state of its share of the parameters (Rajbhandari et al. 2020,
-    arXiv:1910.02054). Needs an initialized process group.
+    Each rank keeps the optimizer state of a part of the parameters (Rajbhandari et al. 2020,
+    arXiv:1910.02054). An initialized process group is required.
 
     Args:
         params: Parameters, or groups of them.
@@ -44,7 +44,7 @@ class ZeroRedundancyOptimizer(_TorchZeroRedundancyOptimizer):
         super().__init__(params, optimizer_class, **kwargs)
 
     def state_dict(self) -> dict[str, Any]:
-        """The whole state on rank 0, an empty dict on the others. Every rank must call it."""
+        """The whole state on rank 0, an empty dict on other ranks. All ranks must call it."""
         self.consolidate_state_dict()
         if not is_main_process():
             return {}
