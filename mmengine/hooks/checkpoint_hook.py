@@ -176,7 +176,7 @@ class CheckpointHook(Hook):
         self, runner: Run, metrics: dict[str, float]
     ) -> None:
         """Save when a watched metric is better than ever."""
-        if not self._is_training or runner.iter == 0:
+        if not self._trains(runner) or runner.iter == 0:
             return  # Without training there is nothing to save.
         if self.save_best is None:
             return
@@ -189,7 +189,7 @@ class CheckpointHook(Hook):
 
     def after_val(self, runner: Run) -> None:
         """Record what the validation changed beside the checkpoints of this moment."""
-        if not self._is_training or not self._of_this_moment(runner):
+        if not self._trains(runner) or not self._of_this_moment(runner):
             return
         record = make_record(
             meta={'validation_due': False},
@@ -260,6 +260,10 @@ class CheckpointHook(Hook):
         )
         self._unvalidated[self._path(filename)] = runner.state.save_id
         self._moment = meta['iter']
+
+    def _trains(self, runner: Run) -> bool:
+        """Whether the present validation belongs to a training."""
+        return self._is_training and runner.state.stage == 'train'
 
     def _of_this_moment(self, runner: Run) -> dict[str, str | None]:
         """Checkpoints that hold the present state of training, with their ``save_id``."""

@@ -238,11 +238,11 @@ class Runner(RunnerMembers):
             self.call_hook('before_run')
             self._init_weights()
             self.load_or_resume()
-            load_hooks_state(self, self._states_of_hooks)
+            states, self._states_of_hooks = self._states_of_hooks, {}
+            load_hooks_state(self, states)
             loop = self.train_loop
             self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
             model: nn.Module = loop.run()
-            self.call_hook('after_run')
         return model
 
     def val(self) -> dict[str, float]:
@@ -272,7 +272,6 @@ class Runner(RunnerMembers):
             self.call_hook('before_run')
             self.load_or_resume()
             metrics: dict[str, float] = loop.run()
-            self.call_hook('after_run')
         return metrics
 
     def _init_weights(self) -> None:

@@ -60,6 +60,7 @@ class RunState:
         has_weights: Whether weights were loaded, which initialisation must not overwrite.
         checkpoint_read: Called with a checkpoint after it was read and before it is used.
         stage: ``train``, ``val`` or ``test`` while such a stage runs, else None.
+        error: The error with which the present stage leaves, once hooks were called with it.
         is_resuming: Whether a checkpoint is being loaded to continue its run.
         is_saved: Whether the newest checkpoint holds the present state of training.
         save_id: ``meta['save_id']`` of the newest checkpoint.
@@ -82,6 +83,7 @@ class RunState:
         self.checkpoint_read: Callable[[dict[str, Any]], None] | None = None
         self.optimizer_run: OptimizerRun | None = None
         self.stage: str | None = None
+        self.error: BaseException | None = None
         self.is_resuming = False
         self.is_saved = False
         self.save_id: str | None = None
