@@ -66,12 +66,26 @@ def with_preprocessor(runner: Runner, model: Any, data_preprocessor: Any) -> Any
     return model
 
 
+def place_model(runner: Runner) -> None:
+    """Let the strategy place ``runner.model``, unless it is placed.
+
+    A subclass of Runner that overrides ``wrap_model`` wraps it in its own way.
+    """
+    state = runner.state
+    if runner._overrides('wrap_model') and not state.is_placed:
+        wrapped = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), runner.model)
+        state.model = state.placed_model = wrapped
+    runner.strategy.prepare(runner.model)
+
+
 def prepare_training(runner: Runner) -> None:
     """Let the strategy prepare model, optimizer and schedules.
 
     The train loop comes first, because schedules depend on its length.
     """
     state, loop = runner.state, runner.train_loop
+    if runner._overrides('wrap_model'):
+        place_model(runner)
     optim_wrapper, schedulers = _what_trains(runner)
     if not state.is_lr_scaled and (runner.auto_scale_lr or {}).get('enable'):
         _build_run.check_not_built(schedulers)
