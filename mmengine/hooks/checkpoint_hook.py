@@ -115,7 +115,7 @@ class CheckpointHook(Hook):
         self.less_keys = _as_list(less_keys)
         self.last_ckpt: str | None = None
         self._kept: list[int] = []
-        self._saved_iter = -1
+        self._saved_at: tuple[int, int] | None = None
         # Checkpoints of the iteration `_moment`, which a validation may follow.
         self._moment = -1
         self._unvalidated: dict[str, str | None] = {}
@@ -200,6 +200,8 @@ class CheckpointHook(Hook):
         )
         if is_main_process():
             for path, save_id in self._unvalidated.items():
+                if save_id is None:
+                    continue  # Something of the user wrote it: a record would belong to no file.
                 record['save_id'] = save_id
                 runner.strategy.io.write_record(record, path, self.backend_args)
         self._unvalidated.clear()
@@ -233,8 +235,7 @@ class CheckpointHook(Hook):
         hub.update_info('last_ckpt', self.last_ckpt)
         self._unvalidated.clear()
         self._write(runner, filename, meta)
-        self._saved_iter = meta['iter']
-        runner.state.is_saved = True
+        self._saved_at = runner.state.moment(meta['iter'])
         # Only now: a crash while writing must not leave the run without any checkpoint.
         if is_main_process():
             runner.strategy.io.mark_newest(runner.work_dir, self.last_ckpt)
@@ -249,6 +250,7 @@ class CheckpointHook(Hook):
         return dropped
 
     def _write(self, runner: Run, filename: str, meta: dict[str, Any]) -> None:
+        runner.state.save_id = None
         runner.save_checkpoint(
             str(self.out_dir),
             filename,
@@ -273,7 +275,7 @@ class CheckpointHook(Hook):
 
     def _holds_end(self, runner: Run) -> bool:
         """Whether the last checkpoint holds the present state of training."""
-        return self._saved_iter == runner.iter and runner.state.is_saved
+        return self._saved_at == runner.state.moment(runner.iter)
 
     def _path(self, filename: str) -> str:
         return str(self._backend.join_path(str(self.out_dir), filename))
@@ -390,7 +392,8 @@ class CheckpointHook(Hook):
         hub = runner.message_hub
         if runner.iter == 0:
             return
-        self._saved_iter, runner.state.is_saved = runner.iter, True
+        if self._saved_at is None:
+            self._saved_at = runner.state.resumed_at
         self.last_ckpt = self.last_ckpt or hub.get_info('last_ckpt')
         self._kept = self._kept or list(hub.get_info('keep_ckpt_ids') or [])
         for key in self.key_indicators:

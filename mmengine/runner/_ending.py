@@ -56,7 +56,7 @@ def flush_open_windows(runner: Any) -> None:
     that was written before the step is out of date then.
     """
     if runner.optim_wrapper.flush():
-        runner.state.is_saved = False
+        runner.state.num_flushes += 1
 
 
 def _leave_after(runner: Runner, error: BaseException, closed: list[Any]) -> None:

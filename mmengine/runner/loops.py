@@ -17,6 +17,7 @@ from mmengine.runner._batch_position import (
     check_has_epochs,
     epoch_and_offset,
 )
+from mmengine.runner._ending import flush_open_windows
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at
@@ -165,7 +166,7 @@ class _TrainLoop(BaseLoop):
 
     def _flush_open_windows(self) -> None:
         """Let gradients that are still being accumulated at the end of the run make their step."""
-        self._runner.optim_wrapper.flush()
+        flush_open_windows(self._runner)
 
     def _take_resumed_rng(self) -> dict[str, Any] | None:
         state, self._resumed_rng = self._resumed_rng, None
