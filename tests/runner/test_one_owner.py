@@ -13,7 +13,13 @@ from mmengine.logging import MessageHub
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import LOOPS, MODEL_WRAPPERS
-from mmengine.runner import BaseLoop, EpochBasedTrainLoop, FlexibleRunner, IterBasedTrainLoop, Runner
+from mmengine.runner import (
+    BaseLoop,
+    EpochBasedTrainLoop,
+    FlexibleRunner,
+    IterBasedTrainLoop,
+    Runner,
+)
 
 EPOCH = [(0, 1), (2, 3), (4, 5), (6, 7)]
 NAMES = ('model', 'optim_wrapper', 'param_schedulers', 'message_hub')

@@ -66,7 +66,10 @@ def _witnesses() -> tuple[Witness, Witness]:
 def _with_hooks(tmp_path: Any, *hooks: Any, **changes: Any) -> Runner:
     settings = {
         'custom_hooks': list(hooks),
-        'default_hooks': {'logger': {'type': 'LoggerHook'}, 'checkpoint': {'type': 'CheckpointHook'}},
+        'default_hooks': {
+            'logger': {'type': 'LoggerHook'},
+            'checkpoint': {'type': 'CheckpointHook'},
+        },
         'log_level': 'CRITICAL',
         **changes,
     }
@@ -109,7 +112,9 @@ def test_a_hook_that_fails_on_the_way_out_hides_nothing(tmp_path, point, further
     assert first.calls == last.calls == ['on_exception ZeroDivisionError', 'after_run']
 
 
-@pytest.mark.parametrize('place', ['model', 'metric', 'dataset', 'val_dataset', 'optimizer', 'loop'])
+@pytest.mark.parametrize(
+    'place', ['model', 'metric', 'dataset', 'val_dataset', 'optimizer', 'loop']
+)
 def test_from_each_part_of_a_run_too(tmp_path, place, monkeypatch):
     first, last = _witnesses()
     runner = _with_hooks(tmp_path, first, last)
@@ -155,7 +160,10 @@ def test_raw_weights_are_back_and_the_run_goes_on_as_if_nothing_had_been(tmp_pat
 @pytest.mark.parametrize('counts', [1, 3])
 @pytest.mark.parametrize('point', ['before_train_iter', 'after_train_epoch'])
 def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, point, counts):
-    optim = {'optimizer': {'type': 'SGD', 'lr': 0.1, 'momentum': 0.9}, 'accumulative_counts': counts}
+    optim = {
+        'optimizer': {'type': 'SGD', 'lr': 0.1, 'momentum': 0.9},
+        'accumulative_counts': counts,
+    }
     straight = toy_runner(tmp_path / 'straight', optim_wrapper=optim)
     straight.train()
     broken = _with_hooks(
