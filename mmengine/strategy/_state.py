@@ -98,7 +98,7 @@ class RunState:
         return self.model is not None and self.model is self.placed_model
 
     def moment(self, iteration: int) -> tuple[int, int]:
-        """The state of training after ``iteration`` iterations, told from others by these numbers."""
+        """Two numbers that identify the state of training after ``iteration`` iterations."""
         return iteration, self.num_flushes
 
     @contextmanager

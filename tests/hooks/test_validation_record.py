@@ -1,4 +1,4 @@
-"""A checkpoint is written once, before its validation; what the validation brings lies beside it."""
+"""A checkpoint is written once, before its validation; a small record beside it holds the rest."""
 
 import os
 from collections.abc import Callable

@@ -187,7 +187,6 @@ def test_a_validation_after_a_failed_training_changes_no_schedule_and_saves_noth
     )  # fmt: skip
     with pytest.raises(Boom):
         runner.train()
-    runner._iter = None
     runner.state.position.iter = 1
     for _ in range(3):
         runner.val()
@@ -238,3 +237,34 @@ def test_the_model_is_unwrapped_after_a_test_with_views_that_fails(tmp_path):
         runner.test()
     assert runner.model is model
     assert runner.val()['toy/error'] > 0
+
+
+@pytest.mark.parametrize('fails', [True, False])
+def test_trackers_are_closed_once_and_as_failed_where_the_run_failed(tmp_path, fails):
+    from mmengine.visualization import BaseVisBackend, Visualizer
+
+    calls: list[str] = []
+
+    class Tracker(BaseVisBackend):
+        @property
+        def experiment(self) -> Any:
+            return self
+
+        def _init_env(self) -> None:
+            pass
+
+        def mark_failed(self, error: BaseException) -> None:
+            calls.append(type(error).__name__)
+
+        def close(self) -> None:
+            calls.append('close')
+
+    visualizer = Visualizer(vis_backends=[Tracker(str(tmp_path))], save_dir=str(tmp_path))
+    hooks = [FailsAt('after_val_iter', Boom('here'))] if fails else []
+    runner = _with_hooks(tmp_path, *hooks, visualizer=visualizer)
+    if fails:
+        with pytest.raises(Boom):
+            runner.train()
+    else:
+        runner.train()
+    assert calls == (['Boom', 'close'] if fails else ['close'])

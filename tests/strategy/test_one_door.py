@@ -1,4 +1,4 @@
-"""What a user's strategy overrides is asked in every flow, and a strategy works without a Runner."""
+"""What a strategy overrides is called in every flow, and a strategy works without a Runner."""
 
 import os
 from pathlib import Path
