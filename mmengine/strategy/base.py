@@ -16,7 +16,8 @@ from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.logging import MessageHub
 from mmengine.model.build import build_model, init_model_weights
 from mmengine.optim import BaseOptimWrapper, build_optim_wrapper
-from mmengine.optim.optimizer._run import ClipType, Standalone
+from mmengine.optim.optimizer._clipping import ClipType
+from mmengine.optim.optimizer._run import Standalone
 from mmengine.optim.scheduler.build import build_param_schedulers
 from mmengine.process.session import Session
 from mmengine.strategy._compiling import compile_method

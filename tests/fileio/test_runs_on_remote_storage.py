@@ -79,7 +79,9 @@ def test_a_run_keeps_its_checkpoints_on_a_server_and_resumes_there(
     first.train()
     assert sorted(fileio.list_dir_or_file(root, list_dir=False, recursive=True)) == [
         'exp/best_acc_epoch_2.pth',
+        'exp/best_acc_epoch_2.pth.after_val',
         'exp/epoch_2.pth',
+        'exp/epoch_2.pth.after_val',
     ]
     assert (work_dir / 'last_checkpoint').read_text() == f'{root}/exp/epoch_2.pth'
 
