@@ -3,8 +3,8 @@
     python examples/two_views.py [--work-dir work_dirs/two_views]
     torchrun --nproc-per-node 2 examples/two_views.py --launcher pytorch
 
-The usual ``train_step`` makes one update, so the model has one of its own. On several processes the
-wrapper around the model takes the steps, so there the wrapper has the same one.
+The usual ``train_step`` makes one update, so the model has a ``train_step`` of its own. On several
+processes the wrapper around the model calls the same one.
 """
 
 import argparse
@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import default_collate
 
-from mmengine.model import BaseDataPreprocessor, BaseModel, MMSeparateDistributedDataParallel
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.optim import OptimWrapper
-from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner
 
 SIZE = 8
@@ -48,21 +47,6 @@ class RandomShift(BaseDataPreprocessor):
         return {**batch, 'inputs': batch['inputs'].roll(shift, dims=(2, 3))}
 
 
-def update_on_two_views(
-    model: Any, data: dict[str, Tensor], optim_wrapper: OptimWrapper
-) -> dict[str, Tensor]:
-    """The train step: ``model`` is the model, or on several processes the wrapper around it."""
-    log_vars = {}
-    for name, augment in (('loss_augmented', True), ('loss_plain', False)):
-        view = model.data_preprocessor(data, training=augment)
-        with optim_wrapper.optim_context(model):
-            losses = model(**view, mode='loss')
-        loss, _ = model.parse_losses(losses)
-        optim_wrapper.update_params(loss)
-        log_vars[name] = loss
-    return log_vars
-
-
 class StripeClassifier(BaseModel):
     """A small convolutional network that tells rows from columns."""
 
@@ -79,17 +63,16 @@ class StripeClassifier(BaseModel):
         return list(scores_B2.argmax(dim=1)) if mode == 'predict' else scores_B2
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """Two updates."""
-        return update_on_two_views(self, data, optim_wrapper)
-
-
-@MODEL_WRAPPERS.register_module()
-class CustomDistributedDataParallel(MMSeparateDistributedDataParallel):
-    """The same step with gradients averaged over all processes, in both updates."""
-
-    def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, Tensor]:
-        """Two updates."""
-        return update_on_two_views(self, data, optim_wrapper)
+        """Two updates; on several processes each averages its gradients over all of them."""
+        log_vars = {}
+        for name, augment in (('loss_augmented', True), ('loss_plain', False)):
+            view = self.data_preprocessor(data, training=augment)
+            with optim_wrapper.optim_context(self):
+                losses = self(**view, mode='loss')
+            loss, _ = self.parse_losses(losses)
+            optim_wrapper.update_params(loss)
+            log_vars[name] = loss
+        return log_vars
 
 
 def build_runner(
@@ -109,7 +92,6 @@ def build_runner(
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9)),
         randomness=dict(seed=0, diff_rank_seed=True),
         launcher=launcher,
-        cfg=dict(model_wrapper_cfg=dict(type='CustomDistributedDataParallel')),
     )
 
 

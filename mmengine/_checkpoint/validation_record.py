@@ -69,7 +69,8 @@ def merge_record(checkpoint: Any, record: Mapping[str, Any]) -> None:
     """
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('meta'), dict):
         return
-    if record.get('save_id') != checkpoint['meta'].get('save_id'):
+    save_id = record.get('save_id')
+    if save_id is None or save_id != checkpoint['meta'].get('save_id'):
         return
     checkpoint['meta'].update(record['meta'])
     checkpoint['hooks'] = record['hooks']

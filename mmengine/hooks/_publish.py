@@ -10,6 +10,7 @@ from logging import Logger
 from typing import Any
 
 from mmengine._checkpoint.files import read_checkpoint, save_checkpoint
+from mmengine._checkpoint.validation_record import RECORD_SUFFIX, merge_record
 
 
 def publish(
@@ -21,9 +22,13 @@ def publish(
 ) -> None:
     """Write a copy of the checkpoint ``path`` that contains only the top-level ``keys``.
 
-    The copy is in the same folder. Its name contains the first eight digits of its SHA-256.
+    The copy is in the same folder and includes what the validation after the checkpoint changed.
+    Its name contains the first eight digits of its SHA-256.
     """
     checkpoint = read_checkpoint(io.BytesIO(backend.get(path)), 'cpu')
+    record = path + RECORD_SUFFIX
+    if backend.isfile(record):
+        merge_record(checkpoint, read_checkpoint(io.BytesIO(backend.get(record)), 'cpu'))
     missing = [key for key in keys if key not in checkpoint]
     if missing:
         logger.warning(

@@ -118,7 +118,7 @@ class CheckpointHook(Hook):
         self.less_keys = _as_list(less_keys)
         self.last_ckpt: str | None = None
         self._kept: list[int] = []
-        self._saved_iter = -1
+        self._saved_at: tuple[int, int] | None = None
         # Checkpoints saved at the iteration `_moment`, after which a validation may run.
         self._moment = -1
         self._unvalidated: dict[str, str | None] = {}
@@ -179,7 +179,7 @@ class CheckpointHook(Hook):
         self, runner: Run, metrics: dict[str, float]
     ) -> None:
         """Save a checkpoint if a watched metric has a new best value."""
-        if not self._is_training or runner.iter == 0:
+        if not self._trains(runner) or runner.iter == 0:
             return  # A validation without training has nothing to save.
         if self.save_best is None:
             return
@@ -194,7 +194,7 @@ class CheckpointHook(Hook):
 
     def after_val(self, runner: Run) -> None:
         """Write the changes of the validation next to the checkpoints of this iteration."""
-        if not self._is_training or not self._of_this_moment(runner):
+        if not self._trains(runner) or not self._of_this_moment(runner):
             return
         record = make_record(
             meta={'validation_due': False},
@@ -205,6 +205,8 @@ class CheckpointHook(Hook):
         )
         if is_main_process():
             for path, save_id in self._unvalidated.items():
+                if save_id is None:
+                    continue  # Something of the user wrote it: a record would belong to no file.
                 record['save_id'] = save_id
                 runner.strategy.io.write_record(record, path, self.backend_args)
         self._unvalidated.clear()
@@ -238,8 +240,7 @@ class CheckpointHook(Hook):
         hub.update_info('last_ckpt', self.last_ckpt)
         self._unvalidated.clear()
         self._write(runner, filename, meta)
-        self._saved_iter = meta['iter']
-        runner.state.is_saved = True
+        self._saved_at = runner.state.moment(meta['iter'])
         # Remove only after writing: a crash must not leave the run without any checkpoint.
         if is_main_process():
             runner.strategy.io.mark_newest(runner.work_dir, self.last_ckpt)
@@ -254,6 +255,7 @@ class CheckpointHook(Hook):
         return dropped
 
     def _write(self, runner: Run, filename: str, meta: dict[str, Any]) -> None:
+        runner.state.save_id = None
         runner.save_checkpoint(
             str(self.out_dir),
             filename,
@@ -266,6 +268,10 @@ class CheckpointHook(Hook):
         self._unvalidated[self._path(filename)] = runner.state.save_id
         self._moment = meta['iter']
 
+    def _trains(self, runner: Run) -> bool:
+        """Whether the present validation belongs to a training."""
+        return self._is_training and runner.state.stage == 'train'
+
     def _of_this_moment(self, runner: Run) -> dict[str, str | None]:
         """Paths of the checkpoints with the present state of training, and their ``save_id``."""
         if self._moment != runner.iter:
@@ -274,7 +280,7 @@ class CheckpointHook(Hook):
 
     def _holds_end(self, runner: Run) -> bool:
         """Whether the last checkpoint holds the present state of training."""
-        return self._saved_iter == runner.iter and runner.state.is_saved
+        return self._saved_at == runner.state.moment(runner.iter)
 
     def _path(self, filename: str) -> str:
         return str(self._backend.join_path(str(self.out_dir), filename))
@@ -392,7 +398,8 @@ class CheckpointHook(Hook):
         hub = runner.message_hub
         if runner.iter == 0:
             return
-        self._saved_iter, runner.state.is_saved = runner.iter, True
+        if self._saved_at is None:
+            self._saved_at = runner.state.resumed_at
         self.last_ckpt = self.last_ckpt or hub.get_info('last_ckpt')
         self._kept = self._kept or list(hub.get_info('keep_ckpt_ids') or [])
         for key in self.key_indicators:

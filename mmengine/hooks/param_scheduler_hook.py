@@ -60,7 +60,7 @@ class ParamSchedulerHook(Hook):
 
     def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Step the schedulers that need metrics, unless the validation reported none."""
-        if metrics is None or not self._is_training:
+        if metrics is None or not self._is_training or runner.state.stage != 'train':
             return
         if runner.param_schedulers is not self._source:
             self._sort(runner)

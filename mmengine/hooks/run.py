@@ -55,8 +55,11 @@ class RunState(Protocol):
 
     stage: str | None
     is_resuming: bool
-    is_saved: bool
+    resumed_at: tuple[int, int] | None
     save_id: str | None
+
+    def moment(self, iteration: int) -> tuple[int, int]:
+        """The state of training after ``iteration`` iterations."""
 
 
 class Run(Protocol):

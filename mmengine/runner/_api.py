@@ -20,7 +20,7 @@ from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.priority import Priority
 from mmengine.strategy import BaseStrategy
-from mmengine.strategy._state import view_of_state
+from mmengine.strategy._state import Position, view_of_state
 from mmengine.visualization import Visualizer
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class RunnerMembers:
 
     cfg: Config
     state: RunState
-    strategy: BaseStrategy
+    _strategy: BaseStrategy
     _hooks: HookList
     _train_loop: Any
     _val_loop: Any
@@ -75,6 +75,13 @@ class RunnerMembers:
     max_iters: int = view_of_state(
         'position.max_iters', 'Iterations to train; 1 before the train loop is built.'
     )
+
+    @property
+    def strategy(self) -> BaseStrategy:
+        """The strategy of the run. One that another run had meanwhile is this run's again."""
+        if self._strategy.state is not self.state:
+            self._strategy.bind(self.state)
+        return self._strategy
 
     @property
     def val_begin(self) -> int:
@@ -329,7 +336,8 @@ class RunnerMembers:
             loop = self._train_loop = self.build_train_loop(loop)
         if loop is not None:
             # A custom loop that counts by itself is the position of the run.
-            self.state.position = getattr(loop, '_position', loop)
+            own = getattr(loop, '_position', None)
+            self.state.position = own if isinstance(own, Position) else loop
         return loop
 
     @property

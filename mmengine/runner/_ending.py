@@ -7,7 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_distributed
@@ -22,20 +22,31 @@ _CLOSING_S = 30.0
 
 @contextmanager
 def stage_of(runner: Runner, name: str) -> Iterator[None]:
-    """Run a stage (``train``, ``val`` or ``test``); an error in it leaves through one path.
+    """Run a stage (``train``, ``val`` or ``test``), and close it: hooks get ``after_run``.
 
-    Other ranks are stopped, then all hooks get ``on_exception(runner, error)``, then ``after_run``,
-    which closes what is open. The error goes on to the caller.
+    An error leaves through one path. Other ranks are stopped, then all hooks get
+    ``on_exception(runner, error)``, then those whose ``after_run`` was not called yet get it. The
+    error goes on to the caller. In a stage within a stage (a hook may call ``runner.test()``) hooks
+    hear of an error once: when it leaves the inner one.
     """
-    runner.state.stage = name
+    state = runner.state
+    outer, state.stage = state.stage, name
+    closed: list[Any] = []
     try:
-        with stop_together():
+        with stop_together() if outer is None else nullcontext():
             yield
+            for method in runner._hooks.acting['after_run']:
+                closed.append(method)
+                method(runner)
     except BaseException as error:
-        _leave_after(runner, error)
+        if error is not state.error:
+            state.error = error
+            _leave_after(runner, error, closed)
         raise
     finally:
-        runner.state.stage = None
+        state.stage = outer
+        if outer is None:
+            state.error = None
 
 
 def flush_open_windows(runner: Any) -> None:
@@ -45,32 +56,35 @@ def flush_open_windows(runner: Any) -> None:
     that was written before the step is out of date then.
     """
     if runner.optim_wrapper.flush():
-        runner.state.is_saved = False
+        runner.state.num_flushes += 1
 
 
-def _leave_after(runner: Runner, error: BaseException) -> None:
-    closed = threading.Event()
+def _leave_after(runner: Runner, error: BaseException, closed: list[Any]) -> None:
+    """Call ``on_exception`` of all hooks and ``after_run`` of those that are not ``closed``."""
+    has_left = threading.Event()
     if is_distributed():
-        threading.Thread(target=_end_unless, args=(closed,), daemon=True).start()
+        threading.Thread(target=_end_unless, args=(has_left,), daemon=True).start()
     try:
         for point, arguments in (('on_exception', {'error': error}), ('after_run', {})):
             for method in runner._hooks.acting[point]:
+                if method in closed:
+                    continue
                 try:
                     method(runner, **arguments)
-                except Exception as further:  # one hook's failure must not keep the others open
+                except BaseException as further:  # it must not hide `error` nor keep others open
                     _report(runner, point, method, further)
     finally:
-        closed.set()
+        has_left.set()
 
 
-def _report(runner: Runner, point: str, method: Any, error: Exception) -> None:
+def _report(runner: Runner, point: str, method: Any, error: BaseException) -> None:
     owner = getattr(method, '__self__', method)
     text = ''.join(traceback.format_exception(error))
     runner.logger.error(f'{type(owner).__name__}.{point} failed after the run had failed:\n{text}')
 
 
-def _end_unless(closed: threading.Event) -> None:
+def _end_unless(has_left: threading.Event) -> None:
     """End the process if hooks wait for ranks that are gone."""
-    if not closed.wait(_CLOSING_S):
+    if not has_left.wait(_CLOSING_S):
         print(f'Hooks did not close within {_CLOSING_S:g} s.', file=sys.stderr, flush=True)
         os._exit(1)

@@ -66,12 +66,26 @@ def with_preprocessor(runner: Runner, model: Any, data_preprocessor: Any) -> Any
     return model
 
 
+def place_model(runner: Runner) -> None:
+    """Let the strategy place ``runner.model``, unless it is placed.
+
+    A subclass of Runner that overrides ``wrap_model`` wraps it in its own way.
+    """
+    state = runner.state
+    if runner._overrides('wrap_model') and not state.is_placed:
+        wrapped = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), runner.model)
+        state.model = state.placed_model = wrapped
+    _adopt(runner, runner.strategy.prepare(runner.model))
+
+
 def prepare_training(runner: Runner) -> None:
     """Let the strategy prepare model, optimizer and schedules.
 
     The train loop comes first, because schedules depend on its length.
     """
     state, loop = runner.state, runner.train_loop
+    if runner._overrides('wrap_model'):
+        place_model(runner)
     optim_wrapper, schedulers = _what_trains(runner)
     if not state.is_lr_scaled and (runner.auto_scale_lr or {}).get('enable'):
         _build_run.check_not_built(schedulers)
@@ -84,7 +98,7 @@ def prepare_training(runner: Runner) -> None:
             state.is_lr_scaled = True
         if schedulers is not None:
             schedulers = runner.build_param_scheduler(schedulers)
-    runner.strategy.prepare(
+    prepared = runner.strategy.prepare(
         runner.model,
         optim_wrapper=optim_wrapper,
         param_scheduler=schedulers,
@@ -94,7 +108,27 @@ def prepare_training(runner: Runner) -> None:
             'train_micro_batch_size_per_gpu': _get_batch_size(loop.dataloader),
         },
     )
+    _adopt(runner, prepared)
+    if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
+        raise RuntimeError(
+            f'{type(runner.strategy).__name__}.prepare was given optim_wrapper, but neither '
+            'returned an optimizer wrapper after the model nor set self.optim_wrapper.'
+        )
     runner._val_loop = runner.val_loop
+
+
+def _adopt(runner: Runner, prepared: Any) -> None:
+    """Take what a strategy's ``prepare`` returned, in the order of its arguments.
+
+    A ``prepare`` of a user may set the strategy's attributes, return what it made, or both.
+    """
+    state = runner.state
+    parts = list(prepared) if isinstance(prepared, (list, tuple)) else [prepared]
+    for name, part in zip(('model', 'optim_wrapper', 'param_schedulers'), parts, strict=False):
+        if part is not None and getattr(state, name) is not part:
+            setattr(state, name, part)
+    if isinstance(parts[0] if parts else None, nn.Module):
+        state.placed_model = state.model
 
 
 def _what_trains(runner: Runner) -> tuple[Any, Any]:

@@ -65,6 +65,7 @@ def unpack(runner: Runner, checkpoint: Checkpoint) -> None:
     _warn_about_changes(runner, meta)
     load_hooks_state(runner, checkpoint.get('hooks', {}))
     _continue_at(runner, meta.get('epoch', 0), meta.get('iter', 0), _own_rng(runner, checkpoint))
+    runner.state.resumed_at = runner.state.moment(meta.get('iter', 0))
     if meta.get('validation_due') and hasattr(runner.train_loop, 'owes_validation'):
         runner.train_loop.owes_validation = True
     runner.logger.info(f'resumed epoch: {runner.epoch}, iter: {runner.iter}')

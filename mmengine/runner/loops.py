@@ -17,12 +17,15 @@ from mmengine.runner._batch_position import (
     check_has_epochs,
     epoch_and_offset,
 )
+from mmengine.runner._ending import flush_open_windows
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at
 from mmengine.strategy._state import Position
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from mmengine.runner.runner import Runner
 
 __all__ = [
@@ -60,26 +63,36 @@ class _TrainLoop(BaseLoop):
     _max_epochs: int = _of_position('max_epochs', 'Epochs to train.')
     _max_iters: int = _of_position('max_iters', 'Iterations to train.')
 
+    # Subclasses of the API may call the constructor of BaseLoop alone, and set these by themselves.
+    val_begin = 1
+    val_interval = 1
+    stop_training = False
+    owes_validation = False
+    _resumed_rng: dict[str, Any] | None = None
+    _position: Position
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """A loop has its position before any constructor."""
+        loop = super().__new__(cls)
+        loop._position = Position()
+        return loop
+
     def __init__(
         self,
         runner: Runner,
         dataloader: DataLoader[Any] | dict[str, Any],
-        val_begin: int,
-        val_interval: int,
-        dynamic_intervals: Sequence[tuple[int, int]] | None,
+        val_begin: int = 1,
+        val_interval: int = 1,
+        dynamic_intervals: Sequence[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
-        self._position = Position()
         self.val_begin = as_positive('val_begin', val_begin)
         self.val_interval = as_positive('val_interval', val_interval)
-        self.stop_training = False
-        self.owes_validation = False
         self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
             val_interval, dynamic_intervals
         )
         for interval in self.dynamic_intervals:
             as_positive('dynamic_intervals', interval)
-        self._resumed_rng: dict[str, Any] | None = None
         metainfo = getattr(getattr(self.dataloader, 'dataset', None), 'metainfo', None)
         if metainfo is not None:
             runner.visualizer.dataset_meta = metainfo
@@ -153,7 +166,7 @@ class _TrainLoop(BaseLoop):
 
     def _flush_open_windows(self) -> None:
         """Let gradients that are still being accumulated at the end of the run make their step."""
-        self._runner.optim_wrapper.flush()
+        flush_open_windows(self._runner)
 
     def _take_resumed_rng(self) -> dict[str, Any] | None:
         state, self._resumed_rng = self._resumed_rng, None

@@ -32,6 +32,7 @@ from mmengine.runner._ending import flush_open_windows, stage_of
 from mmengine.runner._hook_list import HookConfig, HookList
 from mmengine.runner._preparing import (
     default_strategy,
+    place_model,
     prepare_training,
     strategy_arguments,
     with_preprocessor,
@@ -164,7 +165,7 @@ class Runner(RunnerMembers):
         self._launcher = check_launcher(launcher)
         self._randomness_cfg = dict(randomness or {})
         self.state = RunState()
-        self.strategy = self._build_strategy(
+        self._strategy = self._build_strategy(
             strategy_arguments(
                 self.cfg,
                 work_dir=work_dir,
@@ -176,8 +177,7 @@ class Runner(RunnerMembers):
                 auto_scale_lr=auto_scale_lr,
             )
         )
-        scaling = auto_scale_lr or self.strategy.auto_scale_lr
-        self.strategy.bind(self.state)
+        scaling = auto_scale_lr or self._strategy.auto_scale_lr
         self.strategy.find_unused_parameters = self.cfg.get('find_unused_parameters', False)
         self.auto_scale_lr = scaling
         self.optim_wrapper = optim_wrapper  # type: ignore[assignment]  # a config until training
@@ -242,7 +242,6 @@ class Runner(RunnerMembers):
             loop = self.train_loop
             self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
             model: nn.Module = loop.run()
-            self.call_hook('after_run')
         return model
 
     def val(self) -> dict[str, float]:
@@ -268,11 +267,10 @@ class Runner(RunnerMembers):
     def _evaluate(self, stage: str) -> dict[str, float]:
         with stage_of(self, stage):
             loop = self.val_loop if stage == 'val' else self.test_loop
-            self.strategy.prepare(self.model)
+            place_model(self)
             self.call_hook('before_run')
             self.load_or_resume()
             metrics: dict[str, float] = loop.run()
-            self.call_hook('after_run')
         return metrics
 
     def _init_weights(self) -> None:
@@ -309,11 +307,9 @@ class Runner(RunnerMembers):
 
     def _place_model(self, model: nn.Module) -> nn.Module:
         """Place ``model`` now: in the API the model of a new Runner is on its device."""
-        if self._overrides('wrap_model'):
-            self.state.placed_model = self.wrap_model(self.cfg.get('model_wrapper_cfg'), model)
-            return self.state.placed_model
-        placed: nn.Module = self.strategy.prepare(model)
-        return placed
+        self.model = model
+        place_model(self)
+        return self.model
 
     @property
     def _compile_settings(self) -> Any:

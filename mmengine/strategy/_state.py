@@ -60,8 +60,11 @@ class RunState:
         has_weights: Whether weights were loaded. Initialisation must not overwrite them.
         checkpoint_read: Called with each checkpoint after it is read and before it is used.
         stage: ``train``, ``val`` or ``test`` while such a stage runs, else None.
+        error: The error with which the present stage leaves, once hooks were called with it.
         is_resuming: Whether a checkpoint is being loaded to continue its run.
-        is_saved: Whether the newest checkpoint holds the present state of training.
+        num_flushes: How often an open accumulation window was closed by a step of its own, which
+            changes the weights without an iteration.
+        resumed_at: ``moment`` that the resumed checkpoint holds; None if nothing was resumed.
         save_id: ``meta['save_id']`` of the newest checkpoint.
         optimizer_run: The object that optimizer wrappers of this run use; set by the strategy.
     """
@@ -82,8 +85,10 @@ class RunState:
         self.checkpoint_read: Callable[[dict[str, Any]], None] | None = None
         self.optimizer_run: OptimizerRun | None = None
         self.stage: str | None = None
+        self.error: BaseException | None = None
         self.is_resuming = False
-        self.is_saved = False
+        self.num_flushes = 0
+        self.resumed_at: tuple[int, int] | None = None
         self.save_id: str | None = None
         self._optim_wrapper: Any = None
 
@@ -91,6 +96,10 @@ class RunState:
     def is_placed(self) -> bool:
         """Whether the strategy has placed the present model."""
         return self.model is not None and self.model is self.placed_model
+
+    def moment(self, iteration: int) -> tuple[int, int]:
+        """Two numbers that identify the state of training after ``iteration`` iterations."""
+        return iteration, self.num_flushes
 
     @contextmanager
     def resuming(self, really: bool = True) -> Iterator[None]:

@@ -9,7 +9,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from examples.two_views import CustomDistributedDataParallel, build_runner
+from examples.two_views import build_runner
+from mmengine.model import MMDistributedDataParallel
 from mmengine.testing._internal.distributed import run_distributed
 
 EPOCHS = 2
@@ -70,12 +71,9 @@ def test_parameters_equal_a_plain_loop_bit_for_bit(tmp_path):
 
 def _train_on_one_rank(rank: int, world_size: int, work_dir: str) -> dict[str, torch.Tensor]:
     runner = build_runner(work_dir, num_samples=64, max_epochs=EPOCHS, launcher='pytorch')
-    assert type(runner.model) is CustomDistributedDataParallel
+    assert type(runner.model) is MMDistributedDataParallel
     model = runner.model.module
-    features, head = (
-        copy.deepcopy(model.features.module),
-        copy.deepcopy(model.head.module),
-    )
+    features, head = copy.deepcopy(model.features), copy.deepcopy(model.head)
     torch.manual_seed(5 + rank)
     runner.train()
     torch.manual_seed(5 + rank)

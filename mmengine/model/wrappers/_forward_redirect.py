@@ -40,6 +40,19 @@ def _call(self: Any, *args: Any, **kwargs: Any) -> Any:
         self.__class__ = redirected
 
 
+def _reduce_ex(self: Any, protocol: Any) -> Any:
+    """Copies and pickles are of the model as it is written, without the wrapper."""
+    redirected, wrapper = type(self), self.__dict__.pop('_redirected_to')
+    self.__class__ = redirected.__mro__[1]
+    try:
+        make, arguments, state, *rest = (*self.__reduce_ex__(protocol), None, None)[:6]
+        # The state is the model's own dict, in which the wrapper is again when this returns.
+        return make, arguments, dict(state) if state is self.__dict__ else state, *rest[:2]
+    finally:
+        self.__class__ = redirected
+        self.__dict__['_redirected_to'] = wrapper
+
+
 def _no_sync(self: Any) -> Any:
     return self.__dict__['_redirected_to'].no_sync()
 
@@ -51,7 +64,9 @@ def _redirected(own: type) -> type:
     """A cached subclass of ``own`` whose calls are redirected to the wrapper."""
     made = _CLASSES.get(own)
     if made is None:
-        methods: dict[str, Callable[..., Any]] = {'__call__': _call, 'no_sync': _no_sync}
+        methods: dict[str, Callable[..., Any]] = {
+            '__call__': _call, '__reduce_ex__': _reduce_ex, 'no_sync': _no_sync
+        }  # fmt: skip
         made = _CLASSES[own] = type(own.__name__, (own,), {**methods, '__module__': own.__module__})
         made.__qualname__ = own.__qualname__
     return made

@@ -190,7 +190,8 @@ class OptimWrapper(BaseOptimWrapper):
         context = self._run.no_sync(model)
         if isinstance(context, nullcontext):
             return NO_CONTEXT
-        self._unsynced_model = model
+        # In a step that a wrapper took over, the model calls the wrapper, which outlasts the step.
+        self._unsynced_model = model.__dict__.get('_redirected_to', model)
         return context
 
     def _close_window(
