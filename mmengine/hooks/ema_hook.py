@@ -126,6 +126,7 @@ class EMAHook(Hook):
 
     def before_save_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
         """Put the averaged weights where readers look, and the raw ones beside them."""
+        self._follow(runner)
         own = checkpoint['state_dict']
         other = own
         if self._has_average():
