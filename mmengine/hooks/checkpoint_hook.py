@@ -115,7 +115,6 @@ class CheckpointHook(Hook):
         self.less_keys = _as_list(less_keys)
         self.last_ckpt: str | None = None
         self._kept: list[int] = []
-        self._saved_iter = -1
         # Checkpoints of the iteration `_moment`, which a validation may follow.
         self._moment = -1
         self._unvalidated: dict[str, str | None] = {}
@@ -205,6 +204,10 @@ class CheckpointHook(Hook):
         self._unvalidated.clear()
         barrier()
 
+    def on_exception(self, runner: Run, error: BaseException) -> None:
+        """No training runs any more."""
+        self._is_training = False
+
     def after_train(self, runner: Run) -> None:
         """Save the end of a training that ended early, and write the copies to publish."""
         if self.save_last and self._is_training and runner.iter and not self._holds_end(runner):
@@ -233,8 +236,7 @@ class CheckpointHook(Hook):
         hub.update_info('last_ckpt', self.last_ckpt)
         self._unvalidated.clear()
         self._write(runner, filename, meta)
-        self._saved_iter = meta['iter']
-        runner.state.is_saved = True
+        runner.state.saved_iter = meta['iter']
         # Only now: a crash while writing must not leave the run without any checkpoint.
         if is_main_process():
             runner.strategy.io.mark_newest(runner.work_dir, self.last_ckpt)
@@ -269,7 +271,7 @@ class CheckpointHook(Hook):
 
     def _holds_end(self, runner: Run) -> bool:
         """Whether the last checkpoint holds the present state of training."""
-        return self._saved_iter == runner.iter and runner.state.is_saved
+        return runner.state.saved_iter == runner.iter
 
     def _path(self, filename: str) -> str:
         return str(self._backend.join_path(str(self.out_dir), filename))
@@ -386,7 +388,6 @@ class CheckpointHook(Hook):
         hub = runner.message_hub
         if runner.iter == 0:
             return
-        self._saved_iter, runner.state.is_saved = runner.iter, True
         self.last_ckpt = self.last_ckpt or hub.get_info('last_ckpt')
         self._kept = self._kept or list(hub.get_info('keep_ckpt_ids') or [])
         for key in self.key_indicators:

@@ -55,7 +55,7 @@ class RunState(Protocol):
 
     stage: str | None
     is_resuming: bool
-    is_saved: bool
+    saved_iter: int | None
     save_id: str | None
 
 

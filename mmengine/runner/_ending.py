@@ -41,14 +41,17 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
 def flush_open_windows(runner: Any) -> None:
     """Let gradients that are still being accumulated at the end of a training make their step.
 
-    It is the first thing that happens at ``after_train``, whichever loop ends and why. A checkpoint
-    that was written before the step is out of date then.
+    The stock loops call it after their last batch. It is also the first thing that happens at
+    ``after_train``, whichever loop ends and why. A checkpoint that was written before the step is
+    out of date then.
     """
     if runner.optim_wrapper.flush():
-        runner.state.is_saved = False
+        runner.state.saved_iter = None
 
 
 def _leave_after(runner: Runner, error: BaseException) -> None:
+    if runner.state.stage == 'train':
+        runner.state.saved_iter = None  # a batch may be half done
     closed = threading.Event()
     if is_distributed():
         threading.Thread(target=_end_unless, args=(closed,), daemon=True).start()

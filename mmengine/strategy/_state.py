@@ -27,16 +27,27 @@ class Position:
     Attributes:
         epoch: Finished epochs.
         iter: Finished iterations (batches, not optimizer steps).
-        batch_in_epoch: Finished batches of the present epoch.
+        epoch_began: The epoch that was begun last, and the iterations finished before it. Epochs
+            may differ in length, as their data may be replaced.
         max_epochs: Epochs to train; 1 while there is no train loop.
         max_iters: Iterations to train; 1 while there is no train loop.
     """
 
     epoch: int = 0
     iter: int = 0
-    batch_in_epoch: int = 0
+    epoch_began: tuple[int, int] = (0, 0)
     max_epochs: int = 1
     max_iters: int = 1
+
+    @property
+    def batch_in_epoch(self) -> int:
+        """Finished batches of the present epoch; 0 if it has not begun."""
+        epoch, before = self.epoch_began
+        return max(self.iter - before, 0) if epoch == self.epoch else 0
+
+    def begin_epoch(self, finished_batches: int = 0) -> None:
+        """The present epoch begins, or goes on after ``finished_batches``."""
+        self.epoch_began = (self.epoch, self.iter - finished_batches)
 
 
 class RunState:
@@ -61,7 +72,8 @@ class RunState:
         checkpoint_read: Called with a checkpoint after it was read and before it is used.
         stage: ``train``, ``val`` or ``test`` while such a stage runs, else None.
         is_resuming: Whether a checkpoint is being loaded to continue its run.
-        is_saved: Whether the newest checkpoint holds the present state of training.
+        saved_iter: The iteration at which the newest checkpoint was written. None if there is none,
+            or if the state of training has changed since in another way than by iterations.
         save_id: ``meta['save_id']`` of the newest checkpoint.
         optimizer_run: What optimizer wrappers of this run ask; the strategy sets itself here.
     """
@@ -83,7 +95,7 @@ class RunState:
         self.optimizer_run: OptimizerRun | None = None
         self.stage: str | None = None
         self.is_resuming = False
-        self.is_saved = False
+        self.saved_iter: int | None = None
         self.save_id: str | None = None
         self._optim_wrapper: Any = None
 

@@ -396,6 +396,7 @@ class BaseStrategy(SessionViews, ABC):
         weights = weights_of(checkpoint, filename)
         self.load_model_state_dict(weights, strict=strict, revise_keys=revise_keys)
         self.state.has_weights = True
+        self.state.saved_iter = None
         return checkpoint
 
     def resume(
