@@ -109,6 +109,12 @@ class Evaluator:
             )
         return values
 
+    def drop_results(self) -> None:
+        """Let all metrics start afresh, after a pass that failed before :meth:`evaluate`."""
+        for metric in self.metrics:
+            if getattr(metric, 'results', None):
+                metric.results = []
+
     def offline_evaluate(
         self, data_samples: Iterable[Any], data: Iterable[Any] | None = None, chunk_size: int = 1
     ) -> dict[str, Any]:

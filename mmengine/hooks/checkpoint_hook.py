@@ -212,6 +212,10 @@ class CheckpointHook(Hook):
         self._unvalidated.clear()
         barrier()
 
+    def on_exception(self, runner: Run, error: BaseException) -> None:
+        """No training runs any more."""
+        self._is_training = False
+
     def after_train(self, runner: Run) -> None:
         """Save the last checkpoint if training ended early, and write the published copies."""
         if self.save_last and self._is_training and runner.iter and not self._holds_end(runner):

@@ -127,6 +127,7 @@ class EMAHook(Hook):
 
     def before_save_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
         """Put the averaged weights in ``state_dict``, and the raw ones in ``ema_state_dict``."""
+        self._follow(runner)
         own = checkpoint['state_dict']
         other = own
         if self._has_average():

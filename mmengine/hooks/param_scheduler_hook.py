@@ -38,6 +38,10 @@ class ParamSchedulerHook(Hook):
         """Ignore the metrics of validations after the training."""
         self._is_training = False
 
+    def on_exception(self, runner: Run, error: BaseException) -> None:
+        """No training runs any more."""
+        self._is_training = False
+
     def after_train_iter(
         self,
         runner: Run,

@@ -52,8 +52,9 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
 def flush_open_windows(runner: Any) -> None:
     """Let gradients that are still being accumulated at the end of a training make their step.
 
-    It is the first thing that happens at ``after_train``, whichever loop ends and why. A checkpoint
-    that was written before the step is out of date then.
+    The stock loops call it after their last batch. It is also the first thing that happens at
+    ``after_train``, whichever loop ends and why. A checkpoint that was written before the step is
+    out of date then.
     """
     if runner.optim_wrapper.flush():
         runner.state.num_flushes += 1
@@ -61,6 +62,8 @@ def flush_open_windows(runner: Any) -> None:
 
 def _leave_after(runner: Runner, error: BaseException, closed: list[Any]) -> None:
     """Call ``on_exception`` of all hooks and ``after_run`` of those that are not ``closed``."""
+    if runner.state.stage == 'train':
+        runner.state.num_flushes += 1  # a batch may be half done
     has_left = threading.Event()
     if is_distributed():
         threading.Thread(target=_end_unless, args=(has_left,), daemon=True).start()

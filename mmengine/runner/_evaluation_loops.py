@@ -188,9 +188,14 @@ class _EvaluationLoop(BaseLoop):
 
     def _evaluate_part(self) -> dict[str, float]:
         self.losses.clear()
-        with torch.no_grad():
-            for idx, data_batch in enumerate(self.dataloader):
-                self.run_iter(idx, data_batch)
+        try:
+            with torch.no_grad():
+                for idx, data_batch in enumerate(self.dataloader):
+                    self.run_iter(idx, data_batch)
+        except BaseException:
+            if isinstance(self.evaluator, Evaluator):
+                self.evaluator.drop_results()
+            raise
         size = _size_of(self.dataloader.dataset, self.evaluator)
         metrics: dict[str, float] = self.evaluator.evaluate(size)
         metrics.update(_parse_losses(self.losses, self.stage))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.runner import _build_run
 from mmengine.runner.utils import _get_batch_size
 from mmengine.strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
+from mmengine.strategy._schedule_resume import advance_schedulers, flattened
+from mmengine.strategy._state import are_built
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -86,7 +89,9 @@ def prepare_training(runner: Runner) -> None:
     state, loop = runner.state, runner.train_loop
     if runner._overrides('wrap_model'):
         place_model(runner)
-    optim_wrapper, schedulers = _what_trains(runner)
+    if state.stage == 'train' and hasattr(loop, 'stop_training'):
+        loop.stop_training = False  # an early stop ended the training before this one
+    optim_wrapper, schedulers = given = _what_trains(runner)
     if not state.is_lr_scaled and (runner.auto_scale_lr or {}).get('enable'):
         _build_run.check_not_built(schedulers)
     own = ('build_optim_wrapper', 'scale_lr', 'build_param_scheduler')
@@ -114,6 +119,7 @@ def prepare_training(runner: Runner) -> None:
             f'{type(runner.strategy).__name__}.prepare was given optim_wrapper, but neither '
             'returned an optimizer wrapper after the model nor set self.optim_wrapper.'
         )
+    _note_configs(runner, *given)
     runner._val_loop = runner.val_loop
 
 
@@ -132,25 +138,75 @@ def _adopt(runner: Runner, prepared: Any) -> None:
 
 
 def _what_trains(runner: Runner) -> tuple[Any, Any]:
-    """The optimizer wrapper and the schedulers, or their configs.
+    """The optimizer wrapper and the schedulers, or the configs from which they are to be built.
 
-    Where ``runner.model`` was replaced, those that were built for the model before are built anew.
+    Where ``runner.model`` was replaced, an optimizer that was built for the model before is built
+    anew, and where the optimizer was replaced, its schedules are.
 
     Raises:
-        RuntimeError: If they were given as objects, which cannot be built anew.
+        RuntimeError: If the optimizer wrapper was given or assigned as an object.
     """
     wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers
-    if not isinstance(wrapper, BaseOptimWrapper) or _optimizes(wrapper, runner.model):
+    if not isinstance(wrapper, BaseOptimWrapper):
         return wrapper, schedulers
-    given = runner._given_optim_wrapper
-    if isinstance(given, BaseOptimWrapper):
-        raise RuntimeError(
-            'runner.model was replaced, but optim_wrapper still has the parameters of the model '
-            'before. Assign runner.optim_wrapper too, or give it as a config.'
+    if not _optimizes(wrapper, runner.model):
+        wrapper = _config_of(runner, 'optim_wrapper', [wrapper])
+        if wrapper is None:
+            raise RuntimeError(
+                'runner.model was replaced, but optim_wrapper still has the parameters of the '
+                'model before. Assign runner.optim_wrapper too, or give it as a config.'
+            )
+        runner.logger.info('runner.model was replaced: its optimizer is built.')
+        runner.state.is_lr_scaled = False
+    if are_built(schedulers) and not _schedule(schedulers, wrapper):
+        config = _config_of(runner, 'param_schedulers', flattened(schedulers))
+        if config is not None:
+            runner.logger.info('The optimizer was replaced: its schedules are built.')
+            return wrapper, config
+        runner.logger.warning(
+            'The optimizer was replaced, but param_schedulers change the one before. Assign '
+            'runner.param_schedulers too, or give them as configs.'
         )
-    runner.logger.info('runner.model was replaced: its optimizer and schedules are built.')
-    runner.state.is_lr_scaled = False
-    return given, runner._given_param_scheduler
+    return wrapper, schedulers
+
+
+@dataclass(frozen=True)
+class BuiltFrom:
+    """Parts of a run that were built from a config, which can build them anew."""
+
+    parts: list[Any]
+    config: Any
+
+
+def _note_configs(runner: Runner, optim_wrapper: Any, schedulers: Any) -> None:
+    """Remember the configs of what was just built; new schedules go to the run's position."""
+    if not isinstance(optim_wrapper, BaseOptimWrapper):
+        runner._built_from['optim_wrapper'] = BuiltFrom([runner.optim_wrapper], optim_wrapper)
+    if schedulers is not None and not are_built(schedulers):
+        built = runner.param_schedulers
+        runner._built_from['param_schedulers'] = BuiltFrom(flattened(built), schedulers)
+        length = runner.state.lengths['epoch_length']
+        advance_schedulers(built, runner.epoch, runner.iter, length)
+
+
+def _config_of(runner: Runner, name: str, parts: list[Any]) -> Any:
+    """The config of these objects; None if they were not built from it."""
+    known = runner._built_from.get(name)
+    if known is None or list(map(id, known.parts)) != list(map(id, parts)):
+        return None
+    return known.config
+
+
+def _schedule(schedulers: Any, optim_wrapper: Any) -> bool:
+    """Whether all ``schedulers`` change ``optim_wrapper``, as far as they have an optimizer."""
+    if not isinstance(optim_wrapper, BaseOptimWrapper):
+        return not flattened(schedulers)
+    own = {id(group) for wrapper in wrappers_of(optim_wrapper) for group in _groups_of(wrapper)}
+    return all(
+        any(id(group) in own for group in scheduler.optimizer.param_groups)
+        for scheduler in flattened(schedulers)
+        if hasattr(getattr(scheduler, 'optimizer', None), 'param_groups')
+    )
 
 
 def _optimizes(optim_wrapper: BaseOptimWrapper, model: nn.Module) -> bool:
@@ -159,10 +215,14 @@ def _optimizes(optim_wrapper: BaseOptimWrapper, model: nn.Module) -> bool:
     optimized = [
         id(param)
         for wrapper in wrappers_of(optim_wrapper)
-        for group in getattr(getattr(wrapper, 'optimizer', None), 'param_groups', [])
+        for group in _groups_of(wrapper)
         for param in group['params']
     ]
     return not optimized or any(param in own for param in optimized)
+
+
+def _groups_of(wrapper: Any) -> list[dict[str, Any]]:
+    return getattr(getattr(wrapper, 'optimizer', None), 'param_groups', [])
 
 
 def _compile_options(settings: Any, target: str) -> dict[str, Any] | bool:

@@ -27,14 +27,16 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
     Args:
         runner: The run.
         meta: Entries that override the ones worked out here.
-        by_epoch: Whether the save comes at the end of an epoch that is not counted as finished yet,
-            or, if False, after an iteration that is not.
+        by_epoch: Within a training, whether the save comes at the end of an epoch that is not
+            counted as finished yet, or, if False, after an iteration that is not. Between stages
+            everything is counted.
     """
     if meta is not None and not isinstance(meta, Mapping):
         raise TypeError(f'meta is a dict or None, got {type(meta).__name__}.')
+    in_training = runner.state.stage == 'train'
     own_meta = {
-        'epoch': runner.epoch + 1 if by_epoch else runner.epoch,
-        'iter': runner.iter if by_epoch else runner.iter + 1,
+        'epoch': runner.epoch + 1 if in_training and by_epoch else runner.epoch,
+        'iter': runner.iter + 1 if in_training and not by_epoch else runner.iter,
         'cfg': runner.config_text,
         'seed': runner.seed,
         'experiment_name': runner.experiment_name,
@@ -45,6 +47,7 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
         **(meta or {}),
     }
     own_meta.setdefault('validation_due', _validates_next(runner, own_meta, by_epoch))
+    own_meta.setdefault('batch_in_epoch', _batch_in_epoch(runner, own_meta))
     dataset = _train_dataset(runner)
     if hasattr(dataset, 'metainfo'):
         own_meta['dataset_meta'] = savable(dataset.metainfo, unknown=str)
@@ -61,13 +64,16 @@ def unpack(runner: Runner, checkpoint: Checkpoint) -> None:
     meta = checkpoint.get('meta', {})
     if 'message_hub' in checkpoint:
         runner.message_hub.load_state_dict(checkpoint['message_hub'])
+        runner.message_hub.pop_info('loop_stage', None)  # the stage in which it was saved
     _adopt_seed(runner, meta)
     _warn_about_changes(runner, meta)
     load_hooks_state(runner, checkpoint.get('hooks', {}))
     _continue_at(runner, meta.get('epoch', 0), meta.get('iter', 0), _own_rng(runner, checkpoint))
+    if 'batch_in_epoch' in meta and hasattr(runner.state.position, 'begin_epoch'):
+        runner.state.position.begin_epoch(meta['batch_in_epoch'])
     runner.state.resumed_at = runner.state.moment(meta.get('iter', 0))
-    if meta.get('validation_due') and hasattr(runner.train_loop, 'owes_validation'):
-        runner.train_loop.owes_validation = True
+    if hasattr(runner.train_loop, 'owes_validation'):
+        runner.train_loop.owes_validation = bool(meta.get('validation_due'))
     runner.logger.info(f'resumed epoch: {runner.epoch}, iter: {runner.iter}')
 
 
@@ -87,10 +93,20 @@ def _train_dataset(runner: Runner) -> Any:
 
 def _validates_next(runner: Runner, meta: Mapping[str, Any], by_epoch: bool) -> bool:
     """Whether the loop validates at the point where the checkpoint is written, after writing."""
+    if runner.state.stage != 'train':
+        return bool(getattr(runner._train_loop, 'owes_validation', False))
     validates_at = getattr(runner._train_loop, 'validates_at', None)
-    if runner.state.stage != 'train' or validates_at is None:
+    if validates_at is None:
         return False
     return bool(validates_at(meta['epoch'], meta['iter'], by_epoch))
+
+
+def _batch_in_epoch(runner: Runner, meta: Mapping[str, Any]) -> int:
+    """Finished batches of the epoch in which the run of the checkpoint goes on."""
+    if meta['epoch'] > runner.epoch:
+        return 0
+    finished: int = getattr(runner.state.position, 'batch_in_epoch', 0)
+    return finished + int(meta['iter']) - runner.iter
 
 
 def _continue_at(runner: Runner, epoch: int, iteration: int, rng: dict[str, Any] | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -68,6 +69,7 @@ class _TrainLoop(BaseLoop):
     val_interval = 1
     stop_training = False
     owes_validation = False
+    _has_new_data = False
     _resumed_rng: dict[str, Any] | None = None
     _position: Position
 
@@ -86,6 +88,7 @@ class _TrainLoop(BaseLoop):
         dynamic_intervals: Sequence[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
+        self._has_new_data = False
         self.val_begin = as_positive('val_begin', val_begin)
         self.val_interval = as_positive('val_interval', val_interval)
         self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
@@ -93,9 +96,7 @@ class _TrainLoop(BaseLoop):
         )
         for interval in self.dynamic_intervals:
             as_positive('dynamic_intervals', interval)
-        metainfo = getattr(getattr(self.dataloader, 'dataset', None), 'metainfo', None)
-        if metainfo is not None:
-            runner.visualizer.dataset_meta = metainfo
+        self._show_metainfo()
 
     @property
     def epoch(self) -> int:
@@ -116,6 +117,28 @@ class _TrainLoop(BaseLoop):
     def max_iters(self) -> int:
         """Iterations to train."""
         return self._position.max_iters
+
+    def _set_dataloader(self, dataloader: Any) -> None:
+        self._dataloader = dataloader
+        if '_position' in vars(self):  # else the constructor is at work
+            self._has_new_data = True
+            self._show_metainfo()
+            self._adopt_data()
+
+    dataloader = property(
+        attrgetter('_dataloader'),
+        _set_dataloader,
+        doc='Where batches come from. An epoch-based loop takes another one for its next epoch, an '
+        'iteration-based loop for its next batch.',
+    )
+
+    def _adopt_data(self) -> None:
+        """Settle what depends on the data; called whenever ``dataloader`` is assigned."""
+
+    def _show_metainfo(self) -> None:
+        metainfo = getattr(getattr(self.dataloader, 'dataset', None), 'metainfo', None)
+        if metainfo is not None:
+            self._runner.visualizer.dataset_meta = metainfo
 
     def resume(self, epoch: int, iteration: int, rng_state: dict[str, Any] | None = None) -> None:
         """Go on after ``iteration`` iterations, in which ``epoch`` epochs were finished.
@@ -139,9 +162,8 @@ class _TrainLoop(BaseLoop):
         raise NotImplementedError
 
     def _validate_owed(self) -> None:
-        """Make up for the validation that a resumed run had not finished."""
+        """Make up for the validation that this run, or the resumed one, had not finished."""
         if self.owes_validation:
-            self.owes_validation = False
             self._validate()
 
     def _validate_if_due(self, finished: int, last: int) -> None:
@@ -153,8 +175,10 @@ class _TrainLoop(BaseLoop):
     def _validate(self) -> None:
         loop = self._runner.val_loop
         if loop is not None:
+            self.owes_validation = True
             loop.run()
             self._runner.model.train()
+        self.owes_validation = False
 
     def _is_due(self, finished: int, last: int) -> bool:
         if self._runner.val_loop is None or finished < self.val_begin:
@@ -207,10 +231,16 @@ class EpochBasedTrainLoop(_TrainLoop):
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        self._max_epochs = as_positive('max_epochs', max_epochs)
+        self._adopt_data()
+
+    def _adopt_data(self) -> None:
         check_has_epochs(self.dataloader)
         check_has_batches(self.dataloader)
-        self._max_epochs = as_positive('max_epochs', max_epochs)
-        self._max_iters = self._max_epochs * len(self.dataloader)
+        position, length = self._position, len(self.dataloader)
+        epochs_to_come = max(position.max_epochs - position.epoch, 0)
+        done = min(position.batch_in_epoch, length) if epochs_to_come else 0
+        position.max_iters = position.iter + epochs_to_come * length - done
 
     def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
         """Whether a validation comes next; within an epoch none does."""
@@ -230,7 +260,7 @@ class EpochBasedTrainLoop(_TrainLoop):
         """Train one epoch, or what a resumed run has left of it."""
         self._runner.call_hook('before_train_epoch')
         self._runner.model.train()
-        done = max(self._iter - self._epoch * len(self.dataloader), 0)
+        done = self._begin_epoch()
         batches = batches_from(self.dataloader, done, self._take_resumed_rng())
         for idx, data_batch in enumerate(batches, start=done):
             self.run_iter(idx, data_batch)
@@ -238,7 +268,20 @@ class EpochBasedTrainLoop(_TrainLoop):
             self._flush_open_windows()
         self._runner.call_hook('after_train_epoch')
         self._epoch += 1
-        self._position.batch_in_epoch = 0
+        self._position.begin_epoch()
+
+    def _begin_epoch(self) -> int:
+        """Settle where the epoch begins; returns how many of its batches are done."""
+        runner, position = self._runner, self._position
+        if position.epoch_began[0] != position.epoch or position.iter < position.epoch_began[1]:
+            position.begin_epoch(max(self._iter - self._epoch * len(self.dataloader), 0))
+        if self._has_new_data:
+            self._has_new_data = False
+            self._adopt_data()
+            runner.optim_wrapper.initialize_count_status(
+                runner.model, position.iter, position.max_iters
+            )
+        return position.batch_in_epoch
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """One batch: the hooks before, the training step, the hooks after."""
@@ -247,9 +290,7 @@ class EpochBasedTrainLoop(_TrainLoop):
         model: Any = runner.model
         outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
-        position = self._position
-        position.iter += 1
-        position.batch_in_epoch = idx + 1
+        self._position.iter += 1
 
 
 @LOOPS.register_module()
@@ -286,9 +327,12 @@ class IterBasedTrainLoop(_TrainLoop):
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
-        check_has_batches(self.dataloader)
         self._max_iters = as_positive('max_iters', max_iters)
         self._max_epochs = 1
+        self._adopt_data()
+
+    def _adopt_data(self) -> None:
+        check_has_batches(self.dataloader)
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
 
     def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
@@ -298,12 +342,17 @@ class IterBasedTrainLoop(_TrainLoop):
     def run(self) -> nn.Module:
         """Train to the end; returns the model."""
         runner = self._runner
+        self._epoch = 0  # the one epoch goes on
         runner.call_hook('before_train')
         runner.call_hook('before_train_epoch')
         self._validate_owed()
         runner.model.train()
+        self._has_new_data = False
         self.dataloader_iterator.start_at(self._iter, self._take_resumed_rng())
         while self._iter < self._max_iters and not self.stop_training:
+            if self._has_new_data:
+                self._has_new_data = False
+                self.dataloader_iterator.start_at(self._iter)
             self.run_iter(next(self.dataloader_iterator))
             self._validate_if_due(self._iter, self._max_iters)
         self._flush_open_windows()
@@ -321,7 +370,6 @@ class IterBasedTrainLoop(_TrainLoop):
         outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
         position.iter += 1
-        position.batch_in_epoch = position.iter
 
 
 class _InfiniteDataloaderIterator:

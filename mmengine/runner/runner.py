@@ -31,6 +31,7 @@ from mmengine.runner._build_run import write_config
 from mmengine.runner._ending import flush_open_windows, stage_of
 from mmengine.runner._hook_list import HookConfig, HookList
 from mmengine.runner._preparing import (
+    BuiltFrom,
     default_strategy,
     place_model,
     prepare_training,
@@ -156,8 +157,7 @@ class Runner(RunnerMembers):
         self._val_evaluator = val_evaluator
         self._test_dataloader, self._test_loop = test_dataloader, test_cfg
         self._test_evaluator = test_evaluator
-        self._given_optim_wrapper = optim_wrapper
-        self._given_param_scheduler = param_scheduler
+        self._built_from: dict[str, BuiltFrom] = {}
         self._load_from, self._resume = load_from, resume
         self._has_loaded = False
         self._states_of_hooks: dict[str, list[Any]] = {}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +102,7 @@ def advance_schedulers(
     """
     if epoch_length is not None and epoch * epoch_length > iteration:
         epoch_length = None  # the epochs of the saved run were shorter
-    movable = [each for each in _flat(schedulers) if not getattr(each, 'need_val_args', False)]
+    movable = [each for each in flattened(schedulers) if not getattr(each, 'need_val_args', False)]
     by_epoch = [scheduler for scheduler in movable if scheduler.by_epoch]
     by_iter = [scheduler for scheduler in movable if not scheduler.by_epoch]
     epochs_done = 0
@@ -138,7 +138,7 @@ def keep_scheduled_values(
     """
     kept = [
         (scheduler.optimizer, _keys_of(scheduler), _values(scheduler))
-        for scheduler in _flat(schedulers)
+        for scheduler in flattened(schedulers)
     ]
     load_optimizer()
     for optimizer, keys, values in kept:
@@ -411,6 +411,11 @@ def _values(scheduler: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _flat(schedulers: _Schedulers) -> Iterable[Any]:
+def flattened(schedulers: Any) -> list[Any]:
+    """All schedulers of one scheduler, a list, or lists by optimizer name."""
     lists = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
-    return [scheduler for entry in lists for scheduler in entry]
+    return [
+        scheduler
+        for entry in lists
+        for scheduler in (entry if isinstance(entry, (list, tuple)) else [entry])
+    ]

@@ -27,16 +27,27 @@ class Position:
     Attributes:
         epoch: Finished epochs.
         iter: Finished iterations (batches, not optimizer steps).
-        batch_in_epoch: Finished batches of the present epoch.
+        epoch_began: The epoch that was begun last, and the iterations finished before it. Epochs
+            may differ in length, as their data may be replaced.
         max_epochs: Epochs to train; 1 before the train loop is built.
         max_iters: Iterations to train; 1 before the train loop is built.
     """
 
     epoch: int = 0
     iter: int = 0
-    batch_in_epoch: int = 0
+    epoch_began: tuple[int, int] = (0, 0)
     max_epochs: int = 1
     max_iters: int = 1
+
+    @property
+    def batch_in_epoch(self) -> int:
+        """Finished batches of the present epoch; 0 if it has not begun."""
+        epoch, before = self.epoch_began
+        return max(self.iter - before, 0) if epoch == self.epoch else 0
+
+    def begin_epoch(self, finished_batches: int = 0) -> None:
+        """The present epoch begins, or goes on after ``finished_batches``."""
+        self.epoch_began = (self.epoch, self.iter - finished_batches)
 
 
 class RunState:
@@ -62,8 +73,8 @@ class RunState:
         stage: ``train``, ``val`` or ``test`` while such a stage runs, else None.
         error: The error with which the present stage leaves, once hooks were called with it.
         is_resuming: Whether a checkpoint is being loaded to continue its run.
-        num_flushes: How often an open accumulation window was closed by a step of its own, which
-            changes the weights without an iteration.
+        num_flushes: How often the weights may have changed without an iteration: an open
+            accumulation window was closed by a separate step, or a batch failed.
         resumed_at: ``moment`` that the resumed checkpoint holds; None if nothing was resumed.
         save_id: ``meta['save_id']`` of the newest checkpoint.
         optimizer_run: The object that optimizer wrappers of this run use; set by the strategy.

@@ -91,7 +91,7 @@ def test_meta_can_be_added_to_and_must_be_a_dict(tmp_path):
     runner = toy_runner(tmp_path)
     runner.save_checkpoint(str(tmp_path), 'a.pth', meta={'iter': 5, 'mine': np.int64(1)})
     meta = torch.load(tmp_path / 'a.pth', weights_only=True)['meta']
-    assert (meta['iter'], meta['mine'], meta['epoch']) == (5, 1, 1)
+    assert (meta['iter'], meta['mine'], meta['epoch']) == (5, 1, 0)
     with pytest.raises(TypeError, match='meta is a dict or None, got list'):
         runner.save_checkpoint(str(tmp_path), 'a.pth', meta=[1])
 
@@ -99,6 +99,7 @@ def test_meta_can_be_added_to_and_must_be_a_dict(tmp_path):
 def test_a_save_counts_the_epoch_or_the_iteration_that_ends(tmp_path):
     runner = toy_runner(tmp_path)
     runner.train_loop._epoch, runner.train_loop._iter = 1, 6
+    runner.state.stage = 'train'
     for by_epoch, expected in ((True, (2, 6)), (False, (1, 7))):
         runner.save_checkpoint(str(tmp_path), 'a.pth', by_epoch=by_epoch)
         meta = torch.load(tmp_path / 'a.pth', weights_only=True)['meta']

@@ -287,13 +287,13 @@ class OptimWrapper(BaseOptimWrapper):
             max_counts: Number of iterations of the whole run.
         """
         window = self._window
-        was_restored = window.is_restored
         run_end = max_counts if max_counts >= 0 else None
         if window.begin(init_counts, run_end, self._run.finished_iters):
+            if not window.is_open:
+                self.zero_grad()  # that another wrapper may have left
             self._fit_gradients(window.count)
         else:
-            if was_restored:
-                self.zero_grad()  # clear gradients of a window left open by an earlier run
+            self.zero_grad()  # of a window that an earlier run or a failed batch left open
             if init_counts % window.size:
                 self._warn(
                     f'Training continues at iteration {init_counts}, inside a window of '
