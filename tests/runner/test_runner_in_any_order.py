@@ -26,8 +26,8 @@ from any_order_model import (
     Boom,
     PlainRun,
     Settings,
-    Training,
     Trap,
+    check_file,
     explode,
 )
 from hypothesis import HealthCheck, Phase, settings
@@ -419,24 +419,8 @@ class AnyOrder(RuleBasedStateMachine):
             assert Path(text).name == self.plain.newest
         for name in sorted(self.plain.written & set(names)):
             checkpoint = torch.load(self._work_dir / name, weights_only=True)
-            _check_file(checkpoint, self.plain.files[name], has_average=self.given.ema)
+            check_file(checkpoint, self.plain.files[name], has_average=self.given.ema)
         self.plain.written.clear()
-
-
-def _check_file(checkpoint: dict[str, Any], expected: Training, *, has_average: bool) -> None:
-    def weights(state: dict[str, Any], prefix: str = '') -> list[float]:
-        return [state[f'{prefix}linear.{name}'].item() for name in ('weight', 'bias')]
-
-    meta = checkpoint['meta']
-    assert (meta['epoch'], meta['iter']) == (expected.epoch, expected.iter)
-    close = dict(rel=1e-4, abs=1e-5)
-    assert weights(checkpoint['state_dict']) == pytest.approx(expected.shown.tolist(), **close)
-    if has_average:
-        raw = weights(checkpoint['ema_state_dict'], 'module.')
-        assert raw == pytest.approx(expected.weights.tolist(), **close)
-    if expected.is_whole:
-        group = checkpoint['optimizer']['param_groups'][0]
-        assert group['lr'] == pytest.approx(expected.lr)
 
 
 def test_any_order_of_calls_leaves_what_a_plain_model_says() -> None:
