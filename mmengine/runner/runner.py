@@ -238,7 +238,8 @@ class Runner(RunnerMembers):
             self.call_hook('before_run')
             self._init_weights()
             self.load_or_resume()
-            load_hooks_state(self, self._states_of_hooks)
+            states, self._states_of_hooks = self._states_of_hooks, {}
+            load_hooks_state(self, states)
             loop = self.train_loop
             self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
             model: nn.Module = loop.run()
