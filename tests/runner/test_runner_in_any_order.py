@@ -239,6 +239,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.recorder = self._hook(Recorder)
         self.late = [hook for hook in runner.hooks if isinstance(hook, Saboteur)][-1]
         self.counters: list[Counter] = []
+        self.has_own_optimizer = False
 
     def _hook(self, kind: type) -> Any:
         return next(hook for hook in self.runner.hooks if isinstance(hook, kind))
@@ -349,6 +350,8 @@ class AnyOrder(RuleBasedStateMachine):
     def assign_model(self, weights: tuple[float, float]) -> None:
         self.model = self.runner.model = TrappedNet(self.trap, weights)
         self.plain.assign_model(torch.tensor(weights, dtype=torch.float32))
+        if self.has_own_optimizer:  # an object, which the runner cannot build anew
+            self.assign_optimizer(LR)
 
     @rule(lr=st.sampled_from([0.05, 0.2]))
     def assign_optimizer(self, lr: float) -> None:
@@ -356,6 +359,7 @@ class AnyOrder(RuleBasedStateMachine):
         accumulation = self.given.accumulation
         self.runner.optim_wrapper = OptimWrapper(optimizer, accumulative_counts=accumulation)
         self.plain.assign_optimizer(lr)
+        self.has_own_optimizer = True
 
     @rule()
     def assign_no_schedule(self) -> None:
