@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -362,3 +363,21 @@ class PlainRun:
     def _write(self, name: str, training: Training) -> None:
         self.files[name] = training
         self.written.add(name)
+
+
+def check_file(checkpoint: dict[str, Any], expected: Training, *, has_average: bool) -> None:
+    """Hold a checkpoint of an engine's run to what the plain run has in it."""
+
+    def weights(state: dict[str, Any], prefix: str = '') -> list[float]:
+        return [state[f'{prefix}linear.{name}'].item() for name in ('weight', 'bias')]
+
+    meta = checkpoint['meta']
+    assert (meta['epoch'], meta['iter']) == (expected.epoch, expected.iter)
+    close = dict(rel=1e-4, abs=1e-5)
+    assert weights(checkpoint['state_dict']) == pytest.approx(expected.shown.tolist(), **close)
+    if has_average:
+        raw = weights(checkpoint['ema_state_dict'], 'module.')
+        assert raw == pytest.approx(expected.weights.tolist(), **close)
+    if expected.is_whole:
+        group = checkpoint['optimizer']['param_groups'][0]
+        assert group['lr'] == pytest.approx(expected.lr)

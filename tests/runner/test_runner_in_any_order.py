@@ -26,8 +26,8 @@ from any_order_model import (
     Boom,
     PlainRun,
     Settings,
-    Training,
     Trap,
+    check_file,
     explode,
 )
 from hypothesis import HealthCheck, Phase, settings
@@ -239,6 +239,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.recorder = self._hook(Recorder)
         self.late = [hook for hook in runner.hooks if isinstance(hook, Saboteur)][-1]
         self.counters: list[Counter] = []
+        self.has_own_optimizer = False
 
     def _hook(self, kind: type) -> Any:
         return next(hook for hook in self.runner.hooks if isinstance(hook, kind))
@@ -349,6 +350,8 @@ class AnyOrder(RuleBasedStateMachine):
     def assign_model(self, weights: tuple[float, float]) -> None:
         self.model = self.runner.model = TrappedNet(self.trap, weights)
         self.plain.assign_model(torch.tensor(weights, dtype=torch.float32))
+        if self.has_own_optimizer:  # an object, which the runner cannot build anew
+            self.assign_optimizer(LR)
 
     @rule(lr=st.sampled_from([0.05, 0.2]))
     def assign_optimizer(self, lr: float) -> None:
@@ -356,6 +359,7 @@ class AnyOrder(RuleBasedStateMachine):
         accumulation = self.given.accumulation
         self.runner.optim_wrapper = OptimWrapper(optimizer, accumulative_counts=accumulation)
         self.plain.assign_optimizer(lr)
+        self.has_own_optimizer = True
 
     @rule()
     def assign_no_schedule(self) -> None:
@@ -419,24 +423,8 @@ class AnyOrder(RuleBasedStateMachine):
             assert Path(text).name == self.plain.newest
         for name in sorted(self.plain.written & set(names)):
             checkpoint = torch.load(self._work_dir / name, weights_only=True)
-            _check_file(checkpoint, self.plain.files[name], has_average=self.given.ema)
+            check_file(checkpoint, self.plain.files[name], has_average=self.given.ema)
         self.plain.written.clear()
-
-
-def _check_file(checkpoint: dict[str, Any], expected: Training, *, has_average: bool) -> None:
-    def weights(state: dict[str, Any], prefix: str = '') -> list[float]:
-        return [state[f'{prefix}linear.{name}'].item() for name in ('weight', 'bias')]
-
-    meta = checkpoint['meta']
-    assert (meta['epoch'], meta['iter']) == (expected.epoch, expected.iter)
-    close = dict(rel=1e-4, abs=1e-5)
-    assert weights(checkpoint['state_dict']) == pytest.approx(expected.shown.tolist(), **close)
-    if has_average:
-        raw = weights(checkpoint['ema_state_dict'], 'module.')
-        assert raw == pytest.approx(expected.weights.tolist(), **close)
-    if expected.is_whole:
-        group = checkpoint['optimizer']['param_groups'][0]
-        assert group['lr'] == pytest.approx(expected.lr)
 
 
 def test_any_order_of_calls_leaves_what_a_plain_model_says() -> None:

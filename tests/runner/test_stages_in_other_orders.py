@@ -195,3 +195,27 @@ def test_a_save_between_stages_resumes_at_its_position(tmp_path, by_epoch):
     assert (runner.epoch, runner.iter) == (2, 8)
     runner.train()
     assert runner.iter == 12
+
+
+def test_the_state_of_hooks_is_loaded_once(tmp_path):
+    class Counting(Hook):
+        count = 0
+
+        def after_train_iter(self, runner: Any, batch_idx: int, **arguments: Any) -> None:
+            self.count += 1
+
+        def state_dict(self) -> dict[str, int]:
+            return {'count': self.count}
+
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            self.count = state['count']
+
+    hook = Counting()
+    runner = toy_runner(
+        tmp_path, custom_hooks=[hook, FailOnce('before_train_epoch', 2)], **TRAINING
+    )
+    runner.save_checkpoint(str(tmp_path), 'start.pth')
+    runner.resume(str(tmp_path / 'start.pth'))
+    _fails_once(runner)
+    runner.train()
+    assert hook.count == runner.iter == 8
