@@ -29,8 +29,7 @@ INSTEAD = {
 
 # Packages whose text was not revised yet. It only gets shorter.
 STILL_TO_DO = {
-    '_checkpoint', 'cli', 'config', 'dist', 'fileio', 'logging', 'migrate',
-    'optim/optimizer', 'runner', 'utils',
+    'config', 'dist', 'fileio', 'logging', 'migrate', 'utils',
 }  # fmt: skip
 
 
