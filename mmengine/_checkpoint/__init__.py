@@ -1,1 +1,1 @@
-"""State dicts, checkpoint files and the places they are read from."""
+"""State dicts, checkpoint files, and the sources from which they are read."""

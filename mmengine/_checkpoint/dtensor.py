@@ -1,6 +1,6 @@
-"""Tensors that are spread over ranks (``DTensor``): made whole for a checkpoint, and spread again.
+"""Gathers sharded tensors (``DTensor``) for a checkpoint, and shards loaded tensors again.
 
-What is done here is collective: all ranks call it with the same tensors in the same order.
+All functions are collective: all ranks must call them with the same tensors in the same order.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from mmengine.dist._dtensor import full_tensor, is_dtensor
 
 
 def whole(value: Any) -> Any:
-    """The full tensor of a ``DTensor``; any other value as it is."""
+    """The full tensor of a ``DTensor``; other values are returned unchanged."""
     return full_tensor(value) if isinstance(value, Tensor) else value
 
 
 def whole_tree(value: Any) -> Any:
-    """``value`` with each ``DTensor`` in its dicts, lists and tuples made whole."""
+    """Replace each ``DTensor`` in dicts, lists and tuples by its full tensor."""
     if isinstance(value, Mapping):
         return type(value)((key, whole_tree(entry)) for key, entry in value.items())  # type: ignore[call-arg]  # a dict or an OrderedDict
     if isinstance(value, (list, tuple)):
@@ -30,9 +30,9 @@ def whole_tree(value: Any) -> Any:
 
 
 def spread_like(value: Tensor, pattern: Tensor) -> Tensor:
-    """``value`` as a ``DTensor`` with the mesh and placements of ``pattern``.
+    """Convert ``value`` to a ``DTensor`` with the mesh and placements of ``pattern``.
 
-    ``value`` itself when ``pattern`` is a plain tensor, or ``value`` is spread already.
+    If ``pattern`` is a plain tensor, or ``value`` is already a ``DTensor``, ``value`` is returned.
     """
     if not is_dtensor(pattern) or is_dtensor(value):
         return value
@@ -44,9 +44,9 @@ def spread_like(value: Tensor, pattern: Tensor) -> Tensor:
 
 
 def spread_state_dict(module: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """``state_dict`` with the entries spread as the parameters and buffers of the same names are.
+    """Shard the entries of ``state_dict`` like the parameters and buffers of the same names.
 
-    Entries of another shape stay as they are; loading reports them.
+    Entries with another shape are not changed; loading reports them.
     """
     if not any(map(is_dtensor, (*module.parameters(), *module.buffers()))):
         return dict(state_dict)
@@ -60,7 +60,7 @@ def spread_state_dict(module: nn.Module, state_dict: Mapping[str, Any]) -> dict[
 
 
 def spread_optimizer_state(optimizer: Any, state_dict: dict[str, Any]) -> dict[str, Any]:
-    """A whole ``torch.optim`` state dict, spread as the parameters of ``optimizer`` are."""
+    """Shard a full ``torch.optim`` state dict like the parameters of ``optimizer``."""
     params = [param for group in optimizer.param_groups for param in group['params']]
     if not any(is_dtensor(param) for param in params):
         return state_dict
@@ -78,10 +78,10 @@ def spread_optimizer_state(optimizer: Any, state_dict: dict[str, Any]) -> dict[s
 
 @contextmanager
 def whole_parameters(model: nn.Module) -> Iterator[None]:
-    """Within it the parameters and buffers of ``model`` are whole, plain tensors.
+    """Context in which the parameters and buffers of ``model`` are full, plain tensors.
 
-    After it they are the ``DTensor`` objects from before, with the values that the whole ones got.
-    Each rank holds the whole model for that time.
+    On exit the original ``DTensor`` objects are restored, with the values of the full tensors.
+    Within the context each rank holds the whole model.
     """
     replaced: list[tuple[Any, str, Any, Tensor]] = []
     seen: dict[int, Any] = {}

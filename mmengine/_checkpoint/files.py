@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, read without running code, found by a pointer."""
+"""Checkpoint files: written atomically, read without running code, found by a pointer file."""
 
 import io
 import logging
@@ -31,9 +31,9 @@ def save_checkpoint(
 
     Args:
         checkpoint: Tensors and plain values under string keys.
-        filename: A local path, or a URL that a file backend serves.
+        filename: A local path, or a URL for which there is a file backend.
         file_client_args: The old name of ``backend_args``.
-        backend_args: Which file backend to use, and how; worked out from ``filename`` when None.
+        backend_args: Arguments of the file backend; None selects a backend by ``filename``.
 
     Raises:
         ValueError: If both ``file_client_args`` and ``backend_args`` are given.
@@ -55,7 +55,7 @@ def save_checkpoint(
 def read_checkpoint(
     file: str | Path | IO[bytes], map_location: Any = None, name: str = 'the given data'
 ) -> Any:
-    """Open a checkpoint. No code in the file is executed, also not for old files.
+    """Read a checkpoint. No code in the file is executed; this includes old files.
 
     Args:
         file: A local path or an open binary file.
@@ -63,8 +63,8 @@ def read_checkpoint(
         name: Name of an open file, for messages.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        CheckpointReadError: If the file is cut short or is not a checkpoint.
+        FileNotFoundError: If the file does not exist.
+        CheckpointReadError: If the file is truncated or is not a checkpoint.
     """
     if not isinstance(file, (str, Path)):
         return _read(file, map_location, name)
@@ -79,7 +79,7 @@ def check_is_there(filename: str) -> None:
     """Raise if a local checkpoint is missing, before a run is built. URLs are not checked.
 
     Raises:
-        FileNotFoundError: If there is no such file; the message lists the checkpoints beside it.
+        FileNotFoundError: If the file does not exist; the message lists checkpoints in its folder.
     """
     path = Path(filename).expanduser()
     if not is_remote(filename) and not path.is_file():
@@ -87,9 +87,9 @@ def check_is_there(filename: str) -> None:
 
 
 def find_latest_checkpoint(path: str) -> str | None:
-    """The newest checkpoint of the work dir ``path``, from its pointer file; None without one.
+    """The newest checkpoint in the work dir ``path``, read from its pointer file, or None.
 
-    The work dir may have been moved: if the recorded path does not exist, a file of the same name
+    If the recorded path does not exist, because the work dir was moved, a file with the same name
     in ``path`` is used.
     """
     pointer = Path(path, LAST_CHECKPOINT)
@@ -126,8 +126,8 @@ def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
         raise _unreadable(name, file, start, error) from error
     if left_out:
         print_log(
-            f'{name} holds objects that were not rebuilt, since reading a checkpoint runs no code '
-            f'from it: {", ".join(sorted(left_out))}.',
+            f'{name} contains objects that were not rebuilt, because reading a checkpoint runs no '
+            f'code from it: {", ".join(sorted(left_out))}.',
             logger='current',
             level=logging.WARNING,
         )
@@ -136,7 +136,7 @@ def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
 
 def _open_plain(file: IO[bytes], map_location: Any) -> Any:
     with warnings.catch_warnings():
-        # torch warns about a suspicious file; if the file is broken, torch also raises.
+        # torch warns about a suspicious file; if the file is broken, it also raises an error.
         warnings.simplefilter('ignore')
         return torch.load(file, map_location=map_location, weights_only=True)
 
@@ -150,8 +150,9 @@ def _unreadable(name: str, file: IO[bytes], start: int, error: Exception) -> Che
             'save the state_dict() of the result.'
         )
     return CheckpointReadError(
-        f'{name} ({size:,} bytes) is not a readable checkpoint: it was cut short while written '
-        'or copied, or it is another kind of file. Take an earlier checkpoint or copy it again. '
+        f'{name} ({size:,} bytes) is not a readable checkpoint: it was truncated while it was '
+        'written or copied, or it is another kind of file. Use an earlier checkpoint or copy it '
+        'again. '
         f'({type(error).__name__}: {cause})'
     )
 
@@ -162,5 +163,5 @@ def _missing(path: Path) -> str:
         return f'{message} Its folder does not exist either.'
     others = sorted(other.name for other in path.parent.glob('*.pth'))
     if others:
-        message += f' The folder holds {", ".join(others[:6])}{", ..." if len(others) > 6 else ""}.'
+        message += f' The folder has {", ".join(others[:6])}{", ..." if len(others) > 6 else ""}.'
     return message

@@ -54,8 +54,8 @@ READ_ERRORS = (
 class Opaque:
     """A record of an object in a file that is not rebuilt; it has no behaviour.
 
-    Pickle can set attributes of any object or class that it names, unless there is a
-    ``__setstate__``. The one here works for objects, and fails when it is called with the class.
+    Pickle can set attributes of any object or class in a file, unless there is a
+    ``__setstate__``. This ``__setstate__`` works for objects, and fails if called with the class.
 
     Attributes:
         qualified_name: Module and name of the object's class, or of the function that made it.
@@ -98,7 +98,7 @@ class Opaque:
 
 
 def load_without_running_code(file: IO[bytes], map_location: Any) -> tuple[Any, set[str]]:
-    """Open a checkpoint whose pickle names classes beyond tensors and plain containers.
+    """Read a checkpoint that contains classes other than tensors and plain containers.
 
     Args:
         file: Seekable, at the start of the checkpoint.
@@ -124,7 +124,7 @@ def load_without_running_code(file: IO[bytes], map_location: Any) -> tuple[Any, 
 
 
 class _RecordingUnpickler(pickle.Unpickler):
-    """Resolves a name to a plain container, a maker of tensors, or a record."""
+    """Resolves a name to a plain container, a function that builds tensors, or a record."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -156,7 +156,7 @@ class _RecordingUnpickler(pickle.Unpickler):
 
 
 class _Rebuilder:
-    """Walks what was read and puts rebuilt objects where records are; containers stay the same."""
+    """Replaces the records in the loaded objects by rebuilt objects; containers stay the same."""
 
     def __init__(self) -> None:
         self.left_out: set[str] = set()
@@ -172,7 +172,7 @@ class _Rebuilder:
         if id(value) in self._walked:
             return self._walked[id(value)]
         self._kept.append(value)
-        # Found here by an object that contains itself.
+        # An object that contains itself finds its entry here.
         self._walked[id(value)] = value
         result = self._walked[id(value)] = self._rebuild_parts(value)
         return result
@@ -215,7 +215,7 @@ class _Rebuilder:
 def _rebuild_without_type(
     function: Callable[..., Any], kind: Any, args: tuple[Any, ...], state: Any
 ) -> Any:
-    """A tensor of a subclass comes back as a plain one."""
+    """Rebuild a tensor of a subclass as a plain tensor."""
     return function(*args)
 
 
@@ -245,7 +245,7 @@ def _as_array(record: Opaque, rebuild: _Rebuild) -> Any:
 def _as_scalar(record: Opaque, rebuild: _Rebuild) -> Any:
     dtype, data = (rebuild(part) for part in record.args)
     if dtype.hasobject:
-        raise pickle.UnpicklingError('A numpy scalar that holds a Python object is not rebuilt.')
+        raise pickle.UnpicklingError('A numpy scalar with a Python object is not rebuilt.')
     return np.frombuffer(data, dtype=dtype, count=1)[0]
 
 
@@ -277,7 +277,7 @@ def _as_path(record: Opaque, rebuild: _Rebuild) -> str:
     return '/'.join(str(part) for part in record.args).replace('//', '/')
 
 
-# By full name, or by the bare name of a class that was in several modules over the years.
+# By full name, or by class name only for classes that were in several modules over the years.
 _REBUILDERS: dict[str, Callable[[Opaque, _Rebuild], Any]] = {
     'numpy.dtype': _as_dtype,
     'numpy.core.multiarray._reconstruct': _as_array,

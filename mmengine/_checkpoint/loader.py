@@ -1,4 +1,4 @@
-"""Loading checkpoints by path or URL: one function a scheme, and the steps from file to model."""
+"""Loads checkpoints by path or URL: one function per scheme, and the loading into a model."""
 
 import io
 import logging
@@ -51,10 +51,10 @@ class CheckpointLoader:
         Args:
             prefixes: One prefix or several, such as 's3://'; regular expressions.
             loader: Returns the content of the checkpoint.
-            force: Replace the loader of a prefix that has one.
+            force: Replace existing loaders.
 
         Raises:
-            KeyError: If a prefix is taken and ``force`` is False.
+            KeyError: If a prefix already has a loader and ``force`` is False.
         """
 
         def register(function: _L) -> _L:
@@ -62,8 +62,8 @@ class CheckpointLoader:
             for prefix in names:
                 if prefix in cls._schemes and not force:
                     raise KeyError(
-                        f'Checkpoints named {prefix!r}... are read by '
-                        f'{cls._schemes[prefix].__name__} already; pass force=True to replace it.'
+                        f'Checkpoints named {prefix!r}... are already read by '
+                        f'{cls._schemes[prefix].__name__}; pass force=True to replace it.'
                     )
             cls._schemes.update(dict.fromkeys(names, function))
             return function
@@ -93,8 +93,8 @@ def load_from_local(filename: str, map_location: Any) -> Any:
     """Read a local file; '~' is the home folder.
 
     Raises:
-        FileNotFoundError: If there is no such file; the message lists the checkpoints beside it.
-        CheckpointReadError: If the file is cut short or is not a checkpoint.
+        FileNotFoundError: If the file does not exist; the message lists checkpoints in its folder.
+        CheckpointReadError: If the file is truncated or is not a checkpoint.
     """
     return read_checkpoint(os.path.expanduser(filename), map_location)
 
@@ -106,13 +106,13 @@ def load_from_http(
     model_dir: str | None = None,
     progress: bool = os.isatty(0),
 ) -> Any:
-    """Download to torch's cache, once per machine, and read it from there. All ranks call this.
+    """Download to torch's cache, once per machine, and read the file. All ranks must call this.
 
     Args:
-        filename: The URL; eight hex digits or more before the suffix ('-1a2b3c4d.pth') are checked
-            against the file's SHA-256.
+        filename: The URL; eight or more hex digits before the suffix ('-1a2b3c4d.pth') are compared
+            with the SHA-256 of the file.
         map_location: As in :func:`torch.load`.
-        model_dir: Another folder than ``$TORCH_HOME/hub/checkpoints``.
+        model_dir: Folder to use instead of ``$TORCH_HOME/hub/checkpoints``.
         progress: Show a progress bar.
     """
     from urllib.parse import urlparse
@@ -130,16 +130,17 @@ def load_from_http(
                 filename, cached, digest.group(1) if digest else None, progress
             )
     finally:
-        barrier()  # also after a failure, so that the other ranks do not wait and fail too
+        barrier()  # also after a failure, so that the other ranks do not wait forever
     return load_from_local(cached, map_location)
 
 
-# The last matches any other URL, also chains of fsspec, with a shorter match than the schemes.
+# The last pattern matches all other URLs, including chained URLs of fsspec. Its match is shorter
+# than the matches of the schemes.
 @CheckpointLoader.register_scheme(
     (r'(\S+:)?s3://', r'(\S+:)?petrel://', 'ceph://', r'[A-Za-z][\w+.-]+:[:/]')
 )
 def load_from_backend(filename: str, map_location: Any = None) -> Any:
-    """Read through the file backend that serves the URL."""
+    """Read through the file backend for the URL."""
     return _read_bytes(read_bytes(filename), map_location, filename)
 
 
@@ -171,7 +172,7 @@ def load_from_pavi(filename: str, map_location: Any = None) -> Any:
 
 @CheckpointLoader.register_scheme(('modelzoo://', 'torchvision://'))
 def load_from_torchvision(filename: str, map_location: Any = None) -> Any:
-    """Read weights that torchvision publishes, by model name or by weights name."""
+    """Read weights published by torchvision, by model name or by weights name."""
     scheme, name = filename.split('://', 1)
     if scheme == 'modelzoo':
         warnings.warn(
@@ -182,7 +183,7 @@ def load_from_torchvision(filename: str, map_location: Any = None) -> Any:
 
 @CheckpointLoader.register_scheme(('open-mmlab://', 'openmmlab://'))
 def load_from_openmmlab(filename: str, map_location: Any = None) -> Any:
-    """Read weights by a name of the zoo table, which has URLs and files in the mmengine home."""
+    """Read weights by a name in the model zoo table: a URL, or a file in the mmengine home."""
     scheme, name = filename.split('://', 1)
     renamed = get_deprecated_model_names()
     if name in renamed:
@@ -205,7 +206,7 @@ def load_from_mmcls(filename: str, map_location: Any = None) -> Any:
 
 
 def _process_mmcls_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The backbone of a classifier's checkpoint, its keys without 'backbone.'."""
+    """The backbone weights in the checkpoint of a classifier, with keys without 'backbone.'."""
     return {'state_dict': OrderedDict(_under_prefix(weights_of(checkpoint), 'backbone.'))}
 
 
@@ -217,11 +218,11 @@ def _load_checkpoint(filename: str, map_location: Any = None, logger: Logger = N
 def _load_checkpoint_with_prefix(
     prefix: str, filename: str, map_location: Any = None
 ) -> dict[str, Any]:
-    """The part of a checkpoint's weights under ``prefix``, keys without it.
+    """The weights in a checkpoint under ``prefix``, with keys without ``prefix``.
 
     Raises:
         ArgumentError: If the checkpoint has no key under ``prefix``.
-        CheckpointReadError: If the file holds no weights.
+        CheckpointReadError: If the file contains no weights.
     """
     weights = weights_of(_load_checkpoint(filename, map_location=map_location), filename)
     prefix = prefix if prefix.endswith('.') else f'{prefix}.'
@@ -241,7 +242,7 @@ def _load_checkpoint_to_model(
     logger: Logger = None,
     revise_keys: Sequence[tuple[str, str]] = [(r'^module\.', '')],  # the API's
 ) -> Mapping[str, Any]:
-    """Load the weights of an opened checkpoint into ``model``; returns the checkpoint."""
+    """Load the weights of a loaded checkpoint into ``model``; returns the checkpoint."""
     weights = revise_state_dict_keys(weights_of(checkpoint), revise_keys)
     load_state_dict(model, weights, strict, logger)
     return checkpoint
@@ -261,16 +262,17 @@ def load_checkpoint(
         model: Changed in place; may be wrapped.
         filename: A path or a URL of any registered scheme.
         map_location: As in :func:`torch.load`.
-        strict: Raise when anything is missing, unexpected or of another shape, instead of warning.
-        logger: Logger of the summary of what did not fit.
-        revise_keys: Pairs (regular expression, replacement) applied in turn to every key.
+        strict: Raise an error, instead of a warning, if tensors are missing or unexpected or have
+            another shape.
+        logger: Logger for the summary of mismatches.
+        revise_keys: Pairs (regular expression, replacement) that are applied to every key in turn.
 
     Returns:
         The whole checkpoint.
 
     Raises:
-        CheckpointReadError: If the file holds no weights.
-        RuntimeError: If ``strict`` and something did not fit.
+        CheckpointReadError: If the file contains no weights.
+        RuntimeError: If ``strict`` is True and there are mismatches.
     """
     checkpoint = _load_checkpoint(filename, map_location, logger)
     weights_of(checkpoint, filename)
@@ -278,10 +280,10 @@ def load_checkpoint(
 
 
 def weights_of(checkpoint: Any, name: str = 'The checkpoint') -> Mapping[str, Any]:
-    """The weights in an opened checkpoint, which may be a bare state dict.
+    """The weights in a loaded checkpoint, which may also be a plain state dict.
 
     Raises:
-        CheckpointReadError: If there are none.
+        CheckpointReadError: If the checkpoint contains no weights.
     """
     weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, Mapping) else None
     if not isinstance(weights, Mapping):
@@ -291,7 +293,7 @@ def weights_of(checkpoint: Any, name: str = 'The checkpoint') -> Mapping[str, An
             else f'a {type(checkpoint if weights is None else weights).__name__}'
         )
         raise CheckpointReadError(
-            f'{name} holds {found} where a mapping of names to tensors belongs. If a whole model '
+            f'{name} contains {found} instead of a mapping from names to tensors. If a whole model '
             'was saved, save its state_dict() instead.'
         )
     return weights
@@ -300,10 +302,10 @@ def weights_of(checkpoint: Any, name: str = 'The checkpoint') -> Mapping[str, An
 def revise_state_dict_keys(
     state_dict: Mapping[str, Any], revise_keys: Sequence[tuple[str, str]]
 ) -> Mapping[str, Any]:
-    """``state_dict`` with its keys put through the (pattern, replacement) pairs.
+    """Apply the (pattern, replacement) pairs to the keys of ``state_dict``.
 
-    The versions of its modules are kept. The API's default pattern ``^module.`` means the prefix
-    ``module.`` with a literal dot, so that a child called ``module1`` keeps its name.
+    The module versions in ``state_dict`` are kept. The default pattern of the API, ``^module.``,
+    means the prefix ``module.`` with a literal dot, so that a child ``module1`` keeps its name.
     """
     versions = getattr(state_dict, '_metadata', None)
     for pattern, replacement in revise_keys:

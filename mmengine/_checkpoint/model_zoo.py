@@ -1,4 +1,4 @@
-"""Names of published weights and their addresses."""
+"""Names and URLs of published weights."""
 
 import json
 import os
@@ -11,9 +11,9 @@ _OWN_TABLE = 'open_mmlab.json'
 
 
 def _get_mmengine_home() -> str:
-    """The folder for tables of the user, made when missing.
+    """The folder for tables of the user; it is created if it does not exist.
 
-    It is $MMENGINE_HOME, else ``mmengine`` in the XDG cache.
+    The folder is $MMENGINE_HOME, or ``mmengine`` in the XDG cache folder.
     """
     cache = os.environ.get('XDG_CACHE_HOME', '~/.cache')
     home = Path(os.environ.get(ENV_HOME, Path(cache, 'mmengine'))).expanduser()
@@ -22,7 +22,7 @@ def _get_mmengine_home() -> str:
 
 
 def get_external_models() -> dict[str, str]:
-    """Name to URL for ``openmmlab://``; a table in the mmengine home adds to it or overrides."""
+    """URLs by ``openmmlab://`` name; a table in the mmengine home can add or replace entries."""
     models = dict(_shipped_tables()['openmmlab'])
     own = Path(_get_mmengine_home(), _OWN_TABLE)
     if own.is_file():
@@ -31,17 +31,17 @@ def get_external_models() -> dict[str, str]:
 
 
 def get_mmcls_models() -> dict[str, str]:
-    """Name to URL for ``mmcls://`` names."""
+    """URLs by ``mmcls://`` name."""
     return dict(_shipped_tables()['mmcls'])
 
 
 def get_deprecated_model_names() -> dict[str, str]:
-    """Old ``openmmlab://`` name to its new name."""
+    """New ``openmmlab://`` names by their old names."""
     return dict(_shipped_tables()['deprecated'])
 
 
 def get_torchvision_models() -> dict[str, str]:
-    """Name to URL of torchvision's weights: by model ('resnet50') and by weights
+    """URLs of torchvision's weights, by model name ('resnet50') and by weights name
     ('ResNet50_Weights.DEFAULT').
 
     Raises:
@@ -60,7 +60,7 @@ def get_torchvision_models() -> dict[str, str]:
             urls[f'{weights.__name__}.{member}'] = weights[member].url
         first = next(iter(weights.__members__), None)
         if first is not None:
-            # A bare model name means the first weights published for the model.
+            # A model name without weights means the first weights published for the model.
             urls[name] = weights[first].url
     return urls
 

@@ -1,4 +1,4 @@
-"""The values in a checkpoint: types that are read without running code."""
+"""Converts the values in a checkpoint to types that can be read without running code."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -14,13 +14,14 @@ _KEPT = frozenset((complex, bytes, torch.dtype, torch.device, torch.Size))
 
 
 def savable(value: Any, unknown: Callable[[Any], Any]) -> Any:
-    """``value`` in the types that ``torch.load(weights_only=True)`` opens.
+    """Convert ``value`` to types that ``torch.load(weights_only=True)`` can read.
 
-    Tensors, numbers, text and plain containers stay what they are, the same objects; numpy values
-    become numbers and tensors, subclasses of plain types those types. ``value`` is not changed.
+    Tensors, numbers, text and plain containers stay the same objects. Numpy values become numbers
+    or tensors, and objects of subclasses become objects of the plain type. ``value`` is not
+    changed.
 
     Args:
-        value: What is to be saved.
+        value: The value to save.
         unknown: Called for an object of any other type; returns its replacement.
     """
 
@@ -40,9 +41,9 @@ def savable(value: Any, unknown: Callable[[Any], Any]) -> Any:
 
 
 def plain_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The :func:`savable` form of a checkpoint, with a warning that names what has no such form.
+    """Apply :func:`savable` to a checkpoint, and warn about objects that cannot be converted.
 
-    Such an object is kept: the file is written, but only a reader that runs its code can open it.
+    Such objects are kept: the file is written, but only a reader that runs its code can read it.
     """
     kinds: set[str] = set()
 
@@ -53,9 +54,9 @@ def plain_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = savable(dict(checkpoint), keep)
     if kinds:
         print_log(
-            f'The checkpoint holds objects of {", ".join(sorted(kinds))}. Reading a checkpoint '
-            'runs no code from it, so they will not be rebuilt: save tensors, numbers, text and '
-            'containers of these instead, such as the state_dict() of an object.',
+            f'The checkpoint contains objects of {", ".join(sorted(kinds))}. Reading a checkpoint '
+            'runs no code from it, so these objects will not be rebuilt. Save tensors, numbers, '
+            'text and containers of them instead, such as the state_dict() of an object.',
             logger='current',
             level=logging.WARNING,
         )

@@ -1,4 +1,4 @@
-"""State dicts whose keys have no wrapper names, and loading with a summary of mismatches."""
+"""State dicts with keys without wrapper names, and loading with a summary of mismatches."""
 
 import logging
 import re
@@ -46,19 +46,19 @@ def get_state_dict(
     prefix: str = '',
     keep_vars: bool = False,
 ) -> 'OrderedDict[str, Any]':
-    """The state of ``module`` under the names it has without any wrapper, at any depth.
+    """The state of ``module``, with the names that it has without wrappers at any depth.
 
     Args:
-        module: A model, wrapped or not, or one whose sub-modules are wrapped.
-        destination: Filled and returned when given.
-        prefix: Put before every key.
+        module: A model, wrapped or not; its sub-modules may be wrapped too.
+        destination: A dict to fill and return, or None.
+        prefix: Prefix of every key.
         keep_vars: Keep parameters attached to autograd instead of detached.
     """
     raw = module.state_dict(prefix=prefix, keep_vars=keep_vars)
     rename = _renamer(_wrapped_prefixes(module, prefix))
     state = OrderedDict() if destination is None else destination
     state.update((rename(key), value) for key, value in raw.items())
-    versions: Any = getattr(raw, '_metadata', {})  # of each module; torch keeps them there
+    versions: Any = getattr(raw, '_metadata', {})  # torch stores the versions of modules in it
     versions = {rename(f'{key}.')[:-1]: value for key, value in versions.items()}
     _set_versions(state, {**getattr(state, '_metadata', {}), **versions})
     return state
@@ -70,19 +70,20 @@ def load_state_dict(
     strict: bool = False,
     logger: logging.Logger | str | None = None,
 ) -> None:
-    """Copy ``state_dict`` into ``module``, through wrappers at any depth, and say what did not fit.
+    """Copy ``state_dict`` into ``module``, through wrappers at any depth, and report mismatches.
 
-    Entries of other shapes are skipped. Rank 0 reports the mismatches in one summary, grouped by
+    Entries with another shape are skipped. Rank 0 reports the mismatches in one summary, grouped by
     kind.
 
     Args:
         module: Changed in place.
-        state_dict: Keys without wrapper names, as :func:`get_state_dict` gives them.
-        strict: Raise the summary instead of logging it.
+        state_dict: A state dict with keys as in the result of :func:`get_state_dict`.
+        strict: Raise an error with the summary instead of logging it.
         logger: Receiver of the summary: a logger, its name, 'current', 'silent', or None to print.
 
     Raises:
-        RuntimeError: If ``strict`` and anything is missing, unexpected or of another shape.
+        RuntimeError: If ``strict`` is True, and tensors are missing or unexpected or have another
+            shape.
         TypeError: If ``state_dict`` is not a mapping.
     """
     if not isinstance(state_dict, Mapping):
@@ -116,10 +117,10 @@ def load_state_dict(
 
 
 def weights_to_cpu(state_dict: Mapping[str, Any]) -> 'OrderedDict[str, Any]':
-    """A copy of ``state_dict`` with its tensors in host memory; tensors already there are shared.
+    """A copy of ``state_dict`` with tensors in host memory; tensors already there are shared.
 
-    A ``DTensor`` becomes the whole tensor, for which all ranks have to call this. Copies from an
-    accelerator are all started before any is waited for.
+    A ``DTensor`` is gathered to the full tensor; then all ranks must call this. All copies from an
+    accelerator are started before the first copy is awaited.
     """
     on_cpu: OrderedDict[str, Any] = OrderedDict()
     devices = set()
@@ -141,17 +142,17 @@ def weights_to_cpu(state_dict: Mapping[str, Any]) -> 'OrderedDict[str, Any]':
 def _save_to_state_dict(
     module: nn.Module, destination: dict[str, Any], prefix: str, keep_vars: bool
 ) -> None:
-    """Add the parameters and buffers of ``module``, but not of its children, to ``destination``."""
+    """Add the parameters and buffers of ``module``, without its children, to ``destination``."""
     nn.Module._save_to_state_dict(module, destination, prefix, keep_vars)
 
 
 def _set_versions(state_dict: Any, versions: Mapping[str, Any]) -> None:
-    """Put versions of modules where torch's ``load_state_dict`` looks for them."""
+    """Store the versions of modules where torch's ``load_state_dict`` reads them."""
     state_dict._metadata = versions
 
 
 def _wrapped_prefixes(module: nn.Module, prefix: str) -> list[tuple[str, str]]:
-    """Pairs (name prefix with the wrapper's own attribute, the same without), outermost first."""
+    """Pairs (prefix with the attribute of the wrapper, prefix without it), outermost first."""
     pairs = []
     for name, child in module.named_modules(prefix=prefix.rstrip('.'), remove_duplicate=False):
         if is_model_wrapper(child) and 'module' in child._modules:
@@ -161,7 +162,7 @@ def _wrapped_prefixes(module: nn.Module, prefix: str) -> list[tuple[str, str]]:
 
 
 def _renamer(pairs: list[tuple[str, str]]) -> Callable[[str], str]:
-    """Take wrappers out of a key, innermost first: so the outer names still match as written."""
+    """Remove wrappers from a key, innermost first, so that the outer prefixes still match."""
     innermost_first = pairs[::-1]
 
     def rename(key: str) -> str:
@@ -174,7 +175,7 @@ def _renamer(pairs: list[tuple[str, str]]) -> Callable[[str], str]:
 
 
 def _wrapper_inserter(pairs: list[tuple[str, str]]) -> Callable[[str], str]:
-    """Put wrappers into a plain key, outermost first: so each makes the next prefix match."""
+    """Insert wrappers into a plain key, outermost first, so that the next prefix matches."""
 
     def rename(key: str) -> str:
         for wrapped, plain in pairs:
@@ -192,7 +193,7 @@ def _same(key: str) -> str:
 def _load_collecting(
     module: nn.Module, state_dict: 'OrderedDict[str, Any]'
 ) -> tuple[_IncompatibleKeys, list[str]]:
-    """Let torch load, hooks included, and collect what it would print or raise."""
+    """Load with torch, including its hooks, and collect the messages that torch would raise."""
     seen: list[Any] = []
     handle = module.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]  # torch's
         lambda _, keys: seen.append(keys)
@@ -207,7 +208,7 @@ def _load_collecting(
     finally:
         handle.remove()
     missing = list(seen[-1].missing_keys)
-    # torch lists a tensor of another shape as neither missing nor unexpected; keep it so.
+    # As in torch, a tensor with another shape is listed neither as missing nor as unexpected.
     return _IncompatibleKeys(missing, list(seen[-1].unexpected_keys)), problems
 
 
@@ -241,7 +242,7 @@ def _summarise(
 
 
 def _by_prefix(keys: Iterable[str]) -> list[str]:
-    """One entry a module: 'backbone.conv1.{weight, bias}' instead of a line a tensor."""
+    """One entry per module, such as 'backbone.conv1.{weight, bias}', instead of one per tensor."""
     leaves: dict[str, list[str]] = {}
     for key in keys:
         owner, _, leaf = key.rpartition('.')

@@ -1,4 +1,4 @@
-"""Recognise model wrappers (such as DDP) and get the user's model inside them."""
+"""Recognises model wrappers (such as DDP), and returns the model inside them."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def is_model_wrapper(model: nn.Module, registry: Registry = MODEL_WRAPPERS) -> b
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
-    """The user's model inside any number of wrappers with an attribute ``module``."""
+    """The model inside any number of wrappers with an attribute ``module``."""
     while is_model_wrapper(model) and hasattr(model, 'module'):
-        model = model.module  # type: ignore[assignment]  # a wrapper holds a module
+        model = model.module  # type: ignore[assignment]  # a wrapper has a module
     return model

@@ -1,9 +1,10 @@
-"""What a validation changes after its checkpoint was written: a small record beside the file.
+"""Validation records: small files with the changes of a validation, next to its checkpoint.
 
-A checkpoint is written before the validation that is due at the same point, so that a long
-validation cannot lose training. It says so (``meta['validation_due']``). The validation changes no
-tensor: it changes schedules and hooks that learn from metrics, and the message hub. Those go into
-the record, and reading the checkpoint merges the record into it.
+A checkpoint is written before the validation that is due at the same point, so that a failure
+during a long validation does not lose training. Then ``meta['validation_due']`` is True in the
+checkpoint. The validation changes no tensor of the checkpoint: it changes schedules and hooks that
+learn from metrics, and the message hub. The record contains these changes, and reading the
+checkpoint merges the record into it.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ def make_record(
     Args:
         meta: Entries that replace entries of the checkpoint.
         param_schedulers: State of all schedulers.
-        optimizer: What :func:`hyperparameters_of` returns.
+        optimizer: The result of :func:`hyperparameters_of`.
         hooks: State of all hooks.
-        message_hub: State of the message hub; histories that training alone adds to are left out.
+        message_hub: State of the message hub; histories that only training changes are removed.
     """
     scalars = {
         key: history
@@ -47,7 +48,7 @@ def make_record(
 
 
 def hyperparameters_of(optim_wrapper: Any) -> dict[str, Any]:
-    """Learning rate, momentum and the like of each parameter group, by optimizer name if named."""
+    """Learning rate, momentum and similar options of each parameter group, by optimizer name."""
     if hasattr(optim_wrapper, 'optim_wrappers'):
         return {
             'by_name': {
@@ -63,9 +64,9 @@ def hyperparameters_of(optim_wrapper: Any) -> dict[str, Any]:
 
 
 def merge_record(checkpoint: Any, record: Mapping[str, Any]) -> None:
-    """Change ``checkpoint`` in place to what it would be if it were written after the validation.
+    """Change ``checkpoint`` in place, as if it had been written after the validation.
 
-    A record of another file, left over from an earlier run, changes nothing.
+    A record that belongs to another file, left over from an earlier run, is ignored.
     """
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('meta'), dict):
         return

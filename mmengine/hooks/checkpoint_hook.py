@@ -15,6 +15,7 @@ from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
 from mmengine.hooks._publish import publish
 from mmengine.hooks._states import hooks_state
 from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.hooks.run import evaluates_alone
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
@@ -274,7 +275,7 @@ class CheckpointHook(Hook):
 
     def _trains(self, runner: Run) -> bool:
         """Whether the present validation belongs to a training."""
-        return self._is_training and runner.state.stage == 'train'
+        return self._is_training and not evaluates_alone(runner)
 
     def _of_this_moment(self, runner: Run) -> dict[str, str | None]:
         """Paths of the checkpoints with the present state of training, and their ``save_id``."""
@@ -439,7 +440,7 @@ def _best_prefix(key: str) -> str:
 def _texts(value: Any) -> list[str]:
     texts = _as_list(value)
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise ArgumentTypeError(f'A name or a list of names is expected, got {value!r}.')
+        raise ArgumentTypeError(f'Expected a name or a list of names, got {value!r}.')
     return texts
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks._best import WORST, check_rule, infer_rule
 from mmengine.hooks.hook import Hook
+from mmengine.hooks.run import evaluates_alone
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -76,7 +77,7 @@ class EarlyStoppingHook(Hook):
 
     def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Compare the metric with the best value, and end training if it has stopped improving."""
-        if runner.state.stage != 'train':
+        if evaluates_alone(runner):
             return
         if not metrics or self.monitor not in metrics:
             self._report_missing(runner, metrics or {})

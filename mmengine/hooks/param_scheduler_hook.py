@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.hooks.run import evaluates_alone
 from mmengine.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class ParamSchedulerHook(Hook):
 
     def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Step the schedulers that need metrics, unless the validation reported none."""
-        if metrics is None or not self._is_training or runner.state.stage != 'train':
+        if metrics is None or not self._is_training or evaluates_alone(runner):
             return
         if runner.param_schedulers is not self._source:
             self._sort(runner)

@@ -176,3 +176,11 @@ class Run(Protocol):
         backend_args: dict[str, Any] | None = None,
     ) -> None:
         """Write the state of the run. All ranks must call it."""
+
+
+def evaluates_alone(runner: Any) -> bool:
+    """Whether ``runner.val()`` or ``runner.test()`` runs, not a validation within a training.
+
+    An object without a stage, such as the fake runner of a test, counts as a training.
+    """
+    return getattr(getattr(runner, 'state', None), 'stage', None) in ('val', 'test')

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mmengine.dist import all_reduce_params, is_distributed
 from mmengine.hooks.hook import Hook
+from mmengine.hooks.run import evaluates_alone
 from mmengine.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class SyncBuffersHook(Hook):
     def before_val(self, runner: Run) -> None:
         """Iteration-based runs have no epoch end before a validation, so buffers are synchronised
         here."""
-        if runner.state.stage == 'train' and self._synced_at >= 0:
+        if not evaluates_alone(runner) and self._synced_at >= 0:
             self._sync(runner)
 
     def after_train(self, runner: Run) -> None:

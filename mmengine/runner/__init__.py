@@ -1,4 +1,4 @@
-"""Runner, loops and what belongs to a run."""
+"""Runner, loops and other parts of a run."""
 
 from mmengine.runner._flexible_runner import FlexibleRunner
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing

@@ -32,8 +32,8 @@ Loader = DataLoader[Any] | dict[str, Any]
 class RunnerMembers:
     """Facts and builders of a :class:`Runner`; it holds nothing itself.
 
-    Facts are those of the run's state, of its strategy and of its loops. A builder takes a config
-    or the finished part, which it returns as it is.
+    Facts are read from the state of the run, its strategy and its loops. A builder takes a config
+    or the finished part, which it returns unchanged.
     """
 
     cfg: Config
@@ -166,7 +166,7 @@ class RunnerMembers:
 
     @property
     def deterministic(self) -> bool:
-        """Whether deterministic kernels were asked for."""
+        """Whether deterministic kernels are enabled in ``randomness``."""
         return bool(self.strategy.randomness['deterministic'])
 
     @property

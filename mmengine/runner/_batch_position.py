@@ -153,7 +153,7 @@ class _ShiftedOrder:
         return self._indices()
 
     def end_shift(self) -> None:
-        """The iterator exists; from now on the length is that of a whole pass."""
+        """Called after the iterator is created: from now on the length is a whole pass."""
         self._start = 0
 
     def _indices(self) -> Iterator[Any]:

@@ -148,9 +148,9 @@ def check_not_built(schedulers: Any) -> None:
     """
     if schedulers and are_built(schedulers):
         raise RuntimeError(
-            'Learning rates have to be scaled before schedulers are built, which go on from the '
-            'learning rates they found. Give param_scheduler as configs, or scale the learning '
-            'rates yourself.'
+            'Learning rates must be scaled before schedulers are built, because schedulers start '
+            'from the present learning rates. Pass param_scheduler as configs, or scale each '
+            'learning rate yourself.'
         )
 
 

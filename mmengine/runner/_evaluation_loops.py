@@ -1,4 +1,4 @@
-"""The val and test loops: predictions to the evaluators, and losses on the way if asked for."""
+"""ValLoop and TestLoop: pass predictions to the evaluators, and optionally compute losses."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ _NO_CONTEXT = nullcontext()
 
 @dataclass
 class EvaluationPart:
-    """One dataset of an evaluation: its data, its metrics and its description of itself.
+    """One dataset of an evaluation: its dataloader, its evaluator and its metainfo.
 
     Attributes:
-        name: Put before the names of its metrics, as in ``name/accuracy``; None for a single
-            dataset, whose metrics keep their names.
-        dataloader: Where its batches come from.
-        evaluator: Its metrics.
-        metainfo: Facts about the dataset such as its class names; None if it has none.
+        name: Prefix of the metric names, as in ``name/accuracy``; None for a single dataset, whose
+            metrics have no prefix.
+        dataloader: The dataloader of the dataset.
+        evaluator: The evaluator, which computes the metrics.
+        metainfo: Information about the dataset, such as class names; None if the dataset has no
+            metainfo.
     """
 
     name: str | None = None
@@ -50,7 +51,7 @@ class EvaluationPart:
     metainfo: Any = None
 
     def share_metainfo(self) -> None:
-        """Read the metainfo of the dataset and pass it to the evaluator, if there are both."""
+        """Read the metainfo of the dataset and pass it to the evaluator, if both exist."""
         self.metainfo = _metainfo_of(self.dataloader)
         if self.metainfo is not None and self.evaluator is not None:
             self.evaluator.dataset_meta = self.metainfo
@@ -66,23 +67,23 @@ class _EvaluationLoop(BaseLoop):
             metrics[part] = evaluator.evaluate
         after_val_epoch(metrics)   after_val
 
-    (``test`` in place of ``val`` for the test loop.) The hooks see one evaluation, however many
-    parts it has. While a part runs, ``dataloader`` and ``evaluator`` are those of the part and the
-    visualizer has its class names; before and after, they are those of the first part. Assigning
-    ``dataloader`` or ``evaluator`` changes that part.
+    (The test loop uses ``test`` instead of ``val``.) The hooks are called for one evaluation, for
+    any number of parts. ``dataloader`` and ``evaluator`` belong to the part that is running; before
+    and after the run they belong to the first part. Assigning them changes that part. While a part
+    runs, the visualizer has its class names.
     """
 
     stage: ClassVar[str]
-    """'val' or 'test': the part of the hook points' names."""
+    """'val' or 'test', as in the names of the hook points."""
     _before_iter: ClassVar[str]
     _after_iter: ClassVar[str]
 
-    # Subclasses of the API may call the constructor of BaseLoop alone, and set these by themselves.
+    # Subclasses may call only the constructor of BaseLoop, and set these attributes themselves.
     fp16: bool = False
     compute_loss: bool = False
     losses: dict[str, HistoryBuffer]
     parts: list[EvaluationPart]
-    """The datasets in the order in which they are evaluated; one where there is one dataloader."""
+    """The datasets in the order of evaluation; one part if there is one dataloader."""
     _part: EvaluationPart
 
     def _set_up(
@@ -114,7 +115,7 @@ class _EvaluationLoop(BaseLoop):
         self._select(parts[0])
 
     def run(self) -> dict[str, float]:
-        """Go through the data once; returns the metrics, the same on every rank."""
+        """Evaluate all parts once; returns the metrics, which are the same on every rank."""
         self._select(self.parts[0])
         self._runner.call_hook(f'before_{self.stage}')
         self._runner.call_hook(f'before_{self.stage}_epoch')
@@ -126,9 +127,9 @@ class _EvaluationLoop(BaseLoop):
         return metrics
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
-        """One batch: the hooks before, the prediction, the evaluator, the hooks after."""
+        """Process one batch: hooks before, prediction, evaluator, hooks after."""
         runner = self._runner
-        # A pass has switched gradients off for all of its batches; a batch alone does so here.
+        # `run` disables gradients for all batches; a separate call of `run_iter` does so here.
         with torch.no_grad() if torch.is_grad_enabled() else _NO_CONTEXT:
             runner.call_hook(self._before_iter, batch_idx=idx, data_batch=data_batch)
             with autocast(enabled=True) if self.fp16 else _NO_CONTEXT:
@@ -152,16 +153,16 @@ class _EvaluationLoop(BaseLoop):
         if part.metainfo is not None and getattr(evaluator, 'dataset_meta', part) is None:
             evaluator.dataset_meta = part.metainfo
 
-    # Read for every batch: attrgetter costs no Python frame.
+    # These are read for every batch: `attrgetter` needs no Python frame.
     dataloader = property(
-        attrgetter('_part.dataloader'), _set_dataloader, doc='Of the part that runs.'
+        attrgetter('_part.dataloader'), _set_dataloader, doc='Dataloader of the running part.'
     )
     evaluator = property(
-        attrgetter('_part.evaluator'), _set_evaluator, doc='Of the part that runs.'
+        attrgetter('_part.evaluator'), _set_evaluator, doc='Evaluator of the running part.'
     )
 
     def _own_part(self) -> EvaluationPart:
-        """The part that runs, made here if the constructor of BaseLoop alone was called."""
+        """The running part; created here if only the constructor of BaseLoop was called."""
         if not hasattr(self, '_part'):
             self._part = EvaluationPart()
             self.parts = [self._part]
@@ -170,7 +171,7 @@ class _EvaluationLoop(BaseLoop):
 
     def _select(self, part: EvaluationPart) -> None:
         self._part = part
-        # With several datasets, one without class names must not show those of another.
+        # A dataset without class names must not show the class names of another dataset.
         if part.metainfo is not None or len(self.parts) > 1:
             self._runner.visualizer.dataset_meta = part.metainfo
 
@@ -208,7 +209,7 @@ class _EvaluationLoop(BaseLoop):
         model: Any = unwrap_model(self._runner.model)
         if not hasattr(model, '_run_forward'):
             raise TypeError(
-                'compute_loss=True takes the losses of a BaseModel, but the model is a '
+                'compute_loss=True needs the losses of a BaseModel, but the model is a '
                 f'{type(model).__name__}.'
             )
         data = model.data_preprocessor(data_batch, False)
@@ -218,9 +219,9 @@ class _EvaluationLoop(BaseLoop):
     def _warn_of_own_run(self) -> None:
         if type(self).run is not _EvaluationLoop.run:
             print_log(
-                f'{type(self).__name__} overrides run() and is given several dataloaders. Its '
-                'dataloader and evaluator are those of the first; go over self.parts to evaluate '
-                'all of them.',
+                f'{type(self).__name__} overrides run() and has several dataloaders. Its '
+                'dataloader and evaluator belong to the first part; iterate over self.parts to '
+                'evaluate all parts.',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -230,26 +231,26 @@ class _EvaluationLoop(BaseLoop):
 class ValLoop(_EvaluationLoop):
     """Validation during and after training; see the base for the order of calls.
 
-    A subclass that overrides :meth:`run` goes over ``parts`` to evaluate several datasets.
+    A subclass that overrides :meth:`run` iterates over ``parts`` to evaluate several datasets.
 
     Args:
-        runner: The run this loop belongs to.
-        dataloader: A dataloader or its config; or several of them, in a list or by name.
-        evaluator: An evaluator, or the config of one or several metrics; one for each dataloader
-            where there are several, in a list or by the same names.
+        runner: The run to which the loop belongs.
+        dataloader: A dataloader or its config; or several dataloaders in a list or by name.
+        evaluator: An evaluator, or the config of one or several metrics; with several dataloaders,
+            one for each dataloader in a list or by the same names.
         fp16: Predict under autocast.
-        compute_loss: Also run the model in its ``loss`` mode and report the mean of each loss,
-            weighted by samples.
+        compute_loss: Also run the model in ``loss`` mode and report the mean of each loss, weighted
+            by the number of samples.
 
     Raises:
-        ArgumentError: If several dataloaders and their evaluators do not match one to one.
+        ArgumentError: If the evaluators do not match the dataloaders one to one.
     """
 
     stage = 'val'
     _before_iter = 'before_val_iter'
     _after_iter = 'after_val_iter'
 
-    # Not in the base: super(ValLoop, self).__init__ is the constructor of BaseLoop in the API.
+    # Not in the base class: in the API super(ValLoop, self).__init__ is BaseLoop.__init__.
     def __init__(
         self,
         runner: Runner,
@@ -293,8 +294,7 @@ def _metainfo_of(dataloader: Any) -> Any:
     dataset: Any = getattr(dataloader, 'dataset', None)
     if not hasattr(dataset, 'metainfo'):
         print_log(
-            f'{type(dataset).__name__} has no metainfo, so metrics and pictures have no class '
-            'names.',
+            f'{type(dataset).__name__} has no metainfo, so metrics and images have no class names.',
             logger='current',
             level=logging.DEBUG,
         )
@@ -319,7 +319,7 @@ def _size_of(dataset: Any, evaluator: Any) -> int:
 
 @contextmanager
 def _untouched_rng() -> Iterator[None]:
-    """Put random numbers back as they were: validating never changes the training after it."""
+    """Restore the random number generators, so that a validation never changes the training."""
     state = rng_state()
     try:
         yield
@@ -330,12 +330,11 @@ def _untouched_rng() -> Iterator[None]:
 def _update_losses(
     outputs: Any, losses: dict[str, HistoryBuffer]
 ) -> tuple[Any, dict[str, HistoryBuffer]]:
-    """Take the losses out of a model's predictions, when their last element holds nothing but
-    ``loss``.
+    """Remove the losses from the predictions of a model, if the last element has only ``loss``.
 
     Args:
-        outputs: What ``val_step`` returned.
-        losses: By name; added to in place.
+        outputs: The result of ``val_step``.
+        losses: Losses by name; extended in place.
 
     Returns:
         The predictions without that element, and ``losses``.
@@ -351,10 +350,11 @@ def _update_losses(
 
 
 def _parse_losses(losses: dict[str, HistoryBuffer], stage: str) -> dict[str, float]:
-    """The mean of each loss over the samples of all ranks, and as ``<stage>_loss`` the sum of those
-    named so; empty if no rank has a loss.
+    """The mean of each loss over the samples of all ranks; empty if no rank has a loss.
 
-    All ranks call it, also those without a loss: ranks may have no batches, or other names.
+    ``<stage>_loss`` is the sum of the means of all losses with "loss" in their name. All ranks must
+    call this, including ranks without a loss: a rank may have no batches, or losses with other
+    names.
     """
     own = {}
     for name, buffer in losses.items():
@@ -380,13 +380,14 @@ def _record(found: Mapping[str, Any], losses: dict[str, HistoryBuffer], count: i
             mean = torch.stack([part.mean() for part in value]).sum()
         else:
             raise TypeError(
-                f'The loss {name!r} is a tensor or a list of tensors, got {type(value).__name__}.'
+                f'The loss {name!r} must be a tensor or a list of tensors, got '
+                f'{type(value).__name__}.'
             )
         losses.setdefault(name, HistoryBuffer()).update(mean, count)
 
 
 def _num_samples(data_batch: Any) -> int:
-    """How many samples a batch holds, by its first list or tensor that has a length."""
+    """The number of samples in a batch: the length of its first list or tensor."""
     if isinstance(data_batch, Mapping):
         parts: list[Any] = list(data_batch.values())
     elif isinstance(data_batch, (list, tuple)):

@@ -1,4 +1,4 @@
-"""FlexibleRunner: a Runner that is told its strategy."""
+"""FlexibleRunner: a Runner with the strategy as an argument."""
 
 from __future__ import annotations
 

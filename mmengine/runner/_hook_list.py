@@ -29,7 +29,7 @@ DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
 
 
 class HookList:
-    """Hooks sorted by priority; those of equal priority in the order of their registration.
+    """Hooks sorted by priority; hooks with equal priority are in the order of registration.
 
     Which hooks act at a point is worked out once and kept until another hook is registered, so that
     calling a point costs one dictionary look-up and the calls themselves.

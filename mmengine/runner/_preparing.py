@@ -35,7 +35,7 @@ def strategy_arguments(
     log_level: str,
     auto_scale_lr: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Arguments of :class:`BaseStrategy` from those of a runner."""
+    """Arguments of :class:`BaseStrategy` from the arguments of a runner."""
     name = experiment_name or (Path(cfg.filename).stem if cfg.filename else None)
     environment = _build_run.known_environment(env_cfg)
     return {

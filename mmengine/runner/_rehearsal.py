@@ -100,7 +100,7 @@ def fake_run(cfg: Config) -> Runner:
 
     Shows what the learning rate and the momentum will be before hours are spent on them. The
     dataset is built for its length only; validation, custom hooks and checkpoints are left out. The
-    rates go where the configuration's visualizer puts scalars.
+    visualizer of the configuration writes the learning rate and the momentum.
 
     Args:
         cfg: The configuration of a training run with one optimizer. It is left as it is.
@@ -116,7 +116,7 @@ def fake_run(cfg: Config) -> Runner:
         if settings.get(part) is None:
             raise ArgumentError(f'fake_run needs a configuration to train with; {part} is missing.')
     if 'optimizer' not in settings['optim_wrapper']:
-        raise ArgumentError('fake_run shows the rates of one optimizer: optim_wrapper.optimizer.')
+        raise ArgumentError('fake_run supports one optimizer only: optim_wrapper.optimizer.')
     for part in _LEFT_OUT:
         settings.pop(part, None)
     wrapper = settings['optim_wrapper']

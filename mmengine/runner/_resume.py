@@ -114,7 +114,7 @@ def _continue_at(runner: Runner, epoch: int, iteration: int, rng: dict[str, Any]
     if hasattr(loop, 'resume'):
         loop.resume(epoch, iteration, rng)
         return
-    # A user's own loop that counts as the stock ones do, but knows no resume.
+    # A custom loop with the counters of the built-in loops, but without `resume`.
     loop._epoch, loop._iter = epoch, iteration
     if rng is not None:
         set_rng_state(rng)
@@ -135,7 +135,7 @@ def _own_rng(runner: Runner, checkpoint: Checkpoint) -> dict[str, Any] | None:
 
 
 def _adopt_seed(runner: Runner, meta: Mapping[str, Any]) -> None:
-    """The order of the data hangs on the seed: a run that was given none keeps the one it had."""
+    """The order of the data depends on the seed: a run without a given seed keeps the saved one."""
     seed = meta.get('seed')
     if seed is None or seed == runner.seed:
         return

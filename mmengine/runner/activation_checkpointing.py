@@ -1,4 +1,4 @@
-"""Trade compute for memory: recompute a module's activations in the backward pass."""
+"""Activation checkpointing: saves memory by recomputing activations in the backward pass."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,7 +11,7 @@ from mmengine.utils.errors import did_you_mean
 
 
 def wrap_forward(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """``forward`` that keeps its inputs alone and runs a second time during backward."""
+    """Wrap ``forward`` so that it keeps only its inputs and runs again in the backward pass."""
 
     @wraps(forward)
     def recomputing(*args: Any, **kwargs: Any) -> Any:
@@ -21,14 +21,14 @@ def wrap_forward(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def turn_on_activation_checkpointing(model: nn.Module, modules: str | list[str]) -> None:
-    """Recompute the activations of the named sub-modules of ``model`` instead of keeping them.
+    """Recompute the activations of sub-modules of ``model`` instead of storing them.
 
     Args:
         model: Changed in place.
-        modules: Full names as in :meth:`torch.nn.Module.named_modules`, one or several.
+        modules: One or several full names, as in :meth:`torch.nn.Module.named_modules`.
 
     Raises:
-        KeyError: If a name is no sub-module; nothing is changed then.
+        KeyError: If a name is not a sub-module; the model is not changed then.
     """
     names = [modules] if isinstance(modules, str) else list(modules)
     known = dict(model.named_modules())

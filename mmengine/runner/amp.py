@@ -1,4 +1,4 @@
-"""API path of :func:`mmengine.device._autocast`."""
+"""Public path of :func:`mmengine.device._autocast`."""
 
 from mmengine.device import autocast
 

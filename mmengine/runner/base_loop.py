@@ -1,4 +1,4 @@
-"""What every loop has: its runner and its dataloader."""
+"""BaseLoop: the base class of loops, with a runner and a dataloader."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 
 class BaseLoop(metaclass=ABCMeta):
-    """Base of train, val and test loops. Register a subclass in ``LOOPS`` and name it in
-    ``train_cfg`` to use it.
+    """Base class of train, val and test loops.
+
+    To use a custom loop, register a subclass in ``LOOPS`` and set it as ``type`` in ``train_cfg``.
 
     Args:
-        runner: The run this loop belongs to.
+        runner: The run to which the loop belongs.
         dataloader: A dataloader or its config.
     """
 
@@ -27,12 +28,12 @@ class BaseLoop(metaclass=ABCMeta):
 
     @property
     def runner(self) -> Runner:
-        """The run this loop belongs to."""
+        """The run to which the loop belongs."""
         return self._runner
 
     @abstractmethod
     def run(self) -> Any:
-        """Go through the data."""
+        """Run the loop over the data."""
 
 
 def dataloader_of(runner: Runner, dataloader: DataLoader[Any] | dict[str, Any]) -> DataLoader[Any]:

@@ -1,4 +1,4 @@
-"""From the message hub to a log line and a dict of scalars."""
+"""LogProcessor: makes log lines and scalars from the message hub."""
 
 from __future__ import annotations
 
@@ -30,20 +30,22 @@ _TIMES = ('time', 'data_time')
 
 @LOG_PROCESSORS.register_module()
 class LogProcessor:
-    """Smooths the scalars of the message hub over windows and lays them out.
+    """Averages the scalars of the message hub over windows, and formats them.
 
     Args:
         window_size: Iterations over which scalars that match ``mean_pattern`` are averaged.
-        by_epoch: Whether positions are told in epochs.
+        by_epoch: Whether log lines show positions in epochs.
         custom_cfg: Other statistics: dicts with ``data_src`` (a scalar without its mode),
-            ``method_name``, ``window_size`` (a number, 'epoch' or 'global') and ``log_name``;
-            without ``log_name`` the scalar itself is treated so.
-        num_digits: Digits after the point.
+            ``method_name``, ``window_size`` (a number, 'epoch' or 'global') and ``log_name``. If
+            ``log_name`` is missing, the statistic replaces the scalar itself.
+        num_digits: Digits after the decimal point.
         log_with_hierarchy: Keep the mode in scalar names: 'train/loss'.
-        mean_pattern: Regular expression of the scalars to average; others are shown as they are.
+        mean_pattern: Regular expression for the scalars to average; for other scalars the last
+            value is shown.
 
     Raises:
-        ArgumentError: If ``custom_cfg`` names no source, a wrong window, or a ``log_name`` twice.
+        ArgumentError: If an entry of ``custom_cfg`` has no source or a wrong window, or two entries
+            have the same ``log_name``.
     """
 
     def __init__(
@@ -67,19 +69,19 @@ class LogProcessor:
     def get_log_after_iter(
         self, runner: Runner, batch_idx: int, mode: str
     ) -> tuple[dict[str, Any], str]:
-        """Scalars and line for the iteration that ends now.
+        """Scalars and log line for the iteration that ends now.
 
         Args:
             runner: The run.
-            batch_idx: From 0, within the epoch.
+            batch_idx: Index of the batch in the epoch, from 0.
             mode: 'train', 'val' or 'test'.
 
         Returns:
             The scalars by name with ``epoch`` (by epoch; not in a test) and ``iter``, and the line.
         """
-        runner.message_hub.read_scalars()  # all that is pending on the device, in one transfer
+        runner.message_hub.read_scalars()  # one transfer reads all pending values
         tag = self._scalars(runner, batch_idx + 1, mode)
-        # The line names its mode once, at its beginning.
+        # The line has its mode once, at its beginning.
         values = {name.removeprefix(f'{mode}/'): value for name, value in tag.items()}
         line = self._position(runner, batch_idx, mode)
         if mode == 'train':
@@ -94,7 +96,7 @@ class LogProcessor:
             tag['memory'] = memory
             line += f'memory: {memory}  '
         if mode == 'train':
-            # Within a validation only its pace is news: its metrics come at its end.
+            # During a validation only the times are shown, because metrics exist only at its end.
             line += '  '.join(
                 f'{name}: {self._number(value)}'
                 for name, value in values.items()
@@ -109,17 +111,17 @@ class LogProcessor:
     def get_log_after_epoch(
         self, runner: Runner, batch_idx: int, mode: str, with_non_scalar: bool = False
     ) -> tuple[dict[str, Any], str]:
-        """Metrics and line for the validation or test that ends now.
+        """Metrics and log line for the validation or test that ends now.
 
         Args:
             runner: The run.
-            batch_idx: How many batches there were.
+            batch_idx: Number of batches.
             mode: 'val' or 'test'.
-            with_non_scalar: Also return metrics that are no single number; the line has them in
-                any case.
+            with_non_scalar: Also return metrics that are not a single number; the log line always
+                has them.
         """
         if mode not in ('val', 'test'):
-            raise ArgumentError(f"A log after an epoch is for mode 'val' or 'test', got {mode!r}.")
+            raise ArgumentError(f"The mode after an epoch must be 'val' or 'test', got {mode!r}.")
         hub = runner.message_hub
         hub.read_scalars()
         others = {
@@ -144,19 +146,19 @@ class LogProcessor:
     def _scalars(
         self, runner: Runner, num_batches: int, mode: str, whole_epoch: bool = False
     ) -> dict[str, Any]:
-        """Each scalar of ``mode`` over its window, then the custom ones.
+        """Each scalar of ``mode`` averaged over its window, then the custom statistics.
 
         Args:
             runner: The run.
-            num_batches: How many batches of the epoch have passed.
+            num_batches: Number of finished batches in the epoch.
             mode: 'train', 'val' or 'test'.
-            whole_epoch: Whether the epoch has ended, so that times are averaged over all of it.
+            whole_epoch: Whether the epoch has ended, so that times are averaged over the epoch.
         """
-        num_batches = max(num_batches, 1)  # a window of 0 would be the whole history
+        num_batches = max(num_batches, 1)  # a window of 0 would mean the whole history
         scalars: dict[str, Any] = {}
         buffers = runner.message_hub.log_scalars
         in_place, added = self._custom_of(mode, buffers)
-        # A validation begins afresh; what an earlier one took says nothing about it.
+        # Each validation has separate times; times of an earlier validation are not used.
         smoothing = self.window_size if mode == 'train' else min(self.window_size, num_batches)
         for key, buffer in buffers.items():
             if not key.startswith(f'{mode}/'):
@@ -169,7 +171,7 @@ class LogProcessor:
                     entry['method_name'], **self._window_argument(entry, runner, num_batches, mode)
                 )
             elif whole_epoch and name not in _TIMES:
-                # A metric is one value a validation; before it are those of earlier ones.
+                # A metric has one value per validation; earlier values belong to earlier ones.
                 scalars[shown] = buffer.current()
             elif self._is_averaged(name):
                 scalars[shown] = buffer.mean(num_batches if whole_epoch else smoothing)
@@ -185,7 +187,7 @@ class LogProcessor:
     def _custom_of(
         self, mode: str, buffers: Mapping[str, Any]
     ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-        """Custom statistics whose source is there: those that replace it and those beside it."""
+        """Custom statistics with an existing source: those that replace it and additional ones."""
         in_place, added = {}, []
         for entry in self.custom_cfg:
             if f'{mode}/{entry["data_src"]}' not in buffers:
@@ -213,24 +215,24 @@ class LogProcessor:
         if window == 'global' and mode == 'train':
             return runner.iter + 1
         if window in ('epoch', 'global'):
-            return num_batches  # a validation is counted from its own first batch
+            return num_batches  # a window of a validation starts at its first batch
         return int(window)
 
     def _check_custom(self) -> None:
         names = [entry['log_name'] for entry in self.custom_cfg if 'log_name' in entry]
         for name in names:
             if names.count(name) > 1:
-                raise ArgumentError(f'custom_cfg has the log_name {name!r} twice.')
+                raise ArgumentError(f'Two entries of custom_cfg have the log_name {name!r}.')
         replaced = [entry.get('data_src') for entry in self.custom_cfg if 'log_name' not in entry]
         for entry in self.custom_cfg:
             if 'data_src' not in entry:
                 raise ArgumentError(
-                    f'An entry of custom_cfg names its data_src; this one has {sorted(entry)}.'
+                    f'An entry of custom_cfg needs data_src; this entry has {sorted(entry)}.'
                 )
             window = entry.get('window_size', 1)
             if window not in ('epoch', 'global') and (not isinstance(window, int) or window < 1):
                 raise ArgumentError(
-                    f'The window_size of {entry["data_src"]!r} is a number above 0, '
+                    f'The window_size of {entry["data_src"]!r} must be a positive integer, '
                     f"'epoch' or 'global'; got {window!r}."
                 )
             if window == 'epoch' and not self.by_epoch:
@@ -240,7 +242,8 @@ class LogProcessor:
                 )
             if replaced.count(entry['data_src']) > 1:
                 raise ArgumentError(
-                    f'custom_cfg treats {entry["data_src"]!r} twice; give one of them a log_name.'
+                    f'Two entries of custom_cfg replace {entry["data_src"]!r}; set log_name in one '
+                    'of them.'
                 )
 
     def _is_averaged(self, name: str) -> bool:
@@ -259,9 +262,9 @@ class LogProcessor:
 
     # -- text -------------------------------------------------------------------------------------
 
-    # Subclasses override this one to show another length, such as that of several loaders.
+    # Subclasses override this method to show another length, for example of several loaders.
     def _get_dataloader_size(self, runner: Runner, mode: str) -> int | None:
-        """How many batches a pass in ``mode`` has; None for a stream that does not know."""
+        """How many batches a pass in ``mode`` has; None for a stream without a length."""
         return num_batches(self._get_cur_loop(runner, mode).dataloader)
 
     def _get_cur_loop(self, runner: Runner, mode: str) -> Any:
@@ -295,7 +298,7 @@ class LogProcessor:
         return f'Epoch({mode}) [{runner.epoch}]{at}' if mode == 'val' else f'Epoch({mode}) {at}'
 
     def _times(self, hub: MessageHub, values: Mapping[str, Any]) -> str:
-        """Eta and times, when there is a timer hook to tell them."""
+        """Remaining time and times, if a timer hook records them."""
         if any(name not in values for name in _TIMES):
             return ''
         eta = timedelta(seconds=int(hub.get_info('eta') or 0))

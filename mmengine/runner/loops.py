@@ -55,8 +55,8 @@ def _of_position(name: str, doc: str) -> Any:
 class _TrainLoop(BaseLoop):
     """What both train loops have: the position of the run, and when to validate.
 
-    ``_epoch``, ``_iter``, ``_max_epochs`` and ``_max_iters``, which subclasses read and write, are
-    those of the position.
+    ``_epoch``, ``_iter``, ``_max_epochs`` and ``_max_iters``, which subclasses read and write,
+    belong to the position.
     """
 
     _epoch: int = _of_position('epoch', 'Finished epochs.')

@@ -1,10 +1,10 @@
-"""How early a hook is called."""
+"""Priorities, which set the order of hooks."""
 
 from enum import Enum
 
 
 class Priority(Enum):
-    """Named levels; a smaller value is called earlier."""
+    """Named priority levels; hooks with a smaller value are called earlier."""
 
     HIGHEST = 0
     VERY_HIGH = 10
@@ -18,24 +18,23 @@ class Priority(Enum):
 
 
 def get_priority(priority: int | str | Priority) -> int:
-    """The number, from 0 (first) to 100 (last), of a level given as number, name or
-    :class:`Priority`.
+    """Convert a number, a name or a :class:`Priority` to a number from 0 (first) to 100 (last).
 
     Raises:
-        ValueError: If a number is not within 0 and 100.
-        KeyError: If no level has that name.
-        TypeError: If it is neither.
+        ValueError: If a number is not between 0 and 100.
+        KeyError: If no level has the name.
+        TypeError: If ``priority`` has another type.
     """
     if isinstance(priority, Priority):
         return priority.value
     if isinstance(priority, bool) or not isinstance(priority, (int, str)):
-        raise TypeError(f'A priority is a number or a name, got {type(priority).__name__}.')
+        raise TypeError(f'priority must be an integer or a name, got {type(priority).__name__}.')
     if isinstance(priority, int):
         if not 0 <= priority <= 100:
-            raise ValueError(f'A priority is between 0 and 100, got {priority}.')
+            raise ValueError(f'priority must be between 0 and 100, got {priority}.')
         return priority
     try:
         return Priority[priority.upper()].value
     except KeyError:
         levels = ', '.join(level.name for level in Priority)
-        raise KeyError(f'No priority is called {priority!r}; there are {levels}.') from None
+        raise KeyError(f'There is no priority {priority!r}; the names are {levels}.') from None

@@ -72,8 +72,8 @@ class Runner(RunnerMembers):
             its arguments.
         val_cfg: Arguments of the val loop, often none: ``dict()``.
         test_cfg: Arguments of the test loop.
-        auto_scale_lr: ``base_batch_size`` and ``enable``: scale rates linearly to the real batch
-            size.
+        auto_scale_lr: ``base_batch_size`` and ``enable``: scale learning rates linearly with the
+            real batch size.
         optim_wrapper: An optimizer wrapper, its config, or several by name.
         param_scheduler: A scheduler config, a list, or lists by optimizer name.
         val_evaluator: A metric's config, a list of them, or an evaluator; for several dataloaders
@@ -318,7 +318,7 @@ class Runner(RunnerMembers):
     # Checkpoints
 
     def load_or_resume(self) -> None:
-        """Continue a run or load weights, as the constructor was told. Does so once.
+        """Continue a run or load weights, as set in the constructor. Does so once.
 
         A validation or a test takes the weights alone, so a training that follows still resumes.
         """

@@ -1,4 +1,4 @@
-"""Small pieces that runner and loops share."""
+"""Helpers for runner and loops."""
 
 import bisect
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ __all__ = ['calc_dynamic_intervals', 'set_random_seed']
 def calc_dynamic_intervals(
     start_interval: int, dynamic_interval_list: Sequence[tuple[int, int]] | None = None
 ) -> tuple[list[int], list[int]]:
-    """Milestones, and the interval that holds from each on.
+    """Return the milestones, and the interval that is used from each milestone on.
 
     Args:
-        start_interval: Holds from 0.
-        dynamic_interval_list: Pairs (milestone, interval), milestones ascending.
+        start_interval: The interval that is used from 0 on.
+        dynamic_interval_list: Pairs (milestone, interval), with ascending milestones.
 
     Raises:
-        ArgumentError: If one is no pair.
+        ArgumentError: If an entry is not a pair.
 
     Example:
         >>> calc_dynamic_intervals(2, [(10, 1)])
@@ -32,31 +32,31 @@ def calc_dynamic_intervals(
     for change in changes:
         if not isinstance(change, (list, tuple)) or len(change) != 2:
             raise ArgumentError(
-                f'dynamic_intervals are pairs (from when on, interval), got {change!r}.'
+                f'dynamic_intervals must be pairs (milestone, interval), got {change!r}.'
             )
     return [0, *(at for at, _ in changes)], [start_interval, *(interval for _, interval in changes)]
 
 
 def interval_at(milestones: Sequence[int], intervals: Sequence[int], position: int) -> int:
-    """The interval that holds at ``position``, which counts from 1."""
+    """The interval that is used at ``position``, which counts from 1."""
     return intervals[bisect.bisect(milestones, position) - 1]
 
 
 def as_positive(name: str, number: Any) -> int:
-    """``number`` if it is a whole number above 0, as int; 12.0 is one too.
+    """Return ``number`` as an int if it is a positive integer; 12.0 counts as an integer.
 
     Raises:
-        ArgumentError: If it is not, with ``name``.
+        ArgumentError: If ``number`` is not a positive integer; the message has ``name``.
     """
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise ArgumentError(f'{name} is a whole number above 0, got {number!r}.')
+        raise ArgumentError(f'{name} must be a positive integer, got {number!r}.')
     return number
 
 
 def _get_batch_size(dataloader: DataLoader[Any] | Mapping[str, Any]) -> int | None:
-    """Samples in a batch, of a dataloader or of its config."""
+    """The batch size of a dataloader or of its config."""
     if isinstance(dataloader, DataLoader):
         if dataloader.batch_size is not None:
             return dataloader.batch_size

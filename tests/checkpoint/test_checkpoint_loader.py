@@ -150,9 +150,9 @@ def test_revised_keys_keep_the_versions_of_modules(tmp_path):
 )
 def test_a_file_without_weights_says_what_it_holds(tmp_path, content, found, capsys):
     torch.save(content, tmp_path / 'x.pth')
-    with pytest.raises(RuntimeError, match=rf'x\.pth holds {found} where a mapping'):
+    with pytest.raises(RuntimeError, match=rf'x\.pth contains {found} instead of a mapping'):
         load_checkpoint(nn.Linear(1, 1), str(tmp_path / 'x.pth'))
-    with pytest.raises(RuntimeError, match=rf'x\.pth holds {found} where a mapping'):
+    with pytest.raises(RuntimeError, match=rf'x\.pth contains {found} instead of a mapping'):
         _load_checkpoint_with_prefix('a', str(tmp_path / 'x.pth'))
 
 
@@ -318,7 +318,7 @@ class TestRegisteringSchemes:
         assert CheckpointLoader.load_checkpoint('m://a') == 'short'
 
     def test_a_taken_prefix_needs_force(self):
-        with pytest.raises(KeyError, match=r'read by load_from_http already; pass force=True'):
+        with pytest.raises(KeyError, match=r'already read by load_from_http; pass force=True'):
             CheckpointLoader.register_scheme('http://', print)
         CheckpointLoader.register_scheme('http://', lambda name, map_location: 'mine', force=True)
         assert CheckpointLoader.load_checkpoint('http://x') == 'mine'

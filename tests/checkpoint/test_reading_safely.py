@@ -198,8 +198,9 @@ def test_containers_of_unknown_kinds_give_what_they_hold(tmp_path, capsys):
     assert checkpoint['d'] == {'a': 1.0}
     assert checkpoint['l'] == [1, 2]
     assert checkpoint['o'].state == {'value': 1}
-    assert f'not rebuilt, since reading a checkpoint runs no code from it: {__name__}.Unknown' in (
-        capsys.readouterr().out
+    assert (
+        f'not rebuilt, because reading a checkpoint runs no code from it: {__name__}.Unknown'
+        in (capsys.readouterr().out)
     )
 
 
@@ -250,7 +251,7 @@ def test_map_location_holds_for_files_with_unknown_objects(tmp_path):
 
 def test_a_missing_file_is_named_with_its_neighbours(tmp_path):
     (tmp_path / 'epoch_1.pth').touch()
-    with pytest.raises(FileNotFoundError, match=r'epoch_2\.pth.*The folder holds epoch_1\.pth'):
+    with pytest.raises(FileNotFoundError, match=r'epoch_2\.pth.*The folder has epoch_1\.pth'):
         read_checkpoint(tmp_path / 'epoch_2.pth')
 
 
@@ -267,7 +268,7 @@ def test_a_truncated_file_is_said_to_be_cut_short(tmp_path, kept, zipped):
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     whole = path.read_bytes()
     path.write_bytes(whole[:kept])
-    with pytest.raises(CheckpointReadError, match=r'cut\.pth \([\d,]+ bytes\).*cut short'):
+    with pytest.raises(CheckpointReadError, match=r'cut\.pth \([\d,]+ bytes\).*truncated'):
         read_checkpoint(path)
 
 

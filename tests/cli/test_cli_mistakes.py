@@ -202,7 +202,7 @@ def test_a_truncated_checkpoint_is_told(project: Path, capsys: CaptureFixture) -
     os.truncate(project / 'cut.pth', 700)
     message = message_of(capsys, 'test', 'toy.py', 'cut.pth')
     assert 'cut.pth' in message
-    assert 'cut short' in message
+    assert 'truncated' in message
 
 
 def test_a_checkpoint_of_other_shapes_is_summed_up_and_the_run_goes_on(

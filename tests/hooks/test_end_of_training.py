@@ -124,6 +124,11 @@ class BreaksOff(Hook):
             raise KeyboardInterrupt
 
 
+class StopsAtOnce(Hook):
+    def before_train(self, runner: Any) -> None:
+        runner.train_loop.stop_training = True
+
+
 def test_a_run_that_goes_on_in_the_same_process_and_ends_at_once_saves_its_end(make_run):
     run = make_run(
         [BreaksOff(6)],
@@ -133,7 +138,7 @@ def test_a_run_that_goes_on_in_the_same_process_and_ends_at_once_saves_its_end(m
     with pytest.raises(KeyboardInterrupt):
         run.train()
     assert run.iter == 5
-    run.train_loop.stop_training = True
+    run.register_hook(StopsAtOnce())
     run.train()
     assert (run.iter, run.model.weight.item()) == (5, pytest.approx(0.4))
     _assert_holds_end(run)

@@ -216,7 +216,7 @@ class TestLoopsOfProjects:
         )
         assert list(runner.val()) == ['toy/error']
         text = capsys.readouterr().out
-        assert ('OwnPass overrides run() and is given several' in text) == (number == 'several')
+        assert ('OwnPass overrides run() and has several' in text) == (number == 'several')
 
     def test_one_that_calls_the_constructor_of_the_base_alone(self, tmp_path):
         @LOOPS.register_module(name='ToyOwnParts', force=True)

@@ -295,9 +295,12 @@ def test_memory_of_a_long_run_is_bounded():
     [
         ([{'data_src': 'loss', 'method_name': 'max', 'window_size': 'bad'}], "got 'bad'"),
         ([{'data_src': 'loss', 'window_size': 0}], 'got 0'),
-        ([{'method_name': 'max'}], 'names its data_src'),
-        ([{'data_src': 'a', 'log_name': 'x'}, {'data_src': 'b', 'log_name': 'x'}], "'x' twice"),
-        ([{'data_src': 'loss'}, {'data_src': 'loss'}], "treats 'loss' twice"),
+        ([{'method_name': 'max'}], 'needs data_src'),
+        (
+            [{'data_src': 'a', 'log_name': 'x'}, {'data_src': 'b', 'log_name': 'x'}],
+            "Two entries of custom_cfg have the log_name 'x'",
+        ),
+        ([{'data_src': 'loss'}, {'data_src': 'loss'}], "Two entries of custom_cfg replace 'loss'"),
     ],
 )
 def test_wrong_statistics_are_refused(custom, message):
@@ -317,5 +320,5 @@ def test_a_statistic_that_is_not_known_names_the_near_one():
 
 
 def test_there_is_no_line_after_a_training_epoch():
-    with pytest.raises(AssertionError, match="for mode 'val' or 'test', got 'train'"):
+    with pytest.raises(AssertionError, match="must be 'val' or 'test', got 'train'"):
         LogProcessor().get_log_after_epoch(_run(), 20, 'train')

@@ -132,7 +132,7 @@ def test_an_object_in_a_checkpoint_is_kept_and_named(tmp_path, capsys):
             checkpoint['object'] = Path('a/b')
 
     _trained(tmp_path, custom_hooks=[Careless()], log_level='WARNING')
-    assert 'The checkpoint holds objects of pathlib.PosixPath' in capsys.readouterr().out
+    assert 'The checkpoint contains objects of pathlib.PosixPath' in capsys.readouterr().out
 
 
 def test_load_from_takes_the_weights_alone(tmp_path, source):

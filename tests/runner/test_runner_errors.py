@@ -237,7 +237,7 @@ def test_a_length_or_interval_that_is_none_is_refused(tmp_path, train_cfg):
     name, value = list(train_cfg.items())[-1]
     value = 0 if name == 'dynamic_intervals' else value
     with pytest.raises(
-        ValueError, match=re.escape(f'{name} is a whole number above 0, got {value!r}')
+        ValueError, match=re.escape(f'{name} must be a positive integer, got {value!r}')
     ):
         toy_runner(tmp_path, train_cfg=train_cfg).train()
 
@@ -245,7 +245,7 @@ def test_a_length_or_interval_that_is_none_is_refused(tmp_path, train_cfg):
 @pytest.mark.parametrize('changes', [(10, 1), [3], [(1, 2, 3)]])
 def test_dynamic_intervals_that_are_no_pairs_are_refused(tmp_path, changes):
     cfg = {'by_epoch': True, 'max_epochs': 2, 'dynamic_intervals': changes}
-    with pytest.raises(ValueError, match='dynamic_intervals are pairs'):
+    with pytest.raises(ValueError, match='dynamic_intervals must be pairs'):
         toy_runner(tmp_path, train_cfg=cfg).train()
 
 
@@ -305,7 +305,7 @@ def test_a_checkpoint_of_other_shapes_is_summed_up_and_the_rest_is_used(tmp_path
 
 def test_a_checkpoint_of_a_whole_model_says_what_to_save(tmp_path, capsys):
     torch.save(nn.Linear(1, 1), tmp_path / 'model.pth')
-    with pytest.raises(RuntimeError, match=r'Linear where a mapping.*state_dict\(\) instead'):
+    with pytest.raises(RuntimeError, match=r'Linear instead of a mapping.*state_dict\(\) instead'):
         toy_runner(tmp_path, load_from=str(tmp_path / 'model.pth')).train()
 
 
@@ -313,7 +313,7 @@ def test_a_truncated_checkpoint_to_resume_is_said_to_be_cut_short(tmp_path):
     path = tmp_path / 'cut.pth'
     torch.save({'state_dict': {}}, path)
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(RuntimeError, match='cut short'):
+    with pytest.raises(RuntimeError, match='was truncated'):
         toy_runner(tmp_path, load_from=str(path), resume=True).train()
 
 
@@ -334,6 +334,6 @@ def test_compute_loss_needs_a_model_with_losses(tmp_path):
 
     runner = toy_runner(tmp_path, model=Plain(), val_cfg={'compute_loss': True})
     with pytest.raises(
-        TypeError, match='takes the losses of a BaseModel, but the model is a Plain'
+        TypeError, match='needs the losses of a BaseModel, but the model is a Plain'
     ):
         runner.val()

@@ -107,7 +107,7 @@ def test_a_priority_may_stand_in_the_config_and_is_overridden_by_the_argument(tm
     [
         (101, ValueError, 'between 0 and 100, got 101'),
         (-1, ValueError, 'between 0 and 100, got -1'),
-        ('SOON', KeyError, "No priority is called 'SOON'; there are HIGHEST, VERY_HIGH"),
+        ('SOON', KeyError, "There is no priority 'SOON'; the names are HIGHEST, VERY_HIGH"),
         (1.5, TypeError, 'got float'),
         (True, TypeError, 'got bool'),
     ],
