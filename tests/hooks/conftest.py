@@ -64,6 +64,7 @@ def make_run(tmp_path: Path) -> Callable[..., Runner]:
         default_hooks: dict[str, Any] | None = None,
         model: Any = None,
         val_interval: int | None = None,
+        runner_type: type[Runner] = Runner,
         **kwargs: Any,
     ) -> Runner:
         data = [{'x': torch.ones(1)} for _ in range(batches)]
@@ -75,7 +76,7 @@ def make_run(tmp_path: Path) -> Callable[..., Runner]:
             kwargs['val_dataloader'] = DataLoader(data[:2])
             kwargs['val_cfg'] = {}
             kwargs['val_evaluator'] = [Scripted(scores)]
-        return Runner(
+        return runner_type(
             Line() if model is None else model,
             str(tmp_path / work_dir),
             train_dataloader=kwargs.pop('train_dataloader', DataLoader(data)),

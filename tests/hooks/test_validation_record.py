@@ -129,9 +129,7 @@ def test_a_run_stopped_after_a_validation_goes_on_as_the_unbroken_one(learning, 
 
 
 def test_each_checkpoint_is_written_once_and_its_record_is_small(learning, monkeypatch, tmp_path):
-    from conftest import Line
-
-    model = Line()
+    model = learning('other').model
     model.register_buffer('large', torch.zeros(1_000_000))
     written = Written(monkeypatch)
     learning('run', model=model, epochs=3).train()
@@ -224,11 +222,8 @@ class OwnSave(Runner):
                    os.path.join(out_dir, filename))  # fmt: skip
 
 
-def test_a_runner_that_writes_itself_gets_no_records(learning, tmp_path, monkeypatch):
-    import conftest
-
-    monkeypatch.setattr(conftest, 'Runner', OwnSave)
-    learning('run', epochs=2).train()
+def test_a_runner_that_writes_itself_gets_no_records(learning, tmp_path):
+    learning('run', epochs=2, runner_type=OwnSave).train()
     folder = tmp_path / 'run'
     assert {path.name for path in folder.glob('*.pth')} == {'best_acc_epoch_2.pth', 'epoch_2.pth'}
     assert not list(folder.glob(f'*{RECORD_SUFFIX}'))

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine._strategy._seed import rng_state
 from runner_toy import Line, toy_runner
 from torch.utils.data import (
     BatchSampler,
@@ -18,6 +17,7 @@ from torch.utils.data import (
 )
 
 from mmengine.dataset import DefaultSampler, InfiniteSampler
+from mmengine.process.seed import rng_state
 from mmengine.runner._batch_position import batches_from, epoch_and_offset, is_endless
 
 LENGTH = 10

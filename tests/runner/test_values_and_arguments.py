@@ -25,6 +25,7 @@ from mmengine.runner import (
     ValLoop,
     save_checkpoint,
 )
+from mmengine.strategy import FileCheckpointIO
 from mmengine.visualization import LocalVisBackend, Visualizer
 
 
@@ -143,7 +144,8 @@ def test_a_validation_logs_what_is_scalar_and_goes_on_to_the_checkpoint(
     }
     assert not {'per_class', 'deep', 'complex', 'text'} & set(record)
     assert (tmp_path / 'best_acc_epoch_1.pth').exists()
-    info = torch.load(tmp_path / 'epoch_1.pth')['message_hub']['runtime_info']
+    checkpoint = FileCheckpointIO().read(str(tmp_path / 'epoch_1.pth'))
+    info = checkpoint['message_hub']['runtime_info']
     assert info['val/per_class'].tolist() == [0.25, 0.5]
 
 
