@@ -136,23 +136,23 @@ def _moved(path: Path, old: Path, new: Path) -> Path:
 
 def _write(outcomes: dict[Path, Outcome], places: dict[Path, Path], force: bool) -> int:
     pending = [
-        (places[path], outcome.text)
+        (places[path], path.read_bytes() if outcome.is_unchanged else outcome.text.encode())
         for path, outcome in outcomes.items()
         if outcome.text is not None
     ]
-    for place, text in pending:
+    for place, content in pending:
         if place.is_dir():
             raise ArgumentError(f'{place} is a folder; a config is to be written there.')
         if force or not place.exists():
             continue
-        if place.read_text(encoding='utf-8', errors='replace') != text:
+        if place.read_bytes() != content:
             raise ArgumentError(f'{place} is there already; --force overwrites it.')
     # Folders first, so that one that cannot be made is found before anything is written.
     for folder in {place.parent for place, _ in pending}:
         folder.mkdir(parents=True, exist_ok=True)
-    for place, text in pending:
+    for place, content in pending:
         with atomic_write(str(place)) as stream:
-            stream.write(text.encode())
+            stream.write(content)
     return len(pending)
 
 

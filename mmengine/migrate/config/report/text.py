@@ -35,22 +35,35 @@ class Report:
     destination: Path | None = None
 
     @property
+    def leaves(self) -> list[Outcome]:
+        """The configs that a run can use: other files do not inherit from them."""
+        return [one for one in self.outcomes if not one.is_part]
+
+    @property
     def failed(self) -> list[Outcome]:
-        return [one for one in self.outcomes if one.failed]
+        return [one for one in self.leaves if one.failed]
+
+    @property
+    def are_all_new(self) -> bool:
+        """Whether every file was written for this engine."""
+        return bool(self.outcomes) and all(one.is_new for one in self.outcomes)
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to do."""
-        todo = any(one.failed or one.has_todo for one in self.outcomes)
+        todo = any(one.failed or one.has_todo for one in self.leaves)
         return not todo and all(check.passed for many in self.checks.values() for check in many)
 
     def name(self, path: Path) -> str:
         return os.path.relpath(path, self.folder)
 
     def notes(self, kind: str) -> list[Note]:
-        """The notes of one kind; one that many files inherit is told once."""
+        """The notes of one kind; one that many files inherit is told once.
+
+        What is wrong with a file that others inherit from is only told where a config suffers.
+        """
         found: dict[Note, list[Path]] = {}
-        for outcome in self.outcomes:
+        for outcome in self.outcomes if kind == INFO else self.leaves:
             for note in outcome.notes:
                 if note.kind == kind:
                     found.setdefault(note, []).append(outcome.source)
@@ -59,7 +72,11 @@ class Report:
     def _with_users(self, note: Note, paths: list[Path]) -> Note:
         """``note``; where it is about a line of a base, with the configs that give it reason."""
         written = Path(os.path.abspath((note.place or '').rpartition(':')[0]))
-        if not note.place or written in paths or note.kind == ERROR:
+        if not note.place or (written in paths and len(paths) == 1):
+            return note
+        if note.kind == ERROR:
+            return replace(note, text=f'{note.text} (In {", ".join(map(self.name, paths))}.)')
+        if written in paths:
             return note
         first, *others = [self.name(path) for path in paths]
         more = f' and {len(others)} more' if others else ''
@@ -78,13 +95,25 @@ def text_report(report: Report, *, verbose: bool = False) -> str:
             lines.append(f'{TITLES[kind]} ({len(notes)}):')
             lines.extend(f'  {note}' for note in notes)
     lines.extend(_check_lines(report))
-    total, failed = len(report.outcomes), len(report.failed)
-    where = f' to {report.destination}' if report.destination is not None else ''
-    lines.append(
-        f'{report.written} of {total} files written{where}'
-        f'{f", {failed} not converted" if failed else ""}.'
-    )
+    lines.append(_summary(report))
     return '\n'.join(lines)
+
+
+def _summary(report: Report) -> str:
+    where = f' to {report.destination}' if report.destination is not None else ''
+    if report.are_all_new:
+        return f'{report.written} files are configs of this engine already: copied{where}.'
+    total, failed = len(report.leaves), len(report.failed)
+    parts = [f'{total - failed} of {total} configs converted']
+    num_bases = sum(one.is_part and not one.failed for one in report.outcomes)
+    if num_bases:
+        parts.append(f', with {num_bases} files that they inherit from')
+    num_new = sum(one.is_new for one in report.outcomes)
+    if num_new:
+        parts.append(f' ({num_new} files are of this engine already, and were copied)')
+    if failed:
+        parts.append(f', {failed} not converted')
+    return f'{"".join(parts)}: {report.written} files written{where}.'
 
 
 def _check_lines(report: Report) -> list[str]:

@@ -30,7 +30,7 @@ def run_length(
         if len(totals) > 1:
             notes.error('total_iters', 'it stands beside total_epochs: keep the one that was used.')
         if not totals:
-            return None
+            return _length_of_loop(legacy.get('train_cfg'), iters_per_epoch)
         by_epoch = totals[0] == 'total_epochs'
         return _checked(totals[0], legacy[totals[0]], by_epoch, notes, iters_per_epoch)
     if not isinstance(runner, Mapping):
@@ -64,6 +64,25 @@ def run_length(
         notes.error('runner', f'{kind} needs {key}.')
         return None
     return _checked(f'runner.{key}', total, by_epoch, notes, iters_per_epoch)
+
+
+def tells_length(config: Mapping[str, Any]) -> bool:
+    """Whether a legacy config, or a part of one, says how long a run is."""
+    runner = config.get('runner')
+    given = runner if isinstance(runner, Mapping) else {}
+    lengths = (given.get('max_epochs'), given.get('max_iters'))
+    totals = (config.get('total_epochs'), config.get('total_iters'))
+    return any(one is not None for one in (*lengths, *totals))
+
+
+def _length_of_loop(loop: Any, iters_per_epoch: int | None) -> Length | None:
+    """The length of a half-migrated config, whose train_cfg is this engine's already."""
+    given = loop if isinstance(loop, Mapping) else {}
+    for key in ('max_epochs', 'max_iters'):
+        total = given.get(key)
+        if isinstance(total, int) and not isinstance(total, bool) and total > 0:
+            return Length(key == 'max_epochs', total, iters_per_epoch)
+    return None
 
 
 def _checked(
