@@ -18,6 +18,11 @@ class Precision(Codemod):
     triggers = ('fp16', 'fp32')
     in_expressions = False
 
+    def visit_ClassDef(self, node: cst.ClassDef) -> None:
+        """Note which classes ask for half precision, for their own steps."""
+        if 'auto_fp16' in self.source.text_of(node):
+            self.source.half_precision.add(node.name.value)
+
     def leave_FunctionDef(
         self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
     ) -> cst.FunctionDef:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +13,15 @@ import libcst as cst
 
 from mmengine.migrate.code._base import Codemod, marked
 from mmengine.migrate.code._nodes import call_of, code, dotted, only, statements
+from mmengine.migrate.code._rewriter import Rewriter
 from mmengine.migrate.code._source import Source
+from mmengine.migrate.code.hook_objects import as_config
 from mmengine.migrate.code.runner_arguments import (
     HOOK_METHODS,
     RUNNERS,
     VALIDATION,
     Legacy,
+    after_low_hooks,
     runner_arguments,
 )
 
@@ -24,6 +29,7 @@ _LOGGER_ARGS = ('name', 'log_file', 'log_level')
 _TOLD = ('register_training_hooks', 'run', 'resume', 'load_checkpoint', *HOOK_METHODS)
 _APART = 'Runner is told everything at once, then train() is called: its run() is elsewhere'
 _USED = 'the runner is used before its run(), where Runner is told everything at once: {}'
+_LATER = 'what {} uses is assigned again before the runner is made: check that it is as it was'
 _Arguments = dict[str, cst.BaseExpression]
 
 
@@ -92,7 +98,7 @@ class Scripts(Codemod):
                 continue
             name = dotted(small.targets[0].target)
             if name and self._is_runner(small.value):
-                parts = _Parts.found(name, body, start)
+                parts = _Parts.found(name, body, start, self.source)
                 if parts is None:
                     continue
                 if parts.obstacle:
@@ -104,7 +110,8 @@ class Scripts(Codemod):
 
     def _joined(self, body: list[Any], made: cst.Call, parts: _Parts) -> list[Any]:
         """``body`` with one Runner(...) and its train() in the place of all the calls."""
-        legacy = Legacy.of(made, parts.calls, self._constants | _assigned(body[: parts.run]))
+        constants = self._constants | _assigned(body[: parts.run])
+        legacy = Legacy.of(made, parts.calls, constants, self.source, parts.objects)
         arguments, left = runner_arguments(legacy, self.want)
         if parts.evaluates and VALIDATION not in left:
             left.append(VALIDATION)
@@ -112,6 +119,12 @@ class Scripts(Codemod):
         for index in wrapping:
             if 'Distributed' in code(body[index]):
                 arguments['launcher'] = _launcher(body[index])
+        if 'param_scheduler' in arguments:
+            low = [index for index in parts.kept if _LowPriorities.of(body[index])]
+            for index in low:
+                body[index] = body[index].visit(_LowPriorities())
+            if low:
+                after_low_hooks(arguments)
         told = arguments.pop('custom_hooks', '')
         if any('custom_hooks' in code(body[index]) for index in parts.kept):
             told = ''
@@ -131,15 +144,58 @@ class Scripts(Codemod):
         gone = {*parts.gone, *wrapping, *_unneeded(body, parts, arguments)}
         if arguments['optim_wrapper'] == f'{legacy.config}.optim_wrapper':
             gone.update(_choices(body[: parts.run], legacy.hooks.get('optimizer_config')))
+        place = min([parts.run, *parts.kept])
+        moved: list[int] = []
+        if _assigns(body[place : parts.run], _names_in(lines)):
+            # Runner(...) uses what is assigned further down, so what needs a runner comes later.
+            place, moved = parts.run, parts.kept
+            for index in moved:
+                if _assigns(body[index + 1 : parts.run], _names_in(_without_comments(body[index]))):
+                    made_now = marked(made_now, [_LATER.format(_first_line(body[index]))])
         result: list[Any] = []
         for index, statement in enumerate(body):
-            if index == min([parts.run, *parts.kept]):
+            if index == place:
                 result.append(made_now)
+                result += [body[one] for one in moved]
             if index == parts.run:
                 result.append(trained)
-            elif index not in gone:
+            elif index not in gone and index not in moved:
                 result.append(statement)
         return result
+
+
+class _LowPriorities(Rewriter):
+    """Priorities of hooks that would come behind the schedulers; the lowest makes room for them.
+
+    Attributes:
+        found: Whether there are any.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    @classmethod
+    def of(cls, statement: cst.CSTNode) -> bool:
+        """Whether a hook of low priority is registered in ``statement``."""
+        looking = cls()
+        statement.visit(looking)
+        return looking.found
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
+        if not dotted(original_node.func).endswith('.register_hook'):
+            return updated_node
+        args = []
+        for index, arg in enumerate(updated_node.args):
+            is_priority = arg.keyword.value == 'priority' if arg.keyword else index == 1
+            name = code(arg.value).strip('\'"').upper() if is_priority else ''
+            is_low = name in _LOW or (name.isdigit() and int(name) >= _LOW['LOW'])
+            self.found = self.found or is_low
+            args.append(arg.with_changes(value=cst.Integer('99')) if name == 'LOWEST' else arg)
+        return updated_node.with_changes(args=args)
+
+
+_LOW = {'LOW': 70, 'VERY_LOW': 90, 'LOWEST': 100}
 
 
 @dataclass
@@ -152,6 +208,7 @@ class _Parts:
         run: Where it is run.
         calls: What it is told, by method.
         custom_hooks: Hooks that are registered.
+        objects: Configs of hooks of MMCV that are registered as objects, by their keys.
         gone: Statements that are part of Runner(...) now.
         kept: Statements that a Runner understands too, once it is made.
         obstacle: What else is done with it; empty if nothing is.
@@ -163,13 +220,16 @@ class _Parts:
     run: int
     calls: dict[str, cst.Call] = field(default_factory=dict)
     custom_hooks: list[str] = field(default_factory=list)
+    objects: _Arguments = field(default_factory=dict)
     gone: list[int] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     obstacle: str = ''
     evaluates: bool = False
 
     @classmethod
-    def found(cls, name: str, body: Sequence[cst.CSTNode], start: int) -> _Parts | None:
+    def found(
+        cls, name: str, body: Sequence[cst.CSTNode], start: int, source: Source
+    ) -> _Parts | None:
         """The parts of the runner that is made at ``start``; None if it is not run here."""
         runs = [
             index
@@ -184,15 +244,17 @@ class _Parts:
         if isinstance(made, cst.Call) and any(arg.star for arg in made.args):
             parts.obstacle = _first_line(made)
         for index in range(start + 1, runs[0] + 1):
-            if re.search(rf'(?<![\w.]){name}\b', code(body[index])):
-                parts._take(index, body[index])
+            if re.search(rf'(?<![\w.]){name}\b', _without_comments(body[index])):
+                parts._take(index, body[index], source)
         return parts
 
-    def _take(self, index: int, statement: cst.CSTNode) -> None:
+    def _take(self, index: int, statement: cst.CSTNode, source: Source) -> None:
         call = call_of(statement)
         method = dotted(call.func).removeprefix(f'{self.name}.') if call is not None else ''
         if call is not None and method in _TOLD:
             self.calls[method] = call
+            self.gone.append(index)
+        elif call is not None and method == 'register_hook' and self._is_config(call, source):
             self.gone.append(index)
         elif call is not None and method == 'register_hook' and len(call.args) == 1:
             self.custom_hooks.append(code(call.args[0].value))
@@ -208,11 +270,40 @@ class _Parts:
         else:
             self.obstacle = self.obstacle or _first_line(statement)
 
+    def _is_config(self, call: cst.Call, source: Source) -> bool:
+        """Whether a hook object is registered that a config means as well; it is remembered."""
+        made = call.args[0].value if call.args else None
+        if not isinstance(made, cst.Call):
+            return False
+        found = as_config(source.mmcv_name(made.func), made)
+        if found is None or found.key in self.objects:
+            return False
+        self.objects[found.key] = found.config
+        return True
+
     def _only_registers(self, statement: cst.CSTNode) -> bool:
         """Whether a block does nothing with the runner but register hooks, as here too."""
         text = re.sub(r'#.*', '', code(statement))
         uses = re.findall(rf'(?<![\w.]){self.name}\b(\.register_hook\()?', text)
         return isinstance(statement, (cst.If, cst.For)) and all(uses)
+
+
+def _without_comments(node: cst.CSTNode) -> str:
+    return ast.unparse(ast.parse(textwrap.dedent(code(node))))
+
+
+def _names_in(text: str) -> set[str]:
+    """The names that code reads."""
+    return set(re.findall(r'(?<![\w.])[^\W\d]\w*', text))
+
+
+def _assigns(body: Sequence[cst.CSTNode], names: set[str]) -> bool:
+    """Whether one of the statements assigns one of the names."""
+    for statement in body:
+        for node in ast.walk(ast.parse(textwrap.dedent(code(statement)))):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in names:
+                return True
+    return False
 
 
 def _first_line(node: cst.CSTNode) -> str:

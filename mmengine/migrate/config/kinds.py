@@ -70,4 +70,4 @@ def kind_of(config: Mapping[str, Any]) -> Kind:
 
 def _is_replaced(key: str, new: Set[str]) -> bool:
     """Whether a key of this engine is there that says what ``key`` said."""
-    return not OF_MMCV[key] or bool(new.intersection(OF_MMCV[key]))
+    return not OF_MMCV[key] or not new.isdisjoint(OF_MMCV[key])

@@ -32,6 +32,8 @@ def new_runner(model, optimizer, work_dir):
         logger=under_mmcv.quiet_logger(),
         work_dir=work_dir,
         max_epochs=MAX_EPOCHS,
+        # Hooks of half precision look into it.
+        meta=dict(),
     )
 
 

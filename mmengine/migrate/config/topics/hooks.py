@@ -35,6 +35,29 @@ def convert_custom_hooks(ctx: Context) -> Config:
     return {'custom_hooks': edited(hooks, converted)}
 
 
+def are_any_low(ctx: Context) -> bool:
+    """Whether a hook of the project comes behind the hook of the schedulers.
+
+    It saw the learning rates of its iteration, and would see those of the next one.
+    """
+    hooks = ctx.legacy.get('custom_hooks')
+    return any(
+        isinstance(hook, Mapping) and _is_low(hook.get('priority')) and not _is_known(ctx, hook)
+        for hook in (hooks if isinstance(hooks, (list, tuple)) else ())
+    )
+
+
+def _is_known(ctx: Context, hook: Mapping[str, Any]) -> bool:
+    kind = hook.get('type')
+    return kind in ctx.rules.hooks or kind in (*_EMA_HOOKS, *_KNOWN_HOOKS, *_UNNEEDED_HOOKS)
+
+
+def _is_low(priority: Any) -> bool:
+    if isinstance(priority, int):
+        return priority >= 70
+    return isinstance(priority, str) and priority.upper() in ('LOW', 'VERY_LOW', 'LOWEST')
+
+
 def note_updater_hook(ctx: Context, lr_config: Mapping[str, Any]) -> None:
     """Note the hook that MMCV built for a policy of the project's own."""
     kind = f'{canonical_name(lr_config["policy"])}LrUpdaterHook'
@@ -65,6 +88,9 @@ def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
             f'{kind} is in no rule: check that a hook of this name exists for this engine, with '
             f'its new method signatures. Left as it is.{suggestion("hooks", kind)}',
         )
+        if str(hook.get('priority')).upper() in ('LOWEST', '100'):
+            # The schedulers are at the lowest priority then, see are_any_low.
+            return edited(hook, {**hook, 'priority': 99})
     return hook
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
+from mmengine.migrate.config.topics.hooks import are_any_low
 from mmengine.migrate.config.trace import edited
 
 CONSUMES = ('checkpoint_config', 'log_config')
@@ -44,6 +45,13 @@ def convert_default_hooks(ctx: Context) -> Config:
         if 'interval' in text:
             logger['interval'] = text['interval']
         hooks['logger'] = logger
+    has_schedule = any(legacy.get(key) is not None for key in ('lr_config', 'momentum_config'))
+    if has_schedule and are_any_low(ctx):
+        hooks['param_scheduler'] = {'type': 'ParamSchedulerHook', 'priority': 'LOWEST'}
+        saving = hooks.get('checkpoint', {'type': 'CheckpointHook', 'interval': 1})
+        if saving is not None:
+            # It holds the state of the schedulers, so it comes behind them.
+            hooks['checkpoint'] = {**saving, 'priority': 'LOWEST'}
     return {'default_hooks': hooks} if hooks else {}
 
 
