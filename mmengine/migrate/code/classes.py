@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,15 +128,21 @@ def _defined(node: ast.ClassDef) -> frozenset[str]:
 
 def _num_samples_of(node: ast.ClassDef) -> str:
     """``num_samples`` in the returned dict of ``train_step``, with ``{data}`` for the batch."""
-    for item in node.body:
-        if isinstance(item, ast.FunctionDef) and item.name == 'train_step':
-            arguments = item.args.args
-            if len(arguments) > 1:
-                return _count_in(item, arguments[1].arg)
-    return ''
+    methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
+    step, forward = methods.get('train_step'), methods.get('forward')
+    if step is None or len(step.args.args) < 2:
+        return ''
+    data = step.args.args[1].arg
+    found = _count_in(step, {data: '{data}'})
+    unpacks = re.search(rf'self(\.forward)?\(\*\*{data}\b', ast.unparse(step))
+    if found or forward is None or not unpacks:
+        return found
+    names = [one.arg for one in forward.args.args[1:]]
+    return _count_in(forward, {name: f'{{data}}[{name!r}]' for name in names})
 
 
-def _count_in(method: ast.FunctionDef, data: str) -> str:
+def _count_in(method: ast.FunctionDef, known: dict[str, str]) -> str:
+    """The one ``num_samples`` of a method, in terms of ``known`` names that are not assigned."""
     values = []
     for node in ast.walk(method):
         if isinstance(node, ast.keyword) and node.arg == 'num_samples':
@@ -157,9 +164,9 @@ def _count_in(method: ast.FunctionDef, data: str) -> str:
         if isinstance(one, ast.Name)
     }
     names = {one.id for one in ast.walk(values[0]) if isinstance(one, ast.Name)}
-    if names - _OWN_DATA - {data} or data in assigned:
+    if names - _OWN_DATA - known.keys() or assigned & known.keys() & names:
         return ''
     for one in ast.walk(values[0]):
-        if isinstance(one, ast.Name) and one.id == data:
-            one.id = '{data}'
+        if isinstance(one, ast.Name) and one.id in known:
+            one.id = known[one.id]
     return ast.unparse(values[0])

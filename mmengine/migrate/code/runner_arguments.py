@@ -10,7 +10,7 @@ from typing import Any
 
 import libcst as cst
 
-from mmengine.migrate.code._nodes import code, dotted, entry, keyword
+from mmengine.migrate.code._nodes import code, dotted, entry, keys, keyword
 from mmengine.migrate.code._source import Source
 from mmengine.migrate.code.hook_objects import as_config
 from mmengine.migrate.code.optimizer_arguments import wrapper_argument
@@ -149,21 +149,40 @@ class Legacy:
         return node
 
     def value(self, node: cst.BaseExpression | None) -> Any:
-        """The value of a literal or of ``dict(...)`` of literals; None if it is none."""
+        """The value of a literal or of ``dict(...)``; None if it is neither.
+
+        What is not a literal inside a dict or a list is :class:`Code`.
+        """
+        value = self._value(node)
+        return None if isinstance(value, Code) else value
+
+    def _value(self, node: cst.BaseExpression | None) -> Any:
         resolved = self.resolved(node)
         if resolved is None:
             return None
         if isinstance(resolved, cst.Call) and dotted(resolved.func) == 'dict':
             names = [arg.keyword.value for arg in resolved.args if arg.keyword is not None]
             if len(names) != len(resolved.args):
-                return None
-            return {name: self.value(keyword(resolved, name)) for name in names}
+                return Code(code(resolved))
+            return {name: self._value(keyword(resolved, name)) for name in names}
+        if isinstance(resolved, cst.Dict) and len(keys(resolved)) == len(resolved.elements):
+            return {name: self._value(entry(resolved, name)) for name in keys(resolved)}
         if isinstance(resolved, (cst.List, cst.Tuple)):
-            return [self.value(element.value) for element in resolved.elements]
+            return [self._value(element.value) for element in resolved.elements]
         try:
             return ast.literal_eval(code(resolved))
         except (ValueError, SyntaxError):
-            return None
+            # A name that stands for something else is used by its name.
+            return Code(code(node) if node is not None else '')
+
+
+class Code(str):
+    """An expression in the place of a value that only a run tells."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def runner_arguments(legacy: Legacy, want: Want) -> tuple[dict[str, str], list[str]]:
@@ -236,35 +255,66 @@ def _schedules(legacy: Legacy, left: list[str]) -> dict[str, str]:
     return {'param_scheduler': f'[{", ".join(texts)}]'} if texts else {}
 
 
-# Lengths in the place of an expression, unlike any other number of a config.
-_STAND_INS = (1_000_003, 2_000_003)
+class _StandIns:
+    """Numbers in the place of expressions, to see where a conversion puts them.
+
+    Args:
+        offset: Tells the numbers of two tries apart.
+    """
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+        self.names: dict[float, str] = {}
+
+    def number(self, text: str, *, is_count: bool) -> float:
+        """A number for an expression; a count may come out one higher."""
+        index = len(self.names) + 1
+        if not is_count:
+            number = (self._offset + index) / 9_999_991
+            self.names[number] = text
+            return number
+        count = 1_000_003 * self._offset + 1_009 * index
+        is_simple = re.fullmatch(r'[\w.]+(\([^()]*\)|\[[^]]*\])?', text)
+        self.names[count] = text
+        self.names[count + 1] = f'{text} + 1' if is_simple else f'({text}) + 1'
+        return count
+
+    def instead_of(self, value: Any, key: str = '') -> Any:
+        """``value`` with numbers for the expressions in it."""
+        if isinstance(value, dict):
+            return {name: self.instead_of(one, name) for name, one in value.items()}
+        if isinstance(value, list):
+            return [self.instead_of(one, key) for one in value]
+        if isinstance(value, Code):
+            is_count = key in ('step', 'warmup_iters', 'periods', 'cyclic_times', 'total_steps')
+            return self.number(value, is_count=is_count)
+        return value
 
 
 def _schedulers(legacy: Legacy, key: str, config: dict[str, Any]) -> list[str]:
-    """Code for the schedulers of a policy, over a run whose length may be an expression."""
+    """Code for the schedulers of a policy, whose numbers may be expressions."""
     length = legacy.value(legacy.length)
-    if isinstance(length, int):
-        return list(map(as_code, _converted(legacy, key, config, length)))
     if legacy.length is None:
         raise ArgumentError('it depends on the length of the run, which is not given here')
-    total = code(legacy.length)
-    if not isinstance(legacy.length, (cst.Name, cst.Attribute, cst.Subscript, cst.Call)):
-        total = f'({total})'
-    texts = []
-    for stand_in in _STAND_INS:
-        names = {stand_in: total, stand_in + 1: f'{total} + 1'}
-        schedulers = _converted(legacy, key, config, stand_in)
-        texts.append([as_code(one, names) for one in schedulers])
-    if texts[0] != texts[1]:
-        raise ArgumentError('its schedule depends on the length of the run: write it out by hand')
-    return texts[0]
-
-
-def _converted(
-    legacy: Legacy, key: str, config: dict[str, Any], total: int
-) -> list[dict[str, Any]]:
-    length = Length(bool(legacy.by_epoch), total, None)
-    return convert_schedule(config, length, Notes(), of_momentum=key == 'momentum_config', key=key)
+    tries = []
+    for offset in (1, 2):
+        stand_ins = _StandIns(offset)
+        # The longest of all, as milestones lie within the run.
+        known = stand_ins.instead_of(config)
+        total = length
+        if not isinstance(length, int):
+            total = int(stand_ins.number(code(legacy.length), is_count=True))
+        schedulers = convert_schedule(
+            known,
+            Length(bool(legacy.by_epoch), total, None),
+            Notes(),
+            of_momentum=key == 'momentum_config',
+            key=key,
+        )
+        tries.append([as_code(one, stand_ins.names) for one in schedulers])
+    if tries[0] != tries[1]:
+        raise ArgumentError('it depends on numbers that only a run tells: write it out by hand')
+    return tries[0]
 
 
 _NOT_NEEDED = ('create_symlink', 'sync_buffer', 'meta')
@@ -346,7 +396,7 @@ def _bound(call: cst.Call | None, names: Sequence[str]) -> dict[str, cst.BaseExp
     return found
 
 
-def as_code(config: dict[str, Any], names: Mapping[int, str] | None = None) -> str:
+def as_code(config: dict[str, Any], names: Mapping[float, str] | None = None) -> str:
     """``dict(...)`` for a config.
 
     Args:
@@ -357,7 +407,9 @@ def as_code(config: dict[str, Any], names: Mapping[int, str] | None = None) -> s
     def text(value: Any) -> str:
         if isinstance(value, dict):
             return as_code(value, names)
-        if names and type(value) is int and value in names:
+        if isinstance(value, (list, tuple)):
+            return f'[{", ".join(map(text, value))}]'
+        if names and type(value) in (int, float) and value in names:
             return names[value]
         return repr(value)
 

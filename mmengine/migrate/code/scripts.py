@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,6 +144,7 @@ class Scripts(Codemod):
         gone = {*parts.gone, *wrapping, *_unneeded(body, parts, arguments)}
         if arguments['optim_wrapper'] == f'{legacy.config}.optim_wrapper':
             gone.update(_choices(body[: parts.run], legacy.hooks.get('optimizer_config')))
+        gone.update(_unused(body, parts, gone, lines, self.source.configs))
         place = min([parts.run, *parts.kept])
         moved: list[int] = []
         if _assigns(body[place : parts.run], _names_in(lines)):
@@ -387,6 +388,31 @@ def _unneeded(body: Sequence[cst.CSTNode], parts: _Parts, arguments: dict[str, s
         others = [each for i, each in enumerate(body) if i != index and i not in parts.gone]
         used = ' '.join([new_text, *map(code, others)])
         if name and not re.search(rf'(?<!\.)\b{name}\b(?!=)', used):
+            found.append(index)
+    return found
+
+
+def _unused(
+    body: Sequence[cst.CSTNode],
+    parts: _Parts,
+    gone: Collection[int],
+    arguments: str,
+    configs: Collection[str],
+) -> list[int]:
+    """Where ``fp16_cfg = cfg.get('fp16')`` stands that only what is gone looked at."""
+    found = []
+    for index in range(parts.run):
+        small = only(body[index])
+        if index in gone or not isinstance(small, cst.Assign):
+            continue
+        name = dotted(small.targets[0].target)
+        if not re.match(rf'({"|".join(configs) or "-"})[.\[]', code(small.value)) or not name:
+            continue
+        before = [one for i, one in enumerate(body) if i != index]
+        after = [one for i, one in enumerate(body) if i != index and i not in gone]
+        used = [name in _names_in(_without_comments(one)) for one in (*before, *after)]
+        was_used, is_used = any(used[: len(before)]), any(used[len(before) :])
+        if was_used and not is_used and name not in _names_in(arguments):
             found.append(index)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
@@ -70,11 +70,13 @@ class Converted:
         config: The new config.
         notes: What there is to tell.
         length: How long the run is, if the config tells.
+        leftover: What of ``config`` are entries of MMCV 1.x, for which no rule is known.
     """
 
     config: Config
     notes: list[Note]
     length: Length | None
+    leftover: Config = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -101,7 +103,7 @@ def convert_config(
     for key, text in wrong_values(legacy):
         notes.error(key, text)
     try:
-        length = loop.run_length(legacy, notes, iters_per_epoch)
+        length = loop.run_length(legacy, notes, iters_per_epoch, (rules or Rules()).runners)
     except _MALFORMED as error:
         notes.error('runner', f'it does not tell the length of the run ({error}).')
         length = None
@@ -121,7 +123,7 @@ def convert_config(
                 )
     kept = _kept(ctx, new)
     made = {key: value for key, value in new.items() if key not in kept}
-    return Converted({**kept, **made, **ctx.leftover}, notes.items, length)
+    return Converted({**kept, **made, **ctx.leftover}, notes.items, length, ctx.leftover)
 
 
 def _kept(ctx: Context, new: Config) -> Config:

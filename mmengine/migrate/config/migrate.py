@@ -9,12 +9,18 @@ from pathlib import Path
 
 from mmengine.fileio.atomic import atomic_write
 from mmengine.migrate.config.convert import SCHEDULES
-from mmengine.migrate.config.files.tree import Outcome, config_files, is_hidden, load_tree
+from mmengine.migrate.config.files.tree import (
+    Outcome,
+    config_files,
+    is_code,
+    is_hidden,
+    load_tree,
+)
 from mmengine.migrate.config.files.tree_conversion import convert_tree
 from mmengine.migrate.config.files.verify import verify
 from mmengine.migrate.config.report.check import Check, check_schedules
 from mmengine.migrate.config.report.text import Report
-from mmengine.migrate.config.rules import load_rules
+from mmengine.migrate.config.rules.choice import book_for
 from mmengine.utils.errors import ArgumentError
 
 
@@ -22,7 +28,7 @@ def migrate_configs(
     source: str | Path,
     destination: str | Path | None = None,
     *,
-    rules: Iterable[str] = (),
+    rules: Iterable[str] = ('auto',),
     flatten: bool = False,
     iters_per_epoch: int | None = None,
     check: bool = False,
@@ -35,7 +41,8 @@ def migrate_configs(
         destination: A folder for a folder; for a file, the file to write, beside which its
             bases get the places that they had. By default a file or folder named as the source,
             with ``_migrated``.
-        rules: Names of vocabularies, or files of one's own; see :func:`load_rules`.
+        rules: Names of vocabularies, or files of one's own; see :func:`load_rules`. 'auto' chooses
+            a built-in one for each config.
         flatten: Write each config resolved, without ``_base_``.
         iters_per_epoch: Iterations of an epoch, for what cannot be said in epochs.
         check: Compare the schedules over the whole run.
@@ -46,11 +53,16 @@ def migrate_configs(
     """
     if iters_per_epoch is not None and iters_per_epoch < 1:
         raise ArgumentError(f'iters_per_epoch is a whole number above 0, got {iters_per_epoch}.')
-    vocabulary = load_rules(rules)
     source = Path(os.path.abspath(source))
+    vocabulary = book_for(rules, source)
     if source.is_dir():
         asked = config_files(source, _target(source, destination))
     elif source.is_file():
+        if source.suffix == '.py' and is_code(source):
+            raise ArgumentError(
+                f'{source} is a script or a module, not a config: nothing of it was run. '
+                '`mmengine migrate code` converts code.'
+            )
         asked = [source]
     else:
         raise ArgumentError(f'there is no file or folder {str(source)!r}.')

@@ -21,6 +21,7 @@ from mmcv_runs import under_mmcv  # noqa: E402  # found by the line above
 from mmcv_runs.fixtures import write  # noqa: E402
 
 MAX_EPOCHS = 3
+WHOLE_SCRIPTS = ('by_config', 'by_options', 'by_class')
 
 
 def new_runner(model, optimizer, work_dir):
@@ -96,6 +97,17 @@ def record_script(case, work_dir):
     return dict(parameters=parameters_of(case(work_dir)))
 
 
+def record_whole_script(name, work_dir):
+    """A script of ``scripts/``, with its command line and the files that it leaves."""
+    sys.path.insert(0, str(HERE / 'scripts'))
+    module = importlib.import_module(name)
+    words = [str(HERE / 'scripts' / 'config.py')] if name == 'by_config' else []
+    folder = Path(work_dir, name)
+    outcome = module.main([*words, '--work-dir', str(folder)])
+    files = sorted(path.name for path in folder.glob('*.pth') if not path.is_symlink())
+    return dict(outcome, files=files)
+
+
 def record_project(work_dir):
     """The whole project: its training script, then its test script."""
     sys.path[:0] = [str(HERE / 'project'), str(HERE / 'project' / 'tools')]
@@ -130,6 +142,8 @@ def main(target):
             recorded[f'optimizer/{name}'] = record_optimizer_hook(name, folder)
         for case in legacy_script.CASES:
             recorded[f'script/{case.__name__}'] = record_script(case, folder)
+        for name in WHOLE_SCRIPTS:
+            recorded[f'whole/{name}'] = record_whole_script(name, folder)
         recorded['project'] = record_project(folder)
     write(target, recorded)
 

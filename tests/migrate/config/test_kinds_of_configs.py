@@ -4,7 +4,9 @@ import pytest
 
 from mmengine.cli.__main__ import main
 from mmengine.config import Config
-from mmengine.migrate.config import convert_config
+from mmengine.migrate.config import convert_config, load_rules
+from mmengine.migrate.config.rules import BUILT_IN, apply_rule, build_metric
+from mmengine.migrate.config.rules.choice import RuleBook
 
 NEW = """\
 # of this engine already
@@ -188,3 +190,177 @@ def test_two_filled_ones_stop_that_config_alone(tmp_path, capsys):
     assert command(source, '-o', target) == 1
     assert (target / 'a.py').exists()
     assert 'both have a train_cfg, with different values' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['script', 'module'])
+def test_a_script_given_as_a_config_is_not_run(tmp_path, capsys, name):
+    text = f"open({str(tmp_path / 'ran')!r}, 'w')\n\n\ndef main():\n    pass\n"
+    if name == 'script':
+        text += "\n\nif __name__ == '__main__':\n    main()\n"
+    (tmp_path / 'a.py').write_text(text)
+    assert command(tmp_path / 'a.py') == 2
+    assert 'mmengine migrate code' in capsys.readouterr().err
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        ('metafile.yml', 'Collections:\n  - Name: Net\nModels:\n  - Name: net_a\n'),
+        ('.hidden.yml', 'a: 1\n'),
+        ('tool.yaml', 'repos:\n  - repo: local\n'),
+        ('notes.ipynb', '{"cells": []}'),
+        ('data.json', '{"images": []}'),
+    ],
+)
+def test_other_files_are_told_from_configs(tmp_path, capsys, name, text):
+    source, target = tree(tmp_path, a=OLD + 'total_epochs = 3\n')
+    (source / name).write_text(text)
+    assert command(source, '-o', target) == 0
+    assert '1 of 1 configs converted' in capsys.readouterr().out
+    if not name.startswith('.'):
+        assert (target / name).read_text() == text
+
+
+def test_a_cause_is_one_line_with_its_count_and_the_most_frequent_comes_first(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    often = "data = dict(train=dict(type='Often'))\n"
+    files = dict.fromkeys('abc', OLD + 'total_epochs = 3\n' + often)
+    files['b'] += "custom_hooks = [dict(type='Seldom')]\n"
+    source, target = tree(tmp_path, **files)
+    command(source, '-o', target)
+    lines = capsys.readouterr().out.splitlines()
+    (place,) = [i for i, line in enumerate(lines) if line.startswith('Left to do (2):')]
+    assert 'Often is in no rule' in lines[place + 1]
+    assert 'in 3 configs, first at old/a.py:3: data.train.type' in lines[place + 1]
+    assert lines[place + 2].startswith('  old/b.py:4: custom_hooks.0.type: Seldom is in no rule')
+    assert lines[-1].startswith('Left: 2 things')
+
+
+def test_what_no_rule_knows_is_in_a_comment_and_a_second_run_changes_nothing(tmp_path, capsys):
+    text = OLD + (
+        'total_epochs = 3\n'
+        "data = dict(train=dict(type='A'), val=dict(type='A'))\n"
+        "evaluation = dict(interval=2, own_metric='cells', parts=[1, 2])\n"
+    )
+    source, target = tree(tmp_path, a=text)
+    assert command(source, '-o', target) == 1
+    config = Config.fromfile(target / 'a.py')
+    assert 'evaluation' not in config
+    assert config.val_evaluator == []
+    assert "# evaluation = dict(own_metric='cells', parts=[" in (target / 'a.py').read_text()
+    capsys.readouterr()
+    assert command(target, '-o', tmp_path / 'again') == 0
+    assert (tmp_path / 'again' / 'a.py').read_bytes() == (target / 'a.py').read_bytes()
+
+
+def validated(rules=(), **legacy):
+    data = dict(train=dict(type='A'), val=dict(type='A'))
+    result = convert_config({'data': data, **legacy}, rules=load_rules(rules))
+    return result.config
+
+
+@pytest.mark.parametrize(
+    ('rules', 'runs'), [([], True), (['mmdet'], True), (['mmedit'], False), (['mmgen'], False)]
+)
+@pytest.mark.parametrize('runner', ['EpochBasedRunner', 'IterBasedRunner'])
+def test_without_evaluation_the_script_of_the_project_decided(rules, runs, runner):
+    length = 'max_epochs' if runner.startswith('Epoch') else 'max_iters'
+    config = validated(rules, runner={'type': runner, length: 8})
+    assert ('val_dataloader' in config) == runs
+    assert ('val_cfg' in config) == runs
+    if runs and length == 'max_iters':
+        assert config['train_cfg']['val_interval'] == 1
+
+
+def test_evaluation_that_is_switched_off_never_ran():
+    assert 'val_dataloader' not in validated(total_epochs=3, evaluation=None)
+
+
+def test_intervals_by_milestones_are_dynamic_intervals():
+    times = dict(milestones=[100, 200], interval=[50, 20, 10])
+    result = convert_config(
+        dict(
+            runner=dict(type='IterBasedRunner', max_iters=300),
+            evaluation=dict(interval=times),
+            checkpoint_config=dict(interval=times, by_epoch=False),
+        )
+    )
+    assert not result.failed
+    loop = result.config['train_cfg']
+    assert (loop['val_interval'], loop['dynamic_intervals']) == (50, [(100, 20), (200, 10)])
+    # Every 50, 20 and 10: all are multiples of 10.
+    assert result.config['default_hooks']['checkpoint']['interval'] == 10
+
+
+def test_the_loss_scaler_of_a_runner_is_that_of_the_wrapper():
+    runner = dict(type='DynamicIterBasedRunner', max_iters=9, fp16_loss_scaler=dict(init_scale=64))
+    result = convert_config(dict(runner=runner, optimizer=dict(type='SGD', lr=0.1)))
+    wrapper = result.config['optim_wrapper']
+    assert (wrapper['type'], wrapper['loss_scale']) == ('AmpOptimWrapper', dict(init_scale=64))
+    assert 'runner' not in result.config
+
+
+NAMES = {
+    'mmdet': dict(model=dict(type='FasterRCNN'), data=dict(train=dict(type='CocoDataset'))),
+    'mmseg': dict(model=dict(type='EncoderDecoder'), data=dict(train=dict(type='ADE20KDataset'))),
+    'mmcls': dict(model=dict(type='ImageClassifier'), data=dict(train=dict(type='ImageNet'))),
+    'mmpose': dict(model=dict(type='TopDown'), data=dict(train=dict(type='TopDownCocoDataset'))),
+    'mmaction': dict(model=dict(type='Recognizer3D'), data=dict(train=dict(type='VideoDataset'))),
+    'mmrotate': dict(model=dict(type='OrientedRCNN'), data=dict(train=dict(type='DOTADataset'))),
+    'mmdet3d': dict(model=dict(type='VoxelNet'), data=dict(train=dict(type='KittiDataset'))),
+    'mmocr': dict(model=dict(type='DBNet')),
+    'mmgen': dict(model=dict(type='CycleGAN')),
+    'mmselfsup': dict(model=dict(type='MoCo')),
+    'mmedit': dict(default_scope='mmedit'),
+    '': dict(model=dict(type='Own'), data=dict(train=dict(type='Own'))),
+}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_vocabulary_is_chosen_by_names_and_scope(name):
+    assert RuleBook(('auto',)).choose(NAMES[name]) == name
+
+
+def test_each_config_of_a_tree_has_its_own_vocabulary(tmp_path, capsys):
+    text = OLD + 'total_epochs = 3\nmodel = dict(type={!r})\ndata = dict(train=dict(type={!r}))\n'
+    source, target = tree(
+        tmp_path,
+        a=text.format('FasterRCNN', 'CocoDataset'),
+        b=text.format('EncoderDecoder', 'ADE20KDataset'),
+        c=text.format('Own', 'Own'),
+    )
+    assert command(source, '-o', target) == 1
+    assert 'Rules: mmdet for 1, mmseg for 1, none for 1.' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', BUILT_IN)
+def test_every_vocabulary_loads_and_its_rules_hold_for_an_empty_config(name):
+    rules = load_rules([name])
+    for table in (rules.transforms, rules.hooks):
+        for kind, rule in table.items():
+            changed = apply_rule(rule, dict(type=kind), {})
+            assert changed is None or isinstance(changed, (dict, list)), kind
+    for kind, rule in rules.datasets.items():
+        assert apply_rule(rule, dict(type=kind), 'train')['type'], kind
+    for kind, rule in rules.metrics.items():
+        assert build_metric(rule, {}, {}) is not None, kind
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'evaluation', 'expected'),
+    [
+        ('CityscapesDataset', dict(metric=['bbox', 'segm']),
+         dict(type='CocoMetric', metric=['bbox', 'segm'], ann_file='x.json')),
+        ('LVISV05Dataset', dict(metric='bbox'),
+         dict(type='LVISMetric', metric='bbox', ann_file='x.json')),
+        ('OpenImagesDataset', dict(metric='mAP'), dict(type='OpenImagesMetric')),
+    ],
+)  # fmt: skip
+def test_metrics_go_by_the_dataset_and_what_was_asked(dataset, evaluation, expected):
+    data = dict(val=dict(type=dataset, ann_file='x.json'))
+    legacy = dict(total_epochs=3, data=data, evaluation=evaluation)
+    config = convert_config(legacy, rules=load_rules(['mmdet'])).config
+    assert config['val_evaluator'] == expected

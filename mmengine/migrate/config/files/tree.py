@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmengine.config.errors import ConfigError
+from mmengine.config.formatting import python_text
 from mmengine.config.styles import lazy_sign, read_base_sign, reads_base
 from mmengine.migrate.config.convert import LEGACY_KEYS
 from mmengine.migrate.config.files.sources import (
@@ -22,8 +24,12 @@ from mmengine.migrate.config.kinds import OF_MMCV, OF_THIS_ENGINE
 from mmengine.migrate.config.notes import TODO, Note
 from mmengine.migrate.config.schedules.conversion import Length
 from mmengine.migrate.config.topics.loop import tells_length
+from mmengine.migrate.config.trace import plain
 
 Config = dict[str, Any]
+
+
+_LEFT_OVER = 'Left over from MMCV 1.x, as no rule tells what it became:'
 
 
 @dataclass
@@ -40,6 +46,8 @@ class Outcome:
         is_part: Whether other files inherit from it.
         original: The text before.
         is_new: Whether it was written for this engine, so that it is copied as it is.
+        leftover: Entries of MMCV 1.x of the file itself, which no rule knows: a comment holds them.
+        rules: The vocabularies by which it was converted.
     """
 
     source: Path
@@ -51,6 +59,15 @@ class Outcome:
     is_part: bool = False
     original: str | None = None
     is_new: bool = False
+    leftover: Config = field(default_factory=dict)
+    rules: tuple[str, ...] = ()
+
+    def settle(self, text: str) -> None:
+        """Take ``text`` as the new one, with a comment for what is left over."""
+        if self.leftover and self.source.suffix != '.json':
+            lines = python_text(plain(self.leftover)).splitlines()
+            text += ''.join(f'# {line}\n' for line in (_LEFT_OVER, *lines) if line.strip())
+        self.text = text
 
     @property
     def is_unchanged(self) -> bool:
@@ -211,7 +228,7 @@ def config_files(folder: Path, target: Path | None = None) -> list[Path]:
         and path.is_file()
         and not is_hidden(path.relative_to(folder))
         and (target is None or target == folder or target not in path.parents)
-        and not _is_module(path)
+        and not is_other_file(path)
     )
 
 
@@ -220,18 +237,40 @@ def is_hidden(path: Path) -> bool:
     return any(part.startswith('.') or part == '__pycache__' for part in path.parts)
 
 
-def _is_module(path: Path) -> bool:
-    """Whether a Python file defines functions or classes and nothing that a config has.
+def is_other_file(path: Path) -> bool:
+    """Whether a file is not a config: code of the project, or data of another kind.
 
-    Such a file is code of the project, which must not be run for its values.
+    Code must not be run for its values, and metafiles, notebooks and settings of tools are copied.
     """
-    if path.suffix != '.py':
-        return False
+    return not _holds_config(path) if path.suffix != '.py' else is_code(path)
+
+
+def is_code(path: Path) -> bool:
+    """Whether a Python file is a script or a module, with nothing in it that a config has."""
     tree = _parsed(path)
     if tree is None:
         return False
+    is_script = any(_is_main(one) for one in tree.body)
     defines = any(isinstance(one, _DEFINITIONS) for one in tree.body)
-    return defines and not _assigned(tree) & KEYS_OF_CONFIGS
+    return is_script or (defines and not _assigned(tree) & KEYS_OF_CONFIGS)
+
+
+def _is_main(statement: ast.stmt) -> bool:
+    """Whether it is ``if __name__ == '__main__'``."""
+    return isinstance(statement, ast.If) and '__name__' in ast.unparse(statement.test)
+
+
+def _holds_config(path: Path) -> bool:
+    """Whether a JSON or YAML file has a key of a config at its top."""
+    try:
+        text = path.read_text('utf-8')
+    except (OSError, UnicodeDecodeError):
+        # Its loading tells what is wrong.
+        return True
+    if path.suffix == '.json':
+        return any(f'"{key}"' in text for key in KEYS_OF_CONFIGS)
+    words = '|'.join(map(re.escape, sorted(KEYS_OF_CONFIGS)))
+    return re.search(rf'(?m)^["\']?({words})["\']?\s*:', text) is not None
 
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

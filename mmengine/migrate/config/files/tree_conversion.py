@@ -16,6 +16,7 @@ from mmengine.migrate.config.files.tree import Config, Outcome, Tree
 from mmengine.migrate.config.kinds import Kind, kind_of
 from mmengine.migrate.config.notes import ERROR, INFO, Note
 from mmengine.migrate.config.rules import Rules
+from mmengine.migrate.config.rules.choice import RuleBook
 from mmengine.migrate.config.topics.loop import tells_length
 from mmengine.migrate.config.trace import plain
 
@@ -31,12 +32,12 @@ that use it."""
 def convert_tree(
     tree: Tree,
     *,
-    rules: Rules | None = None,
+    rules: RuleBook | None = None,
     iters_per_epoch: int | None = None,
     flatten: bool = False,
 ) -> dict[Path, Outcome]:
     """Convert every file of ``tree``."""
-    rules = rules or Rules()
+    book = rules or RuleBook()
     outcomes = {
         path: Outcome(path, notes=[_broken(path, why)]) for path, why in tree.broken.items()
     }
@@ -53,21 +54,31 @@ def convert_tree(
             targets[path] = dict(file.resolved)
             outcome.is_new = True
             continue
-        converted = _converted(tree, path, scripts[path], rules, iters_per_epoch)
+        chosen = book.rules_for(*_users_of(tree, path))
+        outcome.rules = chosen.names
+        converted = _converted(tree, path, scripts[path], chosen, iters_per_epoch)
         outcome.notes, outcome.length = list(converted.notes), converted.length
         if converted.failed:
             continue
-        targets[path] = converted.config
+        left = converted.leftover
+        outcome.leftover = {key: left[key] for key in left if key in file.own}
+        targets[path] = {key: value for key, value in converted.config.items() if key not in left}
     if flatten:
         for path, target in targets.items():
             outcomes[path].config = plain(target)
-            outcomes[path].text = flat_text(path, target)
+            outcomes[path].settle(flat_text(path, target))
         return outcomes
     _settle_conflicts(tree, targets)
     for path in tree.bases_first():
         if path in targets:
             _write(tree, path, scripts[path], targets, outcomes[path])
     return outcomes
+
+
+def _users_of(tree: Tree, path: Path) -> list[Config]:
+    """The configs that tell by which vocabulary a file is read: itself, or those that use it."""
+    users = tree.users(path) if tree.is_base(path) else [path]
+    return [tree.files[one].resolved for one in users or [path]]
 
 
 def _is_new(tree: Tree, path: Path) -> bool:
@@ -178,7 +189,8 @@ def _only_of(converted: Converted, legacy: Mapping[str, Any]) -> Converted:
             notes.append(Note(INFO, note.key, text, note.place))
             continue
         notes.append(note)
-    return Converted(config, notes, converted.length)
+    left = {key: converted.leftover[key] for key in converted.leftover if key in config}
+    return Converted(config, notes, converted.length, left)
 
 
 def _settle_conflicts(tree: Tree, targets: dict[Path, Config]) -> None:
@@ -221,7 +233,7 @@ def _write(
     fallen = [base for base in file.bases if base not in targets]
     if fallen:
         names = ', '.join(os.path.relpath(base, path.parent) for base in fallen)
-        outcome.text = flat_text(path, target)
+        outcome.settle(flat_text(path, target))
         reason = f'written flat: {names}, which it inherits from, could not be converted in place.'
         outcome.notes.append(Note(INFO, '_base_', reason, str(path)))
         return
@@ -232,16 +244,18 @@ def _write(
     for base in file.bases:
         new_base |= plain(targets[base])
     if not file.is_python:
-        outcome.text = rewrite_data(file, target, new_base) if _differs(file, target) else file.text
+        outcome.settle(
+            rewrite_data(file, target, new_base) if _differs(file, target) else file.text
+        )
         return
     if script is None:
-        outcome.text = flat_text(path, target)
+        outcome.settle(flat_text(path, target))
         outcome.notes.append(
             Note(INFO, '_base_', 'variables in braces stand where Python cannot be read: written '
                  'flat.', str(path))
         )  # fmt: skip
         return
-    outcome.text = rewrite_python(file, script, target, new_base)
+    outcome.settle(rewrite_python(file, script, target, new_base))
 
 
 def _differs(file: LegacyFile, target: Config) -> bool:

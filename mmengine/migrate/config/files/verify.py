@@ -162,9 +162,9 @@ def _simplify(tree: Tree, outcomes: dict[Path, Outcome], path: Path, attempt: in
         new_base: Config = {}
         for base in file.bases:
             new_base |= outcomes[base].config
-        outcome.text = rewrite_python(file, script, outcome.config, new_base, reuse=False)
+        outcome.settle(rewrite_python(file, script, outcome.config, new_base, reuse=False))
         return
-    outcome.text = flat_text(path, outcome.config)
+    outcome.settle(flat_text(path, outcome.config))
     outcome.notes.append(
         Note(INFO, '_base_', 'written flat: code in this file kept it from being converted in '
              'place.', str(path))

@@ -117,6 +117,12 @@ def _wrapper_settings(ctx: Context) -> Config:
     if kind not in _OPTIMIZER_HOOKS:
         return _own_settings(ctx, kind, options)
     half = _OPTIMIZER_HOOKS[kind] or fp16 is not None
+    runner = ctx.legacy.get('runner')
+    of_runner = runner.get('fp16_loss_scaler') if isinstance(runner, Mapping) else None
+    if of_runner is not None:
+        # The runner's own scaler, whose options are those of torch's.
+        half = True
+        fp16 = {'loss_scale': of_runner, **(fp16 or {})}
     if options.pop('use_fp16', False):
         half = True
         ctx.notes.info(

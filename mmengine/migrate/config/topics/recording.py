@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
 from mmengine.migrate.config.topics.hooks import are_any_low
+from mmengine.migrate.config.topics.loop import dynamic_interval
 from mmengine.migrate.config.trace import edited
 
 CONSUMES = ('checkpoint_config', 'log_config')
@@ -66,6 +68,7 @@ def _checkpoint(ctx: Context, config: Any, best: Config) -> Config:
     # An iteration runner of MMCV told the hook so; here the config must.
     if ctx.length is not None and not ctx.length.by_epoch:
         options.setdefault('by_epoch', False)
+    _settle_interval(ctx, options)
     taken = {key: options.pop(key) for key in _CHECKPOINT if key in options}
     for key in ('create_symlink', 'meta', 'sync_buffer'):
         if options.pop(key, None):
@@ -76,6 +79,19 @@ def _checkpoint(ctx: Context, config: Any, best: Config) -> Config:
         ctx.leave('checkpoint_config', options)
         options = {}
     return edited(config, {'type': kind, **taken, **options, **best})
+
+
+def _settle_interval(ctx: Context, options: Config) -> None:
+    """One interval that saves all that an interval by milestones saved, and more."""
+    if not isinstance(options.get('interval'), Mapping):
+        return
+    first, later = dynamic_interval(options['interval'])
+    options['interval'] = math.gcd(first, *(interval for _, interval in later))
+    ctx.notes.info(
+        'checkpoint_config.interval',
+        'it changed at milestones, which CheckpointHook does not do: the interval is the one that '
+        f'saves at all those times, {options["interval"]}.',
+    )
 
 
 _TRACKERS = {
