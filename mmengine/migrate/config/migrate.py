@@ -33,6 +33,8 @@ def migrate_configs(
     iters_per_epoch: int | None = None,
     check: bool = False,
     force: bool = False,
+    only: Iterable[Path] | None = None,
+    own: Iterable[str] = (),
 ) -> Report:
     """Convert configs of MMCV 1.x and write them; sources are never changed.
 
@@ -47,6 +49,9 @@ def migrate_configs(
         iters_per_epoch: Iterations of an epoch, for what cannot be said in epochs.
         check: Compare the schedules over the whole run.
         force: Overwrite files that are there.
+        only: The config files of a folder; by default all that look like one. Nothing else of the
+            folder is copied then.
+        own: Classes of the project whose code is converted as well.
 
     Raises:
         ArgumentError: If there is nothing to convert, or files would be overwritten.
@@ -54,8 +59,10 @@ def migrate_configs(
     if iters_per_epoch is not None and iters_per_epoch < 1:
         raise ArgumentError(f'iters_per_epoch is a whole number above 0, got {iters_per_epoch}.')
     source = Path(os.path.abspath(source))
-    vocabulary = book_for(rules, source)
-    if source.is_dir():
+    vocabulary = book_for(rules, source, own)
+    if only is not None:
+        asked = [Path(os.path.abspath(path)) for path in only]
+    elif source.is_dir():
         asked = config_files(source, _target(source, destination))
     elif source.is_file():
         if source.suffix == '.py' and is_code(source):
@@ -89,7 +96,7 @@ def migrate_configs(
         places = _places(source, destination, outcomes, flatten)
         report.destination = _target(source, destination)
     report.written = _write(outcomes, places, force)
-    if source.is_dir() and report.written:
+    if source.is_dir() and report.written and only is None:
         _copy_others(source, report.destination, set(outcomes), force)
     return report
 

@@ -34,6 +34,7 @@ and of these, for what the project did besides its configs::
     eval_hooks = dict(MyEvalHook={})                 # hooks of evaluation that ValLoop replaces
     runners = dict(MyRunner='max_iters')             # runners, and what tells their length
     model_types = dict(MyDetector={})                # models that tell the project
+    optimizer_hooks = dict(MyOptimizerHook={})       # wrappers by the same name now
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class Rules:
     eval_hooks: dict[str, Any] = field(default_factory=dict)
     runners: dict[str, Any] = field(default_factory=dict)
     model_types: dict[str, Any] = field(default_factory=dict)
+    optimizer_hooks: dict[str, Any] = field(default_factory=dict)
 
     def over(self, other: Rules) -> Rules:
         """These rules, and where they say nothing those of ``other``."""
@@ -125,6 +127,19 @@ def _load(name: str) -> Rules:
         )
     known = [each.name for each in fields(Rules) if each.name != 'names']
     return Rules(names=(name,), **{key: content[key] for key in known if key in content})
+
+
+def rules_for_own(names: Iterable[str]) -> Rules:
+    """Rules for classes of a project whose code is converted as well: their arguments stay."""
+    known: dict[str, Any] = {name: {} for name in names}
+    wrappers = {name: name for name in known if name.endswith('Constructor')}
+    return Rules(
+        transforms=dict(known),
+        datasets=dict(known),
+        hooks=dict(known),
+        optimizer_hooks=known,
+        constructors=wrappers,
+    )
 
 
 def apply_rule(rule: Rule, config: Mapping[str, Any], place: Any = None) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmengine.migrate.config.rules import BUILT_IN, Rules, load_rules
+from mmengine.migrate.config.rules import BUILT_IN, Rules, load_rules, rules_for_own
 
 AUTO = 'auto'
 # A name that one vocabulary alone has tells most.
@@ -28,21 +28,24 @@ class RuleBook:
         names: Those that were asked for; ``'auto'`` among them chooses one for each config, and
             files of one's own lie over it.
         packages: Built-in vocabularies whose packages lie beside the configs.
+        own: Rules for classes of the project, over which all others lie.
     """
 
     names: tuple[str, ...] = ()
     packages: frozenset[str] = frozenset()
+    own: Rules = field(default_factory=Rules)
     _known: dict[tuple[str, ...], Rules] = field(default_factory=dict)
     _words: dict[str, _Words] = field(default_factory=dict)
 
     def rules_for(self, *configs: Mapping[str, Any]) -> Rules:
         """The rules for a file that the ``configs`` use."""
         if AUTO not in self.names:
-            return self._load(self.names)
+            return self._load(self.names).over(self.own)
         chosen = Counter(name for config in configs if (name := self.choose(config)))
         found = [chosen.most_common(1)[0][0]] if chosen else []
         index = self.names.index(AUTO)
-        return self._load((*self.names[:index], *found, *self.names[index + 1 :]))
+        names = (*self.names[:index], *found, *self.names[index + 1 :])
+        return self._load(names).over(self.own)
 
     def choose(self, config: Mapping[str, Any]) -> str:
         """The vocabulary that a legacy config is written in; empty where nothing tells."""
@@ -69,8 +72,13 @@ class RuleBook:
         return self._words[name]
 
 
-def book_for(names: Iterable[str], source: Path) -> RuleBook:
+def book_for(names: Iterable[str], source: Path, own: Iterable[str] = ()) -> RuleBook:
     """The vocabularies for the configs at ``source``.
+
+    Args:
+        names: Those that were asked for.
+        source: A config file or a folder of them.
+        own: Classes of the project whose code is converted as well.
 
     Raises:
         ArgumentError: If there is no such vocabulary.
@@ -80,7 +88,7 @@ def book_for(names: Iterable[str], source: Path) -> RuleBook:
     folder = source if source.is_dir() else source.parent
     near = [folder, *folder.parents[:2]]
     packages = {name for name in BUILT_IN if any((one / name).is_dir() for one in near)}
-    return RuleBook(asked, frozenset(packages))
+    return RuleBook(asked, frozenset(packages), rules_for_own(own))
 
 
 def _by_scope(scope: str) -> str:

@@ -49,7 +49,12 @@ def are_any_low(ctx: Context) -> bool:
 
 def _is_known(ctx: Context, hook: Mapping[str, Any]) -> bool:
     kind = hook.get('type')
-    return kind in ctx.rules.hooks or kind in (*_EMA_HOOKS, *_KNOWN_HOOKS, *_UNNEEDED_HOOKS)
+    is_own = kind in ctx.rules.optimizer_hooks
+    return (kind in ctx.rules.hooks and not is_own) or kind in (
+        *_EMA_HOOKS,
+        *_KNOWN_HOOKS,
+        *_UNNEEDED_HOOKS,
+    )
 
 
 def _is_low(priority: Any) -> bool:
@@ -63,6 +68,8 @@ def note_updater_hook(ctx: Context, lr_config: Mapping[str, Any]) -> None:
     kind = f'{canonical_name(lr_config["policy"])}LrUpdaterHook'
     options = {key: value for key, value in lr_config.items() if key != 'policy'}
     ctx.updater_hooks.append({'type': kind, **options})
+    if kind in ctx.rules.hooks:
+        return
     ctx.notes.todo(
         'lr_config.policy',
         f'{lr_config["policy"]} is none of the policies of MMCV; taken for your own {kind}, in '
@@ -76,7 +83,7 @@ def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
         return hook
     kind = hook['type']
     if kind in ctx.rules.hooks:
-        changed = apply_rule(ctx.rules.hooks[kind], hook)
+        changed = apply_rule(ctx.rules.hooks[kind], _before_schedulers(ctx, hook))
         return hook if changed == dict(hook) else changed and edited(hook, changed)
     if kind in _EMA_HOOKS:
         return edited(hook, _ema_hook(ctx, key, hook))
@@ -88,10 +95,17 @@ def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
             f'{kind} is in no rule: check that a hook of this name exists for this engine, with '
             f'its new method signatures. Left as it is.{suggestion("hooks", kind)}',
         )
-        if str(hook.get('priority')).upper() in ('LOWEST', '100'):
-            # The schedulers are at the lowest priority then, see are_any_low.
-            return edited(hook, {**hook, 'priority': 99})
+        changed = _before_schedulers(ctx, hook)
+        return hook if changed == dict(hook) else edited(hook, changed)
     return hook
+
+
+def _before_schedulers(ctx: Context, hook: Mapping[str, Any]) -> Config:
+    """A hook of the lowest priority, where the schedulers are then (see :func:`are_any_low`)."""
+    is_lowest = str(hook.get('priority')).upper() in ('LOWEST', '100')
+    if is_lowest and not _is_known(ctx, hook):
+        return {**hook, 'priority': 99}
+    return dict(hook)
 
 
 def _ema_hook(ctx: Context, key: str, hook: Mapping[str, Any]) -> Config:

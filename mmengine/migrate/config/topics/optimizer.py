@@ -151,11 +151,12 @@ def _wrapper_settings(ctx: Context) -> Config:
 
 def _own_settings(ctx: Context, kind: Any, options: Config) -> Config:
     """Those of a hook of the project's own, as `migrate code` names them."""
-    ctx.notes.todo(
-        'optimizer_config.type',
-        f'{kind} is an optimizer hook of your own: it has to be a subclass of OptimWrapper, '
-        'registered in OPTIM_WRAPPERS, as `mmengine migrate code` makes it.',
-    )
+    if kind not in ctx.rules.optimizer_hooks:
+        ctx.notes.todo(
+            'optimizer_config.type',
+            f'{kind} is an optimizer hook of your own: it has to be a subclass of OptimWrapper, '
+            'registered in OPTIM_WRAPPERS, as `mmengine migrate code` makes it.',
+        )
     if ctx.legacy.get('fp16') is not None:
         ctx.notes.todo('fp16', f'{kind} decides on mixed precision by itself; left in place.')
         ctx.leftover['fp16'] = ctx.legacy['fp16']
