@@ -23,12 +23,14 @@ class ClassInfo:
         methods: The names that its body defines.
         num_samples: The ``num_samples`` that its ``train_step`` returns, as an expression of
             ``{data}``; empty if it returns none that only depends on the batch.
+        reads_epoch: Whether it reads the epoch of a runner.
     """
 
     name: str
     bases: tuple[str, ...]
     methods: frozenset[str]
     num_samples: str = ''
+    reads_epoch: bool = False
 
 
 @dataclass
@@ -46,7 +48,8 @@ class Classes:
         for node in nodes:
             if isinstance(node, ast.ClassDef):
                 bases = tuple(_full_name(base, origins) for base in node.bases)
-                info = ClassInfo(node.name, bases, _defined(node), _num_samples_of(node))
+                reads = re.search(r'\brunner\._?epoch\b', ast.unparse(node)) is not None
+                info = ClassInfo(node.name, bases, _defined(node), _num_samples_of(node), reads)
                 found.setdefault(node.name, []).append(info)
         return cls(found)
 
@@ -93,6 +96,10 @@ class Classes:
         return any(
             isinstance(one, ClassInfo) and method in one.methods for one in self.ancestors(bases)
         )
+
+    def reads_epoch(self, name: str) -> bool:
+        """Whether a class of the project, or one above it, reads the epoch of a runner."""
+        return any(isinstance(one, ClassInfo) and one.reads_epoch for one in self.ancestors([name]))
 
     def outside(self, bases: Iterable[str]) -> list[str]:
         """The classes above that are not the project's."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import libcst as cst
 
-from mmengine.migrate.code._nodes import code, dotted, entry, keys, keyword
+from mmengine.migrate.code._nodes import code, dotted, entry, expression, keys, keyword
 from mmengine.migrate.code._source import Source
 from mmengine.migrate.code.hook_objects import as_config
 from mmengine.migrate.code.optimizer_arguments import wrapper_argument
 from mmengine.migrate.config.notes import Notes
-from mmengine.migrate.config.schedules.conversion import Length, convert_schedule
+from mmengine.migrate.config.schedules.conversion import (
+    COUNTS_ITERATIONS_BY_DEFAULT,
+    Length,
+    convert_schedule,
+)
+from mmengine.migrate.schedule.legacy_schedule import canonical_name
 from mmengine.utils.errors import ArgumentError
 
 RUNNERS = {'Runner': True, 'EpochBasedRunner': True, 'IterBasedRunner': False}
@@ -105,9 +110,26 @@ class Legacy:
         if legacy.by_epoch is not None and legacy.length is None:
             unit = legacy.unit
             legacy.length = legacy.runner.get(unit) or run.get(unit) or run.get('length')
+        if legacy.by_epoch is False:
+            legacy._count_epochs_of(key for key in HOOK_METHODS if key in calls)
         told = [*legacy.runner.values(), *hooks.values(), *run.values(), legacy.length]
         legacy.config = legacy.config or next(filter(None, map(legacy._config_of, told)), '')
         return legacy
+
+    def _count_epochs_of(self, methods: Iterable[str]) -> None:
+        """Write out the default of configs that were registered one by one.
+
+        A runner of iterations changes the default of ``register_training_hooks`` alone.
+        """
+        for method in methods:
+            key = HOOK_METHODS[method]
+            config = self.value(self.hooks.get(key))
+            if key not in ('lr_config', 'checkpoint_config') or not isinstance(config, dict):
+                continue
+            policy = canonical_name(str(config.get('policy', '')))
+            if 'by_epoch' not in config and policy not in COUNTS_ITERATIONS_BY_DEFAULT:
+                text = as_code({**config, 'by_epoch': True})
+                self.hooks[key] = expression(text)
 
     def _read_build_runner(self, made: cst.Call) -> None:
         """``build_runner(cfg.runner, default_args=dict(model=model, ...))``."""
@@ -334,6 +356,9 @@ def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
         saving = legacy.value(node)
         if node is None or code(node) == 'None':
             # Such a run saved nothing; Runner saves each epoch unless it is told not to.
+            found.append('checkpoint=None')
+        elif isinstance(saving, dict) and saving.get('by_epoch') and not legacy.by_epoch:
+            # A runner of iterations ends no epoch, so that it saved nothing.
             found.append('checkpoint=None')
         elif isinstance(saving, dict):
             saving = {name: value for name, value in saving.items() if name not in _NOT_NEEDED}

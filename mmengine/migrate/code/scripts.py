@@ -108,6 +108,12 @@ class Scripts(Codemod):
                 return self._joined(body, small.value, parts)
         return body
 
+    def _readers_of_epochs(self, parts: _Parts, body: Sequence[cst.CSTNode]) -> list[str]:
+        """A mark for each hook of a run of iterations that reads the epoch."""
+        registered = ' '.join([*parts.custom_hooks, *(code(body[index]) for index in parts.kept)])
+        names = dict.fromkeys(re.findall(r'\b[A-Z]\w*', registered))
+        return [_EPOCH.format(name) for name in names if self.source.classes.reads_epoch(name)]
+
     def _joined(self, body: list[Any], made: cst.Call, parts: _Parts) -> list[Any]:
         """``body`` with one Runner(...) and its train() in the place of all the calls."""
         constants = self._constants | _assigned(body[: parts.run])
@@ -119,6 +125,8 @@ class Scripts(Codemod):
         for index in wrapping:
             if 'Distributed' in code(body[index]):
                 arguments['launcher'] = _launcher(body[index])
+        if legacy.by_epoch is False:
+            left += self._readers_of_epochs(parts, body)
         if 'param_scheduler' in arguments:
             low = [index for index in parts.kept if _LowPriorities.of(body[index])]
             for index in low:
@@ -197,6 +205,12 @@ class _LowPriorities(Rewriter):
 
 
 _LOW = {'LOW': 70, 'VERY_LOW': 90, 'LOWEST': 100}
+
+
+_EPOCH = (
+    '{0} reads runner.epoch, which stays 0 in a run of iterations here; MMCV counted passes over '
+    'the data: runner.iter // len(runner.train_dataloader)'
+)
 
 
 @dataclass
