@@ -105,7 +105,7 @@ _ADVICE = {
     'build_optimizer_constructor': 'optim_wrapper=dict(constructor=...) names it',
     'build_runner': 'use Runner.from_cfg(cfg), or Runner(...) with its arguments',
     'BaseRunner': 'use Runner of mmengine.runner; what differs between runners is a train loop',
-    'Runner': 'use Runner of mmengine.runner, which is told everything at once',
+    'Runner': 'use Runner of mmengine.runner, which gets all its parts at once',
     'EpochBasedRunner': 'use Runner(..., train_cfg=dict(by_epoch=True, max_epochs=...))',
     'IterBasedRunner': 'use Runner(..., train_cfg=dict(by_epoch=False, max_iters=...))',
     'IterLoader': 'train_cfg=dict(by_epoch=False, ...) with an InfiniteSampler goes on for ever',
@@ -143,7 +143,7 @@ _ADVICE = {
     'TRTWrapper': 'MMDeploy has what served exports',
     'worker_init_fn': 'Runner seeds the workers of its dataloaders: randomness=dict(seed=...)',
 }
-_NO_ADVICE = 'it has no counterpart that this tool knows'
+_NO_ADVICE = 'no counterpart is known'
 
 
 def _table() -> dict[tuple[str, str], tuple[str, str]]:

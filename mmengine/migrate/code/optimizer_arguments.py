@@ -9,7 +9,8 @@ import libcst as cst
 from mmengine.migrate.code._nodes import code, dotted, entry, keys
 
 if TYPE_CHECKING:
-    from mmengine.migrate.code.runner_arguments import Legacy, Want
+    from mmengine.migrate.code.legacy_runner import Legacy
+    from mmengine.migrate.code.runner_arguments import Want
 
 _STOCK = {
     'OptimizerHook': 'OptimWrapper',

@@ -62,7 +62,7 @@ GONE = {
     'register_hook_from_cfg': 'register_hook takes a config as well',
     'log_buffer': 'log with runner.message_hub.update_scalar(name, value)',
     'meta': 'keep it in the message hub, or in state_dict() and load_state_dict() of the hook',
-    'mode': 'the methods for train, val and test are told the mode',
+    'mode': 'the methods for train, val and test have the mode in their names',
     'batch_processor': 'model.train_step takes its place',
     'current_lr': 'runner.optim_wrapper.get_lr() takes its place',
     'current_momentum': 'runner.optim_wrapper.get_momentum() takes its place',

@@ -1,33 +1,30 @@
-"""Scripts: a runner that is told its hooks and then run becomes one that is told all at once."""
+"""Scripts: making a runner, registering hooks and running it become one ``Runner(...).train()``."""
 
 from __future__ import annotations
 
-import ast
 import re
-import textwrap
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import libcst as cst
 
 from mmengine.migrate.code._base import Codemod, marked
-from mmengine.migrate.code._nodes import call_of, code, dotted, only, statements
+from mmengine.migrate.code._nodes import code, dotted, only, statements
 from mmengine.migrate.code._rewriter import Rewriter
 from mmengine.migrate.code._source import Source
-from mmengine.migrate.code.hook_objects import as_config
-from mmengine.migrate.code.runner_arguments import (
-    HOOK_METHODS,
-    RUNNERS,
-    VALIDATION,
-    Legacy,
-    after_low_hooks,
-    runner_arguments,
+from mmengine.migrate.code.legacy_runner import RUNNERS, Legacy
+from mmengine.migrate.code.runner_arguments import VALIDATION, after_low_hooks, runner_arguments
+from mmengine.migrate.code.script_parts import (
+    Parts,
+    assigns,
+    first_line,
+    names_in,
+    simple_statements,
+    without_comments,
 )
 
 _LOGGER_ARGS = ('name', 'log_file', 'log_level')
-_TOLD = ('register_training_hooks', 'run', 'resume', 'load_checkpoint', *HOOK_METHODS)
-_APART = 'Runner is told everything at once, then train() is called: its run() is elsewhere'
+_APART = 'Runner gets all its parts at once, then train() is called: its run() is elsewhere'
 _USED = 'the runner is used before its run(), where Runner is told everything at once: {}'
 _LATER = 'what {} uses is assigned again before the runner is made: check that it is as it was'
 _Arguments = dict[str, cst.BaseExpression]
@@ -98,7 +95,7 @@ class Scripts(Codemod):
                 continue
             name = dotted(small.targets[0].target)
             if name and self._is_runner(small.value):
-                parts = _Parts.found(name, body, start, self.source)
+                parts = Parts.found(name, body, start, self.source)
                 if parts is None:
                     continue
                 if parts.obstacle:
@@ -108,13 +105,13 @@ class Scripts(Codemod):
                 return self._joined(body, small.value, parts)
         return body
 
-    def _readers_of_epochs(self, parts: _Parts, body: Sequence[cst.CSTNode]) -> list[str]:
+    def _readers_of_epochs(self, parts: Parts, body: Sequence[cst.CSTNode]) -> list[str]:
         """A mark for each hook of a run of iterations that reads the epoch."""
         registered = ' '.join([*parts.custom_hooks, *(code(body[index]) for index in parts.kept)])
         names = dict.fromkeys(re.findall(r'\b[A-Z]\w*', registered))
         return [_EPOCH.format(name) for name in names if self.source.classes.reads_epoch(name)]
 
-    def _joined(self, body: list[Any], made: cst.Call, parts: _Parts) -> list[Any]:
+    def _joined(self, body: list[Any], made: cst.Call, parts: Parts) -> list[Any]:
         """``body`` with one Runner(...) and its train() in the place of all the calls."""
         constants = self._constants | _assigned(body[: parts.run])
         legacy = Legacy.of(made, parts.calls, constants, self.source, parts.objects)
@@ -155,12 +152,12 @@ class Scripts(Codemod):
         gone.update(_unused(body, parts, gone, lines, self.source.configs))
         place = min([parts.run, *parts.kept])
         moved: list[int] = []
-        if _assigns(body[place : parts.run], _names_in(lines)):
+        if assigns(body[place : parts.run], names_in(lines)):
             # Runner(...) uses what is assigned further down, so what needs a runner comes later.
             place, moved = parts.run, parts.kept
             for index in moved:
-                if _assigns(body[index + 1 : parts.run], _names_in(_without_comments(body[index]))):
-                    made_now = marked(made_now, [_LATER.format(_first_line(body[index]))])
+                if assigns(body[index + 1 : parts.run], names_in(without_comments(body[index]))):
+                    made_now = marked(made_now, [_LATER.format(first_line(body[index]))])
         result: list[Any] = []
         for index, statement in enumerate(body):
             if index == place:
@@ -213,137 +210,13 @@ _EPOCH = (
 )
 
 
-@dataclass
-class _Parts:
-    """The statements of a block that have to do with one runner, by their places.
-
-    Attributes:
-        name: What the runner is called.
-        start: Where it is made.
-        run: Where it is run.
-        calls: What it is told, by method.
-        custom_hooks: Hooks that are registered.
-        objects: Configs of hooks of MMCV that are registered as objects, by their keys.
-        gone: Statements that are part of Runner(...) now.
-        kept: Statements that a Runner understands too, once it is made.
-        obstacle: What else is done with it; empty if nothing is.
-        evaluates: Whether an evaluation hook is among what is kept.
-    """
-
-    name: str
-    start: int
-    run: int
-    calls: dict[str, cst.Call] = field(default_factory=dict)
-    custom_hooks: list[str] = field(default_factory=list)
-    objects: _Arguments = field(default_factory=dict)
-    gone: list[int] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)
-    obstacle: str = ''
-    evaluates: bool = False
-
-    @classmethod
-    def found(
-        cls, name: str, body: Sequence[cst.CSTNode], start: int, source: Source
-    ) -> _Parts | None:
-        """The parts of the runner that is made at ``start``; None if it is not run here."""
-        runs = [
-            index
-            for index in range(start + 1, len(body))
-            if (call := call_of(body[index])) is not None and dotted(call.func) == f'{name}.run'
-        ]
-        if not runs:
-            return None
-        parts = cls(name, start, runs[0], gone=[start, runs[0]])
-        small = only(body[start])
-        made = small.value if isinstance(small, cst.Assign) else None
-        if isinstance(made, cst.Call) and any(arg.star for arg in made.args):
-            parts.obstacle = _first_line(made)
-        for index in range(start + 1, runs[0] + 1):
-            if re.search(rf'(?<![\w.]){name}\b', _without_comments(body[index])):
-                parts._take(index, body[index], source)
-        return parts
-
-    def _take(self, index: int, statement: cst.CSTNode, source: Source) -> None:
-        call = call_of(statement)
-        method = dotted(call.func).removeprefix(f'{self.name}.') if call is not None else ''
-        if call is not None and method in _TOLD:
-            self.calls[method] = call
-            self.gone.append(index)
-        elif call is not None and method == 'register_hook' and self._is_config(call, source):
-            self.gone.append(index)
-        elif call is not None and method == 'register_hook' and len(call.args) == 1:
-            self.custom_hooks.append(code(call.args[0].value))
-            self.gone.append(index)
-        elif method == 'register_hook' or self._only_registers(statement):
-            self.kept.append(index)
-            self.evaluates = self.evaluates or 'EvalHook(' in code(statement)
-        elif re.search(rf'(?m)^\s*{self.name}\.timestamp = ', code(statement)):
-            self.gone.append(index)
-        elif isinstance(statement, cst.If) and (resuming := _resuming(statement, self.name)):
-            self.calls['if'] = resuming
-            self.gone.append(index)
-        else:
-            self.obstacle = self.obstacle or _first_line(statement)
-
-    def _is_config(self, call: cst.Call, source: Source) -> bool:
-        """Whether a hook object is registered that a config means as well; it is remembered."""
-        made = call.args[0].value if call.args else None
-        if not isinstance(made, cst.Call):
-            return False
-        found = as_config(source.mmcv_name(made.func), made)
-        if found is None or found.key in self.objects:
-            return False
-        self.objects[found.key] = found.config
-        return True
-
-    def _only_registers(self, statement: cst.CSTNode) -> bool:
-        """Whether a block does nothing with the runner but register hooks, as here too."""
-        text = re.sub(r'#.*', '', code(statement))
-        uses = re.findall(rf'(?<![\w.]){self.name}\b(\.register_hook\()?', text)
-        return isinstance(statement, (cst.If, cst.For)) and all(uses)
-
-
-def _without_comments(node: cst.CSTNode) -> str:
-    return ast.unparse(ast.parse(textwrap.dedent(code(node))))
-
-
-def _names_in(text: str) -> set[str]:
-    """The names that code reads."""
-    return set(re.findall(r'(?<![\w.])[^\W\d]\w*', text))
-
-
-def _assigns(body: Sequence[cst.CSTNode], names: set[str]) -> bool:
-    """Whether one of the statements assigns one of the names."""
-    for statement in body:
-        for node in ast.walk(ast.parse(textwrap.dedent(code(statement)))):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in names:
-                return True
-    return False
-
-
-def _first_line(node: cst.CSTNode) -> str:
-    lines = (line.strip() for line in code(node).splitlines())
-    return next(line for line in lines if line and not line.startswith('#'))
-
-
-def _resuming(statement: cst.If, name: str) -> cst.Call | None:
-    """The call for a resume in ``if cfg.resume_from: runner.resume(cfg.resume_from) elif ...``."""
-    pattern = (
-        rf'\s*if (\w+)\.resume_from:\s+{name}\.resume\(\1\.resume_from\)\s+'
-        rf'elif \1\.load_from:\s+{name}\.load_checkpoint\(\1\.load_from\)\s*'
-    )
-    text = re.sub(r'(?m)^\s*#.*\n', '', code(statement))
-    found = re.fullmatch(pattern, text.replace(' is not None', ''))
-    return cst.Call(cst.Name(found[1])) if found else None
-
-
 def _wrapping(body: Sequence[cst.CSTNode], model: str) -> list[int]:
     """Where ``model = MMDataParallel(model, ...)`` stands: Runner wraps models itself."""
     wraps = rf'{model} = MM(Distributed)?DataParallel\(\s*{model}\b[\s\S]*'
     helper = r'find_unused_parameters = .*'
     found = []
     for index, statement in enumerate(body):
-        lines = _simple_statements(statement)
+        lines = simple_statements(statement)
         texts = [code(line.with_changes(leading_lines=())).strip() for line in lines]
         if any(re.fullmatch(wraps, text) for text in texts) and all(
             re.fullmatch(f'{wraps}|{helper}', text) for text in texts
@@ -368,7 +241,7 @@ def _choices(body: Sequence[cst.CSTNode], config: cst.BaseExpression | None) -> 
         return []
     found = []
     for index, statement in enumerate(body):
-        smalls = [only(line) for line in _simple_statements(statement)]
+        smalls = [only(line) for line in simple_statements(statement)]
         if isinstance(statement, cst.If) and all(
             isinstance(small, cst.Assign) and dotted(small.targets[0].target) == config.value
             for small in smalls
@@ -377,18 +250,7 @@ def _choices(body: Sequence[cst.CSTNode], config: cst.BaseExpression | None) -> 
     return found
 
 
-def _simple_statements(statement: cst.CSTNode) -> list[cst.SimpleStatementLine]:
-    """The lines of a statement, those in the branches of an ``if`` too."""
-    if isinstance(statement, cst.SimpleStatementLine):
-        return [statement]
-    parts: list[cst.CSTNode] = []
-    if isinstance(statement, (cst.If, cst.Else)):
-        parts = [*statement.body.body]
-        parts += [statement.orelse] if isinstance(statement, cst.If) and statement.orelse else []
-    return [line for part in parts for line in _simple_statements(part)]
-
-
-def _unneeded(body: Sequence[cst.CSTNode], parts: _Parts, arguments: dict[str, str]) -> list[int]:
+def _unneeded(body: Sequence[cst.CSTNode], parts: Parts, arguments: dict[str, str]) -> list[int]:
     """Where ``optimizer = build_optimizer(...)`` stands that Runner does by itself."""
     new_text = ' '.join(arguments.values())
     found = []
@@ -408,7 +270,7 @@ def _unneeded(body: Sequence[cst.CSTNode], parts: _Parts, arguments: dict[str, s
 
 def _unused(
     body: Sequence[cst.CSTNode],
-    parts: _Parts,
+    parts: Parts,
     gone: Collection[int],
     arguments: str,
     configs: Collection[str],
@@ -424,9 +286,9 @@ def _unused(
             continue
         before = [one for i, one in enumerate(body) if i != index]
         after = [one for i, one in enumerate(body) if i != index and i not in gone]
-        used = [name in _names_in(_without_comments(one)) for one in (*before, *after)]
+        used = [name in names_in(without_comments(one)) for one in (*before, *after)]
         was_used, is_used = any(used[: len(before)]), any(used[len(before) :])
-        if was_used and not is_used and name not in _names_in(arguments):
+        if was_used and not is_used and name not in names_in(arguments):
             found.append(index)
     return found
 

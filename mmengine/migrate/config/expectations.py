@@ -1,4 +1,4 @@
-"""Of which kind each value of a legacy config is, so that a wrong one is told by its own key."""
+"""The kind of each value of a legacy config, so that an error names the key of a wrong one."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def migrate_configs(
         destination: A folder for a folder; for a file, the file to write, beside which its
             bases get the places that they had. By default a file or folder named as the source,
             with ``_migrated``.
-        rules: Names of vocabularies, or files of one's own; see :func:`load_rules`. 'auto' chooses
+        rules: Names of vocabularies, or files of rules; see :func:`load_rules`. 'auto' chooses
             a built-in one for each config.
         flatten: Write each config resolved, without ``_base_``.
         iters_per_epoch: Iterations of an epoch, for what cannot be said in epochs.

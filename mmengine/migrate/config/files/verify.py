@@ -59,8 +59,8 @@ def verify(
 def _account_for(outcome: Outcome, source: Config) -> None:
     """Refuse a conversion that lost an entry of its source without a word.
 
-    The words of MMCV are told here once more: a mistake in the converter's own tables must not
-    excuse what it loses.
+    This function has its own list of MMCV's keys, so that a mistake in the converter's tables
+    does not hide a loss.
     """
     if outcome.text is None:
         return

@@ -33,7 +33,7 @@ class Check:
             much; None when they cannot be compared.
         reason: Why they cannot be, or what was compared instead.
         epoch_lengths: The iterations of an epoch that were tried; none where no epoch matters.
-        was_assumed: Whether nobody told them.
+        was_assumed: Whether they are assumed, not given.
         unit: What the curves count: 'iterations' or 'validations'.
         largest: The largest difference of all lengths that were tried.
     """

@@ -62,7 +62,7 @@ class Report:
     def notes(self, kind: str) -> list[Note]:
         """The notes of one kind; one that many files inherit is told once.
 
-        What is wrong with a file that others inherit from is only told where a config suffers.
+        Errors of a file that others inherit from are listed only for the configs that they stop.
         """
         found: dict[Note, list[Path]] = {}
         for outcome in self.outcomes if kind == INFO else self.leaves:

@@ -65,7 +65,7 @@ def _checkpoint(ctx: Context, config: Any, best: Config) -> Config:
     if config is None and 'checkpoint_config' in ctx.legacy:
         # Only the best were saved.
         options = {'interval': -1, 'save_last': False}
-    # An iteration runner of MMCV told the hook so; here the config must.
+    # An iteration runner of MMCV set this for the hook; here the config must.
     if ctx.length is not None and not ctx.length.by_epoch:
         options.setdefault('by_epoch', False)
     _settle_interval(ctx, options)
