@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.migrate.config.context import Config, Context, inner_datasets
 from mmengine.migrate.config.rules import build_metric, keys_of_metric
+from mmengine.migrate.config.topics import loop
 from mmengine.migrate.config.topics.datasets import convert_dataset
 from mmengine.migrate.config.trace import edited
 
@@ -58,19 +59,20 @@ def convert_data(ctx: Context) -> Config:
 
 def _validated(ctx: Context) -> bool:
     """Whether a config without ``evaluation`` validated, which its project's script decided."""
-    default = False if 'evaluation' in ctx.legacy else ctx.rules.validates_by_default
-    if default is False:
-        ctx.notes.info('data.val', 'there is no evaluation: the validation never ran.')
+    if not loop.validates_unasked(ctx):
+        served = ' Its data served workflow.' if loop.has_val_step(ctx) else ''
+        text = f'there is no evaluation: the validation never ran.{served}'
+        ctx.notes.info('data.val', text)
         return False
     unit = 'epoch' if ctx.length is None or ctx.length.by_epoch else 'iteration'
-    told = f'there is no evaluation: the validation ran after each {unit}, with interval 1.'
-    if default is None:
-        told = (
+    text = f'there is no evaluation: the validation ran after each {unit}, with interval 1.'
+    if ctx.rules.validates_by_default is None:
+        text = (
             'there is no evaluation. Scripts that read cfg.get("evaluation", {}) validated after '
             f'each {unit}: kept so. If yours did not, take out val_dataloader, val_cfg and '
             'val_evaluator.'
         )
-    ctx.notes.info('data.val', told)
+    ctx.notes.info('data.val', text)
     return True
 
 

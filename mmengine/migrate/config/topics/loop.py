@@ -137,8 +137,17 @@ def validates_unasked(ctx: Context) -> bool:
     """Whether a config without ``evaluation`` validates, as its project's script decided."""
     data = ctx.legacy.get('data')
     has_val = isinstance(data, Mapping) and data.get('val') is not None
-    is_off = 'evaluation' in ctx.legacy or ctx.rules.validates_by_default is False
-    return has_val and not is_off
+    default = ctx.rules.validates_by_default
+    if default is None:
+        # A validation set may be there for a workflow with losses on it.
+        default = not has_val_step(ctx)
+    return has_val and default and 'evaluation' not in ctx.legacy
+
+
+def has_val_step(ctx: Context) -> bool:
+    """Whether the workflow computes losses on the validation set."""
+    workflow = ctx.legacy.get('workflow') or []
+    return any(isinstance(step, (list, tuple)) and step[0] == 'val' for step in workflow)
 
 
 def _check_workflow(ctx: Context) -> None:
