@@ -66,8 +66,6 @@ OPTIM_WRAPPERS.defer('ColossalAIOptimWrapper', 'mmengine._strategy.colossalai')
 HOOKS.defer('LegacyEMAHook', 'mmengine.migrate.ema')
 MODELS.defer('LegacyModel', 'mmengine.migrate.legacy_model')
 MODELS.defer('LegacyMovingAverage', 'mmengine.migrate.ema')
-OPTIM_WRAPPER_CONSTRUCTORS.defer(
-    'LegacyRegexOptimWrapperConstructor', 'mmengine.migrate.paramwise'
-)
+OPTIM_WRAPPER_CONSTRUCTORS.defer('LegacyRegexOptimWrapperConstructor', 'mmengine.migrate.paramwise')
 PARAM_SCHEDULERS.defer('LegacyLRScheduler', 'mmengine.migrate.schedulers')
 PARAM_SCHEDULERS.defer('LegacyMomentumScheduler', 'mmengine.migrate.schedulers')
