@@ -9,6 +9,7 @@ from mmengine.cli.options import new_parser
 from mmengine.migrate import checkpoint_cli as checkpoint
 from mmengine.migrate.code import cli as code
 from mmengine.migrate.config import cli as config
+from mmengine.migrate.project import cli as project
 
 if TYPE_CHECKING:
     from mmengine.cli.options import Commands
@@ -28,6 +29,13 @@ _SUBJECTS: tuple[tuple[str, Any, str, str], ...] = (
         'convert Python code',
         'Convert code written for MMCV 1.x: imports, models, hooks, training scripts.\n'
         'Without --write nothing is changed.',
+    ),
+    (
+        'project',
+        project,
+        'convert a whole project',
+        'Convert the configs, code, scripts and requirements of a project together, and write a\n'
+        'page about it. The project itself is not changed.',
     ),
     (
         'checkpoint',

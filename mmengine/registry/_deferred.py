@@ -39,6 +39,9 @@ DEFERRED: dict[str, dict[str, str]] = {
         'DeepSpeedOptimWrapper': 'mmengine.strategy.deepspeed',
         'ColossalAIOptimWrapper': 'mmengine.strategy.colossalai',
     },
+    'optimizer wrapper constructor': {
+        'LegacyRegexOptimWrapperConstructor': 'mmengine.migrate.paramwise',
+    },
     'hook': {'LegacyEMAHook': 'mmengine.migrate.ema'},
     'model': {
         'LegacyModel': 'mmengine.migrate.legacy_model',

@@ -91,6 +91,8 @@ def test_a_hook_gets_its_new_signatures_and_names():
         """runner.optim_wrapper.optimizer.param_groups, runner.max_iters)
 
             def _before_epoch(self, runner, mode='train'):
+                if mode != 'train':
+                    return
                 # TODO(mmengine migrate): runner.outputs is handed to before_ and after_ methods """
         """of an iteration
                 self.seen = runner.outputs
@@ -186,6 +188,7 @@ def test_hooks_that_were_registered_one_by_one_are_given_with_the_rest():
                 train_dataloader=loader,
                 train_cfg=dict(by_epoch=True, max_epochs=2),
                 optim_wrapper=OptimWrapper(optimizer),
+                default_hooks=dict(checkpoint=None),
                 load_from='a.pth',
                 custom_hooks=[hook],
             )

@@ -55,6 +55,14 @@ def call_of(statement: cst.CSTNode) -> cst.Call | None:
     return None
 
 
+def is_docstring(statement: cst.CSTNode) -> bool:
+    """Whether a line is nothing but a text."""
+    small = only(statement)
+    return isinstance(small, cst.Expr) and isinstance(
+        small.value, (cst.SimpleString, cst.ConcatenatedString)
+    )
+
+
 def keyword(call: cst.Call, name: str) -> cst.BaseExpression | None:
     """The value that ``call`` gives to ``name``."""
     for arg in call.args:

@@ -1,4 +1,4 @@
-"""Transformers that are quick, for a file goes through a dozen of them."""
+"""Fast transformers, because each file goes through a dozen of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _overridden(
 
 
 class Rewriter(cst.CSTTransformer):
-    """A transformer that is quick: it knows beforehand which kinds of nodes it cares for."""
+    """A fast transformer: it notes beforehand which kinds of nodes it handles."""
 
     _leaving: ClassVar[dict[type[cst.CSTNode], Callable[..., Any]]]
     _visiting: ClassVar[dict[type[cst.CSTNode], Callable[..., Any]]]

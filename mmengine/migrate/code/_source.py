@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import ast
-import re
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import libcst as cst
 
 from mmengine.migrate.code._nodes import dotted
-from mmengine.migrate.code.homes import home_of, is_known
+from mmengine.migrate.code.classes import Classes
+from mmengine.migrate.code.homes import home_of, is_gone, is_known
+from mmengine.migrate.code.names import bound_names, imported_names, used_names
 
 # Any other kind of object may have an optimizer, data or a length as well.
 _ENTRIES_OF_CONFIGS = ('lr_config', 'optimizer_config', 'checkpoint_config')
-TOO_DEEP = 'its expressions are nested too deeply'
-
-
-def parse(text: str) -> ast.Module:
-    """The syntax tree of ``text``, without warnings about it.
-
-    Raises:
-        SyntaxError: If it is no Python that can be read.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        try:
-            return ast.parse(text)
-        except (RecursionError, MemoryError) as error:
-            raise SyntaxError(TOO_DEEP) from error
-        except ValueError as error:
-            raise SyntaxError(str(error)) from error
+_LENGTHS_OF_RUNNERS = ('max_epochs', 'max_iters', 'type')
 
 
 @dataclass
@@ -45,6 +29,8 @@ class Source:
         wanted: New names to import, as module and name.
         configs: What holds the outcome of ``Config.fromfile``.
         models: Classes with a ``train_step(self, data, optimizer)``, by name.
+        half_precision: Classes of which a method was cast to half precision by a decorator.
+        classes: The classes of the project, those of this module among them.
         layout: A module with the indent and line ends of this one.
         texts: The text of each statement that was asked for.
     """
@@ -55,16 +41,21 @@ class Source:
     wanted: set[tuple[str, str]] = field(default_factory=set)
     configs: frozenset[str] = frozenset()
     models: set[str] = field(default_factory=set)
+    half_precision: set[str] = field(default_factory=set)
+    classes: Classes = field(default_factory=Classes)
     layout: cst.Module = field(default_factory=lambda: cst.Module(body=()))
     texts: dict[cst.CSTNode, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, tree: ast.Module) -> Source:
-        """Read the names of a module."""
+    def of(cls, tree: ast.Module, project: Classes | None = None) -> Source:
+        """Read the names of a module, with those classes of its project that are known."""
         nodes = list(ast.walk(tree))
-        used, bound = used_names(nodes), _bound_names(nodes)
+        used, bound = used_names(nodes), bound_names(nodes)
         origins = _names_of_stars(nodes, used - bound) | imported_names(nodes)
-        return cls(origins, used, bound, configs=_configs_of(nodes, origins))
+        classes = Classes.of_module(tree)
+        if project is not None:
+            classes = project.with_those_of(classes)
+        return cls(origins, used, bound, configs=_configs_of(nodes, origins), classes=classes)
 
     def name_of(self, node: cst.CSTNode | None) -> str:
         """The full name of a name or attribute chain: ``nn.Module`` is ``torch.nn.Module``."""
@@ -81,6 +72,8 @@ class Source:
         """Ask for an import; by what name the code can use it."""
         there = self.origins.get(name, f'{module}.{name}')
         is_free = there == f'{module}.{name}' or home_of(there) == (module, name)
+        # A name that no later MMCV has gives way to the one that takes its place.
+        is_free = is_free or is_gone(there)
         if is_free and name not in self.bound:
             self.wanted.add((module, name))
             return name
@@ -99,29 +92,28 @@ class Source:
         return ''.join(map(self.text_of, module.body))
 
 
-def imported_names(nodes: Iterable[ast.AST]) -> dict[str, str]:
-    """What each imported name stands for."""
-    origins = {}
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                head = alias.name.partition('.')[0]
-                origins[alias.asname or head] = alias.name if alias.asname else head
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            for alias in node.names:
-                origins[alias.asname or alias.name] = f'{node.module}.{alias.name}'
-    origins.pop('*', None)
-    return origins
-
-
 def _configs_of(nodes: Iterable[ast.AST], origins: dict[str, str]) -> frozenset[str]:
     """Names that are set to ``mmcv.Config.fromfile(...)``, or have what only configs have."""
     found: set[str] = set()
     uses_mmcv = any(full.partition('.')[0] == 'mmcv' for full in origins.values())
     for node in nodes:
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith('build_runner'):
+            # build_runner(cfg.runner, ...)
+            first = node.args[0] if node.args else None
+            if isinstance(first, ast.Attribute) and first.attr == 'runner':
+                found.update(one.id for one in [first.value] if isinstance(one, ast.Name))
+            continue
         if isinstance(node, ast.Attribute) and node.attr in _ENTRIES_OF_CONFIGS and uses_mmcv:
             if isinstance(node.value, ast.Name) and node.value.id not in ('self', 'args'):
                 found.add(node.value.id)
+            continue
+        if isinstance(node, ast.Attribute) and node.attr in _LENGTHS_OF_RUNNERS and uses_mmcv:
+            # cfg.runner.max_epochs
+            inner = node.value
+            if isinstance(inner, ast.Attribute) and inner.attr == 'runner':
+                owner = inner.value
+                if isinstance(owner, ast.Name) and owner.id not in ('self', 'args'):
+                    found.add(owner.id)
             continue
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
             continue
@@ -151,28 +143,3 @@ def _names_of_stars(nodes: Iterable[ast.AST], free: set[str]) -> dict[str, str]:
         for name in free
         if is_known(f'{module}.{name}')
     }
-
-
-def _bound_names(nodes: Iterable[ast.AST]) -> frozenset[str]:
-    """Names of variables, arguments, functions and classes, wherever in the module."""
-    names = set()
-    for node in nodes:
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            names.add(node.name)
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            names.add(node.id)
-        elif isinstance(node, ast.arg):
-            names.add(node.arg)
-    return frozenset(names)
-
-
-def used_names(nodes: Iterable[ast.AST]) -> set[str]:
-    """Names that the code uses, those in short texts included: annotations and ``__all__``."""
-    names = set()
-    for node in nodes:
-        if isinstance(node, ast.Name):
-            names.add(node.id)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            is_short = len(node.value) < 80
-            names.update(re.findall(r'[^\W\d]\w*', node.value) if is_short else ())
-    return names

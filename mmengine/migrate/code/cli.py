@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.diff:
         verb = 'changed' if options.write else 'would change (--write does it, --diff shows it)'
         print(f'{changed} files {verb}, {left} things left to do, {failed} not readable')
+        print('Configs are converted by `mmengine migrate config`.')
     if failed and not changed:
         return NOTHING_WRITTEN
     return WITH_TODO if left or failed else CONVERTED

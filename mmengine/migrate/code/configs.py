@@ -6,6 +6,7 @@ import libcst as cst
 
 from mmengine.migrate.code._base import Codemod
 from mmengine.migrate.code._nodes import code, dotted, expression
+from mmengine.migrate.code._rewriter import Rewriter
 
 _ENTRIES = {
     'data.train': 'train_dataloader.dataset',
@@ -39,7 +40,11 @@ _OF_SEVERAL = ('optimizer.items', 'optimizer.values', 'optimizer.keys')
 
 
 class Configs(Codemod):
-    """``cfg.data.train`` of a config is ``cfg.train_dataloader.dataset``."""
+    """``cfg.data.train`` of a config is ``cfg.train_dataloader.dataset``.
+
+    ``cfg['data']['train']``, ``cfg.get('data')``, ``'data' in cfg`` and the dotted keys that
+    ``merge_from_dict`` takes are read alike.
+    """
 
     name = 'configs'
     summary = "cfg.data.train, cfg.optimizer, ... -> the names of a config after 'migrate config'"
@@ -47,33 +52,174 @@ class Configs(Codemod):
 
     def _words(self) -> tuple[str, ...]:
         """What configs are called in this module."""
-        return tuple(f'{name}.' for name in self.source.configs)
+        return tuple(self.source.configs)
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
-        """``cfg.data.train`` is no reading of ``cfg.data``."""
-        config, _, entry = dotted(node).partition('.')
-        return config not in self.source.configs or entry not in _ENTRIES
+        """``cfg.data.train`` does not read ``cfg.data``."""
+        return self._entry_of(node) not in _ENTRIES
+
+    def visit_Subscript(self, node: cst.Subscript) -> bool:
+        """``cfg['data']['train']`` does not read ``cfg['data']``."""
+        return self._entry_of(node) not in _ENTRIES
+
+    def _entry_of(self, node: cst.BaseExpression) -> str:
+        """``data.train`` of ``cfg.data['train']``; empty where it is not an entry of a config."""
+        path = _path(node)
+        return '.'.join(path[1:]) if path and path[0] in self.source.configs else ''
 
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
     ) -> cst.BaseExpression:
         """An entry by its new name."""
-        config, _, entry = dotted(original_node).partition('.')
-        if config not in self.source.configs or not entry:
-            return updated_node
+        entry = self._entry_of(original_node)
         if entry in _ENTRIES:
-            return expression(f'{config}.{_ENTRIES[entry]}')
+            return expression(f'{_path(original_node)[0]}.{_ENTRIES[entry]}')
+        self._mark_gone(entry)
+        return updated_node
+
+    def leave_Subscript(
+        self, original_node: cst.Subscript, updated_node: cst.Subscript
+    ) -> cst.BaseExpression:
+        """The same, in brackets."""
+        entry = self._entry_of(original_node)
+        if entry in _ENTRIES:
+            keys = ''.join(f'[{key!r}]' for key in _ENTRIES[entry].split('.'))
+            return expression(f'{_path(original_node)[0]}{keys}')
+        self._mark_gone(entry)
+        return updated_node
+
+    def _mark_gone(self, entry: str) -> None:
         if entry in _GONE:
             self.mark(_GONE[entry])
         elif entry in _OF_SEVERAL:
             self.mark('optim_wrapper holds several by name, and each its optimizer')
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        """``cfg.get('fp16')``, ``cfg.merge_from_dict(...)`` and builders of the project."""
+        config, _, method = dotted(original_node.func).partition('.')
+        if config in self.source.configs and original_node.args:
+            if method in ('get', 'pop'):
+                return self._asked(config, method, original_node, updated_node)
+            if method == 'merge_from_dict':
+                return cst.ensure_type(updated_node.visit(_DottedKeys(self)), cst.Call)
+        if dotted(original_node.func) in ('hasattr', 'getattr') and len(original_node.args) > 1:
+            self._mark_name(original_node)
+        name = self.source.name_of(original_node.func)
+        is_builder = name.startswith(('mmcv.', 'mmengine.')) or name.endswith('Runner')
+        for arg in original_node.args:
+            if self._entry_of(arg.value) == 'optimizer' and not is_builder:
+                self.mark(
+                    f'{code(original_node.func)}: the config holds a wrapper, or a dict of '
+                    'wrappers, each with its optimizer under .optimizer'
+                )
         return updated_node
 
-    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
-        """``cfg.get('fp16')``: no mistake to be seen, but it is never there."""
-        config, _, method = dotted(original_node.func).partition('.')
-        if config in self.source.configs and method in ('get', 'pop') and original_node.args:
-            key = code(original_node.args[0].value).strip('\'"')
+    def _asked(self, config: str, method: str, old: cst.Call, new: cst.Call) -> cst.BaseExpression:
+        key = _text(old.args[0].value)
+        if key in _GONE:
+            self.mark(_GONE[key])
+        if key not in _ENTRIES:
+            return new
+        *parents, last = _ENTRIES[key].split('.')
+        owner = config + ''.join(f'.get({parent!r}, {{}})' for parent in parents)
+        rest = ''.join(f', {code(arg.value)}' for arg in new.args[1:])
+        return expression(f'{owner}.{method}({last!r}{rest})')
+
+    def _mark_name(self, call: cst.Call) -> None:
+        key = _text(call.args[1].value)
+        if dotted(call.args[0].value) in self.source.configs and key in (*_GONE, *_ENTRIES):
+            self.mark(_GONE.get(key) or f'{_ENTRIES[key]} takes the place of {key}')
+
+    def leave_Comparison(
+        self, original_node: cst.Comparison, updated_node: cst.Comparison
+    ) -> cst.BaseExpression:
+        """``'optimizer' in cfg`` and ``cfg.optimizer is not None``."""
+        target = original_node.comparisons[0]
+        is_in = isinstance(target.operator, (cst.In, cst.NotIn))
+        key = _text(original_node.left)
+        if is_in and dotted(target.comparator) in self.source.configs and key:
             if key in _GONE:
                 self.mark(_GONE[key])
+            elif key in _ENTRIES:
+                # What there was one entry for may have none of its parts: ask for the first.
+                new = _ENTRIES[key].partition('.')[0]
+                return updated_node.with_changes(left=cst.SimpleString(repr(new)))
+        if isinstance(target.operator, (cst.Is, cst.IsNot)):
+            return updated_node.with_changes(
+                left=self._presence(original_node.left, updated_node.left)
+            )
         return updated_node
+
+    def leave_If(self, original_node: cst.If, updated_node: cst.If) -> cst.If:
+        """``if cfg.optimizer:`` asks whether there is one."""
+        test = self._presence(original_node.test, updated_node.test)
+        return updated_node.with_changes(test=test)
+
+    def leave_UnaryOperation(
+        self, original_node: cst.UnaryOperation, updated_node: cst.UnaryOperation
+    ) -> cst.UnaryOperation:
+        """``not cfg.optimizer``."""
+        if not isinstance(original_node.operator, cst.Not):
+            return updated_node
+        old, new = original_node.expression, updated_node.expression
+        return updated_node.with_changes(expression=self._presence(old, new))
+
+    def leave_BooleanOperation(
+        self, original_node: cst.BooleanOperation, updated_node: cst.BooleanOperation
+    ) -> cst.BooleanOperation:
+        """``cfg.optimizer and ...``."""
+        return updated_node.with_changes(
+            left=self._presence(original_node.left, updated_node.left),
+            right=self._presence(original_node.right, updated_node.right),
+        )
+
+    def _presence(self, old: cst.BaseExpression, new: cst.BaseExpression) -> cst.BaseExpression:
+        """An entry whose presence is asked for: of the part of the new config that is optional."""
+        entry = self._entry_of(old)
+        if entry not in _ENTRIES:
+            return new
+        first = _ENTRIES[entry].partition('.')[0]
+        return expression(f'{_path(old)[0]}.get({first!r})')
+
+
+class _DottedKeys(Rewriter):
+    """Keys of a dict such as ``'optimizer.lr'``."""
+
+    def __init__(self, codemod: Configs) -> None:
+        super().__init__()
+        self._codemod = codemod
+
+    def leave_DictElement(
+        self, original_node: cst.DictElement, updated_node: cst.DictElement
+    ) -> cst.DictElement:
+        key = _text(original_node.key)
+        parts = key.split('.')
+        for count in range(len(parts), 0, -1):
+            head, rest = '.'.join(parts[:count]), parts[count:]
+            if head in _ENTRIES:
+                new = '.'.join([_ENTRIES[head], *rest])
+                return updated_node.with_changes(key=cst.SimpleString(repr(new)))
+            if head in _GONE:
+                self._codemod.mark(f'{key}: {_GONE[head]}')
+                break
+        return updated_node
+
+
+def _text(node: cst.BaseExpression) -> str:
+    value = node.evaluated_value if isinstance(node, cst.SimpleString) else ''
+    return value if isinstance(value, str) else ''
+
+
+def _path(node: cst.BaseExpression) -> list[str]:
+    """``['cfg', 'data', 'train']`` of ``cfg.data['train']``; empty for other expressions."""
+    if isinstance(node, cst.Name):
+        return [node.value]
+    if isinstance(node, cst.Attribute):
+        head = _path(node.value)
+        return [*head, node.attr.value] if head else []
+    if isinstance(node, cst.Subscript) and len(node.slice) == 1:
+        item = node.slice[0].slice
+        key = _text(item.value) if isinstance(item, cst.Index) else ''
+        head = _path(node.value)
+        return [*head, key] if head and key else []
+    return []

@@ -17,11 +17,13 @@ import libcst as cst
 
 from mmengine.fileio import atomic_write
 from mmengine.migrate.code._base import MARK, Codemod
-from mmengine.migrate.code._source import TOO_DEEP, Source, parse
+from mmengine.migrate.code._source import Source
+from mmengine.migrate.code.classes import Classes
 from mmengine.migrate.code.configs import Configs
 from mmengine.migrate.code.hooks import Hooks
 from mmengine.migrate.code.imports import Imports
 from mmengine.migrate.code.models import Models
+from mmengine.migrate.code.names import TOO_DEEP, parse
 from mmengine.migrate.code.optimizer_hooks import OptimizerHooks
 from mmengine.migrate.code.optimizer_steps import OptimizerSteps
 from mmengine.migrate.code.precision import Precision
@@ -79,15 +81,22 @@ class Conversion:
         return ''.join(lines)
 
 
-def convert_source(text: str, path: Path = Path('<text>')) -> Conversion:
+def convert_source(
+    text: str, path: Path = Path('<text>'), classes: Classes | None = None
+) -> Conversion:
     """Convert one module. What cannot be converted safely gets a comment; a text without MMCV
     stays as it is.
+
+    Args:
+        text: The module.
+        path: Its file.
+        classes: The classes of the other modules of its project.
     """
     try:
         tree = parse(text)
     except SyntaxError as error:
         return Conversion(text, text, [], f'line {error.lineno or 1}: {error.msg}', path)
-    source = Source.of(tree)
+    source = Source.of(tree, classes)
     if not any(codemod(source).concerns(text) for codemod in CODEMODS):
         return Conversion(text, text, [], path=path)
     try:
@@ -101,7 +110,7 @@ def convert_source(text: str, path: Path = Path('<text>')) -> Conversion:
             raise
         except Exception:
             # The promise is a file that parses: rather none of a codemod's work than half of it.
-            converted, applied = _run_each_on_its_own(module, Source.of(tree))
+            converted, applied = _run_each_on_its_own(module, Source.of(tree, classes))
             new = converted.code
     except cst.ParserSyntaxError as error:
         reason = f'line {error.raw_line}: {error.message.splitlines()[0]}'
@@ -126,12 +135,12 @@ def _run_each_on_its_own(module: cst.Module, source: Source) -> tuple[cst.Module
     """The same, each codemod checked and left out, with a comment, where it breaks the file."""
     applied = []
     for codemod in CODEMODS:
-        before = deepcopy((source.wanted, source.models))
+        before = deepcopy((source.wanted, source.models, source.half_precision))
         try:
             changed = module.visit(codemod(source))
             parse(changed.code)
         except Exception as error:
-            source.wanted, source.models = before
+            source.wanted, source.models, source.half_precision = before
             reason = f'{type(error).__name__}: {error}'.splitlines()[0]
             line = f'# {MARK}: {codemod.name} could not be converted: {reason}'
             comment = cst.EmptyLine(comment=cst.Comment(line))
@@ -182,14 +191,30 @@ def convert_files(src: Path, processes: int = 1) -> Iterator[Conversion]:
     if not files:
         raise ArgumentError(f'{src} holds no Python files.')
     processes = min(processes, len(files) // _FILES_WORTH_A_PROCESS)
+    # A class may be derived from one of another file.
+    classes = Classes.of_files(files)
     if processes < 2:
-        yield from map(convert_file, files)
+        yield from (convert_file(path, classes) for path in files)
         return
-    with ProcessPoolExecutor(processes, get_context('spawn')) as pool:
-        yield from pool.map(convert_file, files, chunksize=8)
+    context = get_context('spawn')
+    with ProcessPoolExecutor(processes, context, _know, (classes,)) as pool:
+        yield from pool.map(_convert_known, files, chunksize=8)
 
 
-def convert_file(path: Path) -> Conversion:
+_known = Classes()
+
+
+def _know(classes: Classes) -> None:
+    """Hand the classes of the project to a process once, not with each file."""
+    global _known
+    _known = classes
+
+
+def _convert_known(path: Path) -> Conversion:
+    return convert_file(path, _known)
+
+
+def convert_file(path: Path, classes: Classes | None = None) -> Conversion:
     """Convert one file, in the encoding that it declares. Nothing is written."""
     try:
         data = path.read_bytes()
@@ -200,8 +225,8 @@ def convert_file(path: Path) -> Conversion:
     except SyntaxError as error:
         return Conversion('', '', [], str(error), path)
     except UnicodeDecodeError as error:
-        return Conversion('', '', [], f'it is no {error.encoding} text ({error.reason})', path)
-    return replace(convert_source(text, path), encoding=encoding)
+        return Conversion('', '', [], f'it is not {error.encoding} text ({error.reason})', path)
+    return replace(convert_source(text, path, classes), encoding=encoding)
 
 
 def write(conversion: Conversion) -> None:

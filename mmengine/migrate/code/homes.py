@@ -47,6 +47,7 @@ _MOVES: dict[str, dict[str, str]] = {
         'PretrainedInit revert_sync_batchnorm',
         'parallel': 'MMDistributedDataParallel is_module_wrapper=is_model_wrapper',
     },
+    'torch.nn.init': {'cnn': 'trunc_normal_'},
     'mmengine.dist': {
         'runner': 'get_dist_info init_dist master_only allreduce_params=all_reduce_params',
         'engine': 'collect_results_cpu collect_results_gpu',
@@ -72,7 +73,10 @@ _MOVES: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 # Parts of MMCV 1.x that no later MMCV has, or of which it has no more than a few names.
-GONE = ('mmcv.runner', 'mmcv.parallel', 'mmcv.engine', 'mmcv.utils', 'mmcv.fileio', 'mmcv.device')
+GONE = (
+    'mmcv.runner', 'mmcv.parallel', 'mmcv.engine', 'mmcv.utils', 'mmcv.fileio', 'mmcv.device',
+    'mmcv.onnx', 'mmcv.tensorrt',
+)  # fmt: skip
 _STAYS = {
     'mmcv.utils.IS_CUDA_AVAILABLE', 'mmcv.utils.IS_MLU_AVAILABLE', 'mmcv.utils.IS_MPS_AVAILABLE',
     'mmcv.utils.IS_NPU_AVAILABLE', 'mmcv.utils.ext_loader', 'mmcv.utils.jit',
@@ -101,7 +105,7 @@ _ADVICE = {
     'build_optimizer_constructor': 'optim_wrapper=dict(constructor=...) names it',
     'build_runner': 'use Runner.from_cfg(cfg), or Runner(...) with its arguments',
     'BaseRunner': 'use Runner of mmengine.runner; what differs between runners is a train loop',
-    'Runner': 'use Runner of mmengine.runner, which is told everything at once',
+    'Runner': 'use Runner of mmengine.runner, which gets all its parts at once',
     'EpochBasedRunner': 'use Runner(..., train_cfg=dict(by_epoch=True, max_epochs=...))',
     'IterBasedRunner': 'use Runner(..., train_cfg=dict(by_epoch=False, max_iters=...))',
     'IterLoader': 'train_cfg=dict(by_epoch=False, ...) with an InfiniteSampler goes on for ever',
@@ -129,9 +133,17 @@ _ADVICE = {
     'obj_from_dict': 'use a Registry: REGISTRY.build(cfg)',
     'single_gpu_test': 'Runner.test() runs the test: test_dataloader, test_cfg, test_evaluator',
     'multi_gpu_test': 'Runner.test() runs the test: test_dataloader, test_cfg, test_evaluator',
+    'register_extra_symbolics': 'torch exports by itself, or MMDeploy does',
+    'is_custom_op_loaded': 'MMDeploy has what served exports',
+    'is_tensorrt_plugin_loaded': 'MMDeploy has what served exports',
+    'onnx2trt': 'MMDeploy has what served exports',
+    'save_trt_engine': 'MMDeploy has what served exports',
+    'load_trt_engine': 'MMDeploy has what served exports',
+    'TRTWraper': 'MMDeploy has what served exports',
+    'TRTWrapper': 'MMDeploy has what served exports',
     'worker_init_fn': 'Runner seeds the workers of its dataloaders: randomness=dict(seed=...)',
 }
-_NO_ADVICE = 'it has no counterpart that this tool knows'
+_NO_ADVICE = 'no counterpart is known'
 
 
 def _table() -> dict[tuple[str, str], tuple[str, str]]:

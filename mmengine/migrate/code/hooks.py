@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import libcst as cst
 
 from mmengine.migrate.code._base import Codemod
 from mmengine.migrate.code._nodes import (
+    body_of,
     code,
     dotted,
     expression,
+    is_docstring,
     parameters,
     statements,
+    with_body,
 )
 from mmengine.migrate.code._rewriter import Rewriter
 from mmengine.migrate.code._source import Source
 from mmengine.migrate.code.log_buffer import logged_value, logging_lines
+from mmengine.migrate.code.runner_names import (
+    ARGUMENTS,
+    OF_RUNNER,
+    READ_ONLY,
+    SAME_PLACES,
+    advice_for,
+)
 
 _BEFORE = 'self, {0}, batch_idx, data_batch=None'
 _AFTER = 'self, {0}, batch_idx, data_batch=None, outputs=None'
@@ -39,7 +50,6 @@ _ATTRIBUTES = {
     '_max_epochs': '{0}.max_epochs',
     '_epoch': '{0}.epoch',
     '_iter': '{0}.iter',
-    'data_loader': '{0}.train_dataloader',
     '_hooks': '{0}.hooks',
 }
 # What a hook method is handed now, and the parameter of that name that it needs.
@@ -57,12 +67,9 @@ _OWN_CALLS = {
     'is_last_iter': 'self.is_last_train_iter({0})',
 }
 _NEEDS_BATCH = {'every_n_inner_iters', 'end_of_epoch'}
-_UNKNOWN = {
-    'log_buffer': 'log with runner.message_hub.update_scalar(name, value)',
-    'meta': 'keep it in the message hub, or in state_dict() and load_state_dict() of the hook',
-    'mode': 'the methods for train, val and test are told the mode',
-    'batch_processor': 'model.train_step takes its place',
-}
+# What MMCV's Hook.before_train_epoch and the like called: in training alone, with a usual workflow.
+_OF_ALL_MODES = ('before_epoch', 'after_epoch', 'before_iter', 'after_iter')
+_IN_TRAINING = "if mode != 'train':\n    return\n"
 
 
 class Hooks(Codemod):
@@ -74,29 +81,47 @@ class Hooks(Codemod):
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        self._known: set[str] = set()
         self._is_hook = [False]
+        self._bases: list[list[str]] = [[]]
+        self._own_methods: list[frozenset[str]] = [frozenset()]
+        self._set_by_project: frozenset[str] = frozenset()
         self._runner = ['']
         self._given: list[set[str]] = [set()]
         self._method = ['']
         self._asks_for_wrapper = [False]
 
+    def visit_Module(self, node: cst.Module) -> None:
+        """Note what the project itself puts on a runner."""
+        found = re.findall(r'\brunner\.(\w+)(?:: [^=\n]+)? = ', self.source.code_of(node))
+        self._set_by_project = frozenset(found)
+
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
-        """Note whether the class is a hook."""
-        names = [self.source.name_of(base.value) for base in node.bases]
-        is_hook = any(
-            name in self._known or (name.endswith('Hook') and not name.startswith('mmengine.'))
-            for name in names
+        """Note whether the class is a hook, and what it has of its own."""
+        bases = [self.source.name_of(base.value) for base in node.bases]
+        methods = [item for item in body_of(node) if isinstance(item, cst.FunctionDef)]
+        self._is_hook.append(self._is_hook_class(bases, methods))
+        self._bases.append(bases)
+        self._own_methods.append(frozenset(method.name.value for method in methods))
+
+    def _is_hook_class(self, bases: Sequence[str], methods: Sequence[cst.FunctionDef]) -> bool:
+        if any(base.rpartition('.')[2].endswith('OptimWrapper') for base in bases):
+            return False
+        above = self.source.classes.outside(bases)
+        if any(one.endswith('Hook') and not one.startswith('mmengine.') for one in above):
+            return True
+        # Of an unknown base, its methods tell.
+        return bool(bases) and any(
+            method.name.value in _METHODS and _takes_runner_alone(method) and _names_runner(method)
+            for method in methods
         )
-        self._is_hook.append(is_hook)
-        if is_hook:
-            self._known.add(node.name.value)
 
     def leave_ClassDef(
         self, original_node: cst.ClassDef, updated_node: cst.ClassDef
     ) -> cst.ClassDef:
         """The class is done."""
         self._is_hook.pop()
+        self._bases.pop()
+        self._own_methods.pop()
         return updated_node
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
@@ -132,6 +157,8 @@ class Hooks(Codemod):
         changed = updated_node.with_changes(
             name=cst.Name(new_name), params=parameters(params.format(runner))
         )
+        if name in _OF_ALL_MODES:
+            changed = _in_training(changed)
         if 'super(' not in self.source.text_of(original_node):
             return changed
         calls = _SuperCalls(name, new_name, params.format(runner))
@@ -145,8 +172,14 @@ class Hooks(Codemod):
             return updated_node
         if code(original_node) == f"{self._runner[-1]}.outputs['log_vars']":
             return updated_node.value
+        if code(original_node.value) == f'{self._runner[-1]}.optimizer':
+            key = code(original_node.with_changes(value=cst.Name('_')))[1:]
+            return expression(f'{self._runner[-1]}.optim_wrapper{key}.optimizer')
         if code(original_node) == f"{self._runner[-1]}.outputs['num_samples']":
-            self.mark('num_samples is not known here: take the length of data_batch')
+            count = self.source.classes.num_samples()
+            if count and 'data_batch' in self._given[-1]:
+                return expression(count.replace('{data}', 'data_batch'))
+            self.mark('num_samples is not in outputs here: take the length of data_batch')
         elif (
             code(original_node.value) == f'{self._runner[-1]}.outputs'
             and re.search(r"\[['\"](?!(loss|log_vars)\b)", code(original_node))
@@ -173,12 +206,15 @@ class Hooks(Codemod):
             if _HANDED[name] in self._given[-1]:
                 return cst.Name(_HANDED[name])
             self.mark(f'{runner}.{name} is handed to before_ and after_ methods of an iteration')
+        elif name == 'data_loader':
+            stage = 'val' if '_val_' in self._method[-1] else 'train'
+            return expression(f'{runner}.{stage}_dataloader')
         elif name in _ATTRIBUTES:
             return expression(_ATTRIBUTES[name].format(runner))
         elif name == 'mode' and (mode := self._mode()):
             return expression(mode)
-        elif name in _UNKNOWN and name != 'log_buffer':
-            self.mark(f'{runner}.{name}: {_UNKNOWN[name]}')
+        elif name not in OF_RUNNER | self._set_by_project and name not in _SEEN_ELSEWHERE:
+            self.mark(f'{runner}.{name}: {advice_for(name)}')
         return updated_node
 
     def _mode(self) -> str:
@@ -192,9 +228,31 @@ class Hooks(Codemod):
         self, original_node: cst.AssignTarget, updated_node: cst.AssignTarget
     ) -> cst.AssignTarget:
         """What is assigned to is not read: the whole statement changes, or nothing."""
+        self._mark_target(original_node.target, updated_node.target)
         if f'{self._runner[-1]}.log_buffer' in code(original_node) and self._runner[-1]:
             return original_node
         return updated_node
+
+    def leave_AugAssign(
+        self, original_node: cst.AugAssign, updated_node: cst.AugAssign
+    ) -> cst.AugAssign:
+        """``runner._epoch += 1`` sets as well."""
+        self._mark_target(original_node.target, updated_node.target)
+        return updated_node
+
+    def _mark_target(self, old: cst.CSTNode, new: cst.CSTNode) -> None:
+        """Mark what is set in vain, or cannot be set."""
+        runner = self._runner[-1]
+        if not runner:
+            return
+        if code(old).startswith(f'{runner}.outputs['):
+            self.mark(
+                f'{code(old)} is set in vain: the optimizer step is done when hooks see outputs. '
+                'Change the loss in the model, or in update_params of an optimizer wrapper'
+            )
+        owner, _, name = dotted(new).rpartition('.')
+        if owner == runner and name in READ_ONLY:
+            self.mark(f'{runner}.{name} cannot be set: it is a property that the loops keep')
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         """Questions to the runner and to the hook itself."""
@@ -204,7 +262,14 @@ class Hooks(Codemod):
         owner, _, method = name.rpartition('.')
         if owner == runner and method in _CALLS and not updated_node.args:
             return expression(_CALLS[method].format(runner))
-        if owner != 'self' or method not in _OWN_CALLS:
+        if owner == runner:
+            self._mark_arguments(method, original_node)
+        if name.startswith(f'{runner}.optimizer.') and method in ('items', 'values', 'keys'):
+            self.mark(
+                f'{runner}.optim_wrapper is a dict of wrappers here: each has its optimizer under '
+                '.optimizer'
+            )
+        if owner != 'self' or method not in _OWN_CALLS or self._has_own(method):
             return updated_node
         args = [code(arg.value) for arg in updated_node.args]
         if not args or args[0] != runner or len(args) > 2:
@@ -213,6 +278,40 @@ class Hooks(Codemod):
             self.mark(f'{method} needs the index of the batch, which methods of an iteration get')
             return updated_node
         return expression(_OWN_CALLS[method].format(*args, *([''] * (2 - len(args)))))
+
+    def _has_own(self, method: str) -> bool:
+        """Whether a method of MMCV's Hook may be the project's own; marks what is not known."""
+        bases = self._bases[-1]
+        classes = self.source.classes
+        if method in self._own_methods[-1] or classes.inherits_method(bases, method):
+            return True
+        unknown = [
+            one for one in classes.outside(bases) if not one.startswith(('mmcv.', 'mmengine.'))
+        ]
+        unknown = [one for one in unknown if one not in ('object', 'Hook')]
+        if unknown:
+            new = _OWN_CALLS[method].partition('(')[0]
+            self.mark(
+                f'self.{method} may be a method of {unknown[0]}, which is not known here; of a '
+                f'Hook it is {new} now'
+            )
+        return bool(unknown)
+
+    def _mark_arguments(self, method: str, call: cst.Call) -> None:
+        """Mark arguments that a method of Runner does not have, or has in another place."""
+        if method not in ARGUMENTS:
+            return
+        runner = self._runner[-1]
+        names = [arg.keyword.value for arg in call.args if arg.keyword is not None]
+        wrong = [name for name in names if name not in ARGUMENTS[method]]
+        num_positional = sum(arg.keyword is None and not arg.star for arg in call.args)
+        if wrong:
+            self.mark(f'{runner}.{method} has no {", ".join(wrong)}: {_ADVICE.get(method, "")}')
+        elif num_positional > SAME_PLACES[method] or (
+            method == 'save_checkpoint' and 'filename' not in names
+        ):
+            order = ', '.join(ARGUMENTS[method])
+            self.mark(f'{runner}.{method} takes its arguments in this order here: {order}')
 
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
@@ -226,11 +325,30 @@ class Hooks(Codemod):
             return cst.RemoveFromParent()
         if new is None:
             if f'{runner}.log_buffer' in code(updated_node):
-                self.mark(f'{runner}.log_buffer: {_UNKNOWN["log_buffer"]}')
+                self.mark(f'{runner}.log_buffer: {advice_for("log_buffer")}')
             return updated_node
         lines = statements(''.join(f'{line}\n' for line in new))
         lines[0] = lines[0].with_changes(leading_lines=updated_node.leading_lines)
         return cst.FlattenSentinel(lines)
+
+
+_SEEN_ELSEWHERE = ('log_buffer', 'optimizer', *_CALLS)
+_ADVICE = {
+    'save_checkpoint': "give filename='epoch_1.pth', the name itself",
+    'resume': 'the first argument is filename',
+}
+
+
+def _names_runner(method: cst.FunctionDef) -> bool:
+    return 'runner' in method.params.params[1].name.value
+
+
+def _in_training(method: cst.FunctionDef) -> cst.FunctionDef:
+    """``method`` leaving validation and test alone, where its call is not MMCV's."""
+    body = body_of(method)
+    has_text = bool(body) and is_docstring(body[0])
+    head, rest = (body[:1], body[1:]) if has_text else ([], body)
+    return with_body(method, [*head, *statements(_IN_TRAINING), *rest])
 
 
 def _takes_runner_alone(method: cst.FunctionDef) -> bool:

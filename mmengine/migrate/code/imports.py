@@ -10,9 +10,10 @@ import libcst as cst
 
 from mmengine.migrate.code._base import Codemod, headed
 from mmengine.migrate.code._nodes import dotted, only
-from mmengine.migrate.code._source import Source, imported_names, parse, used_names
+from mmengine.migrate.code._source import Source
 from mmengine.migrate.code.homes import GONE, advice_for, home_of, is_gone, is_module
 from mmengine.migrate.code.import_lines import import_lines, merged, with_imports
+from mmengine.migrate.code.names import imported_names, parse, used_names
 
 _STAR = 'names that other modules took from this import * are not imported any more'
 
@@ -95,7 +96,8 @@ class Imports(Codemod):
     def _is_taken_over(self, module: str, old: str, local: str) -> bool:
         """Whether the import of a name without a home can go."""
         is_wanted = local == old and any(name == old for _, name in self.source.wanted)
-        return is_wanted or (is_gone(f'{module}.{old}') and self._is_settled(local))
+        # A name that no later MMCV has makes the module unimportable, whether or not it was used.
+        return is_wanted or (is_gone(f'{module}.{old}') and local not in self._used)
 
     def _without_star(
         self, line: cst.SimpleStatementLine, module: str

@@ -21,6 +21,7 @@ from mmengine.migrate.code._nodes import (
 )
 from mmengine.migrate.code._rewriter import Rewriter
 from mmengine.migrate.code.log_buffer import logging_lines
+from mmengine.migrate.code.wrapper_constructor import wrapper_constructor
 
 _BASES = {
     'OptimizerHook': 'OptimWrapper',
@@ -28,8 +29,23 @@ _BASES = {
     'Fp16OptimizerHook': 'AmpOptimWrapper',
     'GradientCumulativeFp16OptimizerHook': 'AmpOptimWrapper',
 }
-_NEW_NAMES = {'grad_clip': 'clip_grad', 'cumulative_iters': 'accumulative_counts'}
-_OPTIONS = {'accumulative_counts': '1', 'clip_grad': 'None'}
+# What the hooks of MMCV had that no wrapper has, and what takes its place.
+_GONE = {
+    'cumulative_iters': 'accumulative_counts of the wrapper counts',
+    'divisible_iters': 'the wrapper counts windows',
+    'remainder_iters': 'the wrapper counts windows',
+    'initialized': 'initialize_count_status is called by Runner',
+    '_init': 'initialize_count_status is called by Runner',
+    '_get_loss_factor': 'scale_loss divides by the size of the window',
+    'has_batch_norm': 'it has no counterpart',
+    'copy_grads_to_fp32': 'autocast takes its place',
+    'copy_params_to_fp16': 'autocast takes its place',
+    'detect_anomalous_parameters': 'it has no counterpart',
+    'grad_clip': 'clip_grad_kwargs of the wrapper has it',
+    'coalesce': 'it has no counterpart',
+    'bucket_size_mb': 'it has no counterpart',
+    'distributed': 'it has no counterpart',
+}
 _UPDATE = 'super().update_params({0}, step_kwargs, zero_kwargs)\n'
 # What a hook asked its runner ({0}), asked of the wrapper.
 _ANSWERS = {
@@ -64,12 +80,14 @@ class OptimizerHooks(Codemod):
             else base
             for base, name in zip(updated_node.bases, names, strict=True)
         ]
+        is_half = any(_BASES.get(name) == 'AmpOptimWrapper' for name in names)
         body: list[cst.BaseStatement] = []
         for item in body_of(updated_node):
             if not isinstance(item, cst.FunctionDef):
                 body.append(item)
             elif item.name.value == '__init__':
-                body.append(self._constructor(item))
+                made, reasons = wrapper_constructor(item, is_half)
+                body.append(marked(made, reasons))
             elif not _only_zeroes(item):
                 body.append(self._method(item))
         changed = updated_node.with_changes(
@@ -99,6 +117,7 @@ class OptimizerHooks(Codemod):
         reasons = []
         unclipped = cst.ensure_type(method.visit(_Unclipped()), cst.FunctionDef)
         changed = with_body(method, _joined(body_of(unclipped), runner))
+        changed = cst.ensure_type(changed.visit(_Unscaled()), cst.FunctionDef)
         backwards = len(re.findall(r'\.backward\(', code(changed.body)))
         changed = cst.ensure_type(changed.visit(_Body(runner, backwards)), cst.FunctionDef)
         if backwards > 1:
@@ -106,8 +125,18 @@ class OptimizerHooks(Codemod):
                 'several backward() before a step: with accumulation or mixed precision call '
                 'super().update_params() with the sum of the losses'
             )
-        if re.search(rf'\b{runner}\b', code(changed.body)):
-            reasons.append(f'update_params is not told the {runner}: make what asks it a Hook')
+        text = code(changed.body)
+        if re.search(rf'\b{runner}\b', text):
+            reasons.append(f'update_params is not passed the {runner}: make what asks it a Hook')
+        gone = [name for name in _GONE if re.search(rf'\bself\.{name}\b', text)]
+        if gone:
+            told = '; '.join(f'self.{name} is gone, {_GONE[name]}' for name in gone)
+            reasons.append(told)
+        if re.search(r'\bloss_scaler\.(unscale_|step|update)\(', text):
+            reasons.append(
+                'step() of the wrapper unscales, steps and updates the scale: call '
+                'super().update_params(loss) instead'
+            )
         if 'clip_grads(' in code(changed.body):
             reasons.append('step() clips as clip_grad says: drop the call of clip_grads')
         return marked(
@@ -118,33 +147,21 @@ class OptimizerHooks(Codemod):
             reasons,
         )
 
-    def _constructor(self, method: cst.FunctionDef) -> cst.FunctionDef:
-        """A wrapper is given its optimizer, and calls clipping ``clip_grad``."""
-        visitor = _Init()
-        changed = cst.ensure_type(method.visit(visitor), cst.FunctionDef)
-        if not visitor.has_super:
-            self.mark('__init__ calls super().__init__(optimizer, accumulative_counts, clip_grad)')
-        old = changed.params
-        own = [_plain(param) for param in old.params[1:]]
-        keywords = [_plain(param) for param in old.kwonly_params]
-        given = {text.partition('=')[0].partition(':')[0].strip() for text in own + keywords}
-        options = [
-            f'{name}={default}'
-            for name, default in _OPTIONS.items()
-            if name not in given and name not in visitor.settled
-        ]
-        parts = ['self', 'optimizer', *(text for text in own if '=' not in text)]
-        parts += [text for text in own if '=' in text] + options
-        parts += ['*', *keywords] if keywords else []
-        if old.star_kwarg is not None:
-            name = old.star_kwarg.name.value
-            rest = code(changed.body).replace(f'**{name}', '')
-            parts += [f'**{name}'] if re.search(rf'\b{name}\b', rest) else []
-        return changed.with_changes(params=parameters(', '.join(parts)))
 
+class _Unscaled(Rewriter):
+    """``self.loss_scaler.scale(loss).backward()``: ``backward`` of the wrapper scales."""
 
-def _plain(param: cst.Param) -> str:
-    return code(param.with_changes(comma=cst.MaybeSentinel.DEFAULT))
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
+        func = updated_node.func
+        if not isinstance(func, cst.Attribute) or func.attr.value != 'backward':
+            return updated_node
+        scaled = func.value
+        if isinstance(scaled, cst.Call) and dotted(scaled.func) == 'self.loss_scaler.scale':
+            loss = scaled.args[0].value
+            is_plain = isinstance(loss, (cst.Name, cst.Attribute, cst.Subscript, cst.Call))
+            value = loss if is_plain else expression(f'({code(loss)})')
+            return updated_node.with_changes(func=func.with_changes(value=value))
+        return updated_node
 
 
 def _only_zeroes(method: cst.FunctionDef) -> bool:
@@ -189,8 +206,44 @@ def _only_logs(statement: cst.BaseStatement) -> bool:
     )
 
 
+def _of_scaler_joined(
+    body: Sequence[cst.BaseStatement], runner: str
+) -> Sequence[cst.BaseStatement]:
+    """The steps of a loss scaler, written out, as a plain backward pass and step."""
+    patterns = {
+        rf'{runner}\.model\.zero_grad\(\)': 'zero_grad',
+        rf'self\.loss_scaler\.unscale_\({runner}\.optimizer\)': 'drop',
+        r'self\.loss_scaler\.update\(.*\)': 'drop',
+        rf'self\.loss_scaler\.step\({runner}\.optimizer\)': 'step',
+        rf'{runner}\.meta\.setdefault\(.*loss_scaler.*': 'drop',
+    }
+    kinds = []
+    for statement in body:
+        text = code(statement.with_changes(leading_lines=())).strip()
+        kind = next((k for pattern, k in patterns.items() if re.fullmatch(pattern, text)), '')
+        is_scaled = re.fullmatch(r'self\.loss_scaler\.scale\(([\s\S]*)\)\.backward\(\)', text)
+        kinds.append(('scaled' if is_scaled else kind, is_scaled[1] if is_scaled else ''))
+    if [kind for kind, _ in kinds].count('scaled') != 1 or ('step', '') not in kinds:
+        return body
+    new = {'zero_grad': f'{runner}.optimizer.zero_grad()', 'step': f'{runner}.optimizer.step()'}
+    result: list[cst.BaseStatement] = []
+    for statement, (kind, loss) in zip(body, kinds, strict=True):
+        if kind == 'drop':
+            continue
+        text = f'({loss}).backward()' if kind == 'scaled' else new.get(kind, '')
+        if kind == 'scaled' and re.fullmatch(r'\w+', loss):
+            text = f'{loss}.backward()'
+        if not text:
+            result.append(statement)
+            continue
+        lines = getattr(statement, 'leading_lines', ())
+        result.append(statements(f'{text}\n')[0].with_changes(leading_lines=lines))
+    return result
+
+
 def _joined(body: Sequence[cst.BaseStatement], runner: str) -> list[cst.BaseStatement]:
     """zero_grad, backward and step with nothing between them: the ``update_params`` of the base."""
+    body = _of_scaler_joined(body, runner)
     steps: dict[str, list[int]] = {'zero_grad': [], 'backward': [], 'step': []}
     for index, statement in enumerate(body):
         call = call_of(statement)
@@ -242,6 +295,9 @@ class _Body(Rewriter):
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         text = code(original_node.func)
+        if re.fullmatch(r'super\(.*\)\.after_train_iter', text):
+            # The base takes the loss from the runner's outputs, which this method may change.
+            return expression(_UPDATE.format('loss').strip())
         if code(original_node) in self._answers:
             return expression(self._answers[code(original_node)])
         if text in (f'{self._runner}.optimizer.zero_grad', f'{self._runner}.optimizer.step'):
@@ -277,49 +333,3 @@ class _Body(Rewriter):
 def _bare(node: cst.BaseExpression) -> cst.BaseExpression:
     """``node`` without parentheses around it."""
     return node.with_changes(lpar=[], rpar=[])
-
-
-class _Init(Rewriter):
-    """The call of the base's ``__init__``, and arguments by their new names.
-
-    Attributes:
-        has_super: Whether there is such a call.
-        settled: Options that the call itself gives a value.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.has_super = False
-        self.settled: set[str] = set()
-
-    def leave_Attribute(
-        self, original_node: cst.Attribute, updated_node: cst.Attribute
-    ) -> cst.Attribute:
-        return updated_node.with_changes(attr=original_node.attr)
-
-    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:
-        return (
-            cst.Name(_NEW_NAMES[updated_node.value])
-            if updated_node.value in _NEW_NAMES
-            else (updated_node)
-        )
-
-    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
-        func = original_node.func
-        if not isinstance(func, cst.Attribute) or func.attr.value != '__init__':
-            return updated_node
-        if dotted(func.value).rpartition('.')[2] in _BASES:
-            updated_node = updated_node.with_changes(func=expression('super().__init__'))
-        elif not code(func.value).startswith('super('):
-            return updated_node
-        self.has_super = True
-        values = {name: name for name in _OPTIONS}
-        for arg in updated_node.args:
-            name = arg.keyword.value if arg.keyword is not None else ''
-            name = _NEW_NAMES.get(name, name)
-            if name in values and code(arg.value) != name:
-                values[name] = code(arg.value)
-                self.settled.add(name)
-        given = ', '.join(f'{name}={value}' for name, value in values.items())
-        call = cst.ensure_type(expression(f'f(optimizer, {given})'), cst.Call)
-        return updated_node.with_changes(args=call.args)

@@ -15,9 +15,13 @@ from mmengine.migrate.code._rewriter import Renamer, Rewriter
 _NAMES = ('optimizer', 'optimizers')
 NEW_NAME = 'optim_wrapper'
 _ONE_LINE = 'several statements on one line: split it, and call update_params(loss)'
+_REBOUND = (
+    '{0} is assigned in here: the argument is an optimizer wrapper, {1}; call its '
+    'update_params(loss), and give what is assigned another name'
+)
 _KEPT_ZERO = (
-    'it drops what losses of other optimizers left here; delete it where none does, since with '
-    'accumulative_counts > 1 it drops the window as well'
+    'the zero_grad() below drops what losses of other optimizers left here; delete it where none '
+    'does, since with accumulative_counts > 1 it drops the window as well'
 )
 
 
@@ -65,7 +69,10 @@ def _optimizer_of(node: cst.CSTNode) -> str:
 
 
 def _converted(method: cst.FunctionDef, name: str, several: bool) -> cst.FunctionDef:
-    blocks = _Blocks({name, *_aliases_of(name, method)}, several)
+    if re.search(rf'(?m)^\s*{name}\s*=[^=]', code(method.body)):
+        return marked(method, [_REBOUND.format(name, NEW_NAME)])
+    freezes = re.search(r'requires_grad', code(method.body)) is not None
+    blocks = _Blocks({name, *_aliases_of(name, method)}, several, freezes)
     changed = cst.ensure_type(method.visit(blocks), cst.FunctionDef)
     changed = cst.ensure_type(changed.visit(Renamer({name: NEW_NAME})), cst.FunctionDef)
     changed = cst.ensure_type(changed.visit(_Keywords(name)), cst.FunctionDef)
@@ -110,10 +117,11 @@ class _Keywords(Rewriter):
 class _Blocks(Rewriter):
     """Rewrites the statements of each block that belong to one step."""
 
-    def __init__(self, names: set[str], several: bool) -> None:
+    def __init__(self, names: set[str], several: bool, freezes: bool) -> None:
         super().__init__()
         self._names = names
         self._several = several
+        self._freezes = freezes
 
     def leave_IndentedBlock(
         self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
@@ -192,7 +200,8 @@ class _Blocks(Rewriter):
             if zero > place or not self._several:
                 result[zero] = []
             else:
-                result[zero] = [marked(body[zero], [_KEPT_ZERO])]
+                # Losses of others leave no gradients in what is frozen meanwhile.
+                result[zero] = [marked(body[zero], [] if self._freezes else [_KEPT_ZERO])]
         between = [
             statement
             for statement, what in zip(

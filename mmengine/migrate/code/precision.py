@@ -1,4 +1,4 @@
-"""Mixed precision: decorators of MMCV give way to the optimizer wrapper's context."""
+"""Mixed precision: the optimizer wrapper's context replaces decorators of MMCV."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ _FLAG = 'fp16_enabled'
 
 
 class Precision(Codemod):
-    """``@auto_fp16()`` and ``fp16_enabled`` go; ``@force_fp32()`` goes with a mark."""
+    """Remove ``@auto_fp16()`` and ``fp16_enabled``; remove ``@force_fp32()`` and mark it."""
 
     name = 'precision'
     summary = '@auto_fp16, @force_fp32, wrap_fp16_model -> the context of AmpOptimWrapper'
     triggers = ('fp16', 'fp32')
     in_expressions = False
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> None:
+        """Note which classes ask for half precision, for their own steps."""
+        if 'auto_fp16' in self.source.text_of(node):
+            self.source.half_precision.add(node.name.value)
 
     def leave_FunctionDef(
         self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef

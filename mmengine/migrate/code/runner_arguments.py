@@ -1,134 +1,25 @@
-"""What a legacy runner was told, as the arguments of Runner."""
+"""The arguments of Runner, from those of a legacy runner."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable
 from typing import Any
 
 import libcst as cst
 
-from mmengine.migrate.code._nodes import code, dotted, entry, keyword
+from mmengine.migrate.code._nodes import code, dotted
+from mmengine.migrate.code.legacy_runner import Code, Legacy, as_code
+from mmengine.migrate.code.optimizer_arguments import wrapper_argument
 from mmengine.migrate.config.notes import Notes
 from mmengine.migrate.config.schedules.conversion import Length, convert_schedule
 from mmengine.utils.errors import ArgumentError
 
-RUNNERS = {'Runner': True, 'EpochBasedRunner': True, 'IterBasedRunner': False}
-_RUNNER_ARGS = ('model', 'batch_processor', 'optimizer', 'work_dir', 'logger', 'meta', 'max_iters',
-                'max_epochs')  # fmt: skip
-_HOOK_ARGS = ('lr_config', 'optimizer_config', 'checkpoint_config', 'log_config',
-              'momentum_config', 'timer_config', 'custom_hooks_config')  # fmt: skip
-# What registers one kind of hook, and the argument of ``register_training_hooks`` that it is.
-HOOK_METHODS = {
-    'register_lr_hook': 'lr_config',
-    'register_momentum_hook': 'momentum_config',
-    'register_optimizer_hook': 'optimizer_config',
-    'register_checkpoint_hook': 'checkpoint_config',
-    'register_logger_hooks': 'log_config',
-    'register_timer_hook': 'timer_config',
-    'register_custom_hooks': 'custom_hooks_config',
-}
+Want = Callable[[str, str], cst.Name]
 VALIDATION = 'validation: give val_dataloader, val_cfg and val_evaluator'
-_RUN_ARGS = ('data_loaders', 'workflow', 'length')  # the last by position: of older versions
-_Arguments = Mapping[str, cst.BaseExpression]
-_Want = Callable[[str, str], cst.Name]
 
 
-@dataclass
-class Legacy:
-    """What a legacy runner was told.
-
-    Attributes:
-        runner: Arguments of the runner itself.
-        hooks: Arguments of ``register_training_hooks``.
-        run: Arguments of ``run``.
-        by_epoch: Whether it counts epochs; None if its config says so.
-        length: The expression for how long it runs.
-        config: The name of the config that tells its parts, if there is one.
-        start: Code for the checkpoint to begin with, and whether to resume it.
-        constants: What names stand for.
-    """
-
-    runner: _Arguments
-    hooks: _Arguments
-    run: _Arguments
-    by_epoch: bool | None
-    length: cst.BaseExpression | None
-    config: str
-    start: dict[str, str]
-    constants: _Arguments = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, made: cst.Call, calls: Mapping[str, cst.Call], constants: _Arguments) -> Legacy:
-        """Read the call that made the runner, and calls of its methods."""
-        hooks = _bound(calls.get('register_training_hooks'), _HOOK_ARGS)
-        for method, key in HOOK_METHODS.items():
-            if method in calls and calls[method].args:
-                hooks[key] = calls[method].args[0].value
-        run = _bound(calls.get('run'), _RUN_ARGS)
-        legacy = cls({}, hooks, run, None, None, '', _start_of(calls), constants)
-        kind = dotted(made.func).rpartition('.')[2]
-        if kind in RUNNERS:
-            legacy.runner = _bound(made, _RUNNER_ARGS)
-            legacy.by_epoch = RUNNERS[kind]
-        else:
-            legacy._read_build_runner(made)
-        if legacy.by_epoch is not None and legacy.length is None:
-            unit = legacy.unit
-            legacy.length = legacy.runner.get(unit) or run.get(unit) or run.get('length')
-        told = [*legacy.runner.values(), *hooks.values(), *run.values(), legacy.length]
-        legacy.config = legacy.config or next(filter(None, map(_config_of, told)), '')
-        return legacy
-
-    def _read_build_runner(self, made: cst.Call) -> None:
-        """``build_runner(cfg.runner, default_args=dict(model=model, ...))``."""
-        args = _bound(made, ('cfg', 'default_args'))
-        given = self.resolved(args.get('default_args'))
-        names = [name for name in _RUNNER_ARGS if entry(given, name) is not None]
-        self.runner = {name: value for name in names if (value := entry(given, name)) is not None}
-        config = self.value(args.get('cfg'))
-        if isinstance(config, dict):
-            self.by_epoch = RUNNERS.get(str(config.get('type')))
-            if self.by_epoch is not None:
-                self.length = entry(self.resolved(args.get('cfg')), self.unit)
-        elif 'cfg' in args:
-            self.config = _config_of(args['cfg'])
-
-    @property
-    def unit(self) -> str:
-        """What the length of the run is called."""
-        return 'max_epochs' if self.by_epoch else 'max_iters'
-
-    def is_told_by_config(self, key: str, node: cst.BaseExpression | None) -> bool:
-        """Whether ``node`` is an entry of the config, which has been migrated itself."""
-        return bool(self.config) and node is not None and _config_of(node) == self.config
-
-    def resolved(self, node: cst.BaseExpression | None) -> cst.BaseExpression | None:
-        """What a name stands for; any other expression itself."""
-        if isinstance(node, cst.Name):
-            return self.constants.get(node.value, node)
-        return node
-
-    def value(self, node: cst.BaseExpression | None) -> Any:
-        """The value of a literal or of ``dict(...)`` of literals; None if it is none."""
-        resolved = self.resolved(node)
-        if resolved is None:
-            return None
-        if isinstance(resolved, cst.Call) and dotted(resolved.func) == 'dict':
-            names = [arg.keyword.value for arg in resolved.args if arg.keyword is not None]
-            if len(names) != len(resolved.args):
-                return None
-            return {name: self.value(keyword(resolved, name)) for name in names}
-        if isinstance(resolved, (cst.List, cst.Tuple)):
-            return [self.value(element.value) for element in resolved.elements]
-        try:
-            return ast.literal_eval(code(resolved))
-        except (ValueError, SyntaxError):
-            return None
-
-
-def runner_arguments(legacy: Legacy, want: _Want) -> tuple[dict[str, str], list[str]]:
+def runner_arguments(legacy: Legacy, want: Want) -> tuple[dict[str, str], list[str]]:
     """Code for the arguments of Runner, and what is left to do."""
     left: list[str] = []
     runner = legacy.runner
@@ -137,7 +28,7 @@ def runner_arguments(legacy: Legacy, want: _Want) -> tuple[dict[str, str], list[
         'work_dir': code(runner['work_dir']) if 'work_dir' in runner else "'./work_dir'",
         'train_dataloader': _loader(legacy, left),
         'train_cfg': _length(legacy, left),
-        'optim_wrapper': _wrapper(legacy, want, left),
+        'optim_wrapper': wrapper_argument(legacy, want, left),
     }
     arguments |= _schedules(legacy, left)
     arguments |= _hooks(legacy, left)
@@ -158,7 +49,7 @@ def _model(node: cst.BaseExpression | None) -> str:
 
 def _loader(legacy: Legacy, left: list[str]) -> str:
     workflow = legacy.run.get('workflow')
-    if not legacy.is_told_by_config('workflow', workflow):
+    if not legacy.is_told_by_config(workflow):
         phases = legacy.value(workflow)
         if not isinstance(phases, list) or [phase[0] for phase in phases] != ['train']:
             left.append(VALIDATION)
@@ -171,71 +62,12 @@ def _loader(legacy: Legacy, left: list[str]) -> str:
 def _length(legacy: Legacy, left: list[str]) -> str:
     if legacy.by_epoch is None and legacy.config:
         return f'{legacy.config}.train_cfg'
-    if legacy.is_told_by_config(legacy.unit, legacy.length):
+    if legacy.is_told_by_config(legacy.length):
         return f'{legacy.config}.train_cfg'
     if legacy.length is None:
         left.append(f'{legacy.unit} was not given where the runner was made')
     total = code(legacy.length) if legacy.length is not None else '1'
     return f'dict(by_epoch={bool(legacy.by_epoch)}, {legacy.unit}={total})'
-
-
-def _wrapper(legacy: Legacy, want: _Want, left: list[str]) -> str:
-    optimizer = legacy.runner.get('optimizer')
-    if optimizer is None:
-        left.append('the optimizer was not given where the runner was made')
-        return 'None'
-    resolved = legacy.resolved(optimizer)
-    text = code(optimizer)
-    if isinstance(resolved, cst.Call) and dotted(resolved.func).endswith('build_optimizer'):
-        given = resolved.args[1].value if len(resolved.args) > 1 else None
-        if legacy.is_told_by_config('optimizer', given):
-            return f'{legacy.config}.optim_wrapper'
-        text = code(given) if given is not None else text
-    config = legacy.resolved(legacy.hooks.get('optimizer_config'))
-    options = {}
-    kind = 'OptimWrapper'
-    is_read = isinstance(config, cst.Call) and dotted(config.func).endswith('.get')
-    if isinstance(config, cst.Call) and dotted(config.func) not in ('', 'dict') and not is_read:
-        kind = dotted(config.func)
-        options = {arg.keyword.value: arg.value for arg in config.args if arg.keyword is not None}
-    elif config is not None:
-        if is_read or (not isinstance(config, (cst.Dict, cst.Call)) and code(config) != 'None'):
-            left.append(
-                f'{code(config)}: clipping, accumulation and mixed precision are arguments of '
-                'the optimizer wrapper'
-            )
-        names = [*(legacy.value(config) or {}), 'grad_clip', 'cumulative_iters']
-        options = {name: value for name in names if (value := entry(config, name)) is not None}
-    kind_text = code(options.pop('type')) if 'type' in options else ''
-    if 'Fp16' in kind_text:
-        left.append('mixed precision: AmpOptimWrapper takes the place of OptimWrapper')
-    renamed = {'grad_clip': 'clip_grad', 'cumulative_iters': 'accumulative_counts'}
-    given_options = ''.join(
-        f', {renamed.get(name, name)}={code(value)}'
-        for name, value in options.items()
-        if code(value) != 'None'
-    )
-    if kind_text and kind_text.strip('\'"') not in _STOCK:
-        return f'dict(type={kind_text}, optimizer={text}{given_options})'
-    if text != code(optimizer):
-        return f'dict(optimizer={text}{given_options})'
-    if kind == 'OptimWrapper':
-        kind = want('mmengine.optim', kind).value
-    if isinstance(resolved, (cst.Dict, cst.DictComp)) or (
-        isinstance(resolved, cst.Call) and dotted(resolved.func) == 'dict'
-    ):
-        several = want('mmengine.optim', 'OptimWrapperDict').value
-        return (
-            f'{several}(**{{name: {kind}(optimizer{given_options}) '
-            f'for name, optimizer in {text}.items()}})'
-        )
-    return f'{kind}({text}{given_options})'
-
-
-_STOCK = {
-    'OptimizerHook', 'Fp16OptimizerHook', 'GradientCumulativeOptimizerHook',
-    'GradientCumulativeFp16OptimizerHook',
-}  # fmt: skip
 
 
 def _schedules(legacy: Legacy, left: list[str]) -> dict[str, str]:
@@ -244,46 +76,111 @@ def _schedules(legacy: Legacy, left: list[str]) -> dict[str, str]:
         node = legacy.hooks.get(key)
         if node is None or code(node) == 'None':
             continue
-        if legacy.is_told_by_config(key, node):
+        if legacy.is_told_by_config(node):
             return {'param_scheduler': f"{legacy.config}.get('param_scheduler')"}
-        config, length = legacy.value(node), legacy.value(legacy.length)
-        if not isinstance(config, dict) or not isinstance(length, int):
+        config = legacy.value(node)
+        if not isinstance(config, dict):
             left.append(f'{key} is not written out here: convert it to param_scheduler')
             continue
         try:
-            schedulers = convert_schedule(
-                config,
-                Length(bool(legacy.by_epoch), length, None),
-                Notes(),
-                of_momentum=key == 'momentum_config',
-                key=key,
-            )
+            texts += _schedulers(legacy, key, config)
         except ArgumentError as error:
             left.append(f'{key}: {error}')
-            continue
-        texts += map(_as_code, schedulers)
     return {'param_scheduler': f'[{", ".join(texts)}]'} if texts else {}
+
+
+class _StandIns:
+    """Numbers in the place of expressions, to see where a conversion puts them.
+
+    Args:
+        offset: Tells the numbers of two tries apart.
+    """
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+        self.names: dict[float, str] = {}
+
+    def number(self, text: str, *, is_count: bool) -> float:
+        """A number for an expression; a count may come out one higher."""
+        index = len(self.names) + 1
+        if not is_count:
+            number = (self._offset + index) / 9_999_991
+            self.names[number] = text
+            return number
+        count = 1_000_003 * self._offset + 1_009 * index
+        is_simple = re.fullmatch(r'[\w.]+(\([^()]*\)|\[[^]]*\])?', text)
+        self.names[count] = text
+        self.names[count + 1] = f'{text} + 1' if is_simple else f'({text}) + 1'
+        return count
+
+    def instead_of(self, value: Any, key: str = '') -> Any:
+        """``value`` with numbers for the expressions in it."""
+        if isinstance(value, dict):
+            return {name: self.instead_of(one, name) for name, one in value.items()}
+        if isinstance(value, list):
+            return [self.instead_of(one, key) for one in value]
+        if isinstance(value, Code):
+            is_count = key in ('step', 'warmup_iters', 'periods', 'cyclic_times', 'total_steps')
+            return self.number(value, is_count=is_count)
+        return value
+
+
+def _schedulers(legacy: Legacy, key: str, config: dict[str, Any]) -> list[str]:
+    """Code for the schedulers of a policy, whose numbers may be expressions."""
+    length = legacy.value(legacy.length)
+    if legacy.length is None:
+        raise ArgumentError('it depends on the length of the run, which is not given here')
+    tries = []
+    for offset in (1, 2):
+        stand_ins = _StandIns(offset)
+        # The longest of all, as milestones lie within the run.
+        known = stand_ins.instead_of(config)
+        total = length
+        if not isinstance(length, int):
+            total = int(stand_ins.number(code(legacy.length), is_count=True))
+        schedulers = convert_schedule(
+            known,
+            Length(bool(legacy.by_epoch), total, None),
+            Notes(),
+            of_momentum=key == 'momentum_config',
+            key=key,
+        )
+        tries.append([as_code(one, stand_ins.names) for one in schedulers])
+    if tries[0] != tries[1]:
+        raise ArgumentError('it depends on numbers that only a run tells: write it out by hand')
+    return tries[0]
+
+
+_NOT_NEEDED = ('create_symlink', 'sync_buffer', 'meta')
 
 
 def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
     arguments = {}
     found = []
     told = [key for key in ('log_config', 'checkpoint_config') if key in legacy.hooks]
-    if any(legacy.is_told_by_config(key, legacy.hooks[key]) for key in told):
+    if any(legacy.is_told_by_config(legacy.hooks[key]) for key in told):
         arguments['default_hooks'] = f"{legacy.config}.get('default_hooks')"
     else:
         log = legacy.value(legacy.hooks.get('log_config'))
         if isinstance(log, dict) and 'interval' in log:
             found.append(f"logger=dict(type='LoggerHook', interval={log['interval']!r})")
-        saving = legacy.value(legacy.hooks.get('checkpoint_config'))
-        if isinstance(saving, dict):
+        node = legacy.hooks.get('checkpoint_config')
+        saving = legacy.value(node)
+        if node is None or code(node) == 'None':
+            # Such a run saved nothing; Runner saves each epoch unless checkpoint is None.
+            found.append('checkpoint=None')
+        elif isinstance(saving, dict) and saving.get('by_epoch') and not legacy.by_epoch:
+            # A runner of iterations ends no epoch, so that it saved nothing.
+            found.append('checkpoint=None')
+        elif isinstance(saving, dict):
+            saving = {name: value for name, value in saving.items() if name not in _NOT_NEEDED}
             options = {'type': 'CheckpointHook', 'by_epoch': bool(legacy.by_epoch), **saving}
-            found.append(f'checkpoint={_as_code(options)}')
-        for key in told:
-            node = legacy.hooks[key]
-            if code(node) != 'None' and legacy.value(node) is None:
-                left.append(f'{key} is not written out here: convert it to default_hooks')
-    if 'log_config' in told and legacy.is_told_by_config('log_config', legacy.hooks['log_config']):
+            found.append(f'checkpoint={as_code(options)}')
+        for name in told:
+            given = legacy.hooks[name]
+            if code(given) != 'None' and legacy.value(given) is None:
+                left.append(f'{name} is not written out here: convert it to default_hooks')
+    if 'log_config' in told and legacy.is_told_by_config(legacy.hooks['log_config']):
         for key in ('log_processor', 'visualizer'):
             arguments[key] = f'{legacy.config}.get({key!r})'
     elif legacy.by_epoch is False:
@@ -293,49 +190,20 @@ def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
     custom = legacy.hooks.get('custom_hooks_config')
     if custom is not None and code(custom) != 'None':
         arguments['custom_hooks'] = code(custom)
-    elif legacy.is_told_by_config('lr_config', legacy.hooks.get('lr_config')):
+    elif legacy.is_told_by_config(legacy.hooks.get('lr_config')):
         # The hook of a policy of the project's own is there now.
         arguments['custom_hooks'] = f"{legacy.config}.get('custom_hooks')"
     return arguments
 
 
-def _start_of(calls: Mapping[str, cst.Call]) -> dict[str, str]:
-    if 'if' in calls:
-        config = dotted(calls['if'].func)
-        return {
-            'load_from': f"{config}.get('load_from')",
-            'resume': f"{config}.get('resume', False)",
-        }
-    for method, extra in (('resume', {'resume': 'True'}), ('load_checkpoint', {})):
-        if method in calls:
-            return {'load_from': code(calls[method].args[0].value), **extra}
-    return {}
+def after_low_hooks(arguments: dict[str, str]) -> None:
+    """Put the schedulers behind hooks of low priority, which saw the rates of their iteration.
 
-
-def _config_of(node: cst.BaseExpression | None) -> str:
-    """``cfg`` of ``cfg.lr_config``, ``cfg['lr_config']`` and ``cfg.get('lr_config')``."""
-    if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute):
-        return dotted(node.func.value) if node.func.attr.value == 'get' else ''
-    if isinstance(node, cst.Subscript):
-        return dotted(node.value)
-    name = dotted(node).rpartition('.')[0] if isinstance(node, cst.Attribute) else ''
-    return '' if name in ('self', 'args') else name
-
-
-def _bound(call: cst.Call | None, names: Sequence[str]) -> dict[str, cst.BaseExpression]:
-    """Arguments by name."""
-    found: dict[str, cst.BaseExpression] = {}
-    for index, arg in enumerate(call.args if call is not None else ()):
-        if arg.keyword is not None:
-            found[arg.keyword.value] = arg.value
-        elif not arg.star and index < len(names):
-            found[names[index]] = arg.value
-    return found
-
-
-def _as_code(config: dict[str, Any]) -> str:
-    items = (
-        f'{key}={_as_code(value) if isinstance(value, dict) else repr(value)}'
-        for key, value in config.items()
-    )
-    return f'dict({", ".join(items)})'
+    Checkpoints hold the state of the schedulers, so they come behind these.
+    """
+    hooks = arguments.get('default_hooks', '')
+    if not hooks.startswith('dict('):
+        return
+    last = "param_scheduler=dict(type='ParamSchedulerHook', priority='LOWEST')"
+    saving = hooks.replace("type='CheckpointHook'", "type='CheckpointHook', priority='LOWEST'")
+    arguments['default_hooks'] = f'{saving[:-1]}, {last})'

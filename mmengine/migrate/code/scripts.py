@@ -1,29 +1,32 @@
-"""Scripts: a runner that is told its hooks and then run becomes one that is told all at once."""
+"""Scripts: making a runner, registering hooks and running it become one ``Runner(...).train()``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import libcst as cst
 
 from mmengine.migrate.code._base import Codemod, marked
-from mmengine.migrate.code._nodes import call_of, code, dotted, only, statements
+from mmengine.migrate.code._nodes import code, dotted, only, statements
+from mmengine.migrate.code._rewriter import Rewriter
 from mmengine.migrate.code._source import Source
-from mmengine.migrate.code.runner_arguments import (
-    HOOK_METHODS,
-    RUNNERS,
-    VALIDATION,
-    Legacy,
-    runner_arguments,
+from mmengine.migrate.code.legacy_runner import RUNNERS, Legacy
+from mmengine.migrate.code.runner_arguments import VALIDATION, after_low_hooks, runner_arguments
+from mmengine.migrate.code.script_parts import (
+    Parts,
+    assigns,
+    first_line,
+    names_in,
+    simple_statements,
+    without_comments,
 )
 
 _LOGGER_ARGS = ('name', 'log_file', 'log_level')
-_TOLD = ('register_training_hooks', 'run', 'resume', 'load_checkpoint', *HOOK_METHODS)
-_APART = 'Runner is told everything at once, then train() is called: its run() is elsewhere'
+_APART = 'Runner gets all its parts at once, then train() is called: its run() is elsewhere'
 _USED = 'the runner is used before its run(), where Runner is told everything at once: {}'
+_LATER = 'what {} uses is assigned again before the runner is made: check that it is as it was'
 _Arguments = dict[str, cst.BaseExpression]
 
 
@@ -92,7 +95,7 @@ class Scripts(Codemod):
                 continue
             name = dotted(small.targets[0].target)
             if name and self._is_runner(small.value):
-                parts = _Parts.found(name, body, start)
+                parts = Parts.found(name, body, start, self.source)
                 if parts is None:
                     continue
                 if parts.obstacle:
@@ -102,9 +105,16 @@ class Scripts(Codemod):
                 return self._joined(body, small.value, parts)
         return body
 
-    def _joined(self, body: list[Any], made: cst.Call, parts: _Parts) -> list[Any]:
+    def _readers_of_epochs(self, parts: Parts, body: Sequence[cst.CSTNode]) -> list[str]:
+        """A mark for each hook of a run of iterations that reads the epoch."""
+        registered = ' '.join([*parts.custom_hooks, *(code(body[index]) for index in parts.kept)])
+        names = dict.fromkeys(re.findall(r'\b[A-Z]\w*', registered))
+        return [_EPOCH.format(name) for name in names if self.source.classes.reads_epoch(name)]
+
+    def _joined(self, body: list[Any], made: cst.Call, parts: Parts) -> list[Any]:
         """``body`` with one Runner(...) and its train() in the place of all the calls."""
-        legacy = Legacy.of(made, parts.calls, self._constants | _assigned(body[: parts.run]))
+        constants = self._constants | _assigned(body[: parts.run])
+        legacy = Legacy.of(made, parts.calls, constants, self.source, parts.objects)
         arguments, left = runner_arguments(legacy, self.want)
         if parts.evaluates and VALIDATION not in left:
             left.append(VALIDATION)
@@ -112,6 +122,14 @@ class Scripts(Codemod):
         for index in wrapping:
             if 'Distributed' in code(body[index]):
                 arguments['launcher'] = _launcher(body[index])
+        if legacy.by_epoch is False:
+            left += self._readers_of_epochs(parts, body)
+        if 'param_scheduler' in arguments:
+            low = [index for index in parts.kept if _LowPriorities.of(body[index])]
+            for index in low:
+                body[index] = body[index].visit(_LowPriorities())
+            if low:
+                after_low_hooks(arguments)
         told = arguments.pop('custom_hooks', '')
         if any('custom_hooks' in code(body[index]) for index in parts.kept):
             told = ''
@@ -131,104 +149,65 @@ class Scripts(Codemod):
         gone = {*parts.gone, *wrapping, *_unneeded(body, parts, arguments)}
         if arguments['optim_wrapper'] == f'{legacy.config}.optim_wrapper':
             gone.update(_choices(body[: parts.run], legacy.hooks.get('optimizer_config')))
+        gone.update(_unused(body, parts, gone, lines, self.source.configs))
+        place = min([parts.run, *parts.kept])
+        moved: list[int] = []
+        if assigns(body[place : parts.run], names_in(lines)):
+            # Runner(...) uses what is assigned further down, so what needs a runner comes later.
+            place, moved = parts.run, parts.kept
+            for index in moved:
+                if assigns(body[index + 1 : parts.run], names_in(without_comments(body[index]))):
+                    made_now = marked(made_now, [_LATER.format(first_line(body[index]))])
         result: list[Any] = []
         for index, statement in enumerate(body):
-            if index == min([parts.run, *parts.kept]):
+            if index == place:
                 result.append(made_now)
+                result += [body[one] for one in moved]
             if index == parts.run:
                 result.append(trained)
-            elif index not in gone:
+            elif index not in gone and index not in moved:
                 result.append(statement)
         return result
 
 
-@dataclass
-class _Parts:
-    """The statements of a block that have to do with one runner, by their places.
+class _LowPriorities(Rewriter):
+    """Priorities of hooks that would come behind the schedulers; the lowest makes room for them.
 
     Attributes:
-        name: What the runner is called.
-        start: Where it is made.
-        run: Where it is run.
-        calls: What it is told, by method.
-        custom_hooks: Hooks that are registered.
-        gone: Statements that are part of Runner(...) now.
-        kept: Statements that a Runner understands too, once it is made.
-        obstacle: What else is done with it; empty if nothing is.
-        evaluates: Whether an evaluation hook is among what is kept.
+        found: Whether there are any.
     """
 
-    name: str
-    start: int
-    run: int
-    calls: dict[str, cst.Call] = field(default_factory=dict)
-    custom_hooks: list[str] = field(default_factory=list)
-    gone: list[int] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)
-    obstacle: str = ''
-    evaluates: bool = False
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
 
     @classmethod
-    def found(cls, name: str, body: Sequence[cst.CSTNode], start: int) -> _Parts | None:
-        """The parts of the runner that is made at ``start``; None if it is not run here."""
-        runs = [
-            index
-            for index in range(start + 1, len(body))
-            if (call := call_of(body[index])) is not None and dotted(call.func) == f'{name}.run'
-        ]
-        if not runs:
-            return None
-        parts = cls(name, start, runs[0], gone=[start, runs[0]])
-        small = only(body[start])
-        made = small.value if isinstance(small, cst.Assign) else None
-        if isinstance(made, cst.Call) and any(arg.star for arg in made.args):
-            parts.obstacle = _first_line(made)
-        for index in range(start + 1, runs[0] + 1):
-            if re.search(rf'(?<![\w.]){name}\b', code(body[index])):
-                parts._take(index, body[index])
-        return parts
+    def of(cls, statement: cst.CSTNode) -> bool:
+        """Whether a hook of low priority is registered in ``statement``."""
+        looking = cls()
+        statement.visit(looking)
+        return looking.found
 
-    def _take(self, index: int, statement: cst.CSTNode) -> None:
-        call = call_of(statement)
-        method = dotted(call.func).removeprefix(f'{self.name}.') if call is not None else ''
-        if call is not None and method in _TOLD:
-            self.calls[method] = call
-            self.gone.append(index)
-        elif call is not None and method == 'register_hook' and len(call.args) == 1:
-            self.custom_hooks.append(code(call.args[0].value))
-            self.gone.append(index)
-        elif method == 'register_hook' or self._only_registers(statement):
-            self.kept.append(index)
-            self.evaluates = self.evaluates or 'EvalHook(' in code(statement)
-        elif re.search(rf'(?m)^\s*{self.name}\.timestamp = ', code(statement)):
-            self.gone.append(index)
-        elif isinstance(statement, cst.If) and (resuming := _resuming(statement, self.name)):
-            self.calls['if'] = resuming
-            self.gone.append(index)
-        else:
-            self.obstacle = self.obstacle or _first_line(statement)
-
-    def _only_registers(self, statement: cst.CSTNode) -> bool:
-        """Whether a block does nothing with the runner but register hooks, as here too."""
-        text = re.sub(r'#.*', '', code(statement))
-        uses = re.findall(rf'(?<![\w.]){self.name}\b(\.register_hook\()?', text)
-        return isinstance(statement, (cst.If, cst.For)) and all(uses)
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
+        if not dotted(original_node.func).endswith('.register_hook'):
+            return updated_node
+        args = []
+        for index, arg in enumerate(updated_node.args):
+            is_priority = arg.keyword.value == 'priority' if arg.keyword else index == 1
+            name = code(arg.value).strip('\'"').upper() if is_priority else ''
+            is_low = name in _LOW or (name.isdigit() and int(name) >= _LOW['LOW'])
+            self.found = self.found or is_low
+            args.append(arg.with_changes(value=cst.Integer('99')) if name == 'LOWEST' else arg)
+        return updated_node.with_changes(args=args)
 
 
-def _first_line(node: cst.CSTNode) -> str:
-    lines = (line.strip() for line in code(node).splitlines())
-    return next(line for line in lines if line and not line.startswith('#'))
+_LOW = {'LOW': 70, 'VERY_LOW': 90, 'LOWEST': 100}
 
 
-def _resuming(statement: cst.If, name: str) -> cst.Call | None:
-    """The call for a resume in ``if cfg.resume_from: runner.resume(cfg.resume_from) elif ...``."""
-    pattern = (
-        rf'\s*if (\w+)\.resume_from:\s+{name}\.resume\(\1\.resume_from\)\s+'
-        rf'elif \1\.load_from:\s+{name}\.load_checkpoint\(\1\.load_from\)\s*'
-    )
-    text = re.sub(r'(?m)^\s*#.*\n', '', code(statement))
-    found = re.fullmatch(pattern, text.replace(' is not None', ''))
-    return cst.Call(cst.Name(found[1])) if found else None
+_EPOCH = (
+    '{0} reads runner.epoch, which stays 0 in a run of iterations here; MMCV counted passes over '
+    'the data: runner.iter // len(runner.train_dataloader)'
+)
 
 
 def _wrapping(body: Sequence[cst.CSTNode], model: str) -> list[int]:
@@ -237,7 +216,7 @@ def _wrapping(body: Sequence[cst.CSTNode], model: str) -> list[int]:
     helper = r'find_unused_parameters = .*'
     found = []
     for index, statement in enumerate(body):
-        lines = _simple_statements(statement)
+        lines = simple_statements(statement)
         texts = [code(line.with_changes(leading_lines=())).strip() for line in lines]
         if any(re.fullmatch(wraps, text) for text in texts) and all(
             re.fullmatch(f'{wraps}|{helper}', text) for text in texts
@@ -262,7 +241,7 @@ def _choices(body: Sequence[cst.CSTNode], config: cst.BaseExpression | None) -> 
         return []
     found = []
     for index, statement in enumerate(body):
-        smalls = [only(line) for line in _simple_statements(statement)]
+        smalls = [only(line) for line in simple_statements(statement)]
         if isinstance(statement, cst.If) and all(
             isinstance(small, cst.Assign) and dotted(small.targets[0].target) == config.value
             for small in smalls
@@ -271,18 +250,7 @@ def _choices(body: Sequence[cst.CSTNode], config: cst.BaseExpression | None) -> 
     return found
 
 
-def _simple_statements(statement: cst.CSTNode) -> list[cst.SimpleStatementLine]:
-    """The lines of a statement, those in the branches of an ``if`` too."""
-    if isinstance(statement, cst.SimpleStatementLine):
-        return [statement]
-    parts: list[cst.CSTNode] = []
-    if isinstance(statement, (cst.If, cst.Else)):
-        parts = [*statement.body.body]
-        parts += [statement.orelse] if isinstance(statement, cst.If) and statement.orelse else []
-    return [line for part in parts for line in _simple_statements(part)]
-
-
-def _unneeded(body: Sequence[cst.CSTNode], parts: _Parts, arguments: dict[str, str]) -> list[int]:
+def _unneeded(body: Sequence[cst.CSTNode], parts: Parts, arguments: dict[str, str]) -> list[int]:
     """Where ``optimizer = build_optimizer(...)`` stands that Runner does by itself."""
     new_text = ' '.join(arguments.values())
     found = []
@@ -296,6 +264,31 @@ def _unneeded(body: Sequence[cst.CSTNode], parts: _Parts, arguments: dict[str, s
         others = [each for i, each in enumerate(body) if i != index and i not in parts.gone]
         used = ' '.join([new_text, *map(code, others)])
         if name and not re.search(rf'(?<!\.)\b{name}\b(?!=)', used):
+            found.append(index)
+    return found
+
+
+def _unused(
+    body: Sequence[cst.CSTNode],
+    parts: Parts,
+    gone: Collection[int],
+    arguments: str,
+    configs: Collection[str],
+) -> list[int]:
+    """Where ``fp16_cfg = cfg.get('fp16')`` stands that only what is gone looked at."""
+    found = []
+    for index in range(parts.run):
+        small = only(body[index])
+        if index in gone or not isinstance(small, cst.Assign):
+            continue
+        name = dotted(small.targets[0].target)
+        if not re.match(rf'({"|".join(configs) or "-"})[.\[]', code(small.value)) or not name:
+            continue
+        before = [one for i, one in enumerate(body) if i != index]
+        after = [one for i, one in enumerate(body) if i != index and i not in gone]
+        used = [name in names_in(without_comments(one)) for one in (*before, *after)]
+        was_used, is_used = any(used[: len(before)]), any(used[len(before) :])
+        if was_used and not is_used and name not in names_in(arguments):
             found.append(index)
     return found
 

@@ -10,7 +10,7 @@ from mmengine.migrate.command import CONVERTED, NOTHING_WRITTEN, WITH_TODO, need
 from mmengine.utils.errors import ArgumentError
 
 EXAMPLES = """\
-  mmengine migrate config configs/ -o configs_new/ --rules mmdet    a tree, with its inheritance
+  mmengine migrate config configs/ -o configs_new/                  a tree, with its inheritance
   mmengine migrate config a.py -o new/a.py --flatten --check        one file, and compare the curves
 """
 EPILOG = 'Exit codes: 0 converted, 1 converted with things left to do, 2 nothing written.'
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--flatten', action='store_true', help='write resolved files, without _base_'
     )
     parser.add_argument(
-        '--rules', metavar='NAMES', default='',
-        help='vocabularies: mmdet, mmcls, mmseg, mmpose, or a file of your own (see '
-        'docs/migration.md); comma-separated',
+        '--rules', metavar='NAMES', default='auto',
+        help='vocabularies, comma-separated: auto (the default) chooses for each config; mmdet, '
+        'mmcls, ..., or a file of your own (see docs/migration.md); none for no rules',
     )  # fmt: skip
     parser.add_argument(
         '--iters-per-epoch', metavar='N', type=int,
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         report = migrate_configs(
             options.src,
             options.output,
-            rules=[name for name in options.rules.split(',') if name.strip()],
+            rules=[name for name in options.rules.split(',') if name.strip() not in ('', 'none')],
             flatten=options.flatten,
             iters_per_epoch=options.iters_per_epoch,
             check=options.check or options.report is not None,

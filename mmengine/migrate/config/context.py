@@ -31,7 +31,7 @@ class Context:
     notes: Notes
     length: Length | None = None
     leftover: Config = field(default_factory=dict)
-    """Legacy keys that stay, whole or in part, because no rule knows what they mean."""
+    """Legacy keys, whole or in part, whose meaning is in no rule."""
 
     updater_hooks: list[Config] = field(default_factory=list)
     """Hooks of the project's own that set learning rates, for ``custom_hooks``."""
@@ -58,7 +58,7 @@ class Context:
 
         Args:
             name: Its name so far.
-            key: Where it is asked for.
+            key: The key that names it.
         """
         if not isinstance(name, str) or name == 'auto':
             return name

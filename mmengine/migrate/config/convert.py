@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
 from mmengine.migrate.config.expectations import wrong_values
+from mmengine.migrate.config.kinds import MEANINGFUL_HERE, OF_MMCV, Kind, kind_of
 from mmengine.migrate.config.notes import ERROR, Note, Notes
 from mmengine.migrate.config.rules import Rules
 from mmengine.migrate.config.schedules import plateau
@@ -32,12 +33,6 @@ LEGACY_KEYS = frozenset((
     *data.CONSUMES, *SCHEDULES,
 ))  # fmt: skip
 """Top-level keys that only a config of MMCV 1.x has."""
-
-MODERN_KEYS = frozenset((
-    'optim_wrapper', 'param_scheduler', 'train_dataloader', 'val_dataloader', 'test_dataloader',
-    'val_evaluator', 'test_evaluator', 'default_hooks', 'env_cfg',
-))  # fmt: skip
-"""Top-level keys that only a config of this engine has."""
 
 OWNERS: dict[str, tuple[str, ...]] = {
     'model': ('model', 'train_cfg', 'test_cfg'),
@@ -75,11 +70,13 @@ class Converted:
         config: The new config.
         notes: What there is to tell.
         length: How long the run is, if the config tells.
+        leftover: What of ``config`` are entries of MMCV 1.x, for which no rule is known.
     """
 
     config: Config
     notes: list[Note]
     length: Length | None
+    leftover: Config = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -103,18 +100,10 @@ def convert_config(
         locate: Gives the place ('file:line') of a dotted key, for notes.
     """
     notes = Notes(locate or (lambda key: None))
-    old = ', '.join(sorted(LEGACY_KEYS & set(legacy)))
-    loops = {key for key in model.CONSUMES if model.is_loop(legacy.get(key))}
-    for key in sorted((MODERN_KEYS | loops) & set(legacy)) if old else ():
-        notes.error(
-            key,
-            f'is a key of this engine, beside {old} of MMCV 1.x: half of this config is '
-            'converted. Take one half out.',
-        )
     for key, text in wrong_values(legacy):
         notes.error(key, text)
     try:
-        length = loop.run_length(legacy, notes, iters_per_epoch)
+        length = loop.run_length(legacy, notes, iters_per_epoch, (rules or Rules()).runners)
     except _MALFORMED as error:
         notes.error('runner', f'it does not tell the length of the run ({error}).')
         length = None
@@ -132,14 +121,43 @@ def convert_config(
                     f'a value in {" or ".join(given)} is not of the kind that MMCV took '
                     f'({type(error).__name__}: {untraced(str(error))}).',
                 )
-    consumed = LEGACY_KEYS | set(OWNERS)
-    kept = {key: value for key, value in legacy.items() if key not in consumed and key not in new}
-    for key in ('load_from', 'custom_hooks'):
-        if key in legacy and key not in new:
-            kept[key] = legacy[key]
-    if not LEGACY_KEYS & set(legacy):
-        kept |= {key: value for key, value in legacy.items() if key in MODERN_KEYS | {'visualizer'}}
-    return Converted({**kept, **new, **ctx.leftover}, notes.items, length)
+    kept = _kept(ctx, new)
+    made = {key: value for key, value in new.items() if key not in kept}
+    return Converted({**kept, **made, **ctx.leftover}, notes.items, length, ctx.leftover)
+
+
+def _kept(ctx: Context, new: Config) -> Config:
+    """What the config says that is not MMCV's: its own variables, and keys of this engine."""
+    moved = {key for key in model.CONSUMES if not model.is_loop(ctx.legacy.get(key))}
+    own = {key: ctx.legacy[key] for key in ctx.legacy if key not in LEGACY_KEYS | moved}
+    if kind_of(ctx.legacy) is Kind.HALF:
+        kept = {key: own[key] for key in own if key not in new or key in MEANINGFUL_HERE}
+        _tell_of_doubles(ctx, kept)
+        return kept
+    kept = {}
+    for key, value in own.items():
+        if key in MEANINGFUL_HERE and kind_of(ctx.legacy) is Kind.LEGACY and value:
+            fate = 'not carried over' if key in new else 'kept'
+            ctx.notes.todo(
+                key,
+                f'is a variable of the config by a name that Runner reads: {fate}. Rename it in '
+                'the source.',
+            )
+        if key not in new:
+            kept[key] = value
+    return kept
+
+
+def _tell_of_doubles(ctx: Context, kept: Config) -> None:
+    """Name the legacy keys of a half-migrated config beside which their successors stand."""
+    for old, successors in OF_MMCV.items():
+        there = [key for key in successors if key in kept and key in ctx.legacy]
+        if old in ctx.legacy and there:
+            ctx.notes.todo(
+                old,
+                f'{", ".join(there)} of this engine is there as well, and was kept: compare the '
+                f'two, and take {old} out.',
+            )
 
 
 def _schedules(ctx: Context) -> Config:

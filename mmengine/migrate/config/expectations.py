@@ -1,4 +1,4 @@
-"""Of which kind each value of a legacy config is, so that a wrong one is told by its own key."""
+"""The kind of each value of a legacy config, so that an error names the key of a wrong one."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ def _is_step_of_workflow(value: Any) -> bool:
 
 
 _COUNT = (_is_count, 'a whole number above 0')
+_TIMES = (lambda value: _is_count(value) or _is_dict(value), 'a whole number above 0')
+_TIMES_OR_NEVER = (
+    lambda value: _is_whole(value) or _is_dict(value),
+    'a whole number, or a dict with milestones',
+)
 _WHOLE = (_is_whole, 'a whole number')
 _FLAG = (_is_flag, 'True or False')
 _DICT = (_is_dict, 'a dict')
@@ -67,14 +72,14 @@ _KINDS: dict[str, tuple[Test, str]] = {
     'model': _DICT,
     'workflow': (_all(_is_step_of_workflow), "a list like [('train', 1)]"),
     'evaluation': _DICT,
-    'evaluation.interval': _COUNT,
+    'evaluation.interval': _TIMES,
     'evaluation.start': _WHOLE,
     'evaluation.by_epoch': _FLAG,
     'evaluation.save_best': _TEXT,
     'evaluation.rule': (lambda value: value in ('greater', 'less'), "'greater' or 'less'"),
     'evaluation.dynamic_intervals': (_all(_is_pair), 'a list like [(10, 1)]'),
     'checkpoint_config': _DICT,
-    'checkpoint_config.interval': _WHOLE,
+    'checkpoint_config.interval': _TIMES_OR_NEVER,
     'checkpoint_config.by_epoch': _FLAG,
     'checkpoint_config.max_keep_ckpts': _WHOLE,
     'log_config': _DICT,

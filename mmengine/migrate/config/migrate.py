@@ -9,12 +9,18 @@ from pathlib import Path
 
 from mmengine.fileio import atomic_write
 from mmengine.migrate.config.convert import SCHEDULES
-from mmengine.migrate.config.files.tree import Outcome, config_files, is_hidden, load_tree
+from mmengine.migrate.config.files.tree import (
+    Outcome,
+    config_files,
+    is_code,
+    is_hidden,
+    load_tree,
+)
 from mmengine.migrate.config.files.tree_conversion import convert_tree
 from mmengine.migrate.config.files.verify import verify
 from mmengine.migrate.config.report.check import Check, check_schedules
 from mmengine.migrate.config.report.text import Report
-from mmengine.migrate.config.rules import load_rules
+from mmengine.migrate.config.rules.choice import book_for
 from mmengine.utils.errors import ArgumentError
 
 
@@ -22,11 +28,13 @@ def migrate_configs(
     source: str | Path,
     destination: str | Path | None = None,
     *,
-    rules: Iterable[str] = (),
+    rules: Iterable[str] = ('auto',),
     flatten: bool = False,
     iters_per_epoch: int | None = None,
     check: bool = False,
     force: bool = False,
+    only: Iterable[Path] | None = None,
+    own: Iterable[str] = (),
 ) -> Report:
     """Convert configs of MMCV 1.x and write them; sources are never changed.
 
@@ -35,22 +43,33 @@ def migrate_configs(
         destination: A folder for a folder; for a file, the file to write, beside which its
             bases get the places that they had. By default a file or folder named as the source,
             with ``_migrated``.
-        rules: Names of vocabularies, or files of one's own; see :func:`load_rules`.
+        rules: Names of vocabularies, or files of rules; see :func:`load_rules`. 'auto' chooses
+            a built-in one for each config.
         flatten: Write each config resolved, without ``_base_``.
         iters_per_epoch: Iterations of an epoch, for what cannot be said in epochs.
         check: Compare the schedules over the whole run.
         force: Overwrite files that are there.
+        only: The config files of a folder; by default all that look like one. Nothing else of the
+            folder is copied then.
+        own: Classes of the project whose code is converted as well.
 
     Raises:
         ArgumentError: If there is nothing to convert, or files would be overwritten.
     """
     if iters_per_epoch is not None and iters_per_epoch < 1:
         raise ArgumentError(f'iters_per_epoch is a whole number above 0, got {iters_per_epoch}.')
-    vocabulary = load_rules(rules)
     source = Path(os.path.abspath(source))
-    if source.is_dir():
+    vocabulary = book_for(rules, source, own)
+    if only is not None:
+        asked = [Path(os.path.abspath(path)) for path in only]
+    elif source.is_dir():
         asked = config_files(source, _target(source, destination))
     elif source.is_file():
+        if source.suffix == '.py' and is_code(source):
+            raise ArgumentError(
+                f'{source} is a script or a module, not a config: nothing of it was run. '
+                '`mmengine migrate code` converts code.'
+            )
         asked = [source]
     else:
         raise ArgumentError(f'there is no file or folder {str(source)!r}.')
@@ -77,7 +96,7 @@ def migrate_configs(
         places = _places(source, destination, outcomes, flatten)
         report.destination = _target(source, destination)
     report.written = _write(outcomes, places, force)
-    if source.is_dir() and report.written:
+    if source.is_dir() and report.written and only is None:
         _copy_others(source, report.destination, set(outcomes), force)
     return report
 
@@ -136,23 +155,23 @@ def _moved(path: Path, old: Path, new: Path) -> Path:
 
 def _write(outcomes: dict[Path, Outcome], places: dict[Path, Path], force: bool) -> int:
     pending = [
-        (places[path], outcome.text)
+        (places[path], path.read_bytes() if outcome.is_unchanged else outcome.text.encode())
         for path, outcome in outcomes.items()
         if outcome.text is not None
     ]
-    for place, text in pending:
+    for place, content in pending:
         if place.is_dir():
             raise ArgumentError(f'{place} is a folder; a config is to be written there.')
         if force or not place.exists():
             continue
-        if place.read_text(encoding='utf-8', errors='replace') != text:
+        if place.read_bytes() != content:
             raise ArgumentError(f'{place} is there already; --force overwrites it.')
     # Folders first, so that one that cannot be made is found before anything is written.
     for folder in {place.parent for place, _ in pending}:
         folder.mkdir(parents=True, exist_ok=True)
-    for place, text in pending:
+    for place, content in pending:
         with atomic_write(str(place)) as stream:
-            stream.write(text.encode())
+            stream.write(content)
     return len(pending)
 
 

@@ -3,7 +3,12 @@
 Text for the recorder, which runs it under MMCV, and for the test, which migrates it first.
 """
 
-from mmcv.runner import HOOKS, OptimizerHook
+from mmcv.runner import (
+    HOOKS,
+    Fp16OptimizerHook,
+    GradientCumulativeOptimizerHook,
+    OptimizerHook,
+)
 from torch.nn.utils import clip_grad_value_
 
 
@@ -76,6 +81,38 @@ class TwoLosses(OptimizerHook):
         runner.optimizer.step()
 
 
+@HOOKS.register_module()
+class DoubledWindows(GradientCumulativeOptimizerHook):
+    """Changes the loss and leaves the rest to its base."""
+
+    def __init__(self, factor, cumulative_iters=2, **kwargs):
+        super().__init__(cumulative_iters=cumulative_iters, **kwargs)
+        self.factor = factor
+
+    def after_train_iter(self, runner):
+        runner.outputs['loss'] = runner.outputs['loss'] * self.factor
+        super().after_train_iter(runner)
+
+
+@HOOKS.register_module()
+class ScaledHalf(Fp16OptimizerHook):
+    """Half precision written out, with a factor."""
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(distributed=False, **kwargs)
+        self.factor = factor
+
+    def after_train_iter(self, runner):
+        runner.model.zero_grad()
+        runner.optimizer.zero_grad()
+        self.loss_scaler.scale(runner.outputs['loss'] * self.factor).backward()
+        self.loss_scaler.unscale_(runner.optimizer)
+        if self.grad_clip is not None:
+            self.clip_grads(runner.model.parameters())
+        self.loss_scaler.step(runner.optimizer)
+        self.loss_scaler.update(self._scale_update_param)
+
+
 CASES = {
     'scaled': (ScaledLoss, {'factor': 0.5}),
     'scaled-clipped': (ScaledLoss, {'factor': 2.0, 'grad_clip': {'max_norm': 0.1}}),
@@ -86,4 +123,14 @@ CASES = {
         {'update_interval': 2, 'grad_clip': {'max_norm': 0.1}},
     ),
     'two-losses': (TwoLosses, {}),
+    'doubled': (DoubledWindows, {'factor': 2.0}),
+    'doubled-of-three': (
+        DoubledWindows,
+        {'factor': 0.5, 'cumulative_iters': 3, 'grad_clip': {'max_norm': 0.1}},
+    ),
+    'half': (ScaledHalf, {'factor': 0.5}),
+    'half-clipped': (
+        ScaledHalf,
+        {'factor': 2.0, 'loss_scale': 64.0, 'grad_clip': {'max_norm': 0.1}},
+    ),
 }

@@ -7,9 +7,15 @@ import logging
 
 from legacy_toy import Line, loader, sgd
 from mmcv.runner import (
+    CheckpointHook,
+    CosineAnnealingLrUpdaterHook,
     EpochBasedRunner,
+    Fp16OptimizerHook,
+    Hook,
     IterBasedRunner,
     LrUpdaterHook,
+    OptimizerHook,
+    StepLrUpdaterHook,
     build_optimizer,
     build_runner,
 )
@@ -120,4 +126,101 @@ def waves_by_iter(work_dir):
     return waves(work_dir, by_epoch=False, warmup='constant', warmup_iters=3, warmup_ratio=0.5)
 
 
-CASES = [by_epoch, by_iter, built, resumed, waves_by_epoch, waves_by_epoch_exp, waves_by_iter]
+def objects(work_dir):
+    """Hooks as objects, arguments by position."""
+    model = Line()
+    runner = EpochBasedRunner(
+        model,
+        optimizer=sgd(model),
+        work_dir=work_dir,
+        logger=get_logger('script', log_level=logging.ERROR),
+        max_epochs=3,
+    )
+    runner.register_training_hooks(
+        StepLrUpdaterHook([1, 2], 0.5, warmup='linear', warmup_iters=4),
+        OptimizerHook(dict(max_norm=0.3)),
+        CheckpointHook(1),
+    )
+    runner.run([loader()], [('train', 1)])
+    return model
+
+
+def objects_one_by_one(work_dir):
+    model = Line()
+    runner = IterBasedRunner(
+        model,
+        optimizer=sgd(model),
+        work_dir=work_dir,
+        logger=get_logger('script', log_level=logging.ERROR),
+        max_iters=13,
+        meta=dict(),
+    )
+    runner.register_hook(CosineAnnealingLrUpdaterHook(0.01, by_epoch=False), 'VERY_HIGH')
+    runner.register_hook(Fp16OptimizerHook(loss_scale=64.0, distributed=False), 'ABOVE_NORMAL')
+    runner.run([loader()], [('train', 1)])
+    return model
+
+
+def computed_length(work_dir, epochs='3'):
+    """The length of the run is no number in the text."""
+    model = Line()
+    runner = EpochBasedRunner(
+        model,
+        optimizer=sgd(model),
+        work_dir=work_dir,
+        logger=get_logger('script', log_level=logging.ERROR),
+        max_epochs=int(epochs),
+    )
+    runner.register_training_hooks(dict(policy='CosineAnnealing', min_lr=0.0), dict(grad_clip=None))
+    runner.run([loader()], [('train', 1)])
+    return model
+
+
+class AddRate(Hook):
+    """Moves the line by the learning rate that the iteration was trained with."""
+
+    def after_train_iter(self, runner):
+        runner.model.shift.data += 0.1 * runner.current_lr()[0]
+
+
+def low(work_dir, priority='LOW'):
+    model = Line()
+    runner = EpochBasedRunner(
+        model,
+        optimizer=sgd(model),
+        work_dir=work_dir,
+        logger=get_logger('script', log_level=logging.ERROR),
+        max_epochs=3,
+    )
+    runner.register_training_hooks(
+        dict(policy='exp', gamma=0.9, by_epoch=False),
+        dict(grad_clip=None),
+        dict(interval=1),
+    )
+    runner.register_hook(AddRate(), priority='LOW')
+    runner.register_hook(AddRate(), priority='LOWEST')
+    runner.run([loader()], [('train', 1)])
+    return model
+
+
+def assigned_late(work_dir, saves=False):
+    """A name that the runner needs is assigned after a hook that may be registered."""
+    model = Line()
+    runner = EpochBasedRunner(
+        model,
+        optimizer=sgd(model),
+        work_dir=work_dir,
+        logger=get_logger('script', log_level=logging.ERROR),
+        max_epochs=2,
+    )
+    # The runner saves at times.
+    if saves:
+        runner.register_hook(CheckpointHook(interval=1))
+    data = loader()
+    runner.register_training_hooks(dict(policy='fixed'), dict(grad_clip=None))
+    runner.run([data], [('train', 1)])
+    return model
+
+
+CASES = [objects, objects_one_by_one, computed_length, low, assigned_late]
+CASES += [by_epoch, by_iter, built, resumed, waves_by_epoch, waves_by_epoch_exp, waves_by_iter]

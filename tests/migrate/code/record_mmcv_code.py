@@ -19,8 +19,10 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 from mmcv_runs import under_mmcv  # noqa: E402  # found by the line above
 from mmcv_runs.fixtures import write  # noqa: E402
+from random_scripts import NUM_IN_SUITE  # noqa: E402
 
 MAX_EPOCHS = 3
+WHOLE_SCRIPTS = ('by_config', 'by_options', 'by_class')
 
 
 def new_runner(model, optimizer, work_dir):
@@ -32,6 +34,8 @@ def new_runner(model, optimizer, work_dir):
         logger=under_mmcv.quiet_logger(),
         work_dir=work_dir,
         max_epochs=MAX_EPOCHS,
+        # Hooks of half precision look into it.
+        meta=dict(),
     )
 
 
@@ -94,6 +98,41 @@ def record_script(case, work_dir):
     return dict(parameters=parameters_of(case(work_dir)))
 
 
+def record_whole_script(name, work_dir):
+    """A script of ``scripts/``, with its command line and the files that it leaves."""
+    sys.path.insert(0, str(HERE / 'scripts'))
+    module = importlib.import_module(name)
+    words = [str(HERE / 'scripts' / 'config.py')] if name == 'by_config' else []
+    folder = Path(work_dir, name)
+    outcome = module.main([*words, '--work-dir', str(folder)])
+    files = sorted(path.name for path in folder.glob('*.pth') if not path.is_symlink())
+    return dict(outcome, files=files)
+
+
+def record_drawn_script(seed, work_dir):
+    """A script drawn at random: its numbers and files, or MMCV's refusal."""
+    import random_scripts
+
+    sys.path.insert(0, str(HERE / 'scripts'))
+    space = {'__name__': f'drawn_{seed}'}
+    folder = Path(work_dir, f'drawn_{seed}')
+    try:
+        exec(random_scripts.script(seed), space)
+        outcome = space['main'](['--work-dir', str(folder)])
+    except Exception as error:
+        return dict(error=type(error).__name__)
+    files = sorted(path.name for path in folder.glob('*.pth') if not path.is_symlink())
+    return dict(outcome, files=files)
+
+
+def record_drawn(target, seeds):
+    """Record scripts drawn at random, for more of them than the fixtures hold."""
+    under_mmcv.prepare()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        write(target, {f'drawn/{seed}': record_drawn_script(seed, folder) for seed in seeds})
+
+
 def record_project(work_dir):
     """The whole project: its training script, then its test script."""
     sys.path[:0] = [str(HERE / 'project'), str(HERE / 'project' / 'tools')]
@@ -128,9 +167,16 @@ def main(target):
             recorded[f'optimizer/{name}'] = record_optimizer_hook(name, folder)
         for case in legacy_script.CASES:
             recorded[f'script/{case.__name__}'] = record_script(case, folder)
+        for name in WHOLE_SCRIPTS:
+            recorded[f'whole/{name}'] = record_whole_script(name, folder)
+        for seed in range(NUM_IN_SUITE):
+            recorded[f'drawn/{seed}'] = record_drawn_script(seed, folder)
         recorded['project'] = record_project(folder)
     write(target, recorded)
 
 
 if __name__ == '__main__':
-    main(sys.argv[1])
+    if len(sys.argv) == 4:
+        record_drawn(Path(sys.argv[1]), range(int(sys.argv[2]), int(sys.argv[3])))
+    else:
+        main(sys.argv[1])

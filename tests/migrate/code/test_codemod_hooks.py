@@ -81,7 +81,8 @@ def test_an_optimizer_hook_moves_parameters_as_it_did_under_mmcv(name, toy, tmp_
     text = migrated(HERE / 'legacy_optimizer_hooks.py')
     module = load('legacy_optimizer_hooks', text, monkeypatch)
     kind, options = module.CASES[name.removeprefix('optimizer/')]
-    options = {'clip_grad' if key == 'grad_clip' else key: options[key] for key in options}
+    names = {'grad_clip': 'clip_grad', 'cumulative_iters': 'accumulative_counts'}
+    options = {names.get(key, key): options[key] for key in options}
     runner = _runner(toy, tmp_path, lambda optimizer: kind(optimizer, **options))
     runner.train()
     expected = RECORDED[name]['parameters']

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmengine.migrate.code._base import MARK
-from mmengine.migrate.code._source import parse
 from mmengine.migrate.code.homes import advice_for, home_of, is_gone
+from mmengine.migrate.code.names import parse
 
 convert = pytest.importorskip('mmengine.migrate.code.convert')
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from mmengine.migrate.config.notes import Notes
+from mmengine.migrate.config.report.check import check_schedules
 from mmengine.migrate.config.schedules.conversion import Length, convert_schedule, parse_schedule
 from mmengine.migrate.config.schedules.curves import compare, converted_curve, legacy_curve
+from mmengine.migrate.config.schedules.mmcv_account import LegacyRun, legacy_values
 from mmengine.utils.errors import ArgumentError
 
 CURVES = json.loads(Path(__file__).with_name('curves.json').read_text())
@@ -46,6 +48,36 @@ def test_the_formula_gives_the_recorded_values(name):
     never_acts = schedule.by_epoch and not length.by_epoch
     curve = legacy_curve(None if never_acts else schedule, bases, length.run(EPOCH_LENGTH))
     assert largest_difference(RECORDED[name]['values'], curve) < TOLERANCE
+
+
+@pytest.mark.parametrize('name', RECORDED)
+def test_the_account_of_mmcv_gives_the_recorded_values(name):
+    config, length, of_momentum, bases = setting(RECORDED[name], known_epoch_length=True)
+    run = LegacyRun(length.by_epoch, length.total, EPOCH_LENGTH)
+    curve = legacy_values(config, bases, run, of_momentum=of_momentum)
+    assert largest_difference(RECORDED[name]['values'], curve) < TOLERANCE
+
+
+@pytest.mark.parametrize('policy', ['step', 'CosineAnnealing'])
+def test_the_check_sees_a_momentum_schedule_that_mmcv_never_ran(policy):
+    options = dict(step=[4]) if policy == 'step' else dict(min_momentum=0.1)
+    legacy = dict(
+        runner=dict(type='IterBasedRunner', max_iters=20),
+        momentum_config=dict(policy=policy, **options),
+    )
+    acting = dict(type='LegacyMomentumScheduler', policy=policy, by_epoch=False, end=20, **options)
+    (check,) = check_schedules(legacy, dict(param_scheduler=[acting]), Length(False, 20))
+    assert not check.passed
+    (check,) = check_schedules(legacy, dict(param_scheduler=[]), Length(False, 20))
+    assert check.passed
+
+
+@pytest.mark.parametrize('name', ['cyclic', 'OneCycle'])
+def test_a_cycle_by_epoch_is_refused_as_mmcv_refuses_it(name):
+    config = dict(policy=name, by_epoch=True)
+    config |= dict(max_lr=0.1) if name == 'OneCycle' else {}
+    with pytest.raises(ArgumentError, match='by_epoch=False alone'):
+        convert_schedule(config, Length(True, 12), Notes())
 
 
 @pytest.mark.parametrize('known', [False, True], ids=['epochs-unknown', 'epochs-known'])

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from mmengine.migrate.config.notes import Notes
 from mmengine.migrate.config.report.check import TOLERANCE
-from mmengine.migrate.config.schedules.conversion import Length, convert_schedule, parse_schedule
-from mmengine.migrate.config.schedules.curves import compare, converted_curve, legacy_curve
+from mmengine.migrate.config.schedules.conversion import Length, convert_schedule
+from mmengine.migrate.config.schedules.curves import compare, converted_curve
+from mmengine.migrate.config.schedules.mmcv_account import LegacyRun, legacy_values
 from mmengine.migrate.schedule.policies import MOMENTUM_POLICIES, POLICIES
 from mmengine.utils.errors import ArgumentError
 
@@ -121,7 +122,8 @@ def schedules(draw, policy, on_epochs, warmup, of_momentum=False):
         config['policy'] = policy
     by_epoch = on_epochs and policy not in ('Cyclic', 'OneCycle')
     if draw(st.booleans()):
-        by_epoch = on_epochs and draw(st.booleans())
+        # MMCV takes these two by iterations alone.
+        by_epoch = policy not in ('Cyclic', 'OneCycle') and on_epochs and draw(st.booleans())
         config['by_epoch'] = by_epoch
     total = length.total if by_epoch or not on_epochs else length.total * epoch_length
     options = momentum_options_of if of_momentum else options_of
@@ -137,9 +139,9 @@ def schedules(draw, policy, on_epochs, warmup, of_momentum=False):
 def follows(drawn, bases, *, of_momentum=False):
     config, length, epoch_length = drawn
     run = length.run(epoch_length)
-    schedule = parse_schedule(config, length, of_momentum=of_momentum)
+    legacy_run = LegacyRun(length.by_epoch, length.total, epoch_length)
     try:
-        legacy = legacy_curve(schedule, bases, run)
+        legacy = legacy_values(config, bases, legacy_run, of_momentum=of_momentum)
     except ArithmeticError:
         # MMCV divides by zero: a cycle without iterations, a fall without any left.
         assume(False)

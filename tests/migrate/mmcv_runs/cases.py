@@ -113,6 +113,8 @@ def _schedules():
         yield f'epochs/momentum/{name}', _case('epochs', momentum_config=policy)
         by_iter = in_iterations(policy)
         yield f'iters/momentum/{name}', _case('iters', momentum_config=by_iter)
+        # Without by_epoch; a runner of iterations gives it a default for learning rates alone.
+        yield f'iters/momentum/{name}-default', _case('iters', momentum_config=policy)
     adam = dict(type='AdamW', lr=0.05, betas=(0.9, 0.99), weight_decay=0.1)
     both = dict(
         optimizer=adam,

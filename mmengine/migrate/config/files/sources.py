@@ -47,7 +47,7 @@ class LegacyFile:
         own: What it defines itself.
         base: What its bases define together.
         resolved: Both, merged.
-        entries: ``resolved`` as loaded, which knows the places of keys.
+        entries: ``resolved`` as loaded, with the places of its keys.
     """
 
     path: Path

@@ -12,11 +12,15 @@ from mmengine.migrate.config.convert import LEGACY_KEYS, OWNERS, Converted, conv
 from mmengine.migrate.config.files.rewriting import flat_text, rewrite_data, rewrite_python
 from mmengine.migrate.config.files.script import Script
 from mmengine.migrate.config.files.sources import LegacyFile, merge_traced
-from mmengine.migrate.config.files.tree import LENGTHS, Config, Outcome, Tree
+from mmengine.migrate.config.files.tree import Config, Outcome, Tree
+from mmengine.migrate.config.kinds import Kind, kind_of
 from mmengine.migrate.config.notes import ERROR, INFO, Note
 from mmengine.migrate.config.rules import Rules
+from mmengine.migrate.config.rules.choice import RuleBook
+from mmengine.migrate.config.topics.loop import tells_length
 from mmengine.migrate.config.trace import plain
 
+_LENGTHS = ('runner', 'total_epochs', 'total_iters')
 _CONTEXT = (
     'runner', 'total_epochs', 'total_iters', 'evaluation', 'checkpoint_config', 'log_config',
     'optimizer_config', 'fp16', 'data',
@@ -28,34 +32,62 @@ that use it."""
 def convert_tree(
     tree: Tree,
     *,
-    rules: Rules | None = None,
+    rules: RuleBook | None = None,
     iters_per_epoch: int | None = None,
     flatten: bool = False,
 ) -> dict[Path, Outcome]:
     """Convert every file of ``tree``."""
-    rules = rules or Rules()
+    book = rules or RuleBook()
     outcomes = {
         path: Outcome(path, notes=[_broken(path, why)]) for path, why in tree.broken.items()
     }
+    for path in tree.lazy:
+        text = path.read_text(encoding='utf-8', errors='replace')
+        outcomes[path] = Outcome(path, text, original=text, is_new=True)
     scripts = {path: script_of(tree.files[path]) for path in tree.files}
     targets: dict[Path, Config] = {}
     for path, file in tree.files.items():
-        outcome = outcomes[path] = Outcome(path, legacy=file.resolved, is_part=tree.is_base(path))
-        converted = _converted(tree, path, scripts[path], rules, iters_per_epoch)
+        outcome = outcomes[path] = Outcome(
+            path, legacy=file.resolved, is_part=tree.is_base(path), original=file.text
+        )
+        if _is_new(tree, path):
+            targets[path] = dict(file.resolved)
+            outcome.is_new = True
+            continue
+        chosen = book.rules_for(*_users_of(tree, path))
+        outcome.rules = chosen.names
+        converted = _converted(tree, path, scripts[path], chosen, iters_per_epoch)
         outcome.notes, outcome.length = list(converted.notes), converted.length
         if converted.failed:
             continue
-        targets[path] = converted.config
+        left = converted.leftover
+        outcome.leftover = {key: left[key] for key in left if key in file.own}
+        targets[path] = {key: value for key, value in converted.config.items() if key not in left}
     if flatten:
         for path, target in targets.items():
             outcomes[path].config = plain(target)
-            outcomes[path].text = flat_text(path, target)
+            outcomes[path].settle(flat_text(path, target))
         return outcomes
     _settle_conflicts(tree, targets)
     for path in tree.bases_first():
         if path in targets:
             _write(tree, path, scripts[path], targets, outcomes[path])
     return outcomes
+
+
+def _users_of(tree: Tree, path: Path) -> list[Config]:
+    """The configs that tell by which vocabulary a file is read: itself, or those that use it."""
+    users = tree.users(path) if tree.is_base(path) else [path]
+    return [tree.files[one].resolved for one in users or [path]]
+
+
+def _is_new(tree: Tree, path: Path) -> bool:
+    """Whether a file was written for this engine, or is a part of nothing but such files."""
+    kind = kind_of(tree.files[path].resolved)
+    if kind is not Kind.UNKNOWN:
+        return kind is Kind.NEW
+    users = tree.users(path)
+    return bool(users) and all(kind_of(tree.files[one].resolved) is Kind.NEW for one in users)
 
 
 def _broken(path: Path, why: str) -> Note:
@@ -90,23 +122,35 @@ def _converted(
         if plain(legacy) != file.resolved:
             legacy = dict(file.resolved)
     borrowed = _borrowed(tree, path) if tree.is_base(path) else {}
+    whole = {**borrowed, **legacy}
+    if borrowed.get('runner') and 'runner' in legacy:
+        whole['runner'] = borrowed['runner']
     converted = convert_config(
-        {**borrowed, **legacy}, rules=rules, iters_per_epoch=iters_per_epoch, locate=file.locate
+        whole, rules=rules, iters_per_epoch=iters_per_epoch, locate=file.locate
     )
     if not tree.is_base(path):
         return converted
-    return _only_of(converted, file.resolved)
+    part = _only_of(converted, file.resolved)
+    loop = part.config.get('train_cfg')
+    if isinstance(loop, dict) and not tells_length(file.resolved) and 'runner' in file.resolved:
+        # The files that inherit from this one say how long they run.
+        kept = {key: loop[key] for key in loop if key not in ('max_epochs', 'max_iters')}
+        part.config['train_cfg'] = kept
+    return part
 
 
 def _borrowed(tree: Tree, path: Path) -> Config:
     """What most configs that use this part of a config say of the keys that it lacks."""
     file = tree.files[path]
     told = set(file.resolved)
-    if told & LENGTHS and 'data' in told and told & {'optimizer', 'optimizers'}:
+    is_whole = tells_length(file.resolved)
+    if is_whole and 'data' in told and told & {'optimizer', 'optimizers'}:
         return {}
     missing = [key for key in _CONTEXT if key not in file.resolved]
-    if LENGTHS & set(file.resolved):
-        missing = [key for key in missing if key not in LENGTHS]
+    if is_whole:
+        missing = [key for key in missing if key not in _LENGTHS]
+    elif 'runner' in told:
+        missing.append('runner')
     users = tree.users(path) if missing else []
     borrowed: Config = {}
     for key in missing:
@@ -138,14 +182,15 @@ def _only_of(converted: Converted, legacy: Mapping[str, Any]) -> Converted:
         if (
             note.kind == ERROR
             and converted.length is None
-            and top in ('lr_config', 'momentum_config')
+            and top in ('lr_config', 'momentum_config', 'runner')
         ):
             # The configs that use this part say how long the run is.
-            text = 'the schedule depends on the length of the run, which is told elsewhere.'
+            text = 'it depends on the length of the run, which other files tell.'
             notes.append(Note(INFO, note.key, text, note.place))
             continue
         notes.append(note)
-    return Converted(config, notes, converted.length)
+    left = {key: converted.leftover[key] for key in converted.leftover if key in config}
+    return Converted(config, notes, converted.length, left)
 
 
 def _settle_conflicts(tree: Tree, targets: dict[Path, Config]) -> None:
@@ -184,34 +229,33 @@ def _write(
     outcome: Outcome,
 ) -> None:
     file, target = tree.files[path], targets[path]
-    missing = [base for base in file.bases if base in tree.files and base not in targets]
-    missing += [base for base in file.bases if base in tree.broken]
     outcome.config = plain(target)
-    if missing:
-        names = ', '.join(os.path.relpath(base, path.parent) for base in missing)
-        outcome.notes.append(
-            Note(
-                ERROR,
-                '_base_',
-                f'it inherits from {names}, which could not be converted.',
-                str(path),
-            )
-        )
+    fallen = [base for base in file.bases if base not in targets]
+    if fallen:
+        names = ', '.join(os.path.relpath(base, path.parent) for base in fallen)
+        outcome.settle(flat_text(path, target))
+        reason = f'written flat: {names}, which it inherits from, could not be converted in place.'
+        outcome.notes.append(Note(INFO, '_base_', reason, str(path)))
+        return
+    if outcome.is_new:
+        outcome.text = file.text
         return
     new_base: Config = {}
     for base in file.bases:
         new_base |= plain(targets[base])
     if not file.is_python:
-        outcome.text = rewrite_data(file, target, new_base) if _differs(file, target) else file.text
+        outcome.settle(
+            rewrite_data(file, target, new_base) if _differs(file, target) else file.text
+        )
         return
     if script is None:
-        outcome.text = flat_text(path, target)
+        outcome.settle(flat_text(path, target))
         outcome.notes.append(
             Note(INFO, '_base_', 'variables in braces stand where Python cannot be read: written '
                  'flat.', str(path))
         )  # fmt: skip
         return
-    outcome.text = rewrite_python(file, script, target, new_base)
+    outcome.settle(rewrite_python(file, script, target, new_base))
 
 
 def _differs(file: LegacyFile, target: Config) -> bool:

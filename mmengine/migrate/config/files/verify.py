@@ -41,7 +41,7 @@ def verify(
                     place.write_text(outcome.text, encoding='utf-8')
             wrong = _wrong(tree, outcomes, root, stage)
             if not wrong:
-                return
+                break
             # A file on top of a wrong one may be right.
             for path in [one for one in wrong if not tree.all_bases(one) & set(wrong)]:
                 if attempts[path] < 2:
@@ -51,6 +51,58 @@ def verify(
                     outcomes[path].text = None
                     note = Note(ERROR, path.name, f'the converted file {wrong[path]}', None)
                     outcomes[path].notes.append(note)
+    for path in tree.files:
+        if not tree.is_base(path):
+            _account_for(outcomes[path], tree.files[path].resolved)
+
+
+def _account_for(outcome: Outcome, source: Config) -> None:
+    """Refuse a conversion that lost an entry of its source without a word.
+
+    This function has its own list of MMCV's keys, so that a mistake in the converter's tables
+    does not hide a loss.
+    """
+    if outcome.text is None:
+        return
+    told = {note.key.partition('.')[0] for note in outcome.notes}
+    lost = [
+        key
+        for key, value in source.items()
+        if value is not None and key not in told and not _is_there(key, value, outcome.config)
+    ]
+    if lost:
+        outcome.text = None
+        why = f'the conversion would lose {", ".join(lost)}.'
+        outcome.notes.append(Note(ERROR, lost[0], why, str(outcome.source)))
+
+
+_WORDS_OF_MMCV = frozenset((
+    'runner', 'total_epochs', 'total_iters', 'workflow', 'checkpoint_config', 'log_config',
+    'optimizer', 'optimizers', 'optimizer_config', 'fp16', 'lr_config', 'momentum_config', 'data',
+    'evaluation', 'dist_params', 'cudnn_benchmark', 'mp_start_method', 'opencv_num_threads',
+    'find_unused_parameters', 'resume_from', 'auto_resume', 'seed', 'deterministic', 'diff_seed',
+    'gpus', 'gpu_ids',
+))  # fmt: skip
+_CHANGED_IN_PLACE = ('model', 'custom_hooks', 'load_from', 'default_scope')
+
+
+def _is_there(key: str, value: Any, config: Config) -> bool:
+    """Whether an entry of the source is an entry of the new config, or a word of MMCV."""
+    if key in _WORDS_OF_MMCV:
+        return True
+    if key in _CHANGED_IN_PLACE or key.endswith('pipeline'):
+        return key in config
+    if key in ('train_cfg', 'test_cfg'):
+        if not value:
+            return True
+        model = config.get('model')
+        is_moved = isinstance(model, dict) and _same(model.get(key), value)
+        return is_moved or _same(config.get(key), value)
+    return key in config and _same(config[key], value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(_by_name(one, '', '') == _by_name(other, '', ''))
 
 
 def _wrong(tree: Tree, outcomes: dict[Path, Outcome], root: Path, stage: Path) -> dict[Path, str]:
@@ -110,9 +162,9 @@ def _simplify(tree: Tree, outcomes: dict[Path, Outcome], path: Path, attempt: in
         new_base: Config = {}
         for base in file.bases:
             new_base |= outcomes[base].config
-        outcome.text = rewrite_python(file, script, outcome.config, new_base, reuse=False)
+        outcome.settle(rewrite_python(file, script, outcome.config, new_base, reuse=False))
         return
-    outcome.text = flat_text(path, outcome.config)
+    outcome.settle(flat_text(path, outcome.config))
     outcome.notes.append(
         Note(INFO, '_base_', 'written flat: code in this file kept it from being converted in '
              'place.', str(path))

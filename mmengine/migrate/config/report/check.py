@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmengine.migrate.config.convert import SCHEDULES
-from mmengine.migrate.config.schedules.conversion import Length, parse_schedule
-from mmengine.migrate.config.schedules.curves import (
-    Comparison,
-    compare,
-    converted_curve,
-    legacy_curve,
-)
+from mmengine.migrate.config.schedules.conversion import Length
+from mmengine.migrate.config.schedules.curves import Comparison, compare, converted_curve
+from mmengine.migrate.config.schedules.mmcv_account import legacy_values, run_of
 from mmengine.migrate.config.schedules.plateau import compare_plateaus, is_plateau
 from mmengine.migrate.schedule.legacy_schedule import is_own_policy
 from mmengine.utils.errors import ArgumentError
@@ -37,7 +33,7 @@ class Check:
             much; None when they cannot be compared.
         reason: Why they cannot be, or what was compared instead.
         epoch_lengths: The iterations of an epoch that were tried; none where no epoch matters.
-        was_assumed: Whether nobody told them.
+        was_assumed: Whether they are assumed, not given.
         unit: What the curves count: 'iterations' or 'validations'.
         largest: The largest difference of all lengths that were tried.
     """
@@ -60,6 +56,9 @@ def check_schedules(
 ) -> list[Check]:
     """Compare every schedule of a config that converted; none where it has none."""
     checks: list[Check] = []
+    if run_of(legacy, 1) is None:
+        # A part of a config: those that use it say how long they run.
+        return checks
     schedulers = converted.get('param_scheduler') or []
     for key in SCHEDULES:
         config = legacy.get(key)
@@ -92,8 +91,10 @@ def _check(
             reason = f'{iterations:,} iterations are too many to go through one by one'
             continue
         try:
-            expected = _legacy_curve(config, bases, length, epoch_length, of_momentum)
-        except (ArgumentError, TypeError, ArithmeticError) as error:
+            run = run_of(legacy, epoch_length)
+            assert run is not None
+            expected = legacy_values(config, bases, run, of_momentum=of_momentum)
+        except (ArgumentError, TypeError, ArithmeticError, KeyError) as error:
             # MMCV could not have trained on epochs this short: its own formula has no value.
             reason = f'the policy gives no rate with epochs of {epoch_length} iterations ({error})'
             continue
@@ -115,18 +116,6 @@ def _check(
     # Where all is well, the longest epochs make the better picture.
     shown = worst if worst.largest > TOLERANCE else list(found.values())[-1]
     return Check(key, shown, '', tried, is_assumed, largest=worst.largest)
-
-
-def _legacy_curve(
-    config: Mapping[str, Any],
-    bases: Sequence[float],
-    length: Length,
-    epoch_length: int,
-    of_momentum: bool,
-) -> list[list[float]]:
-    schedule = parse_schedule(config, length, of_momentum=of_momentum)
-    never_acts = schedule.by_epoch and not length.by_epoch
-    return legacy_curve(None if never_acts else schedule, bases, length.run(epoch_length))
 
 
 def _check_plateau(

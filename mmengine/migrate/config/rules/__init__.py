@@ -30,6 +30,11 @@ and of these, for what the project did besides its configs::
                                                      # or the transform that loads them
     test_pack = dict(meta_keys=(...))                # arguments of the last transform in testing
     tta_model = dict(type='DetTTAModel')             # the model that merges augmented views
+    validates_by_default = True                      # a config without evaluation validated too
+    eval_hooks = dict(MyEvalHook={})                 # hooks of evaluation that ValLoop replaces
+    runners = dict(MyRunner='max_iters')             # runners, and what tells their length
+    model_types = dict(MyDetector={})                # models that tell the project
+    optimizer_hooks = dict(MyOptimizerHook={})       # wrappers by the same name now
 """
 
 from __future__ import annotations
@@ -43,7 +48,10 @@ from typing import Any
 from mmengine.migrate.config.rules.own_file import read_rules
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
-BUILT_IN = ('mmcls', 'mmdet', 'mmpose', 'mmseg')
+BUILT_IN = (
+    'mmaction', 'mmcls', 'mmdet', 'mmdet3d', 'mmedit', 'mmgen', 'mmocr', 'mmpose', 'mmrotate',
+    'mmseg', 'mmselfsup',
+)  # fmt: skip
 Rule = None | str | Mapping[str, Any] | Callable[..., Any]
 
 
@@ -70,6 +78,11 @@ class Rules:
     test_annotations: bool | dict[str, Any] | None = None
     test_pack: dict[str, Any] = field(default_factory=dict)
     tta_model: dict[str, Any] | None = None
+    validates_by_default: bool | None = None
+    eval_hooks: dict[str, Any] = field(default_factory=dict)
+    runners: dict[str, Any] = field(default_factory=dict)
+    model_types: dict[str, Any] = field(default_factory=dict)
+    optimizer_hooks: dict[str, Any] = field(default_factory=dict)
 
     def over(self, other: Rules) -> Rules:
         """These rules, and where they say nothing those of ``other``."""
@@ -114,6 +127,19 @@ def _load(name: str) -> Rules:
         )
     known = [each.name for each in fields(Rules) if each.name != 'names']
     return Rules(names=(name,), **{key: content[key] for key in known if key in content})
+
+
+def rules_for_own(names: Iterable[str]) -> Rules:
+    """Rules for classes of a project whose code is converted as well: their arguments stay."""
+    known: dict[str, Any] = {name: {} for name in names}
+    wrappers = {name: name for name in known if name.endswith('Constructor')}
+    return Rules(
+        transforms=dict(known),
+        datasets=dict(known),
+        hooks=dict(known),
+        optimizer_hooks=known,
+        constructors=wrappers,
+    )
 
 
 def apply_rule(rule: Rule, config: Mapping[str, Any], place: Any = None) -> Any:

@@ -10,6 +10,7 @@ from mmengine.migrate.config.rules.shared import FORMATTING, loading, pack
 scope = 'mmpretrain'
 test_dataset = {'test_mode': True}
 visualizer = 'UniversalVisualizer'
+validates_by_default = True
 data_preprocessor: dict[str, Any] = {}
 same_batch_size = True
 
@@ -83,5 +84,6 @@ metrics = {
         'names': {'accuracy_top-1': 'accuracy/top1', 'accuracy_top-5': 'accuracy/top5'},
     }
 }
-hooks: dict[str, Any] = {'ClassNumCheckHook': {}, 'PreciseBNHook': {}}
+hooks: dict[str, Any] = {'ClassNumCheckHook': {}, 'PreciseBNHook': {}, 'SetAdaptiveMarginsHook': {}}
 constructors: dict[str, str] = {}
+model_types = dict.fromkeys(('ImageClassifier', 'KnowledgeDistillationClassifier'))

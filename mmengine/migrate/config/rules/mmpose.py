@@ -14,6 +14,7 @@ from mmengine.migrate.config.rules.shared import FORMATTING, loading
 scope = 'mmpose'
 test_dataset = {'test_mode': True}
 visualizer = 'PoseLocalVisualizer'
+validates_by_default = True
 data_preprocessor = {'type': 'PoseDataPreprocessor'}
 same_batch_size = True
 
@@ -122,6 +123,29 @@ _KINDS = {
 datasets: dict[str, Any] = {
     **{f'TopDown{name}Dataset': _dataset(kind, 'topdown') for name, kind in _KINDS.items()},
     **{f'BottomUp{name}Dataset': _dataset(kind, 'bottomup') for name, kind in _KINDS.items()},
+    **{
+        f'{old}Dataset': _dataset(f'{new}Dataset', 'topdown')
+        for old, new in {
+            'FreiHand': 'FreiHand',
+            'InterHand2D': 'InterHand2D',
+            'OneHand10K': 'OneHand10K',
+            'Rhd2D': 'Rhd2D',
+            'Face300W': 'Face300W',
+            'FaceAFLW': 'AFLW',
+            'FaceCOFW': 'COFW',
+            'FaceWFLW': 'WFLW',
+            'FaceCocoWholeBody': 'CocoWholeBodyFace',
+            'DeepFashion': 'DeepFashion',
+            'AnimalAP10K': 'AP10K',
+            'AnimalMacaque': 'Macaque',
+            'AnimalHorse10': 'Horse10',
+            'AnimalPose': 'AnimalPose',
+            'HandCocoWholeBody': 'CocoWholeBodyHand',
+        }.items()
+    },
+    'TopDownPoseTrack18Dataset': _dataset('PoseTrack18Dataset', 'topdown'),
+    'TopDownMhpDataset': _dataset('MhpDataset', 'topdown'),
+    'BottomUpMhpDataset': _dataset('MhpDataset', 'bottomup'),
     'RepeatDataset': {},
     'ConcatDataset': {},
 }
@@ -132,10 +156,51 @@ _COCO = {
     'takes': ['metric'],
     'prefix': 'coco',
 }
+_NAMES_OF_METRICS = {'PCK': 'PCKAccuracy', 'PCKh': 'MpiiPCKAccuracy', 'AUC': 'AUC', 'EPE': 'EPE',
+                     'NME': 'NME', 'tPCK': 'JhmdbPCKAccuracy'}  # fmt: skip
+
+
+def _by_names(**options: Any) -> Config:
+    """Metrics by the names in ``evaluation.metric``, each a class of its own.
+
+    Args:
+        **options: Arguments by the name of the class.
+    """
+
+    def build(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> Any:
+        asked = evaluation.get('metric', [])
+        names = [asked] if isinstance(asked, str) else list(asked)
+        kinds = [_NAMES_OF_METRICS[name] for name in names if name in _NAMES_OF_METRICS]
+        built = [{'type': kind, **options.get(kind, {})} for kind in kinds]
+        return built[0] if len(built) == 1 else built
+
+    return {'build': build, 'takes': ['metric'], 'prefix': None}
+
+
+_HANDS = _by_names()
 metrics: dict[str, Any] = {
-    f'{way}{name}Dataset': _COCO
-    for way in ('TopDown', 'BottomUp')
-    for name in ('Coco', 'OCHuman', 'Aic')
+    **{
+        f'{way}{name}Dataset': _COCO
+        for way in ('TopDown', 'BottomUp')
+        for name in ('Coco', 'OCHuman', 'Aic', 'CrowdPose', 'Mhp')
+    },
+    **{
+        f'{way}CocoWholeBodyDataset': {**_COCO, 'type': 'CocoWholeBodyMetric'}
+        for way in ('TopDown', 'BottomUp')
+    },
+    'TopDownPoseTrack18Dataset': {**_COCO, 'type': 'PoseTrack18Metric', 'prefix': 'posetrack18'},
+    'TopDownMpiiDataset': {'type': 'MpiiPCKAccuracy', 'takes': ['metric'], 'prefix': None},
+    'TopDownJhmdbDataset': _by_names(),
+    'AnimalAP10KDataset': _COCO,
+    'AnimalMacaqueDataset': _COCO,
+    **{
+        f'{name}Dataset': _HANDS
+        for name in ('FreiHand', 'InterHand2D', 'OneHand10K', 'Panoptic', 'Rhd2D', 'DeepFashion')
+    },
+    **{
+        f'{name}Dataset': _by_names(NME={'norm_mode': 'keypoint_distance'})
+        for name in ('Face300W', 'FaceAFLW', 'FaceCOFW', 'FaceWFLW', 'FaceCocoWholeBody')
+    },
 }
 hooks: dict[str, Any] = {}
 constructors: dict[str, str] = {}
@@ -145,3 +210,7 @@ models = {
     'BottomUp': 'the detector is a BottomupPoseEstimator now.',
     'JointsMSELoss': 'a KeypointMSELoss now.',
 }
+model_types = dict.fromkeys((
+    'TopDown', 'BottomUp', 'AssociativeEmbedding', 'ParametricMesh', 'PoseLifter', 'MultiTask',
+    'Interhand3D', 'VoxelPose', 'DetectAndRegress', 'CID',
+))  # fmt: skip

@@ -10,6 +10,7 @@ from mmengine.migrate.config.rules.shared import FLIP, FORMATTING, loading, pack
 scope = 'mmseg'
 test_dataset = {'test_mode': True}
 visualizer = 'SegLocalVisualizer'
+validates_by_default = True
 data_preprocessor = {'type': 'SegDataPreProcessor', 'pad_val': 0, 'seg_pad_val': 255}
 train_dataloader = {'drop_last': True}
 listed = ['img_dir', 'ann_dir', 'split']
@@ -82,3 +83,4 @@ constructors = {
     'LearningRateDecayOptimizerConstructor': 'LearningRateDecayOptimizerConstructor',
     'LayerDecayOptimizerConstructor': 'LayerDecayOptimizerConstructor',
 }
+model_types = dict.fromkeys(('EncoderDecoder', 'CascadeEncoderDecoder'))

@@ -78,7 +78,8 @@ def parse_schedule(
     if warmup.get('warmup') is None:
         warmup = {}
     name = canonical_name(policy)
-    default = length.by_epoch and name not in COUNTS_ITERATIONS_BY_DEFAULT
+    # A runner of iterations changes the default for learning rates alone.
+    default = (of_momentum or length.by_epoch) and name not in COUNTS_ITERATIONS_BY_DEFAULT
     by_epoch = bool(options.pop('by_epoch', default))
     return LegacySchedule(policy, options, by_epoch, of_momentum=of_momentum, **warmup)
 
@@ -98,17 +99,22 @@ def convert_schedule(
         ArgumentError: If MMCV would have refused it.
     """
     schedule = parse_schedule(config, length, of_momentum=of_momentum)
-    if schedule.by_epoch and not length.by_epoch:
-        notes.info(
-            key,
-            'by_epoch=True on an iteration runner: MMCV never changed the value, so there is no '
-            'schedule. For one that acts, set by_epoch=False.',
-        )
-        return []
-    if schedule.warmup_by_epoch and not length.by_epoch:
+    name = canonical_name(schedule.policy)
+    if name in COUNTS_ITERATIONS_BY_DEFAULT and schedule.by_epoch:
+        raise ArgumentError(f'policy {name} takes by_epoch=False alone; MMCV stops with an error.')
+    if schedule.warmup is not None and schedule.warmup_by_epoch and not length.by_epoch:
         raise ArgumentError(
             'warmup_by_epoch=True needs an epoch runner; MMCV stops with an error on this one.'
         )
+    if schedule.by_epoch and not length.by_epoch:
+        is_default = 'by_epoch' not in config
+        notes.info(
+            key,
+            f'by_epoch=True{", the default of a momentum," if is_default else ""} on an iteration '
+            'runner: MMCV never changed the value, so there is no schedule. For one that acts, set '
+            'by_epoch=False.',
+        )
+        return []
     stock = None if of_momentum else _stock(schedule, length)
     if stock is not None:
         return stock

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.migrate.config.context import Config, Context, inner_datasets
 from mmengine.migrate.config.rules import build_metric, keys_of_metric
+from mmengine.migrate.config.topics import loop
 from mmengine.migrate.config.topics.datasets import convert_dataset
 from mmengine.migrate.config.trace import edited
 
@@ -43,8 +44,8 @@ def convert_data(ctx: Context) -> Config:
     for stage in ('val', 'test'):
         if f'{stage}_dataloader' not in converted:
             continue
-        if evaluation is None and stage == 'val' and ctx.length is not None:
-            ctx.notes.info('data.val', 'there is no evaluation: the validation never ran.')
+        is_untold = evaluation is None and stage == 'val' and ctx.length is not None
+        if is_untold and not _validated(ctx):
             del converted['val_dataloader']
             continue
         converted[f'{stage}_cfg'] = {}
@@ -54,6 +55,25 @@ def convert_data(ctx: Context) -> Config:
     ctx.leave('data', {key: value for key, value in data.items() if key not in known})
     _leave_evaluation(ctx)
     return converted
+
+
+def _validated(ctx: Context) -> bool:
+    """Whether a config without ``evaluation`` validated, which its project's script decided."""
+    if not loop.validates_unasked(ctx):
+        served = ' Its data served workflow.' if loop.has_val_step(ctx) else ''
+        text = f'there is no evaluation: the validation never ran.{served}'
+        ctx.notes.info('data.val', text)
+        return False
+    unit = 'epoch' if ctx.length is None or ctx.length.by_epoch else 'iteration'
+    text = f'there is no evaluation: the validation ran after each {unit}, with interval 1.'
+    if ctx.rules.validates_by_default is None:
+        text = (
+            'there is no evaluation. Scripts that read cfg.get("evaluation", {}) validated after '
+            f'each {unit}: kept so. If yours did not, take out val_dataloader, val_cfg and '
+            'val_evaluator.'
+        )
+    ctx.notes.info('data.val', text)
+    return True
 
 
 def _dataloader(ctx: Context, data: Mapping[str, Any], stage: str) -> Config:
@@ -142,11 +162,11 @@ def _leave_evaluation(ctx: Context) -> None:
         ctx.notes.error('evaluation', f'it is a dict, got {evaluation!r}.')
         return
     kind = evaluation.get('type')
-    if kind is not None and kind not in _EVAL_HOOKS:
+    if kind is not None and kind not in (*_EVAL_HOOKS, *ctx.rules.eval_hooks):
         ctx.notes.todo('evaluation.type', f'{kind} is an own hook; validation is the ValLoop now.')
     rule = ctx.metric_rule()
     taken: tuple[str, ...] = (*_RUNNING, *keys_of_metric(rule))
-    if kind is not None and kind not in _EVAL_HOOKS:
+    if kind is not None and kind not in (*_EVAL_HOOKS, *ctx.rules.eval_hooks):
         taken = tuple(key for key in taken if key != 'type')
     rest = {key: value for key, value in evaluation.items() if key not in taken}
     why = 'no rule tells which argument of a metric it became; left in place.'

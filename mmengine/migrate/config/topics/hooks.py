@@ -35,11 +35,41 @@ def convert_custom_hooks(ctx: Context) -> Config:
     return {'custom_hooks': edited(hooks, converted)}
 
 
+def are_any_low(ctx: Context) -> bool:
+    """Whether a hook of the project comes behind the hook of the schedulers.
+
+    It saw the learning rates of its iteration, and would see those of the next one.
+    """
+    hooks = ctx.legacy.get('custom_hooks')
+    return any(
+        isinstance(hook, Mapping) and _is_low(hook.get('priority')) and not _is_known(ctx, hook)
+        for hook in (hooks if isinstance(hooks, (list, tuple)) else ())
+    )
+
+
+def _is_known(ctx: Context, hook: Mapping[str, Any]) -> bool:
+    kind = hook.get('type')
+    is_own = kind in ctx.rules.optimizer_hooks
+    return (kind in ctx.rules.hooks and not is_own) or kind in (
+        *_EMA_HOOKS,
+        *_KNOWN_HOOKS,
+        *_UNNEEDED_HOOKS,
+    )
+
+
+def _is_low(priority: Any) -> bool:
+    if isinstance(priority, int):
+        return priority >= 70
+    return isinstance(priority, str) and priority.upper() in ('LOW', 'VERY_LOW', 'LOWEST')
+
+
 def note_updater_hook(ctx: Context, lr_config: Mapping[str, Any]) -> None:
     """Note the hook that MMCV built for a policy of the project's own."""
     kind = f'{canonical_name(lr_config["policy"])}LrUpdaterHook'
     options = {key: value for key, value in lr_config.items() if key != 'policy'}
     ctx.updater_hooks.append({'type': kind, **options})
+    if kind in ctx.rules.hooks:
+        return
     ctx.notes.todo(
         'lr_config.policy',
         f'{lr_config["policy"]} is none of the policies of MMCV; taken for your own {kind}, in '
@@ -53,7 +83,7 @@ def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
         return hook
     kind = hook['type']
     if kind in ctx.rules.hooks:
-        changed = apply_rule(ctx.rules.hooks[kind], hook)
+        changed = apply_rule(ctx.rules.hooks[kind], _before_schedulers(ctx, hook))
         return hook if changed == dict(hook) else changed and edited(hook, changed)
     if kind in _EMA_HOOKS:
         return edited(hook, _ema_hook(ctx, key, hook))
@@ -65,7 +95,17 @@ def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
             f'{kind} is in no rule: check that a hook of this name exists for this engine, with '
             f'its new method signatures. Left as it is.{suggestion("hooks", kind)}',
         )
+        changed = _before_schedulers(ctx, hook)
+        return hook if changed == dict(hook) else edited(hook, changed)
     return hook
+
+
+def _before_schedulers(ctx: Context, hook: Mapping[str, Any]) -> Config:
+    """A hook of the lowest priority, where the schedulers are then (see :func:`are_any_low`)."""
+    is_lowest = str(hook.get('priority')).upper() in ('LOWEST', '100')
+    if is_lowest and not _is_known(ctx, hook):
+        return {**hook, 'priority': 99}
+    return dict(hook)
 
 
 def _ema_hook(ctx: Context, key: str, hook: Mapping[str, Any]) -> Config:

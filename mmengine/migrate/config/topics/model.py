@@ -28,9 +28,15 @@ def convert_model(ctx: Context) -> Config:
     moved: Config = {}
     for key in ('train_cfg', 'test_cfg'):
         if key in ctx.legacy and not is_loop(ctx.legacy[key]):
-            if isinstance(model, Mapping) and model.get(key) is not None:
+            of_model = model.get(key) if isinstance(model, Mapping) else None
+            # An empty one beside the model's says nothing.
+            if of_model is not None and ctx.legacy[key] in (None, {}, of_model):
+                continue
+            if of_model is not None:
                 ctx.notes.error(
-                    key, f'model has a {key} too, and MMCV refused to choose: keep one of them.'
+                    key,
+                    f'this config and its model both have a {key}, with different values: MMCV '
+                    'stops with an error when it builds the model. Keep one of them.',
                 )
                 return {}
             moved[key] = ctx.legacy[key]

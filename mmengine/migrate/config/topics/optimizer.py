@@ -21,6 +21,11 @@ _OPTIMIZER_HOOKS = {
 _STATIC_SCALE = 512.0  # of Fp16OptimizerHook, when nothing else is said
 _WITHOUT_MEANING = ('coalesce', 'bucket_size_mb', 'distributed')
 _MOVED = ('paramwise_cfg', 'paramwise_options', 'constructor')
+_NAMES_OF_PARAMWISE = (
+    'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult',
+    'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate',
+)  # fmt: skip
+_OF_REGEXES = 'LegacyRegexOptimWrapperConstructor'
 _STOCK_CONSTRUCTORS = ('DefaultOptimizerConstructor', 'DefaultOptimWrapperConstructor')
 
 
@@ -59,10 +64,11 @@ def _wrapper(ctx: Context, key: str, optimizer: Mapping[str, Any], shared: Confi
     rest = {name: value for name, value in optimizer.items() if name not in _MOVED}
     wrapper: Config = {'type': shared['type'], 'optimizer': edited(optimizer, rest)}
     if 'paramwise_options' in moved:
-        moved.setdefault('paramwise_cfg', moved['paramwise_options'])
-        ctx.notes.info(f'{key}.paramwise_options', 'the older name of paramwise_cfg.')
+        _read_older_options(ctx, f'{key}.paramwise_options', moved)
     constructor = moved.get('constructor')
-    if constructor is not None and constructor not in _STOCK_CONSTRUCTORS:
+    if constructor == _OF_REGEXES:
+        wrapper['constructor'] = constructor
+    elif constructor is not None and constructor not in _STOCK_CONSTRUCTORS:
         wrapper['constructor'] = ctx.rules.constructors.get(constructor, constructor)
         if constructor not in ctx.rules.constructors:
             ctx.notes.todo(
@@ -73,6 +79,29 @@ def _wrapper(ctx: Context, key: str, optimizer: Mapping[str, Any], shared: Confi
     if moved.get('paramwise_cfg') is not None:
         wrapper['paramwise_cfg'] = moved['paramwise_cfg']
     return wrapper | {name: value for name, value in shared.items() if name != 'type'}
+
+
+def _read_older_options(ctx: Context, key: str, moved: Config) -> None:
+    """``paramwise_options``: an older name of paramwise_cfg, or options by regular expression."""
+    options = moved['paramwise_options']
+    names = list(options) if isinstance(options, Mapping) else []
+    patterns = [name for name in names if name not in _NAMES_OF_PARAMWISE]
+    if not patterns:
+        moved.setdefault('paramwise_cfg', options)
+        ctx.notes.info(key, 'the older name of paramwise_cfg.')
+        return
+    if len(patterns) < len(names) or moved.get('paramwise_cfg') is not None:
+        ctx.notes.todo(
+            key,
+            'it has options by regular expression beside those of paramwise_cfg, and no '
+            f'constructor here takes both: {", ".join(map(repr, patterns))} are left out.',
+        )
+        others = {name: options[name] for name in names if name in _NAMES_OF_PARAMWISE}
+        moved.setdefault('paramwise_cfg', others)
+        return
+    moved['paramwise_cfg'] = options
+    if moved.get('constructor') in (None, *_STOCK_CONSTRUCTORS):
+        moved['constructor'] = _OF_REGEXES
 
 
 def _wrapper_settings(ctx: Context) -> Config:
@@ -88,6 +117,12 @@ def _wrapper_settings(ctx: Context) -> Config:
     if kind not in _OPTIMIZER_HOOKS:
         return _own_settings(ctx, kind, options)
     half = _OPTIMIZER_HOOKS[kind] or fp16 is not None
+    runner = ctx.legacy.get('runner')
+    of_runner = runner.get('fp16_loss_scaler') if isinstance(runner, Mapping) else None
+    if of_runner is not None:
+        # The runner's own scaler, whose options are those of torch's.
+        half = True
+        fp16 = {'loss_scale': of_runner, **(fp16 or {})}
     if options.pop('use_fp16', False):
         half = True
         ctx.notes.info(
@@ -116,11 +151,12 @@ def _wrapper_settings(ctx: Context) -> Config:
 
 def _own_settings(ctx: Context, kind: Any, options: Config) -> Config:
     """Those of a hook of the project's own, as `migrate code` names them."""
-    ctx.notes.todo(
-        'optimizer_config.type',
-        f'{kind} is an optimizer hook of your own: it has to be a subclass of OptimWrapper, '
-        'registered in OPTIM_WRAPPERS, as `mmengine migrate code` makes it.',
-    )
+    if kind not in ctx.rules.optimizer_hooks:
+        ctx.notes.todo(
+            'optimizer_config.type',
+            f'{kind} is an optimizer hook of your own: it has to be a subclass of OptimWrapper, '
+            'registered in OPTIM_WRAPPERS, as `mmengine migrate code` makes it.',
+        )
     if ctx.legacy.get('fp16') is not None:
         ctx.notes.todo('fp16', f'{kind} decides on mixed precision by itself; left in place.')
         ctx.leftover['fp16'] = ctx.legacy['fp16']

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
+from mmengine.migrate.config.topics.hooks import are_any_low
+from mmengine.migrate.config.topics.loop import dynamic_interval
 from mmengine.migrate.config.trace import edited
 
 CONSUMES = ('checkpoint_config', 'log_config')
@@ -44,6 +47,13 @@ def convert_default_hooks(ctx: Context) -> Config:
         if 'interval' in text:
             logger['interval'] = text['interval']
         hooks['logger'] = logger
+    has_schedule = any(legacy.get(key) is not None for key in ('lr_config', 'momentum_config'))
+    if has_schedule and are_any_low(ctx):
+        hooks['param_scheduler'] = {'type': 'ParamSchedulerHook', 'priority': 'LOWEST'}
+        saving = hooks.get('checkpoint', {'type': 'CheckpointHook', 'interval': 1})
+        if saving is not None:
+            # It holds the state of the schedulers, so it comes behind them.
+            hooks['checkpoint'] = {**saving, 'priority': 'LOWEST'}
     return {'default_hooks': hooks} if hooks else {}
 
 
@@ -55,9 +65,10 @@ def _checkpoint(ctx: Context, config: Any, best: Config) -> Config:
     if config is None and 'checkpoint_config' in ctx.legacy:
         # Only the best were saved.
         options = {'interval': -1, 'save_last': False}
-    # An iteration runner of MMCV told the hook so; here the config must.
+    # An iteration runner of MMCV set this for the hook; here the config must.
     if ctx.length is not None and not ctx.length.by_epoch:
         options.setdefault('by_epoch', False)
+    _settle_interval(ctx, options)
     taken = {key: options.pop(key) for key in _CHECKPOINT if key in options}
     for key in ('create_symlink', 'meta', 'sync_buffer'):
         if options.pop(key, None):
@@ -68,6 +79,19 @@ def _checkpoint(ctx: Context, config: Any, best: Config) -> Config:
         ctx.leave('checkpoint_config', options)
         options = {}
     return edited(config, {'type': kind, **taken, **options, **best})
+
+
+def _settle_interval(ctx: Context, options: Config) -> None:
+    """One interval that saves all that an interval by milestones saved, and more."""
+    if not isinstance(options.get('interval'), Mapping):
+        return
+    first, later = dynamic_interval(options['interval'])
+    options['interval'] = math.gcd(first, *(interval for _, interval in later))
+    ctx.notes.info(
+        'checkpoint_config.interval',
+        'it changed at milestones, which CheckpointHook does not do: the interval is the one that '
+        f'saves at all those times, {options["interval"]}.',
+    )
 
 
 _TRACKERS = {

@@ -1,0 +1,179 @@
+"""The classes of a project: what each is derived from and defines, across its files."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.migrate.code.names import imported_names, parse
+
+_OWN_DATA = frozenset(('len',))
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """One class.
+
+    Args:
+        name: Its name.
+        bases: The full names of its bases, as far as imports tell.
+        methods: The names that its body defines.
+        num_samples: The ``num_samples`` that its ``train_step`` returns, as an expression of
+            ``{data}``; empty if it returns none that only depends on the batch.
+        reads_epoch: Whether it reads the epoch of a runner.
+    """
+
+    name: str
+    bases: tuple[str, ...]
+    methods: frozenset[str]
+    num_samples: str = ''
+    reads_epoch: bool = False
+
+
+@dataclass
+class Classes:
+    """The classes of a project by name; classes of one name in several files count together."""
+
+    by_name: dict[str, list[ClassInfo]] = field(default_factory=dict)
+
+    @classmethod
+    def of_module(cls, tree: ast.Module) -> Classes:
+        """The classes of one module."""
+        nodes = list(ast.walk(tree))
+        origins = imported_names(nodes)
+        found: dict[str, list[ClassInfo]] = {}
+        for node in nodes:
+            if isinstance(node, ast.ClassDef):
+                bases = tuple(_full_name(base, origins) for base in node.bases)
+                reads = re.search(r'\brunner\._?epoch\b', ast.unparse(node)) is not None
+                info = ClassInfo(node.name, bases, _defined(node), _num_samples_of(node), reads)
+                found.setdefault(node.name, []).append(info)
+        return cls(found)
+
+    @classmethod
+    def of_files(cls, paths: Iterable[Path]) -> Classes:
+        """The classes of the files that can be parsed."""
+        merged = cls()
+        for path in paths:
+            try:
+                tree = parse(path.read_bytes())
+            except (OSError, SyntaxError):
+                # The conversion of the file tells.
+                continue
+            merged = merged.with_those_of(cls.of_module(tree))
+        return merged
+
+    def with_those_of(self, other: Classes) -> Classes:
+        """These classes and others."""
+        by_name = {name: list(infos) for name, infos in self.by_name.items()}
+        for name, infos in other.by_name.items():
+            known = by_name.setdefault(name, [])
+            known += [info for info in infos if info not in known]
+        return Classes(by_name)
+
+    def ancestors(self, bases: Iterable[str]) -> Iterator[str | ClassInfo]:
+        """All classes above: those of the project as ClassInfo, others by their full names."""
+        seen: set[str] = set()
+        waiting = list(bases)
+        while waiting:
+            full = waiting.pop(0)
+            name = full.rpartition('.')[2]
+            if full in seen:
+                continue
+            seen.add(full)
+            infos = () if full.startswith(('mmcv.', 'torch.')) else self.by_name.get(name, ())
+            if not infos:
+                yield full
+            for info in infos:
+                yield info
+                waiting += info.bases
+
+    def inherits_method(self, bases: Iterable[str], method: str) -> bool:
+        """Whether a class of the project above defines ``method``."""
+        return any(
+            isinstance(one, ClassInfo) and method in one.methods for one in self.ancestors(bases)
+        )
+
+    def reads_epoch(self, name: str) -> bool:
+        """Whether a class of the project, or one above it, reads the epoch of a runner."""
+        return any(isinstance(one, ClassInfo) and one.reads_epoch for one in self.ancestors([name]))
+
+    def outside(self, bases: Iterable[str]) -> list[str]:
+        """The classes above that are not the project's."""
+        return [one for one in self.ancestors(bases) if isinstance(one, str)]
+
+    def num_samples(self) -> str:
+        """What all models of the project return as ``num_samples``; empty if they differ."""
+        found = {info.num_samples for infos in self.by_name.values() for info in infos}
+        steps = [
+            info
+            for infos in self.by_name.values()
+            for info in infos
+            if 'train_step' in info.methods
+        ]
+        known = {info.num_samples for info in steps}
+        return known.pop() if len(known) == 1 and found else ''
+
+
+def _full_name(node: ast.expr, origins: dict[str, str]) -> str:
+    head, dot, rest = ast.unparse(node).partition('.')
+    return f'{origins.get(head, head)}{dot}{rest}'
+
+
+def _defined(node: ast.ClassDef) -> frozenset[str]:
+    names = set()
+    for item in node.body:
+        if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            names.add(item.name)
+        elif isinstance(item, ast.Assign):
+            names.update(one.id for one in item.targets if isinstance(one, ast.Name))
+    return frozenset(names)
+
+
+def _num_samples_of(node: ast.ClassDef) -> str:
+    """``num_samples`` in the returned dict of ``train_step``, with ``{data}`` for the batch."""
+    methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
+    step, forward = methods.get('train_step'), methods.get('forward')
+    if step is None or len(step.args.args) < 2:
+        return ''
+    data = step.args.args[1].arg
+    found = _count_in(step, {data: '{data}'})
+    unpacks = re.search(rf'self(\.forward)?\(\*\*{data}\b', ast.unparse(step))
+    if found or forward is None or not unpacks:
+        return found
+    names = [one.arg for one in forward.args.args[1:]]
+    return _count_in(forward, {name: f'{{data}}[{name!r}]' for name in names})
+
+
+def _count_in(method: ast.FunctionDef, known: dict[str, str]) -> str:
+    """The one ``num_samples`` of a method, in terms of ``known`` names that are not assigned."""
+    values = []
+    for node in ast.walk(method):
+        if isinstance(node, ast.keyword) and node.arg == 'num_samples':
+            values.append(node.value)
+        elif isinstance(node, ast.Dict):
+            both = zip(node.keys, node.values, strict=True)
+            values += [
+                value
+                for key, value in both
+                if isinstance(key, ast.Constant) and key.value == 'num_samples'
+            ]
+    if len(values) != 1:
+        return ''
+    assigned = {
+        one.id
+        for node in ast.walk(method)
+        if isinstance(node, ast.Assign)
+        for one in node.targets
+        if isinstance(one, ast.Name)
+    }
+    names = {one.id for one in ast.walk(values[0]) if isinstance(one, ast.Name)}
+    if names - _OWN_DATA - known.keys() or assigned & known.keys() & names:
+        return ''
+    for one in ast.walk(values[0]):
+        if isinstance(one, ast.Name) and one.id in known:
+            one.id = known[one.id]
+    return ast.unparse(values[0])

@@ -1,0 +1,106 @@
+"""The ``optim_wrapper`` of Runner from a legacy optimizer and its hook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import libcst as cst
+
+from mmengine.migrate.code._nodes import code, dotted, entry, keys
+
+if TYPE_CHECKING:
+    from mmengine.migrate.code.legacy_runner import Legacy
+    from mmengine.migrate.code.runner_arguments import Want
+
+_STOCK = {
+    'OptimizerHook': 'OptimWrapper',
+    'GradientCumulativeOptimizerHook': 'OptimWrapper',
+    'Fp16OptimizerHook': 'AmpOptimWrapper',
+    'GradientCumulativeFp16OptimizerHook': 'AmpOptimWrapper',
+}
+_RENAMED = {'grad_clip': 'clip_grad', 'cumulative_iters': 'accumulative_counts'}
+_WITHOUT_MEANING = ('detect_anomalous_params', 'coalesce', 'bucket_size_mb', 'distributed')
+# Of Fp16OptimizerHook; a wrapper would begin with a dynamic scale.
+_HALF = {'loss_scale': '512.0', 'dtype': "'float16'"}
+
+
+def wrapper_argument(legacy: Legacy, want: Want, left: list[str]) -> str:
+    """Code for ``optim_wrapper``; what is left to do goes to ``left``."""
+    optimizer = legacy.runner.get('optimizer')
+    if optimizer is None:
+        left.append('the optimizer was not given where the runner was made')
+        return 'None'
+    resolved = legacy.resolved(optimizer)
+    text = code(optimizer)
+    if isinstance(resolved, cst.Call) and dotted(resolved.func).endswith('build_optimizer'):
+        given = resolved.args[1].value if len(resolved.args) > 1 else None
+        if legacy.is_told_by_config(given):
+            return f'{legacy.config}.optim_wrapper'
+        text = code(given) if given is not None else text
+    kind, options = _wrapper_options(legacy, left)
+    given_options = ''.join(f', {name}={value}' for name, value in options.items())
+    if kind not in _STOCK.values() and kind.startswith(('"', "'")):
+        return f'dict(type={kind}, optimizer={text}{given_options})'
+    if text != code(optimizer):
+        named = f'type={kind!r}, ' if kind == 'AmpOptimWrapper' else ''
+        return f'dict({named}optimizer={text}{given_options})'
+    if kind in _STOCK.values():
+        kind = want('mmengine.optim', kind).value
+    is_half = kind.endswith('AmpOptimWrapper')
+    one = 'optimizer=optimizer' if is_half else 'optimizer'
+    if _is_dict(resolved):
+        several = want('mmengine.optim', 'OptimWrapperDict').value
+        return (
+            f'{several}(**{{name: {kind}({one}{given_options}) '
+            f'for name, optimizer in {text}.items()}})'
+        )
+    return f'{kind}({f"optimizer={text}" if is_half else text}{given_options})'
+
+
+def _wrapper_options(legacy: Legacy, left: list[str]) -> tuple[str, dict[str, str]]:
+    """The class of the wrapper, a text in quotes for a registered one, and its arguments."""
+    node = legacy.hooks.get('optimizer_config')
+    config = legacy.resolved(node)
+    if config is None or code(config) == 'None':
+        return 'OptimWrapper', {}
+    if isinstance(config, cst.Call) and dotted(config.func) not in ('', 'dict'):
+        if dotted(config.func).endswith('.get'):
+            left.append(f'{code(config)}: {_UNKNOWN}')
+            return 'OptimWrapper', {}
+        # A hook of the project's own: a wrapper of the same name now.
+        if any(arg.keyword is None for arg in config.args):
+            left.append(f'{code(config)}: give its arguments by name, the optimizer comes first')
+        own = {arg.keyword.value: arg.value for arg in config.args if arg.keyword is not None}
+        return dotted(config.func), _renamed(own)
+    if not _is_dict(config):
+        left.append(f'{code(config)}: {_UNKNOWN}')
+        return 'OptimWrapper', {}
+    given = {name: value for name in keys(config) if (value := entry(config, name)) is not None}
+    kind_node = given.pop('type', None)
+    kind = code(kind_node) if kind_node is not None else "'OptimizerHook'"
+    stock = _STOCK.get(kind.strip('\'"'))
+    if stock is None:
+        return kind, _renamed(given)
+    options = _renamed(given)
+    if stock == 'AmpOptimWrapper':
+        options = {**_HALF, **options}
+    else:
+        options.pop('loss_scale', None)
+    return stock, options
+
+
+_UNKNOWN = 'clipping, accumulation and mixed precision are arguments of the optimizer wrapper'
+
+
+def _renamed(given: dict[str, cst.BaseExpression]) -> dict[str, str]:
+    return {
+        _RENAMED.get(name, name): code(value)
+        for name, value in given.items()
+        if code(value) != 'None' and name not in _WITHOUT_MEANING
+    }
+
+
+def _is_dict(node: cst.BaseExpression | None) -> bool:
+    return isinstance(node, (cst.Dict, cst.DictComp)) or (
+        isinstance(node, cst.Call) and dotted(node.func) == 'dict'
+    )

@@ -1,0 +1,1 @@
+"""Migrate a whole project: configs, code, scripts and requirements together."""
