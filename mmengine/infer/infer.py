@@ -22,6 +22,7 @@ from mmengine.config._reading.packages import indexed_models, package_folder
 from mmengine.device import get_device
 from mmengine.fileio import get_file_backend
 from mmengine.infer._prefetch import prefetched
+from mmengine.infer._sources import drop_pretrained, is_folder, names_of, saved_config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, VISUALIZERS, DefaultScope
 from mmengine.registry.default_scope import current_scope_name
@@ -110,7 +111,7 @@ class BaseInferencer(metaclass=InferencerMeta):
     ) -> None:
         self.scope = scope or current_scope_name()
         cfg, weights = self._find_config(model, weights)
-        _drop_pretrained(cfg)
+        drop_pretrained(cfg)
         if self.scope is None:
             self.scope = cfg.get('default_scope')
         with self._in_scope():
@@ -233,7 +234,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         if weights is None:
             raise ArgumentError('Without a model, pass the weights: they hold a config.')
         self._opened = (weights, _load_checkpoint(weights, map_location='cpu'))
-        return _saved_config(self._opened[1], weights), weights
+        return saved_config(self._opened[1], weights), weights
 
     def _init_model(self, cfg: ConfigType, weights: str | None, device: str = 'cpu') -> nn.Module:
         """Build the model, load its weights, and make it ready on the device.
@@ -319,7 +320,7 @@ class BaseInferencer(metaclass=InferencerMeta):
             inputs = str(inputs)
         if isinstance(inputs, str):
             backend = get_file_backend(inputs)
-            if _is_folder(backend, inputs):
+            if is_folder(backend, inputs):
                 names = backend.list_dir_or_file(inputs, list_dir=False)
                 return [backend.join_path(inputs, name) for name in sorted(names)]
         return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
@@ -391,7 +392,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         return [
             name
             for model in BaseInferencer._get_models_from_metafile(folder)
-            for name in _names_of(model)
+            for name in names_of(model)
             if expression.match(name)
         ]
 
@@ -410,7 +411,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         folder = self._get_repo_or_mim_dir(self.scope)
         known: dict[str, dict[str, Any]] = {}
         for entry in self._get_models_from_metafile(folder):
-            for name in _names_of(entry):
+            for name in names_of(entry):
                 known.setdefault(name.lower(), entry)
         found = known.get(model.lower())
         if found is None:
@@ -447,35 +448,3 @@ class BaseInferencer(metaclass=InferencerMeta):
     def _get_models_from_metafile(dir: str) -> Iterator[dict[str, Any]]:
         """The entries of a model index."""
         return indexed_models(Path(dir))
-
-
-def _is_folder(backend: Any, path: str) -> bool:
-    try:
-        return bool(backend.isdir(path))
-    except (NotImplementedError, AttributeError):  # over HTTP there are only files
-        return False
-
-
-def _names_of(model: Mapping[str, Any]) -> list[str]:
-    aliases = model.get('Alias') or []
-    return [model['Name'], *([aliases] if isinstance(aliases, str) else aliases)]
-
-
-def _saved_config(checkpoint: Mapping[str, Any], name: str) -> Config:
-    """The config that a checkpoint was trained with."""
-    text = (checkpoint.get('meta') or {}).get('cfg')
-    if text is None:
-        text = (checkpoint.get('message_hub') or {}).get('runtime_info', {}).get('cfg')
-    if not isinstance(text, str):
-        raise ArgumentError(
-            f'{name} holds no config (neither meta nor message_hub has cfg). Pass model=..., the '
-            'config that belongs to it.'
-        )
-    return Config.fromstring(text, file_format='.py')
-
-
-def _drop_pretrained(cfg: Config) -> None:
-    """Take the first weights of a training off the model, so that nothing downloads them here."""
-    model = cfg.get('model')
-    if isinstance(model, dict):
-        model.pop('pretrained', None)

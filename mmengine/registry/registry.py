@@ -12,9 +12,9 @@ import typing_extensions
 
 from mmengine.logging import print_log
 from mmengine.registry._errors import name_taken
+from mmengine.registry._paths import imported, is_loaded
 from mmengine.registry._table import table_text
 from mmengine.registry.default_scope import DefaultScope, current_scope_name
-from mmengine.utils import get_object_from_string
 from mmengine.utils.errors import ArgumentError
 
 Component = TypeVar('Component', bound=Callable[..., Any])
@@ -296,7 +296,7 @@ class Registry(Generic[T]):
             raise TypeError(f'Registry.get needs a name, got {key!r} of type {type(key).__name__}.')
         found = self._get_registered(key)
         if found is None and '.' in key:
-            found = _imported(key)
+            found = imported(key)
         return found
 
     def _get_registered(self, key: str) -> Any:
@@ -304,7 +304,7 @@ class Registry(Generic[T]):
         scope, name = self.split_scope_key(key)
         if scope is not None:
             owner = self._registry_of(scope)
-            if owner is None and not _is_loaded(key) and import_scope(scope):
+            if owner is None and not is_loaded(key) and import_scope(scope):
                 owner = self._registry_of(scope)
             found = None if owner is None else owner._get_below(name)
             if found is not None:
@@ -439,18 +439,3 @@ def import_scope(scope: str) -> bool:
                 return False
             raise
     return True
-
-
-def _is_loaded(path: str) -> bool:
-    """Whether ``a.b.C`` is an object of a module of a package that is imported already."""
-    module_name, _, attribute = path.rpartition('.')
-    return '.' in module_name and callable(getattr(sys.modules.get(module_name), attribute, None))
-
-
-def _imported(path: str) -> Any:
-    """What ``package.module.Class`` means in Python; None if it means nothing."""
-    module_name, _, attribute = path.rpartition('.')
-    found = getattr(sys.modules.get(module_name), attribute, None)
-    if found is None and all(part.isidentifier() for part in path.split('.')):
-        found = get_object_from_string(path)
-    return found
