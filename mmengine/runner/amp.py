@@ -1,4 +1,4 @@
-"""Public path of :func:`mmengine.device._autocast`."""
+"""API path of :func:`mmengine.device.autocast`."""
 
 from mmengine.device import autocast
 

@@ -1,4 +1,4 @@
-"""Public path of the functions in :mod:`mmengine._checkpoint`."""
+"""API path of the functions in :mod:`mmengine._checkpoint`."""
 
 from mmengine._checkpoint.files import find_latest_checkpoint, save_checkpoint
 from mmengine._checkpoint.loader import (

@@ -6,8 +6,8 @@ Tables, because importing ``Runner`` imports torch; a test compares them with th
 from __future__ import annotations
 
 READ_ONLY = frozenset((
-    'config_text', 'deterministic', 'distributed', 'epoch', 'experiment_name', 'hooks', 'iter',
-    'launcher', 'log_dir', 'max_epochs', 'max_iters', 'model_name', 'randomness_cfg', 'rank',
+    'config_text', 'deterministic', 'distributed', 'experiment_name', 'hooks',
+    'launcher', 'log_dir', 'model_name', 'randomness_cfg', 'rank',
     'seed', 'test_dataloader', 'test_evaluator', 'test_loop', 'timestamp', 'train_dataloader',
     'train_loop', 'val_begin', 'val_dataloader', 'val_evaluator', 'val_interval', 'val_loop',
     'work_dir', 'world_size',
@@ -22,8 +22,9 @@ OF_RUNNER = READ_ONLY | {
     'register_custom_hooks', 'register_default_hooks', 'register_hook', 'register_hooks', 'resume',
     'save_checkpoint', 'scale_lr', 'set_randomness', 'setup_env', 'test', 'train', 'val',
     'wrap_model',
-    'auto_scale_lr', 'cfg', 'default_scope', 'log_processor', 'message_hub', 'model',
-    'optim_wrapper', 'param_schedulers', 'strategy', 'visualizer',
+    'auto_scale_lr', 'cfg', 'default_scope', 'log_processor', 'message_hub', 'model', 'state',
+    'optim_wrapper', 'param_schedulers', 'visualizer', 'epoch', 'iter', 'max_epochs', 'max_iters',
+    'strategy',
 }  # fmt: skip
 """Public names of a ``Runner``, those of its instances included."""
 
