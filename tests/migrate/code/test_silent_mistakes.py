@@ -145,8 +145,7 @@ def test_in_val_methods_the_loader_is_that_of_the_validation(method):
 @pytest.mark.parametrize(
     ('line', 'told'),
     [
-        ('runner._max_iters = 3', 'runner.max_iters cannot be set'),
-        ('runner._epoch += 1', 'runner.epoch cannot be set'),
+        ('runner.rank = 3', 'runner.rank cannot be set'),
         ('n = runner.data_loaders', 'runner.data_loaders: take runner.train_dataloader'),
         ('runner.get_hook_info()', 'runner.get_hooks_info() takes its place'),
         ("runner.save_checkpoint('a', filename_tmpl='b', create_symlink=False)",
