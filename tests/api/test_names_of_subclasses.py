@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -333,11 +332,13 @@ def test_so_does_a_child_of_a_custom_class() -> None:
     ],
 )
 def test_whether_points_lie_inside_the_image(points: Any, expected: bool) -> None:
+    pytest.importorskip('matplotlib')
     visualizer = Visualizer(image=np.zeros((10, 20, 3), np.uint8))
     assert visualizer._is_posion_valid(np.array(points)) is expected
 
 
 def test_drawing_asks_whether_points_lie_inside() -> None:
+    pytest.importorskip('matplotlib')
     asked: list[Any] = []
 
     class Own(Visualizer):
@@ -351,6 +352,7 @@ def test_drawing_asks_whether_points_lie_inside() -> None:
 
 
 def test_a_visualizer_opens_its_window_by_hand() -> None:
+    matplotlib = pytest.importorskip('matplotlib')
     assert matplotlib.get_backend() == 'agg'
     visualizer = Visualizer(image=np.zeros((10, 20, 3), np.uint8))
     assert not hasattr(visualizer, 'manager')
@@ -364,6 +366,7 @@ def test_a_visualizer_opens_its_window_by_hand() -> None:
 
 
 def test_show_opens_its_window_through_the_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('matplotlib')
     opened: list[str] = []
 
     class Own(Visualizer):

@@ -6,11 +6,10 @@ Tables, because importing ``Runner`` imports torch; a test compares them with th
 from __future__ import annotations
 
 READ_ONLY = frozenset((
-    'config_text', 'deterministic', 'distributed', 'experiment_name', 'hooks',
-    'launcher', 'log_dir', 'model_name', 'randomness_cfg', 'rank',
-    'seed', 'strategy', 'test_dataloader', 'test_evaluator', 'test_loop', 'timestamp', 'train_dataloader',
-    'train_loop', 'val_begin', 'val_dataloader', 'val_evaluator', 'val_interval', 'val_loop',
-    'work_dir', 'world_size',
+    'config_text', 'deterministic', 'distributed', 'experiment_name', 'hooks', 'launcher',
+    'log_dir', 'model_name', 'randomness_cfg', 'rank', 'seed', 'strategy', 'test_dataloader',
+    'test_evaluator', 'test_loop', 'timestamp', 'train_dataloader', 'train_loop', 'val_begin',
+    'val_dataloader', 'val_evaluator', 'val_interval', 'val_loop', 'work_dir', 'world_size',
 ))  # fmt: skip
 """Properties of ``Runner`` that cannot be set."""
 

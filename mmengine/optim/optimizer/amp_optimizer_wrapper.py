@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from mmengine.device import autocast
+from mmengine.optim.optimizer._direct_step import take_step
 from mmengine.optim.optimizer._run import NO_CONTEXT
 from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.utils.errors import ArgumentError, did_you_mean
+
+_SCALER_STEP = GradScaler.step
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -88,7 +91,13 @@ class AmpOptimWrapper(OptimWrapper):
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()
-        self.loss_scaler.step(self.optimizer, **kwargs)
+        scaler = self.loss_scaler
+        # Without scaling, the scaler's step calls the optimizer's and does nothing else.
+        is_plain = getattr(scaler.step, '__func__', None) is _SCALER_STEP
+        if kwargs or not self.direct_step or not is_plain or scaler.is_enabled():
+            scaler.step(self.optimizer, **kwargs)
+        else:
+            take_step(self.optimizer)
         self.loss_scaler.update(self._scale_update_param)
 
     def own_state_dict(self) -> dict[str, Any]:
