@@ -120,7 +120,7 @@ class _TrainLoop(BaseLoop):
 
     def _set_dataloader(self, dataloader: Any) -> None:
         self._dataloader = dataloader
-        if '_position' in vars(self):  # else the constructor is at work
+        if '_has_new_data' in vars(self):  # else the constructor is at work
             self._has_new_data = True
             self._show_metainfo()
             self._adopt_data()

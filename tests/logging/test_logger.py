@@ -338,7 +338,7 @@ def test_a_level_set_and_set_back_changes_nothing(between, capsys):
 
 @pytest.mark.parametrize('error', [KeyError, TypeError, AssertionError, ValueError])
 def test_an_unknown_level_is_caught_as_the_api_raised_it(error):
-    with pytest.raises(error, match="'LOUD' is no log level"):
+    with pytest.raises(error, match="'LOUD' is not a log level"):
         MMLogger.get_instance('level', log_level='LOUD')
 
 
