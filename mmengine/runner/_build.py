@@ -19,6 +19,8 @@ from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import as_positive
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
+_FOR_WORKERS = ('persistent_workers', 'prefetch_factor', 'timeout', 'multiprocessing_context')
+
 
 class _SlicedDataset:
     """The first ``length`` samples of a dataset."""
@@ -74,6 +76,7 @@ def build_dataloader(
             ``collate_fn`` (``pseudo_collate`` by default), ``worker_init_fn``,
             ``num_batch_per_epoch`` (whole batches of the first samples, or of ``batch_sampler``),
             ``disable_subprocess_warning`` and any argument of ``torch.utils.data.DataLoader``.
+            Options of worker processes are left out where ``num_workers`` is 0.
         seed: For the sampler's shuffling and the workers.
         diff_rank_seed: The sampler draws its own seed.
 
@@ -102,6 +105,10 @@ def build_dataloader(
         options['batch_sampler'] = _FirstBatches(options['batch_sampler'], num_batches)
     options['worker_init_fn'] = _build_worker_init(options, seed, is_quiet)
     options['collate_fn'] = _build_collate(options.get('collate_fn', {'type': 'pseudo_collate'}))
+    if not options.get('num_workers'):
+        # Without workers these have no meaning, and DataLoader refuses them.
+        for name in _FOR_WORKERS:
+            options.pop(name, None)
     try:
         return DataLoader(dataset=dataset, **options)
     except TypeError as error:

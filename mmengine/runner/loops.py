@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmengine.dataset._dataloader import set_epoch
+from mmengine.dataset._sample_order import TRAIN, begin_pass
 from mmengine.registry import LOOPS
 from mmengine.runner._batch_position import (
-    batches_from,
+    batch_number,
     check_has_batches,
     check_has_epochs,
-    epoch_and_offset,
+    start_batches,
+    with_rng,
 )
+from mmengine.runner._data_position import (
+    DataStart,
+    assumed_position,
+    pack_position,
+    unpack_position,
+)
+from mmengine.runner._endless_batches import _InfiniteDataloaderIterator
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at
@@ -80,6 +87,7 @@ class _TrainLoop(BaseLoop):
         for interval in self.dynamic_intervals:
             as_positive('dynamic_intervals', interval)
         self._resumed_rng: dict[str, Any] | None = None
+        self._data_start: DataStart | None = None
         metainfo = getattr(getattr(self.dataloader, 'dataset', None), 'metainfo', None)
         if metainfo is not None:
             runner.visualizer.dataset_meta = metainfo
@@ -104,16 +112,49 @@ class _TrainLoop(BaseLoop):
         """Iterations to train."""
         return self._position.max_iters
 
-    def resume(self, epoch: int, iteration: int, rng_state: dict[str, Any] | None = None) -> None:
+    def resume(
+        self,
+        epoch: int,
+        iteration: int,
+        rng_state: dict[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
         """Go on after ``iteration`` iterations, in which ``epoch`` epochs were finished.
 
         Args:
             epoch: Finished epochs.
-            iteration: Finished iterations; the data goes on at the batch after them.
+            iteration: Finished iterations.
             rng_state: Random state of this rank at that time, restored when the data begins.
+            data: What :meth:`data_position` returned. Without it the data goes on at the batch
+                after ``iteration`` of today's batches.
         """
         self._position.epoch, self._position.iter = epoch, iteration
         self._resumed_rng = rng_state
+        if data is None:
+            self._data_start = self._assumed_start()
+        else:
+            self._data_start = unpack_position(data, self.dataloader)
+        for note in self._data_start.notes:
+            self._runner.logger.warning(note)
+
+    def data_position(self, is_pass_over: bool, ahead: int = 0) -> dict[str, Any]:
+        """Where the training is in its data, in plain values. All ranks call it.
+
+        Args:
+            is_pass_over: Whether the present epoch has ended and is not counted yet.
+            ahead: Finished batches that are not counted yet.
+        """
+        raise NotImplementedError
+
+    def _assumed_start(self) -> DataStart:
+        """Where the data goes on by the counts of epochs and iterations alone."""
+        raise NotImplementedError
+
+    def _take_data_start(self) -> DataStart:
+        start = self._data_start or self._assumed_start()
+        if start.loader_state is not None:
+            self.dataloader.load_state_dict(start.loader_state)  # type: ignore[attr-defined]  # has_state
+        return start
 
     def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
         """Whether a validation comes next after ``epoch`` epochs and ``iteration`` iterations.
@@ -217,15 +258,55 @@ class EpochBasedTrainLoop(_TrainLoop):
         """Train one epoch, or what a resumed run has left of it."""
         self._runner.call_hook('before_train_epoch')
         self._runner.model.train()
-        done = max(self._iter - self._epoch * len(self.dataloader), 0)
-        batches = batches_from(self.dataloader, done, self._take_resumed_rng())
-        for idx, data_batch in enumerate(batches, start=done):
+        first, batches = self._begin_epoch()
+        for idx, data_batch in enumerate(batches, start=first):
             self.run_iter(idx, data_batch)
         if self._iter >= self._max_iters:
             self._flush_open_windows()
         self._runner.call_hook('after_train_epoch')
         self._epoch += 1
         self._position.batch_in_epoch = 0
+
+    def resume(
+        self,
+        epoch: int,
+        iteration: int,
+        rng_state: dict[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See the base; the number of iterations to train follows today's batches."""
+        super().resume(epoch, iteration, rng_state, data)
+        if self._data_start is not None:
+            self._count_from(batch_number(self.dataloader, self._data_start.start))
+
+    def data_position(self, is_pass_over: bool, ahead: int = 0) -> dict[str, Any]:
+        """See the base."""
+        if is_pass_over:
+            return pack_position(self.dataloader, self._epoch + 1, 0)
+        batches = self._position.batch_in_epoch + ahead
+        return pack_position(self.dataloader, self._epoch, batches)
+
+    def _assumed_start(self) -> DataStart:
+        return assumed_position(self.dataloader, self._epoch, self._iter, by_epoch=True)
+
+    def _begin_epoch(self) -> tuple[int, Iterator[Any]]:
+        """The number of the first batch, and the batches of the epoch from there on."""
+        rng_state = self._take_resumed_rng()
+        start = self._take_data_start()
+        self._data_start = DataStart(self._epoch + 1, 0)
+        begin_pass(self.dataloader, self._epoch, TRAIN)
+        if start.loader_state is not None:
+            batches = with_rng(iter(self.dataloader), rng_state)
+            return batch_number(self.dataloader, start.start), batches
+        first, batches = start_batches(self.dataloader, start.start, rng_state)
+        self._position.batch_in_epoch = first
+        self._count_from(first)
+        return first, batches
+
+    def _count_from(self, batch: int) -> None:
+        """Iterations to train, from batch number ``batch`` of the present epoch on."""
+        left = max(self._max_epochs - self._epoch, 0) * len(self.dataloader) - batch
+        self._max_iters = self._iter + max(left, 0)
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """One batch: the hooks before, the training step, the hooks after."""
@@ -289,7 +370,7 @@ class IterBasedTrainLoop(_TrainLoop):
         runner.call_hook('before_train_epoch')
         self._validate_owed()
         runner.model.train()
-        self.dataloader_iterator.start_at(self._iter, self._take_resumed_rng())
+        self.dataloader_iterator.start_at(self._take_data_start(), self._take_resumed_rng())
         while self._iter < self._max_iters and not self.stop_training:
             self.run_iter(next(self.dataloader_iterator))
             self._validate_if_due(self._iter, self._max_iters)
@@ -298,6 +379,14 @@ class IterBasedTrainLoop(_TrainLoop):
         self._epoch += 1
         runner.call_hook('after_train')
         return runner.model
+
+    def data_position(self, is_pass_over: bool, ahead: int = 0) -> dict[str, Any]:
+        """See the base; the run counts as one epoch, so its end is not that of a pass."""
+        number, batches = self.dataloader_iterator.position
+        return pack_position(self.dataloader, number, batches)
+
+    def _assumed_start(self) -> DataStart:
+        return assumed_position(self.dataloader, self._epoch, self._iter, by_epoch=False)
 
     def run_iter(self, data_batch: Any) -> None:
         """One batch: the hooks before, the training step, the hooks after."""
@@ -309,58 +398,3 @@ class IterBasedTrainLoop(_TrainLoop):
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
         position.iter += 1
         position.batch_in_epoch = position.iter
-
-
-class _InfiniteDataloaderIterator:
-    """Goes over a dataloader again and again; its samplers get the number of each pass as an epoch.
-
-    Making an iterator draws a number for the seeds of workers. The API draws it when the loop is
-    built, before weights are initialised. So it is drawn here, and used for the first pass.
-    """
-
-    def __init__(self, dataloader: DataLoader[Any]) -> None:
-        self._dataloader = dataloader
-        self._epoch = 0
-        self._batches: Iterator[Any] | None = None
-        self._state_at_draw: torch.Tensor | None = None
-        if isinstance(dataloader, DataLoader) and dataloader.generator is None:
-            self._state_at_draw = torch.get_rng_state()
-            torch.empty((), dtype=torch.int64).random_()
-
-    def __iter__(self) -> _InfiniteDataloaderIterator:
-        return self
-
-    def start_at(self, num_batches: int, rng_state: dict[str, Any] | None = None) -> None:
-        """Take the batch after the first ``num_batches`` as the next one."""
-        self._epoch, offset = epoch_and_offset(self._dataloader, num_batches)
-        set_epoch(self._dataloader, self._epoch)
-        if num_batches or rng_state is not None:
-            self._batches = batches_from(self._dataloader, offset, rng_state)
-        else:
-            self._batches = self._first_pass()
-
-    def __next__(self) -> Any:
-        if self._batches is None:
-            self._batches = self._first_pass()
-        try:
-            return next(self._batches)
-        except StopIteration:
-            self._epoch += 1
-            set_epoch(self._dataloader, self._epoch)
-            self._batches = iter(self._dataloader)
-        try:
-            return next(self._batches)
-        except StopIteration:
-            raise RuntimeError(
-                'The training dataloader gave no batch in a whole pass: its dataset is empty, or '
-                'smaller than a batch with drop_last=True.'
-            ) from None
-
-    def _first_pass(self) -> Iterator[Any]:
-        if self._state_at_draw is None:
-            return iter(self._dataloader)
-        present = torch.get_rng_state()
-        torch.set_rng_state(self._state_at_draw)
-        batches = iter(self._dataloader)
-        torch.set_rng_state(present)
-        return batches
