@@ -66,7 +66,9 @@ def _loader(dataset: Any = None, batch_size: Any = 2, seed: Any = 1, **options: 
 
 
 def _rows(loader: Any) -> list[Any]:
-    return [tuple(row) for batch in loader for row in torch.as_tensor(batch).reshape(-1, 7).tolist()]
+    return [
+        tuple(row) for batch in loader for row in torch.as_tensor(batch).reshape(-1, 7).tolist()
+    ]
 
 
 def _by_hand(number: int, position: int) -> tuple[int, ...]:
@@ -172,7 +174,9 @@ def _randomly(samples: Any) -> Any:
     return _first(samples)
 
 
-@pytest.mark.parametrize('dataset', [Piped(), Stream(), Failing()], ids=['map', 'stream', 'failing'])
+@pytest.mark.parametrize(
+    'dataset', [Piped(), Stream(), Failing()], ids=['map', 'stream', 'failing']
+)
 def test_loading_leaves_the_random_numbers_of_the_process(dataset):
     loader = DataLoader(dataset, 2, collate_fn=_randomly)
     number_samples(loader, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,11 @@ def train(work_dir: Path | str, batch_size: int, **changes: Any) -> list[Any]:
     return model.seen
 
 
+def flat(batches: Iterable[list[Any]]) -> list[Any]:
+    """The samples of all batches, in order."""
+    return [sample for batch in batches for sample in batch]
+
+
 def joined(of_ranks: list[list[Any]]) -> list[list[Any]]:
     """The global batches, each sorted, from those of the ranks."""
-    return [sorted(sum(parts, [])) for parts in zip(*of_ranks, strict=True)]
+    return [sorted(flat(parts)) for parts in zip(*of_ranks, strict=True)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from elastic_toy import Augmented, Seeing, joined, train
+from elastic_toy import Augmented, Seeing, flat, joined, train
 from torch.utils.data import DataLoader
 
 from mmengine.runner import Runner
@@ -60,12 +60,11 @@ def test_a_run_that_goes_on_with_other_ranks_is_the_unbroken_one(tmp_path, befor
     whole = _on_ranks(1, tmp_path / 'whole', batch_size=8, **changes)
     first = _on_ranks(before, tmp_path / 'run', batch_size=8 // before, **changes)
     assert first == whole
-    for stop in (1, 3):
-        again = _on_ranks(
-            after, tmp_path / f'{stop}', batch_size=8 // after,
-            load_from=str(tmp_path / 'run' / f'iter_{stop}.pth'), resume=True, **changes,
-        )  # fmt: skip
-        assert again == whole[stop:]
+    again = _on_ranks(
+        after, tmp_path / 'on', batch_size=8 // after,
+        load_from=str(tmp_path / 'run' / 'iter_3.pth'), resume=True, **changes,
+    )  # fmt: skip
+    assert again == whole[3:]
 
 
 @pytest.mark.distributed
@@ -82,8 +81,8 @@ def test_ranks_and_batches_may_change_within_an_epoch(tmp_path, loader, before, 
     )  # fmt: skip
     assert _counts(first[:stop] + rest) == {2: 24}
     # The order of the epoch goes on where it was, in the same random states.
-    in_order = sorted(sum(first[: len(first) // 2], []))
-    assert sorted(sum(first[:stop], []) + sum(rest, [])[: 24 - stop * 2 * before]) == in_order
+    in_order = sorted(flat(first[: len(first) // 2]))
+    assert sorted(flat(first[:stop]) + flat(rest)[: 24 - stop * 2 * before]) == in_order
 
 
 @pytest.mark.distributed
@@ -111,7 +110,7 @@ def test_each_sample_comes_once_an_epoch_with_batches_of_another_size(
         load_from=str(tmp_path / f'iter_{stop}.pth'), resume=True,
     )  # fmt: skip
     assert _counts(first[:stop] + rest) == {3: 16}
-    assert sum(rest, []) == sum(first[stop:], [])
+    assert flat(rest) == flat(first[stop:])
 
 
 @pytest.mark.parametrize('loader', [*LOADERS, INFINITE], ids=[*IDS, 'infinite sampler'])
@@ -124,8 +123,8 @@ def test_an_iteration_run_goes_on_at_the_sample_with_other_batches(tmp_path, loa
         load_from=str(tmp_path / f'iter_{stop}.pth'), resume=True,
     )  # fmt: skip
     assert len(rest) == 4
-    expected = sum(first[stop:], [])
-    seen = sum(rest, [])
+    expected = flat(first[stop:])
+    seen = flat(rest)
     length = min(len(seen), len(expected))
     assert length >= 4
     assert seen[:length] == expected[:length]
@@ -139,7 +138,7 @@ def test_a_second_change_of_sizes_starts_from_the_first(tmp_path):
     third = train(
         tmp_path / '3', 5, epochs=2, load_from=str(tmp_path / '2' / 'iter_3.pth'), resume=True
     )
-    assert sum(first[:1] + second[:2] + third, []) == sum(first, [])
+    assert flat(first[:1] + second[:2] + third) == flat(first)
 
 
 def test_the_run_ends_where_todays_batches_end(tmp_path):
