@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmengine._checkpoint.validation_record import hyperparameters_of, make_record
+from mmengine._checkpoint.validation_record import end_record, hyperparameters_of, make_record
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
+from mmengine.hooks._end import end_of, owes_validation, stopped_within_epoch
 from mmengine.hooks._publish import publish
 from mmengine.hooks._states import hooks_state
 from mmengine.hooks.hook import DataBatch, Hook
@@ -123,6 +124,8 @@ class CheckpointHook(Hook):
         # Checkpoints saved at the iteration `_moment`, after which a validation may run.
         self._moment = -1
         self._unvalidated: dict[str, str | None] = {}
+        # What is written next to the last checkpoint, or may be.
+        self._record: dict[str, Any] | None = None
         self._is_training = False
         self._init_best(save_best, rule)
 
@@ -195,7 +198,11 @@ class CheckpointHook(Hook):
 
     def after_val(self, runner: Run) -> None:
         """Write the changes of the validation next to the checkpoints of this iteration."""
-        if not self._trains(runner) or not self._of_this_moment(runner):
+        if not self._trains(runner):
+            return
+        if not self._of_this_moment(runner):
+            # The resumed checkpoint still says that this validation is due.
+            self._saved_at = None
             return
         record = make_record(
             meta={'validation_due': False},
@@ -210,6 +217,7 @@ class CheckpointHook(Hook):
                     continue  # Something of the user wrote it: a record would belong to no file.
                 record['save_id'] = save_id
                 runner.strategy.io.write_record(record, path, self.backend_args)
+        self._record = record
         self._unvalidated.clear()
         barrier()
 
@@ -219,12 +227,10 @@ class CheckpointHook(Hook):
 
     def after_train(self, runner: Run) -> None:
         """Save the last checkpoint if training ended early, and write the published copies."""
-        if self.save_last and self._is_training and runner.iter and not self._holds_end(runner):
-            done = runner.epoch if self.by_epoch else runner.iter
-            runner.logger.info(f'Saving checkpoint at {done} {self._unit}s')
-            self._save(runner, done, {**self._finished(runner), 'validation_due': False})
+        if self.save_last and self._is_training and runner.iter:
+            self._save_end(runner)
         self._is_training = False
-        if self.published_keys is None:
+        if self.published_keys is None or runner.state.stops.interrupts:
             return
         if is_main_process():
             paths = [self.last_ckpt, *self.best_ckpt_path_dict.values()]
@@ -234,12 +240,42 @@ class CheckpointHook(Hook):
 
     # -- saving -----------------------------------------------------------------------------------
 
-    def _save(self, runner: Run, done: int, meta: dict[str, Any]) -> None:
-        filename = self.filename_tmpl.format(done)
+    def _save_end(self, runner: Run) -> None:
+        """Let a checkpoint hold the state at the end, and that it is the end."""
+        ended = end_of(runner)
+        if self._holds_end(runner):
+            if ended:
+                self._record_end(runner, ended)
+            return
+        meta = {**self._finished(runner), 'validation_due': owes_validation(runner), **ended}
+        if self.by_epoch and stopped_within_epoch(runner):
+            runner.logger.info(f'Saving checkpoint at {runner.iter} iterations, within an epoch')
+            self._save(runner, runner.iter, meta, f'iter_{runner.iter}.pth')
+            return
+        done = runner.epoch if self.by_epoch else runner.iter
+        runner.logger.info(f'Saving checkpoint at {done} {self._unit}s')
+        self._save(runner, done, meta)
+
+    def _record_end(self, runner: Run, ended: dict[str, Any]) -> None:
+        """Write next to the last checkpoint that the run ended there."""
+        if self._record is None or self.last_ckpt is None:
+            return
+        self._record['meta'] = {**self._record['meta'], **ended}
+        if is_main_process():
+            runner.strategy.io.write_record(self._record, self.last_ckpt, self.backend_args)
+
+    def _save(
+        self, runner: Run, done: int, meta: dict[str, Any], interim: str | None = None
+    ) -> None:
+        """Save a checkpoint after ``done`` epochs or iterations, or as the file ``interim``."""
+        filename = interim or self.filename_tmpl.format(done)
         self.last_ckpt = self._path(filename)
         hub = runner.message_hub
         dropped: list[int] = []
-        if self.max_keep_ckpts > 0:
+        older_interim = hub.pop_info('interim_ckpt')
+        if interim is not None:
+            hub.update_info('interim_ckpt', interim)
+        elif self.max_keep_ckpts > 0:
             dropped = self._drop_from_kept(done)
             hub.update_info('keep_ckpt_ids', list(self._kept))
         hub.update_info('last_ckpt', self.last_ckpt)
@@ -251,6 +287,8 @@ class CheckpointHook(Hook):
             runner.strategy.io.mark_newest(runner.work_dir, self.last_ckpt)
         for number in dropped:
             self._remove(runner, self._path(self.filename_tmpl.format(number)))
+        if older_interim not in (None, filename) and self.max_keep_ckpts > 0:
+            self._remove(runner, self._path(older_interim))
 
     def _drop_from_kept(self, done: int) -> list[int]:
         """Add ``done`` to the kept checkpoints; returns the numbers of the ones to remove."""
@@ -271,6 +309,7 @@ class CheckpointHook(Hook):
             backend_args=self.backend_args,
         )
         self._unvalidated[self._path(filename)] = runner.state.save_id
+        self._record = None if runner.state.save_id is None else end_record(runner.state.save_id)
         self._moment = meta['iter']
 
     def _trains(self, runner: Run) -> bool:

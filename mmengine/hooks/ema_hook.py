@@ -120,6 +120,10 @@ class EMAHook(Hook):
         """Restore the raw weights."""
         self._swap_back()
 
+    def on_evaluation_cut(self, runner: Run) -> None:
+        """Put the trained parameters back: the run stops before the validation has ended."""
+        self._swap_back()
+
     def on_exception(self, runner: Run, error: BaseException) -> None:
         """Restore the raw weights of the model."""
         if hasattr(self, 'src_model'):

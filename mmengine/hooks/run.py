@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mmengine.hooks.hook import Hook
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.optim import BaseOptimWrapper
+    from mmengine.process._stop_requests import StopRequests
     from mmengine.visualization import Visualizer
 
 
@@ -54,6 +55,9 @@ class RunState(Protocol):
     """The part of the state of a run that hooks may use."""
 
     stage: str | None
+    position: Any
+    stops: StopRequests
+    is_reopened: bool
     is_resuming: bool
     resumed_at: tuple[int, int] | None
     save_id: str | None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -17,9 +18,11 @@ from mmengine.device import autocast
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
 from mmengine.logging import HistoryBuffer, print_log
+from mmengine.process._stop_requests import EvaluationCut, StopRequests
 from mmengine.process.seed import rng_state, set_rng_state
 from mmengine.registry import LOOPS
 from mmengine.runner._build import named_parts
+from mmengine.runner._stopping import NO_REQUESTS
 from mmengine.runner.base_loop import BaseLoop, dataloader_of
 from mmengine.structures import BaseDataElement
 
@@ -85,6 +88,7 @@ class _EvaluationLoop(BaseLoop):
     parts: list[EvaluationPart]
     """The datasets in the order of evaluation; one part if there is one dataloader."""
     _part: EvaluationPart
+    _stops: StopRequests = NO_REQUESTS
 
     def _set_up(
         self,
@@ -113,6 +117,11 @@ class _EvaluationLoop(BaseLoop):
             part.share_metainfo()
         self.parts = parts
         self._select(parts[0])
+
+    @property
+    def is_cuttable(self) -> bool:
+        """Whether the loop looks for requests to stop after each batch."""
+        return type(self).run is _EvaluationLoop.run
 
     def run(self) -> dict[str, float]:
         """Evaluate all parts once; returns the metrics, which are the same on every rank."""
@@ -189,10 +198,15 @@ class _EvaluationLoop(BaseLoop):
 
     def _evaluate_part(self) -> dict[str, float]:
         self.losses.clear()
+        stops = self._stops
         try:
             with torch.no_grad():
-                for idx, data_batch in enumerate(self.dataloader):
-                    self.run_iter(idx, data_batch)
+                for idx, data_batch in enumerate(self.dataloader, start=1):
+                    self.run_iter(idx - 1, data_batch)
+                    stops.batch = idx
+                    if monotonic() >= stops.look_at and stops.reached(idx):
+                        raise EvaluationCut
+            stops.end_evaluation_batches()
         except BaseException:
             if isinstance(self.evaluator, Evaluator):
                 self.evaluator.drop_results()

@@ -71,6 +71,7 @@ def unpack(runner: Runner, checkpoint: Checkpoint) -> None:
     _continue_at(runner, meta.get('epoch', 0), meta.get('iter', 0), _own_rng(runner, checkpoint))
     if 'batch_in_epoch' in meta and hasattr(runner.state.position, 'begin_epoch'):
         runner.state.position.begin_epoch(meta['batch_in_epoch'])
+    runner.state.ended = meta.get('ended')
     runner.state.resumed_at = runner.state.moment(meta.get('iter', 0))
     if hasattr(runner.train_loop, 'owes_validation'):
         runner.train_loop.owes_validation = bool(meta.get('validation_due'))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +21,14 @@ from mmengine.runner._batch_position import (
 )
 from mmengine.runner._ending import flush_open_windows
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
+from mmengine.runner._stopping import (
+    evaluate,
+    is_over_after_epoch,
+    is_over_after_iter,
+    report,
+    stays_ended,
+    watched_by,
+)
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at
 from mmengine.strategy._state import Position
@@ -176,7 +185,8 @@ class _TrainLoop(BaseLoop):
         loop = self._runner.val_loop
         if loop is not None:
             self.owes_validation = True
-            loop.run()
+            if not evaluate(self, loop):
+                return
             self._runner.model.train()
         self.owes_validation = False
 
@@ -248,11 +258,16 @@ class EpochBasedTrainLoop(_TrainLoop):
 
     def run(self) -> nn.Module:
         """Train to the end; returns the model."""
+        self.stop_training |= stays_ended(self, 'epoch')
         self._runner.call_hook('before_train')
+        stops = watched_by(self)
         self._validate_owed()
-        while self._epoch < self._max_epochs and not self.stop_training:
+        while self._epoch < self._max_epochs and not is_over_after_epoch(self, stops):
             self.run_epoch()
+            if stops.is_reached:
+                break  # within the epoch
             self._validate_if_due(self._epoch, self._max_epochs)
+        report(self._runner)
         self._runner.call_hook('after_train')
         return self._runner.model
 
@@ -262,8 +277,12 @@ class EpochBasedTrainLoop(_TrainLoop):
         self._runner.model.train()
         done = self._begin_epoch()
         batches = batches_from(self.dataloader, done, self._take_resumed_rng())
+        stops, last = self._runner.state.stops, len(self.dataloader) - 1
         for idx, data_batch in enumerate(batches, start=done):
             self.run_iter(idx, data_batch)
+            # After the last batch, the epoch ends first.
+            if monotonic() >= stops.look_at and idx < last and stops.reached(self._iter):
+                return
         if self._iter >= self._max_iters:
             self._flush_open_windows()
         self._runner.call_hook('after_train_epoch')
@@ -342,22 +361,33 @@ class IterBasedTrainLoop(_TrainLoop):
     def run(self) -> nn.Module:
         """Train to the end; returns the model."""
         runner = self._runner
+        is_ended = stays_ended(self, 'iter')
         self._epoch = 0  # the one epoch goes on
         runner.call_hook('before_train')
+        if is_ended:
+            runner.call_hook('after_train')
+            return runner.model
         runner.call_hook('before_train_epoch')
+        stops = watched_by(self)
         self._validate_owed()
         runner.model.train()
         self._has_new_data = False
         self.dataloader_iterator.start_at(self._iter, self._take_resumed_rng())
-        while self._iter < self._max_iters and not self.stop_training:
+        while self._iter < self._max_iters:
+            if (self.stop_training or monotonic() >= stops.look_at) and is_over_after_iter(
+                self, stops
+            ):
+                break
             if self._has_new_data:
                 self._has_new_data = False
                 self.dataloader_iterator.start_at(self._iter)
             self.run_iter(next(self.dataloader_iterator))
             self._validate_if_due(self._iter, self._max_iters)
-        self._flush_open_windows()
-        runner.call_hook('after_train_epoch')
-        self._epoch += 1
+        report(runner)
+        if not stops.interrupts:
+            self._flush_open_windows()
+            runner.call_hook('after_train_epoch')
+            self._epoch += 1
         runner.call_hook('after_train')
         return runner.model
 

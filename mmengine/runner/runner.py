@@ -15,6 +15,7 @@ from mmengine.fileio import join_path
 from mmengine.hooks._states import load_hooks_state
 from mmengine.optim import BaseOptimWrapper
 from mmengine.process.env import check_launcher
+from mmengine.process.signals import Preempt
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import _resume
 from mmengine.runner._api import Loader, RunnerMembers
@@ -38,6 +39,7 @@ from mmengine.runner._preparing import (
     strategy_arguments,
     with_preprocessor,
 )
+from mmengine.runner._stopping import evaluate_alone
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.loops import EpochBasedTrainLoop, TestLoop, ValLoop
@@ -95,6 +97,8 @@ class Runner(RunnerMembers):
         experiment_name: Name of the run; the config's file name by default.
         cfg: The whole config, kept with the run; also read for ``model_wrapper_cfg``, ``sync_bn``,
             ``find_unused_parameters``, ``compile`` and ``activation_checkpointing``.
+        preempt: ``signals`` that ask the run to stop, the ``exit_code`` then, and
+            ``save_within_s``; see :class:`Preempt`.
 
     Raises:
         ArgumentError: If a stage is half given, or a value is wrong.
@@ -129,8 +133,11 @@ class Runner(RunnerMembers):
         randomness: dict[str, Any] = dict(seed=None),  # noqa: B006  # the API's
         experiment_name: str | None = None,
         cfg: ConfigLike | None = None,
+        *,
+        preempt: dict[str, Any] | None = None,
     ) -> None:
         self.cfg = own_config(cfg)
+        self.preempt = Preempt.of(preempt or self.cfg.get('preempt'))
         check_given_together(
             'training',
             train_dataloader=train_dataloader,
@@ -270,7 +277,7 @@ class Runner(RunnerMembers):
             place_model(self)
             self.call_hook('before_run')
             self.load_or_resume()
-            metrics: dict[str, float] = loop.run()
+            metrics: dict[str, float] = evaluate_alone(self, loop)
         return metrics
 
     def _init_weights(self) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from mmengine.process._stop_requests import StopRequests
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -77,6 +79,9 @@ class RunState:
             accumulation window was closed by a separate step, or a batch failed.
         resumed_at: ``moment`` that the resumed checkpoint holds; None if nothing was resumed.
         save_id: ``meta['save_id']`` of the newest checkpoint.
+        stops: Requests to stop the present stage.
+        ended: Why the resumed run had ended early, and its lengths then; None if it had not.
+        is_reopened: Whether a run that had ended early goes on.
         optimizer_run: The object that optimizer wrappers of this run use; set by the strategy.
     """
 
@@ -101,6 +106,9 @@ class RunState:
         self.num_flushes = 0
         self.resumed_at: tuple[int, int] | None = None
         self.save_id: str | None = None
+        self.stops = StopRequests()
+        self.ended: dict[str, Any] | None = None
+        self.is_reopened = False
         self._optim_wrapper: Any = None
 
     @property
