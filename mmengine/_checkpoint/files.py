@@ -9,15 +9,16 @@ from typing import IO, Any
 
 import torch
 
+from mmengine._checkpoint._outside import (
+    CheckpointReadError,
+    check_unpacked_size,
+    names_bytearray,
+)
 from mmengine._checkpoint.legacy import READ_ERRORS, load_without_running_code
 from mmengine.fileio import atomic_write, get_file_backend
 from mmengine.logging import print_log
 
 LAST_CHECKPOINT = 'last_checkpoint'
-
-
-class CheckpointReadError(RuntimeError):
-    """A checkpoint file exists but cannot be read."""
 
 
 def save_checkpoint(
@@ -114,8 +115,11 @@ def is_remote(filename: str | Path) -> bool:
 
 def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
     start = file.tell()
+    check_unpacked_size(file, name)
     try:
-        return _open_plain(file, map_location)
+        # torch makes a bytearray of any length that a file states; legacy.py does not.
+        if not names_bytearray(file):
+            return _open_plain(file, map_location)
     except (RuntimeError, EOFError, OSError) as error:
         raise _unreadable(name, file, start, error) from error
     except READ_ERRORS:
