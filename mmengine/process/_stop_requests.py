@@ -156,6 +156,8 @@ class StopRequests:
             self._look_for_file()
             self.request = self._wanted
             self.is_reached = self._wanted is not None
+        if self.is_reached:
+            self.look_at = 0.0
         return self.is_reached
 
     def end_evaluation_batches(self) -> None:
