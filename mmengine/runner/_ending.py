@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_distributed
+from mmengine.logging import MMLogger
 from mmengine.process._stop_requests import StopRequests
 from mmengine.process.failure import stop_together
 from mmengine.runner._stopping import clear_stop_file
@@ -38,6 +39,7 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
     outer, state.stage = state.stage, name
     closed: list[Any] = []
     if outer is None:
+        _hold_log(runner, True)
         state.stops = StopRequests(runner.preempt, runner.work_dir)
         clear_stop_file(runner)
     try:
@@ -58,8 +60,14 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
         state.stage = outer
         if outer is None:
             state.error = None
+            _hold_log(runner, False)
     if outer is None:
         state.stops.raise_if_asked()
+
+
+def _hold_log(runner: Runner, hold: bool) -> None:
+    if isinstance(runner.logger, MMLogger):  # a user may set another logger
+        runner.logger.hold_files(hold)
 
 
 def flush_open_windows(runner: Any) -> None:
