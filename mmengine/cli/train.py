@@ -12,6 +12,7 @@ from mmengine.cli.options import (
     add_run_options,
     build_runner,
     leave_process_group,
+    leaving_when_stopped,
     load_run_config,
     new_parser,
 )
@@ -82,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
     if sys.stdout.isatty():
         add_progress_display(cfg)
     runner = build_runner(cfg)
-    runner.train()
+    with leaving_when_stopped():
+        runner.train()
     if runner.rank == 0:
         print(_where_things_are(runner))
     leave_process_group()

@@ -13,6 +13,7 @@ from torch import Tensor
 from mmengine.dataset._dataloader import num_batches
 from mmengine.dist import master_only
 from mmengine.fileio import dump, get_file_backend
+from mmengine.hooks._end import stopped_within_epoch
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
@@ -28,7 +29,8 @@ class LoggerHook(Hook):
     Args:
         interval: Iterations between two log lines.
         ignore_last: Do not log the last iterations of an epoch if they are fewer than
-            ``interval``.
+            ``interval``. The last iteration of an iteration-based run, or of a run that stops
+            within an epoch, is always logged.
         interval_exp_name: Iterations between two lines with the experiment name; it is also logged
             at the end of an epoch.
         out_dir: Folder or URL to which the log files are copied after the run.
@@ -77,6 +79,8 @@ class LoggerHook(Hook):
         self._target: str | None = None
         # Batches of an epoch, -1 if unknown: read once per epoch, not in every step.
         self._epoch_length: int | None = None
+        # The epoch that was begun last, and the iterations that were finished at the last log line.
+        self._epoch = self._logged_at = 0
 
     def before_run(self, runner: Run) -> None:
         """Set the names of the files of this start."""
@@ -91,6 +95,7 @@ class LoggerHook(Hook):
     def before_train_epoch(self, runner: Run) -> None:
         """Read the number of batches, which may differ from the previous epoch."""
         self._epoch_length = None
+        self._epoch, self._logged_at = runner.epoch, runner.iter
 
     def after_train_iter(
         self,
@@ -102,15 +107,31 @@ class LoggerHook(Hook):
         """Every ``interval`` iterations: write a log line and a record."""
         length = self._epoch_length
         if length is None:
-            length = self._epoch_length = num_batches(runner.train_loop.dataloader) or -1
+            length = self._epoch_length = _batches_of_epoch(runner)
         done = batch_idx + 1
         if done == length or (runner.iter + 1) % self.interval_exp_name == 0:
             runner.logger.info(f'Exp name: {runner.experiment_name}')
-        if done % self.interval == 0 or (done == length and self._logs_rest_of(length)):
-            tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
-            runner.logger.info(line)
-            runner.visualizer.axes = {'iter': runner.iter + 1, 'epoch': runner.epoch}
-            runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
+        if done % self.interval == 0 or (
+            done == length and (self._logs_rest_of(length) or _is_one_epoch(runner))
+        ):
+            self._log_iter(runner, batch_idx)
+
+    def after_train(self, runner: Run) -> None:
+        """Log the last iteration of a run that ends before its length."""
+        is_one_epoch = _is_one_epoch(runner)
+        if not is_one_epoch and not stopped_within_epoch(runner):
+            return  # the end of an epoch was logged, or is not to be
+        if runner.iter > self._logged_at:
+            done = runner.iter if is_one_epoch else runner.state.position.batch_in_epoch
+            last: Any = _AtLastIteration(runner, self._epoch)
+            self._log_iter(last, done - 1)
+
+    def _log_iter(self, runner: Run, batch_idx: int) -> None:
+        tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
+        runner.logger.info(line)
+        self._logged_at = runner.iter + 1
+        runner.visualizer.axes = {'iter': runner.iter + 1, 'epoch': runner.epoch}
+        runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
 
     def after_val_iter(
         self,
@@ -190,6 +211,30 @@ class LoggerHook(Hook):
             runner.logger.info(f'{path} is copied to {target}.')
             if not self.keep_local:
                 path.unlink()
+
+
+class _AtLastIteration:
+    """A run as it was in its last iteration, which is counted by now."""
+
+    def __init__(self, runner: Run, epoch: int) -> None:
+        self._runner = runner
+        self.iter = runner.iter - 1
+        self.epoch = epoch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner, name)
+
+
+def _is_one_epoch(runner: Run) -> bool:
+    """Whether the run counts iterations, over any number of passes."""
+    return hasattr(runner.train_loop, 'dataloader_iterator')
+
+
+def _batches_of_epoch(runner: Run) -> int:
+    """The number of batches after which an epoch ends, or the run if it is one; -1 if unknown."""
+    if _is_one_epoch(runner):
+        return runner.max_iters
+    return num_batches(runner.train_loop.dataloader) or -1
 
 
 def log_interval(runner: Run) -> int | None:

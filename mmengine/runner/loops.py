@@ -26,6 +26,7 @@ from mmengine.runner._data_position import (
 from mmengine.runner._ending import flush_open_windows
 from mmengine.runner._endless_batches import _InfiniteDataloaderIterator
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
+from mmengine.runner._even_batches import checked_choice, epoch_length, even_batches
 from mmengine.runner._resumable_loop import ResumableLoop
 from mmengine.runner._stopping import (
     evaluate,
@@ -190,13 +191,17 @@ class EpochBasedTrainLoop(_TrainLoop):
         val_begin: The first epoch to validate after, from 1.
         val_interval: Validate after every so many epochs, and after the last.
         dynamic_intervals: Pairs (epoch, interval): validate at that interval from that epoch on.
+        uneven: What happens if ranks have different numbers of batches: 'error', or 'shortest' to
+            end an epoch with the rank that has the fewest.
 
     Raises:
+        ArgumentError: If ranks have different numbers of batches and ``uneven`` is 'error'.
         ArgumentError: If a number is not a positive integer, the data gives no batch, or a pass
             over the data never ends.
     """
 
     _pass: BegunPass | None = None
+    uneven = 'error'
 
     def __init__(
         self,
@@ -206,7 +211,10 @@ class EpochBasedTrainLoop(_TrainLoop):
         val_begin: int = 1,
         val_interval: int = 1,
         dynamic_intervals: list[tuple[int, int]] | None = None,
+        *,
+        uneven: str = 'error',
     ) -> None:
+        self.uneven = checked_choice(uneven)
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
         self._max_epochs = as_positive('max_epochs', max_epochs)
         self._adopt_data()
@@ -240,11 +248,11 @@ class EpochBasedTrainLoop(_TrainLoop):
         self._runner.call_hook('before_train_epoch')
         self._runner.model.train()
         first, batches = self._begin_epoch()
-        stops, last = self._runner.state.stops, len(self.dataloader) - 1
-        for idx, data_batch in enumerate(batches, start=first):
+        stops, length = self._runner.state.stops, epoch_length(self.dataloader, self.uneven)
+        for idx, data_batch in enumerate(even_batches(batches, first, length), start=first):
             self.run_iter(idx, data_batch)
             # After the last batch, the epoch ends first.
-            if monotonic() >= stops.look_at and idx < last and stops.reached(self._iter):
+            if monotonic() >= stops.look_at and idx + 1 < length and stops.reached(self._iter):
                 return
         if self._iter >= self._max_iters:
             self._flush_open_windows()
@@ -274,6 +282,8 @@ class EpochBasedTrainLoop(_TrainLoop):
     def _count_iterations(self) -> None:
         """The iterations to train, from the present position on."""
         position, length = self._position, len(self.dataloader)
+        if self.uneven == 'shortest':
+            length = epoch_length(self.dataloader, self.uneven)
         epochs_to_come = max(position.max_epochs - position.epoch, 0)
         done = min(position.batch_in_epoch, length) if epochs_to_come else 0
         position.max_iters = position.iter + epochs_to_come * length - done
