@@ -23,15 +23,15 @@ CHECKPOINT = {
 class Stops(Hook):
     """Ends the training after an iteration, or after a validation."""
 
-    def __init__(self, at: int, after_val: bool = False) -> None:
-        self.at, self.after_val = at, after_val
+    def __init__(self, at: int, in_val: bool = False) -> None:
+        self.at, self.in_val = at, in_val
 
     def after_train_iter(self, runner: Runner, **kwargs: Any) -> None:
-        if runner.iter + 1 == self.at and not self.after_val:
+        if runner.iter + 1 == self.at and not self.in_val:
             runner.train_loop.stop_training = True
 
     def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:
-        if runner.iter == self.at and self.after_val:
+        if runner.iter == self.at and self.in_val:
             runner.train_loop.stop_training = True
 
 
