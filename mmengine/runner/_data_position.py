@@ -9,15 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmengine.dataset import InfiniteSampler
 from mmengine.dataset._dataloader import num_batches
 from mmengine.dataset._sample_order import TRAIN, has_state, passes_of
 from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.runner._batch_position import (
     SampleStart,
     Start,
     batch_number,
     batch_size_of,
     epoch_and_offset,
+    innermost_sampler,
     is_endless,
     samples_of_rank,
     start_batches,
@@ -73,7 +76,7 @@ class BegunPass:
         own = (batches - self.first) * (batch_size_of(self.dataloader) or 1)
         passes = passes_of(self.dataloader)
         before = None if passes is None else passes.samples_before(batches, TRAIN)
-        world_size = get_world_size()
+        world_size = get_data_parallel_info()[1]
         if before is not None:
             own = (before - self.start.position) // world_size
         position = self.start.position + own * world_size
@@ -93,13 +96,17 @@ def begin_data(
 def pack_position(dataloader: Any, data: DataStart) -> dict[str, Any]:
     """``data``, where a training goes on, in plain values. All ranks call it."""
     batches = batch_number(dataloader, data.start)
+    samples = _samples_of_all_ranks(dataloader, data, batches)
     packed = {
         'pass': data.number,
         'batches': batches,
-        'samples': _samples_of_all_ranks(dataloader, data, batches),
+        'samples': samples,
         'is_shifted': isinstance(data.start, SampleStart),
         **_sizes(dataloader),
     }
+    sampler = innermost_sampler(dataloader)
+    if isinstance(sampler, InfiniteSampler) and samples is not None:
+        packed['sampler'] = sampler.state_dict(samples // sampler.world_size)
     if has_state(dataloader):
         state = data.loader_state
         packed['loader_states'] = all_gather_object(
@@ -116,6 +123,9 @@ def unpack_position(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
             ranks now.
     """
     number, batches, samples = saved['pass'], saved['batches'], saved['samples']
+    sampler = innermost_sampler(dataloader)
+    if 'sampler' in saved and isinstance(sampler, InfiniteSampler):
+        sampler.load_state_dict(saved['sampler'])
     if 'loader_states' in saved and has_state(dataloader):
         state = _own_state(saved['loader_states'])
         return DataStart(number, batches, loader_state=state, samples=samples)
@@ -163,7 +173,7 @@ def _sample_start(
     saved: Mapping[str, Any], now: Mapping[str, Any], samples: int, notes: list[str]
 ) -> SampleStart:
     """``samples`` of all ranks in units of today's ranks."""
-    world_size = get_world_size()
+    world_size = get_data_parallel_info()[1]
     was_shared, is_shared = _is_shared(saved), _is_shared(now)
     if not was_shared:
         samples //= saved['world_size']  # each rank had its own order
@@ -187,16 +197,14 @@ def _is_shared(sizes: Mapping[str, Any]) -> bool:
 
 
 def _sizes(dataloader: Any) -> dict[str, Any]:
-    batch_sampler = getattr(dataloader, 'batch_sampler', None)
-    sampler = getattr(batch_sampler, 'sampler', None) or getattr(dataloader, 'sampler', None)
     return {
         'batch_size': batch_size_of(dataloader),
-        'world_size': get_world_size(),
+        'world_size': get_data_parallel_info()[1],
         'num_batches': num_batches(dataloader),
         'num_samples': num_batches(getattr(dataloader, 'dataset', None)),
         'rank_samples': samples_of_rank(dataloader),
         'is_endless': is_endless(dataloader),
-        'knows_order': hasattr(sampler, 'start_at'),
+        'knows_order': hasattr(innermost_sampler(dataloader), 'start_at'),
     }
 
 
@@ -221,7 +229,7 @@ def _samples_before(dataloader: Any, data: DataStart, batches: int) -> int | Non
         return counted
     # The dataloader has not begun: its batches are taken to be of the size that it says.
     own, available = batches * size, None if is_endless(dataloader) else samples_of_rank(dataloader)
-    return (own if available is None else min(own, available)) * get_world_size()
+    return (own if available is None else min(own, available)) * get_data_parallel_info()[1]
 
 
 def _changes(saved: Mapping[str, Any], now: Mapping[str, Any], changed: Sequence[str]) -> list[str]:

@@ -109,12 +109,17 @@ def _data_position(runner: Runner, moment: tuple[int, int], by_epoch: bool) -> A
     loop = runner._train_loop
     if not hasattr(loop, 'data_position'):
         return None
-    if moment == (runner.epoch, runner.iter):
-        return loop.data_position(is_pass_over=False)
     coming = (runner.epoch + 1, runner.iter) if by_epoch else (runner.epoch, runner.iter + 1)
-    if moment == coming:
-        return loop.data_position(is_pass_over=by_epoch, ahead=0 if by_epoch else 1)
-    return None
+    if moment == (runner.epoch, runner.iter):
+        position = loop.data_position(is_pass_over=False)
+    elif moment == coming:
+        position = loop.data_position(is_pass_over=by_epoch, ahead=0 if by_epoch else 1)
+    else:
+        return None
+    wrapper = runner.optim_wrapper
+    position['optimizer_steps'] = getattr(wrapper, 'num_steps', None)
+    position['accumulative_counts'] = getattr(wrapper, '_accumulative_counts', None)
+    return position
 
 
 def _continue_at(runner: Runner, meta: Mapping[str, Any], rng: dict[str, Any] | None) -> None:
