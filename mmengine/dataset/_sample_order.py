@@ -184,6 +184,13 @@ class _IteratorMaker:
         self._dataloader = weakref.ref(dataloader)
         self.passes = passes
 
+    def __getstate__(self) -> tuple[Any, Passes]:
+        return self._dataloader(), self.passes
+
+    def __setstate__(self, state: tuple[Any, Passes]) -> None:
+        dataloader, self.passes = state
+        self._dataloader = weakref.ref(dataloader)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> _IteratorMaker:
         # A loader that is being copied is in the memo already.
         owner: Any = memo.get(id(self._dataloader()), self._dataloader())

@@ -71,7 +71,7 @@ def start_batches(
             set_rng_state(rng_state)
         return 0, iter(dataloader)
     first_batch = batch_number(dataloader, start)
-    name = _index_sampler_name(dataloader)
+    name = index_sampler_name(dataloader)
     if name is None:
         return first_batch, _after_dropping(iter(dataloader), first_batch, rng_state)
     with _shifted(dataloader, name, start, rng_state) as order:
@@ -307,7 +307,7 @@ def _shifted(
         shifted.end_shift()
 
 
-def _index_sampler_name(dataloader: Any) -> str | None:
+def index_sampler_name(dataloader: Any) -> str | None:
     """The attribute of a DataLoader that gives its indices; None where there are none to shift."""
     if not isinstance(dataloader, DataLoader) or isinstance(dataloader.dataset, IterableDataset):
         return None

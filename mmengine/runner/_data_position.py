@@ -20,6 +20,7 @@ from mmengine.runner._batch_position import (
     batch_number,
     batch_size_of,
     epoch_and_offset,
+    index_sampler_name,
     innermost_sampler,
     is_endless,
     samples_of_rank,
@@ -150,7 +151,10 @@ def unpack_position(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
         total = saved['num_samples'] or now['num_samples'] or 0
         samples += number * total
         number, samples = divmod(samples, total) if total and saved['is_endless'] else (0, samples)
-    return DataStart(number, _sample_start(saved, now, samples, notes), notes)
+    start = _sample_start(saved, now, samples, notes)
+    if index_sampler_name(dataloader) is not None:
+        return DataStart(number, start, notes)
+    return DataStart(number, _whole_batches(dataloader, start, notes), notes)
 
 
 def assumed_position(dataloader: Any, epoch: int, iteration: int, by_epoch: bool) -> DataStart:
@@ -186,6 +190,18 @@ def _sample_start(
             'them are seen twice in this pass.'
         )
     return SampleStart(samples, samples // world_size)
+
+
+def _whole_batches(dataloader: Any, start: SampleStart, notes: list[str]) -> int:
+    """Batches of today before ``start``, where a pass cannot begin inside a batch."""
+    size = batch_size_of(dataloader) or 1
+    batches, repeated = divmod(start.of_rank, size)
+    if repeated:
+        notes.append(
+            f'The data is a stream without indices, which goes on at a whole batch of {size}. '
+            f'{repeated} samples of each rank are seen twice in this pass.'
+        )
+    return batches
 
 
 def _is_shared(sizes: Mapping[str, Any]) -> bool:

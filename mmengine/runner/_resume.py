@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint.plain import savable
 from mmengine.dataset._dataloader import set_epoch
-from mmengine.dataset._sample_order import passes_of
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks._states import hooks_state, load_hooks_state
 from mmengine.process.seed import rng_state, set_rng_state
@@ -172,9 +171,6 @@ def _adopt_seed(runner: Runner, meta: Mapping[str, Any]) -> None:
     for sampler in samplers:
         if hasattr(sampler, 'seed'):
             sampler.seed = seed
-    passes = passes_of(dataloader)
-    if passes is not None and passes.seed is not None:
-        passes.seed = seed
     set_epoch(dataloader, meta.get('epoch', 0))
 
 

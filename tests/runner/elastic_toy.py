@@ -87,8 +87,9 @@ class OwnBatches(BatchSampler):
 def train(work_dir: Path | str, batch_size: int, **changes: Any) -> list[Any]:
     """Train the run of :func:`make`, and return ``seen``."""
     runner = make(work_dir, batch_size, **changes)
+    model: Any = runner.model  # not its distributed wrapper
     runner.train()
-    return runner.model.seen
+    return model.seen
 
 
 def make(work_dir: Path | str, batch_size: int, **changes: Any) -> Runner:
@@ -114,7 +115,7 @@ def make(work_dir: Path | str, batch_size: int, **changes: Any) -> Runner:
     return Runner(
         changes.pop('model', None) or Seeing(),
         str(work_dir),
-        train_dataloader=loader,
+        train_dataloader=changes.pop('train_dataloader', loader),
         train_cfg=train_cfg,
         optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
         default_hooks={'checkpoint': save, 'logger': None},

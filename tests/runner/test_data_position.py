@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 from elastic_toy import Augmented, Seeing, flat, make, train
-from torch.utils.data import DataLoader
+from runner_toy import Error
+from torch.utils.data import DataLoader, IterableDataset
 
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import DefaultSampler, default_collate
 from mmengine.hooks import Hook
 
 INFINITE = {'sampler': {'type': 'InfiniteSampler', 'shuffle': True}}
@@ -149,6 +150,20 @@ def test_a_pass_that_was_over_is_over_with_another_dataset(tmp_path, loop, lengt
         assert len(rest) == length
 
 
+@pytest.mark.parametrize('batch_size', [2, 5, 7])
+def test_batches_that_would_be_short_are_dropped_in_a_resumed_epoch_too(tmp_path, batch_size):
+    changes = {'loader': {'drop_last': True}}
+    whole = flat(train(tmp_path / '1', 3, **changes))
+    assert len(whole) == 30
+    rest = flat(
+        train(tmp_path / '2', batch_size, **changes, **_resume(tmp_path / '1', 'iter_2.pth'))
+    )
+    # 6 of 16 samples were seen.
+    first = 10 // batch_size * batch_size
+    assert rest[: min(first, 9)] == whole[6 : 6 + min(first, 9)]
+    assert len(rest) == first + 16 // batch_size * batch_size
+
+
 def test_an_endless_order_goes_on_without_drawing_all_passes_again(tmp_path, monkeypatch):
     changes = {'length': 8, 'iters': 44, 'save': 20, 'loader': INFINITE}
     whole = train(tmp_path / '1', 8, **changes)
@@ -164,3 +179,82 @@ def test_an_endless_order_goes_on_without_drawing_all_passes_again(tmp_path, mon
     assert rest == whole[40:]
     # 40 passes are left out, and 4 are needed.
     assert 4 <= len(drawn) <= 6
+
+
+class Stream(IterableDataset):
+    """Samples with a draw, without indices."""
+
+    def __len__(self) -> int:
+        return 16
+
+    def __iter__(self) -> Any:
+        for index in range(16):
+            draw = int(torch.randint(2**31, ()))
+            yield {'x': torch.tensor([float(index)]), 'sample': torch.tensor([index, draw])}
+
+
+@LOOPS
+@pytest.mark.parametrize(('batch_size', 'first'), [(4, 12), (6, 12), (8, 8), (5, 10)])
+def test_a_stream_goes_on_at_a_whole_batch(tmp_path, loop, batch_size, first, capsys):
+    changes = {**loop, 'loader': {'dataset': Stream(), 'sampler': None}}
+    whole = flat(train(tmp_path / '1', 4, **changes))
+    rest = flat(
+        train(
+            tmp_path / '2', batch_size, **changes, log_level='WARNING',
+            **_resume(tmp_path / '1', 'iter_3.pth'),
+        )
+    )  # fmt: skip
+    # 12 samples were seen.
+    assert rest[: 16 - first] == whole[first:16]
+    assert ('seen twice' in capsys.readouterr().out) == (first < 12)
+    if 'epochs' in loop:
+        assert len(rest) == 32 - first
+
+
+@pytest.mark.parametrize('seed', [None, 5])
+def test_a_resumed_seed_is_used_in_validations_too(tmp_path, seed):
+    class Noting(Error):
+        seen: list[Any]
+
+        def process(self, data_batch: Any, data_samples: Any) -> None:
+            self.seen.extend(row[1:].tolist() for row in data_batch['sample'])
+            self.results.append(0.0)
+
+        def compute_metrics(self, results: Any) -> dict[str, float]:
+            return {'error': 0.0}
+
+    def run(folder: Path, **changes: Any) -> list[Any]:
+        metric = Noting()
+        metric.seen = []
+        loader = {
+            'dataset': Augmented(4), 'batch_size': 4, 'collate_fn': default_collate,
+            'sampler': {'type': 'DefaultSampler', 'shuffle': False},
+        }  # fmt: skip
+        train(
+            folder, 8, randomness={'seed': seed}, val_dataloader=loader, val_cfg={},
+            val_evaluator=metric, **changes,
+        )  # fmt: skip
+        return metric.seen
+
+    whole = run(tmp_path / '1')
+    assert whole[:4] == whole[4:]
+    assert len({tuple(row) for row in whole}) == 4
+    assert run(tmp_path / '2', **_resume(tmp_path / '1', 'iter_2.pth')) == whole
+
+
+def test_two_runs_share_a_dataloader_with_their_own_seeds(tmp_path):
+    loader = _loader(16, 4, like=make(tmp_path / 'x', 4).train_dataloader)
+    runs = {
+        seed: make(tmp_path / str(seed), 4, train_dataloader=loader, randomness={'seed': seed})
+        for seed in (1, 2)
+    }
+    loops = [runner.train_loop for runner in runs.values()]  # built before a run trains
+    assert all(loop.dataloader is loader for loop in loops)
+    for seed, runner in runs.items():
+        runner.train()
+        alone = make(
+            tmp_path / f'alone{seed}', 4, randomness={'seed': seed},
+            train_dataloader=_loader(16, 4, like=loader),
+        )  # fmt: skip
+        alone.train()
+        assert runner.model.seen == alone.model.seen
