@@ -86,9 +86,8 @@ class OwnBatches(BatchSampler):
 
 def train(work_dir: Path | str, batch_size: int, **changes: Any) -> list[Any]:
     """Train the run of :func:`make`, and return ``seen``."""
-    runner = make(work_dir, batch_size, **changes)
-    model: Any = runner.model  # not its distributed wrapper
-    runner.train()
+    model = Seeing()
+    make(work_dir, batch_size, model=model, **changes).train()
     return model.seen
 
 
