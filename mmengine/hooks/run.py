@@ -58,6 +58,9 @@ class RunState(Protocol):
     resumed_at: tuple[int, int] | None
     save_id: str | None
 
+    def finished(self, unit: str) -> int:
+        """Steps or samples that the training has finished, including the present iteration."""
+
     def moment(self, iteration: int) -> tuple[int, int]:
         """The state of training after ``iteration`` iterations."""
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from mmengine.utils.errors import ArgumentError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -77,6 +79,8 @@ class RunState:
             accumulation window was closed by a separate step, or a batch failed.
         resumed_at: ``moment`` that the resumed checkpoint holds; None if nothing was resumed.
         save_id: ``meta['save_id']`` of the newest checkpoint.
+        num_samples: Samples of all ranks that were trained on; counted only in a training with a
+            part that has ``unit='sample'``.
         optimizer_run: The object that optimizer wrappers of this run use; set by the strategy.
     """
 
@@ -101,12 +105,33 @@ class RunState:
         self.num_flushes = 0
         self.resumed_at: tuple[int, int] | None = None
         self.save_id: str | None = None
+        self.num_samples = 0
         self._optim_wrapper: Any = None
 
     @property
     def is_placed(self) -> bool:
         """Whether the strategy has placed the present model."""
         return self.model is not None and self.model is self.placed_model
+
+    def finished(self, unit: str) -> int:
+        """Units that the training has finished, including the iteration that ends now.
+
+        Args:
+            unit: 'step' or 'sample'. With several optimizers the steps are those of the optimizer
+                that has taken most. Samples are those of all ranks.
+
+        Raises:
+            ArgumentError: If the class of the optimizer wrapper does not count its steps.
+        """
+        if unit == 'sample':
+            return self.num_samples
+        steps: int | None = getattr(self._optim_wrapper, 'num_steps', None)
+        if steps is None:
+            raise ArgumentError(
+                f'{type(self._optim_wrapper).__name__} does not count its optimizer steps '
+                "(num_steps), so nothing can have unit='step'. Count iterations instead."
+            )
+        return steps
 
     def moment(self, iteration: int) -> tuple[int, int]:
         """Two numbers that identify the state of training after ``iteration`` iterations."""
