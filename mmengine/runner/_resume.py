@@ -42,6 +42,7 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
         'time': time.strftime('%Y%m%d_%H%M%S', time.localtime()),
         'mmengine_version': __version__,
         'world_size': get_world_size(),
+        'counts': runner.state.counts(),
         'save_id': uuid.uuid4().hex,
         **(meta or {}),
     }
@@ -116,9 +117,7 @@ def _data_position(runner: Runner, moment: tuple[int, int], by_epoch: bool) -> A
         position = loop.data_position(is_pass_over=by_epoch, ahead=0 if by_epoch else 1)
     else:
         return None
-    wrapper = runner.optim_wrapper
-    position['optimizer_steps'] = getattr(wrapper, 'num_steps', None)
-    position['accumulative_counts'] = getattr(wrapper, '_accumulative_counts', None)
+    position['accumulative_counts'] = getattr(runner.optim_wrapper, '_accumulative_counts', None)
     return position
 
 
