@@ -42,6 +42,7 @@ from mmengine.runner.activation_checkpointing import turn_on_activation_checkpoi
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.loops import EpochBasedTrainLoop, TestLoop, ValLoop
 from mmengine.strategy import BaseStrategy
+from mmengine.strategy._resume_request import parse_resume
 from mmengine.strategy._state import RunState
 from mmengine.visualization import Visualizer
 
@@ -119,7 +120,7 @@ class Runner(RunnerMembers):
         custom_hooks: list[HookConfig] | None = None,
         data_preprocessor: nn.Module | dict[str, Any] | None = None,
         load_from: str | None = None,
-        resume: bool | str = False,
+        resume: bool | str | dict[str, Any] = False,
         launcher: str = 'none',
         env_cfg: dict[str, Any] = dict(dist_cfg=dict(backend='nccl')),  # noqa: B006  # the API's
         log_processor: LogProcessor | dict[str, Any] | None = None,
@@ -158,13 +159,15 @@ class Runner(RunnerMembers):
         self._test_dataloader, self._test_loop = test_dataloader, test_cfg
         self._test_evaluator = test_evaluator
         self._built_from: dict[str, BuiltFrom] = {}
-        self._load_from, self._resume = load_from, resume
+        request = parse_resume(resume)
+        self._load_from, self._resume = load_from, request.source
         self._has_loaded = False
         self._states_of_hooks: dict[str, list[Any]] = {}
 
         self._launcher = check_launcher(launcher)
         self._randomness_cfg = dict(randomness or {})
         self.state = RunState()
+        self.state.resume_request = request
         self._strategy = self._build_strategy(
             strategy_arguments(
                 self.cfg,

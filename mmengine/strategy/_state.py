@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from mmengine.strategy._resume_request import ResumeRequest
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -73,6 +75,7 @@ class RunState:
         stage: ``train``, ``val`` or ``test`` while such a stage runs, else None.
         error: The error with which the present stage leaves, once hooks were called with it.
         is_resuming: Whether a checkpoint is being loaded to continue its run.
+        resume_request: Whether the run resumes, and what wins where config and checkpoint differ.
         num_flushes: How often the weights may have changed without an iteration: an open
             accumulation window was closed by a separate step, or a batch failed.
         resumed_at: ``moment`` that the resumed checkpoint holds; None if nothing was resumed.
@@ -98,6 +101,7 @@ class RunState:
         self.stage: str | None = None
         self.error: BaseException | None = None
         self.is_resuming = False
+        self.resume_request = ResumeRequest()
         self.num_flushes = 0
         self.resumed_at: tuple[int, int] | None = None
         self.save_id: str | None = None
@@ -115,11 +119,11 @@ class RunState:
     @contextmanager
     def resuming(self, really: bool = True) -> Iterator[None]:
         """Set ``is_resuming`` within this context."""
-        self.is_resuming = really
+        before, self.is_resuming = self.is_resuming, really
         try:
             yield
         finally:
-            self.is_resuming = False
+            self.is_resuming = before
 
     def _set_optim_wrapper(self, optim_wrapper: Any) -> None:
         self._optim_wrapper = optim_wrapper
