@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -16,7 +17,7 @@ from mmengine.hooks._states import load_hooks_state
 from mmengine.optim import BaseOptimWrapper
 from mmengine.process.env import check_launcher
 from mmengine.registry import RUNNERS, DefaultScope
-from mmengine.runner import _resume
+from mmengine.runner import _loading, _resume
 from mmengine.runner._api import Loader, RunnerMembers
 from mmengine.runner._arguments import (
     ConfigLike,
@@ -38,6 +39,7 @@ from mmengine.runner._preparing import (
     strategy_arguments,
     with_preprocessor,
 )
+from mmengine.runner._settings import arguments_text
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.loops import EpochBasedTrainLoop, TestLoop, ValLoop
@@ -83,9 +85,10 @@ class Runner(RunnerMembers):
         default_hooks: Changes to the default hooks by key; None drops one.
         custom_hooks: More hooks.
         data_preprocessor: Config put into the model's config.
-        load_from: Checkpoint whose weights are loaded, or, with ``resume``, whose run is continued.
-        resume: Continue the run of ``load_from``; without that, or with 'auto', of the newest
-            checkpoint in ``work_dir``, and begin anew if there is none. A path says which.
+        load_from: Checkpoint whose weights a new run begins with; see ``resume``.
+        resume: True continues the newest checkpoint in ``work_dir``, or the run of ``load_from`` if
+            there is none; 'auto' continues the newest or begins anew; a path says which. A dict of
+            fields of :class:`ResumeRequest` also says what wins.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
         env_cfg: ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit``.
         log_processor: A log processor or its config.
@@ -132,6 +135,7 @@ class Runner(RunnerMembers):
         cfg: ConfigLike | None = None,
     ) -> None:
         self.cfg = own_config(cfg)
+        self._arguments_text = arguments_text(Runner.__init__, self.cfg, locals())
         check_given_together(
             'training',
             train_dataloader=train_dataloader,
@@ -189,7 +193,7 @@ class Runner(RunnerMembers):
             self.experiment_name, scope_name=default_scope
         )
         self.message_hub = self.build_message_hub()
-        self.state.checkpoint_read = self._show_loaded
+        self.state.checkpoint_read = partial(_loading.show_loaded, self)
         self.log_processor = self.build_log_processor(log_processor or {})
         self.visualizer = self.build_visualizer(visualizer)
         if self.cfg:
@@ -325,30 +329,8 @@ class Runner(RunnerMembers):
 
         A validation or a test takes the weights alone, so a training that follows still resumes.
         """
-        if self._has_loaded:
-            return
-        stage, load_from, resume = self.state.stage, self._load_from, self._resume
-        trains = self._train_loop is not None and stage in (None, 'train')
-        if resume and not trains:
-            load_from, resume = self.strategy.find_resume_source(load_from, resume), False
-        elif resume and stage is None:
-            prepare_training(self)
-        if self._overrides('resume') or self._overrides('load_checkpoint'):
-            _resume.load_by_own_methods(self, load_from, resume)
-        else:
-            with self.state.resuming(bool(resume)):
-                checkpoint = self.strategy.load_or_resume(load_from=load_from, resume=resume)
-            if resume and checkpoint is not None:
-                self._go_on_from(checkpoint)
-        # A validation before the training leaves the resuming to the training.
-        self._has_loaded = trains or not self._resume or self._train_loop is None
-
-    def _go_on_from(self, checkpoint: dict[str, Any]) -> None:
-        _resume.unpack(self, checkpoint)
-        self._has_loaded = True
-        if self.state.stage != 'train':
-            # `before_run` of the training to come lets hooks begin anew.
-            self._states_of_hooks = checkpoint.get('hooks', {})
+        if not self._has_loaded:
+            _loading.load_or_resume(self)
 
     def load_checkpoint(
         self,
@@ -396,7 +378,7 @@ class Runner(RunnerMembers):
                 resume_param_scheduler=resume_param_scheduler,
                 map_location=map_location,
             )
-        self._go_on_from(checkpoint)
+        _loading.go_on_from(self, checkpoint)
 
     def save_checkpoint(
         self,
@@ -439,6 +421,3 @@ class Runner(RunnerMembers):
         """Write the config to the work dir; see :func:`write_config`."""
         if is_main_process():
             write_config(self.cfg, self.work_dir, self.timestamp)
-
-    def _show_loaded(self, checkpoint: dict[str, Any]) -> None:
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)

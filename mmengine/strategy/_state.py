@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from mmengine.strategy._optimizer_resume import Options, options_of
+from mmengine.strategy._resume_report import ResumeReport
 from mmengine.strategy._resume_request import ResumeRequest
 
 if TYPE_CHECKING:
@@ -76,6 +78,11 @@ class RunState:
         error: The error with which the present stage leaves, once hooks were called with it.
         is_resuming: Whether a checkpoint is being loaded to continue its run.
         resume_request: Whether the run resumes, and what wins where config and checkpoint differ.
+        resume_report: What differs between the run and the checkpoint that is being loaded; None
+            if nothing compares them.
+        resumed_iteration: The number of batches of this run that correspond to the position of the
+            checkpoint, if the length of an epoch has changed; else None.
+        resumed_from: ``save_id`` of the checkpoints that the run was resumed from, newest first.
         num_flushes: How often the weights may have changed without an iteration: an open
             accumulation window was closed by a separate step, or a batch failed.
         resumed_at: ``moment`` that the resumed checkpoint holds; None if nothing was resumed.
@@ -102,10 +109,14 @@ class RunState:
         self.error: BaseException | None = None
         self.is_resuming = False
         self.resume_request = ResumeRequest()
+        self.resume_report: ResumeReport | None = None
+        self.resumed_iteration: int | None = None
+        self.resumed_from: list[str] = []
         self.num_flushes = 0
         self.resumed_at: tuple[int, int] | None = None
         self.save_id: str | None = None
         self._optim_wrapper: Any = None
+        self._built_options: tuple[Any, Options] | None = None
 
     @property
     def is_placed(self) -> bool:
@@ -124,6 +135,16 @@ class RunState:
             yield
         finally:
             self.is_resuming = before
+
+    def built_options(self) -> Options:
+        """The options with which the present optimizer was built; see :func:`options_of`.
+
+        The first call with an optimizer decides, so call this before its options change.
+        """
+        wrapper = self._optim_wrapper
+        if self._built_options is None or self._built_options[0] is not wrapper:
+            self._built_options = (wrapper, options_of(wrapper))
+        return self._built_options[1]
 
     def _set_optim_wrapper(self, optim_wrapper: Any) -> None:
         self._optim_wrapper = optim_wrapper

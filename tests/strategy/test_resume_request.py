@@ -56,5 +56,5 @@ def test_a_wrong_dict_is_refused_with_the_nearest_name(given, message):
 
 
 def test_another_type_is_refused():
-    with pytest.raises(TypeError, match="True, False, 'auto', the path .*; got int"):
+    with pytest.raises(TypeError, match=r"True, False, 'auto', the path .*; got int"):
         parse_resume(1)
