@@ -24,8 +24,13 @@ def iteration_of_this_run(runner: Runner, checkpoint: Mapping[str, Any]) -> int 
     epoch, iteration = meta.get('epoch') or 0, meta.get('iter') or 0
     if isinstance(loop, IterBasedTrainLoop) or not length:
         return None
-    done = meta.get('batch_in_epoch', 0)
-    then = (iteration - done) / epoch if epoch else None
-    if then is None or then == length or then <= 0:
+    data, report = meta.get('data') or {}, runner.state.resume_report
+    then, done = data.get('num_batches'), data.get('batches', 0)
+    keys = (report.config_keys if report is not None else None) or ()
+    if not data and epoch and any(key.startswith('train_dataloader') for key in keys):
+        # A file without the position in the data. Its epochs had one length.
+        done = meta.get('batch_in_epoch', iteration % epoch)
+        then = (iteration - done) // epoch
+    if not then or then == length:
         return None
     return int(epoch * length + min(done * length // then, length))

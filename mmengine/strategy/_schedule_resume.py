@@ -299,7 +299,7 @@ def _restart(chain: Chain, bases: list[float]) -> None:
     has_own_state = any(isinstance(scheduler, TorchSchedule) for scheduler in schedulers)
     if same_value(bases, first.base_values) and not has_own_state:
         for scheduler in schedulers:
-            scheduler._rewind_groups()
+            scheduler._rewind()
         return
     for group, base in zip(first.optimizer.param_groups, bases, strict=True):
         group[f'initial_{first.param_name}'] = base

@@ -180,13 +180,18 @@ class _ParamScheduler:
 
         Schedules of the same value restart in the order in which they were built.
         """
-        for key, value in self._as_built.items():
-            setattr(self, key, copy.deepcopy(value))
+        vars(self).update(copy.deepcopy(dict(self._as_built)))
         self.base_values = list(base_values)
         self.last_step = self._global_step = -1
         self._last_value = None
         self._take_first_step()
         self._note_as_built()
+
+    def _rewind(self) -> None:
+        """Return to the state right after building, in which a new schedule is already."""
+        self._rewind_groups()
+        if self._global_step != self._as_built['_global_step']:
+            vars(self).update(copy.deepcopy(dict(self._as_built)))
 
     def _rewind_groups(self) -> None:
         """Write the values that the groups had when this schedule was built."""
