@@ -32,7 +32,7 @@ def find_resume_source(
         return newest if newest is not None or resume == 'auto' else load_from
     if _is_same(newest, load_from):
         return newest
-    if _is_within(load_from, work_dir, newest) and not _descends(io, newest, load_from):
+    if _is_within(load_from, work_dir, newest) and _goes_back(io, newest, load_from):
         return load_from
     logger.info(
         f'The work dir has the checkpoint {newest}, so the run continues there. load_from='
@@ -49,9 +49,14 @@ def lineage(checkpoint: Any) -> list[str]:
     return [meta['save_id'], *meta.get('resumed_from', [])]
 
 
-def _descends(io: CheckpointIO, newest: str, ancestor: str) -> bool:
-    origin = lineage(io.read(ancestor, 'cpu'))
-    return bool(origin) and origin[0] in lineage(io.read(newest, 'cpu'))
+def _goes_back(io: CheckpointIO, newest: str, earlier: str) -> bool:
+    """Whether ``earlier`` is a checkpoint of a training from which ``newest`` was not trained."""
+    checkpoint = io.read(earlier, 'cpu')
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if not isinstance(meta, dict) or 'iter' not in meta:
+        return False  # weights alone
+    origin = lineage(checkpoint)
+    return not origin or origin[0] not in lineage(io.read(newest, 'cpu'))
 
 
 def _is_within(path: str, work_dir: str, newest: str) -> bool:

@@ -93,7 +93,11 @@ class Pair(nn.Module):
 
 
 def _strategy(
-    work_dir: Any, config: Any, epochs: int, lrs: tuple[float, float] = (0.1, 0.3), resume: Any = {}
+    work_dir: Any,
+    config: Any,
+    epochs: int,
+    lrs: tuple[float, float] = (0.1, 0.3),
+    resume: Any = True,
 ) -> SingleDeviceStrategy:
     strategy = SingleDeviceStrategy(work_dir=str(work_dir), log_kwargs={'log_level': 'ERROR'})
     model = Pair()
@@ -144,7 +148,7 @@ def _save(strategy: SingleDeviceStrategy, path: Any, iteration: int) -> str:
 
 def _resumed(
     tmp_path: Any, then: Any, now: Any, stopped: int, epochs: int = NOW,
-    lrs_now: tuple[float, float] = (0.1, 0.3), resume: Any = {},
+    lrs_now: tuple[float, float] = (0.1, 0.3), resume: Any = True,
 ) -> SingleDeviceStrategy:  # fmt: skip
     before = _strategy(tmp_path / 'then', then, THEN)
     _train(before, 0, stopped)
@@ -279,8 +283,8 @@ def test_schedulers_of_torch_follow_the_config_too(tmp_path, kind):
 class TestWhatWins:
     """``resume=dict(schedule=..., optimizer=...)``."""
 
-    THEN = [{'type': 'StepLR', 'step_size': 2, 'gamma': 0.1, 'by_epoch': True}]  # noqa: RUF012
-    NOW = [{'type': 'StepLR', 'step_size': 2, 'gamma': 0.5, 'by_epoch': True}]  # noqa: RUF012
+    THEN = [{'type': 'StepLR', 'step_size': 2, 'gamma': 0.1, 'by_epoch': True}]
+    NOW = [{'type': 'StepLR', 'step_size': 2, 'gamma': 0.5, 'by_epoch': True}]
 
     def _lr(self, tmp_path: Any, now: Any, lr: float, **resume: Any) -> float:
         """The first learning rate after 4 of the epochs of 2 steps, from 0.1 then and lr now."""
@@ -319,7 +323,7 @@ class TestWhatWins:
 
     def test_another_class_cannot_continue_the_schedule_of_the_checkpoint(self, tmp_path):
         now = [{'type': 'CosineAnnealingLR', 'T_max': 9}]
-        with pytest.raises(ValueError, match='another schedule of .lr. than the CosineAnnealingLR'):
+        with pytest.raises(ValueError, match="another schedule of 'lr' than the CosineAnnealingLR"):
             self._lr(tmp_path, now, 0.1, schedule='checkpoint')
 
     def test_a_run_without_schedules_cannot_continue_those_of_the_checkpoint(self, tmp_path):
