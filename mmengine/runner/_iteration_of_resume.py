@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmengine.dataset._dataloader import num_batches
+from mmengine.runner._batch_position import batch_number
+from mmengine.runner._data_position import unpack_position
 from mmengine.runner.loops import IterBasedTrainLoop
 
 if TYPE_CHECKING:
@@ -24,13 +26,16 @@ def iteration_of_this_run(runner: Runner, checkpoint: Mapping[str, Any]) -> int 
     epoch, iteration = meta.get('epoch') or 0, meta.get('iter') or 0
     if isinstance(loop, IterBasedTrainLoop) or not length:
         return None
-    data, report = meta.get('data') or {}, runner.state.resume_report
-    then, done = data.get('num_batches'), data.get('batches', 0)
+    data, report = meta.get('data'), runner.state.resume_report
+    if data:
+        if data.get('num_batches') in (None, length):
+            return None
+        start = unpack_position(data, loop.dataloader)
+        return int(start.number * length + batch_number(loop.dataloader, start.start))
     keys = (report.config_keys if report is not None else None) or ()
-    if not data and epoch and any(key.startswith('train_dataloader') for key in keys):
-        # A file without the position in the data. Its epochs had one length.
-        done = meta.get('batch_in_epoch', iteration % epoch)
-        then = (iteration - done) // epoch
-    if not then or then == length:
+    if not epoch or not any(key.startswith('train_dataloader') for key in keys):
         return None
-    return int(epoch * length + min(done * length // then, length))
+    # A file without the position in the data. Its epochs had one length.
+    done = meta.get('batch_in_epoch', iteration % epoch)
+    then = (iteration - done) // epoch
+    return None if then in (0, length) else int(epoch * length + min(done * length // then, length))

@@ -404,3 +404,34 @@ class TestTheTable:
         runner.train()
         assert _group(runner)['lr'] == 0.5
         assert 'optim_wrapper.optimizer.lr' in _changes(runner)
+
+
+class TestTheRest:
+    def test_clipping_accumulation_and_batch_size_follow_the_config(self, tmp_path):
+        _run(tmp_path, 2, optim_wrapper={**_sgd(), 'clip_grad': {'max_norm': 1.0}})
+        loader = {**toy_config(tmp_path)['train_dataloader'], 'batch_size': 4}
+        now = {**_sgd(), 'clip_grad': {'max_norm': 0.5}, 'accumulative_counts': 2}
+        runner = _resumed(tmp_path, train_dataloader=loader, optim_wrapper=now)
+        wrapper = runner.optim_wrapper
+        assert (wrapper.clip_grad_kwargs, wrapper._accumulative_counts) == ({'max_norm': 0.5}, 2)
+        assert (runner.epoch, runner.iter) == (3, 10)  # two batches of four in the third epoch
+        rows = _changes(runner)
+        for key in (
+            'optim_wrapper.clip_grad.max_norm', 'optim_wrapper.accumulative_counts',
+            'train_dataloader.batch_size',
+        ):  # fmt: skip
+            assert rows[key]['used'] == 'config'
+
+    def test_patience_of_an_early_stop_follows_the_config(self, tmp_path):
+        loader = toy_config(tmp_path)
+        validation = {key: loader[key] for key in ('val_dataloader', 'val_cfg', 'val_evaluator')}
+
+        def stopping(patience: int) -> dict[str, Any]:
+            kind = {'type': 'EarlyStoppingHook', 'monitor': 'toy/error', 'rule': 'less'}
+            return {'custom_hooks': [{**kind, 'patience': patience}], **validation}
+
+        _run(tmp_path, 2, **stopping(5))
+        runner = _resumed(tmp_path, **stopping(9))
+        hook = next(each for each in runner.hooks if hasattr(each, 'patience'))
+        assert hook.patience == 9
+        assert _changes(runner)['custom_hooks.0.patience']['used'] == 'config'
