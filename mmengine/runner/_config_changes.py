@@ -77,8 +77,8 @@ def tell_changes(runner: Runner) -> None:
     if report is None or not report.changes:
         return
     text = (
-        'The run differs from the checkpoint that it resumes. "used" says which value it continues '
-        f'with:\n{report.table()}'
+        f'The run differs from the checkpoint {report.source}, which it resumes. "used" says which '
+        f'value it continues with:\n{report.table()}'
     )
     runner.logger.warning(text)
     if is_main_process():
@@ -144,7 +144,18 @@ def _normal(settings: Mapping[str, Any]) -> dict[str, Any]:
         normal['param_scheduler'] = [schedulers]
     if not schedulers:
         normal.pop('param_scheduler', None)
+    hooks = normal.get('custom_hooks')
+    if isinstance(hooks, (list, tuple)):
+        shown = [hook for hook in hooks if not _is_display(hook)]
+        normal['custom_hooks'] = shown
+        if not shown:
+            del normal['custom_hooks']
     return normal
+
+
+def _is_display(hook: Any) -> bool:
+    """Whether the command line adds the hook, if it runs in a terminal."""
+    return isinstance(hook, Mapping) and str(hook.get('type')).endswith('ProgressHook')
 
 
 def _used(key: str, then: Mapping[str, Any], now: Mapping[str, Any], request: ResumeRequest) -> str:

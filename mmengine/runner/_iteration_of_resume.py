@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
 
 
-def iteration_of_this_run(runner: Runner, checkpoint: Mapping[str, Any]) -> int | None:
-    """The finished iterations, if all epochs had had the present number of batches.
+def iteration_of_this_run(runner: Runner, checkpoint: Mapping[str, Any]) -> tuple[int, bool] | None:
+    """The position of ``checkpoint`` as if all epochs had had the present number of batches.
 
     Schedules in iterations continue there, so that they have the values of an unbroken run with the
-    present config. None if the number of batches of an epoch is the same as in the saved run, or
-    unknown, or if the training counts iterations.
+    present config.
+
+    Returns:
+        The finished iterations, and whether an epoch of the saved run had another number of
+        batches. None if this is unknown, or if the training counts iterations.
     """
     meta, loop = checkpoint.get('meta') or {}, runner.train_loop
     length = num_batches(getattr(loop, 'dataloader', None))
@@ -28,14 +31,17 @@ def iteration_of_this_run(runner: Runner, checkpoint: Mapping[str, Any]) -> int 
         return None
     data, report = meta.get('data'), runner.state.resume_report
     if data:
-        if data.get('num_batches') in (None, length):
+        then = data.get('num_batches')
+        if then is None:
             return None
         start = unpack_position(data, loop.dataloader)
-        return int(start.number * length + batch_number(loop.dataloader, start.start))
+        return start.number * length + batch_number(loop.dataloader, start.start), then != length
     keys = (report.config_keys if report is not None else None) or ()
     if not epoch or not any(key.startswith('train_dataloader') for key in keys):
         return None
     # A file without the position in the data. Its epochs had one length.
     done = meta.get('batch_in_epoch', iteration % epoch)
     then = (iteration - done) // epoch
-    return None if then in (0, length) else int(epoch * length + min(done * length // then, length))
+    if then in (0, length):
+        return None
+    return epoch * length + min(done * length // then, length), True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Mapping
 from types import BuiltinFunctionType, FunctionType
@@ -13,6 +14,7 @@ from mmengine.config._writing.python_text import python_text
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.utils._plain import plain
 
+_MAX_CHARACTERS = 100_000
 _NAMED = (LazyObject, LazyAttr, type, FunctionType, BuiltinFunctionType)
 
 
@@ -32,8 +34,16 @@ def arguments_text(constructor: Any, cfg: Config, arguments: Mapping[str, Any]) 
         if name in ('self', 'cfg') or value is None or _is_same(value, parameter.default):
             continue
         if not (name in cfg and _is_same(cfg[name], value)):
-            given[name] = plain(value, _kept, _class_name)
+            given[name] = _limited(plain(value, _kept, _class_name))
     return python_text(given)
+
+
+def _limited(value: Any) -> Any:
+    """``value``, or its length and a digest: annotations may be passed as a list in a config."""
+    text = python_text({'value': value})
+    if len(text) <= _MAX_CHARACTERS:
+        return value
+    return f'<{len(text)} characters, sha1 {hashlib.sha1(text.encode()).hexdigest()}>'
 
 
 def read_settings(cfg_text: str, arguments: str) -> dict[str, Any]:

@@ -52,12 +52,14 @@ class ResumeReport:
         config_keys: Keys that differ between the two configs; None if the configs were not
             compared.
         why_not_compared: The reason, if the configs were not compared.
+        source: The checkpoint.
     """
 
     def __init__(self) -> None:
         self.changes: list[ResumeChange] = []
         self.config_keys: frozenset[str] | None = None
         self.why_not_compared = ''
+        self.source = ''
 
     def add(self, key: str, then: Any, now: Any, used: str, written: str = '') -> None:
         """Add a difference."""
@@ -91,10 +93,12 @@ class ResumeReport:
         ]
         return '\n'.join(f'  {line}' for line in lines)
 
-    def as_json(self, **more: Any) -> str:
-        """The differences as JSON, with ``more`` entries beside them."""
+    def as_json(self) -> str:
+        """The source and the differences as JSON."""
         changes = [{name: getattr(change, name) for name in _COLUMNS} for change in self.changes]
-        return json.dumps({**more, 'changes': changes}, indent=2, default=_for_json)
+        return json.dumps(
+            {'checkpoint': self.source, 'changes': changes}, indent=2, default=_for_json
+        )
 
 
 def _cell(value: Any) -> str:

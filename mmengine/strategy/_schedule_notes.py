@@ -13,7 +13,7 @@ from mmengine.strategy._schedule_chains import Chain
 def tell_of_other_base(
     chain: Chain, used: list[float], logger: logging.Logger, report: ResumeReport | None
 ) -> None:
-    """Tell which initial values are used, if those of the checkpoint differ from this run."""
+    """Tell which initial values are used, if the checkpoint has other ones than this run."""
     scheduler, saved = chain.first, chain.base_then
     if saved is None or same_value(saved, scheduler.base_values):
         return

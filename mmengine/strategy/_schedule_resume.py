@@ -57,7 +57,7 @@ class ScheduleResume:
 
     Attributes:
         choice: ``resume_request.schedule``.
-        optimizer: Decides about the initial values of groups; None uses those of this run.
+        optimizer: Decides about the initial values of groups; None uses the values of this run.
         report: Receives the differences; None logs them.
         is_loaded: Whether the groups hold the values of the checkpoint.
         is_moved: Whether the given iteration counts batches of this run, whose epochs have

@@ -80,8 +80,8 @@ class RunState:
         resume_request: Whether the run resumes, and what wins where config and checkpoint differ.
         resume_report: What differs between the run and the checkpoint that is being loaded; None
             if nothing compares them.
-        resumed_iteration: The number of batches of this run that correspond to the position of the
-            checkpoint, if the length of an epoch has changed; else None.
+        resumed_iteration: The position of the checkpoint in batches of this run, and whether the
+            saved run had another number of batches in an epoch; None if unknown.
         resumed_from: ``save_id`` of the checkpoints that the run was resumed from, newest first.
         num_flushes: How often the weights may have changed without an iteration: an open
             accumulation window was closed by a separate step, or a batch failed.
@@ -110,7 +110,7 @@ class RunState:
         self.is_resuming = False
         self.resume_request = ResumeRequest()
         self.resume_report: ResumeReport | None = None
-        self.resumed_iteration: int | None = None
+        self.resumed_iteration: tuple[int, bool] | None = None
         self.resumed_from: list[str] = []
         self.num_flushes = 0
         self.resumed_at: tuple[int, int] | None = None

@@ -61,8 +61,9 @@ def load_training_state(
         return
     epoch, iteration = position_of(checkpoint)
     is_known = 'iter' in (checkpoint.get('meta') or {})
+    is_moved = False
     if state.resumed_iteration is not None:
-        iteration = state.resumed_iteration
+        iteration, is_moved = state.resumed_iteration
     if saved_schedulers is not None:
         load_optimizer()
         restore_schedulers(
@@ -76,7 +77,7 @@ def load_training_state(
                 optimizer=decision,
                 report=report,
                 is_loaded=is_loaded,
-                is_moved=state.resumed_iteration is not None,
+                is_moved=is_moved,
             ),
             **state.lengths,
         )

@@ -418,6 +418,8 @@ class BaseStrategy(SessionViews, ABC):
             checkpoint = self.load_checkpoint(
                 filename, map_location=map_location, callback=callback
             )
+            if self.state.resume_report is not None:
+                self.state.resume_report.source = filename
             load_training_state(
                 self,
                 checkpoint,

@@ -356,7 +356,7 @@ class TestTheTable:
         runner = Runner.from_cfg(Config.fromfile(file))
         runner.train()
         out = capsys.readouterr().out
-        assert out.count('differs from the checkpoint') == 1
+        assert out.count('The run differs from the checkpoint') == 1
         lines = {line.split()[0]: line.split() for line in out.splitlines() if '.' in line}
         number = 1 + changed.splitlines().index(
             next(line for line in changed.splitlines() if line.startswith('optim_wrapper'))
@@ -366,6 +366,22 @@ class TestTheTable:
         assert lines['train_cfg.max_epochs'][1:4] == ['2', '3', 'config']
         assert set(_changes(runner)) == {'train_cfg.max_epochs', 'optim_wrapper.optimizer.lr'}
         assert out.count(Path(runner.log_dir, 'resume_changes.txt').read_text().strip()) == 1
+
+    def test_a_progress_display_and_places_are_not_differences(self, tmp_path):
+        _run(tmp_path, 2)
+        changes = {'custom_hooks': [{'type': 'ProgressHook'}], 'experiment_name': 'again'}
+        assert _changes(_resumed(tmp_path, 2, **changes)) == {}
+
+    def test_a_long_argument_is_compared_by_its_digest(self, tmp_path):
+        def extra(last: int) -> dict[str, Any]:
+            loader = toy_config(tmp_path)['train_dataloader']
+            numbers = [*range(40_000), last]
+            return {'train_dataloader': {**loader, 'worker_init_fn': {'type': len, 'of': numbers}}}
+
+        runner = toy_runner(tmp_path, **extra(1))
+        assert len(runner._arguments_text) < 3000
+        assert runner._arguments_text == toy_runner(tmp_path, **extra(1))._arguments_text
+        assert runner._arguments_text != toy_runner(tmp_path, **extra(2))._arguments_text
 
     def test_an_end_that_follows_the_length_is_in_it(self, tmp_path):
         schedule = {'type': 'CosineAnnealingLR'}
