@@ -154,6 +154,12 @@ class OptimizerResume:
             for base, wanted, old, new in zip(then, now, options_then, options_now, strict=True)
         ]
 
+    def options_then(self, optimizer: str, value: str) -> list[Any] | None:
+        """The values with which the groups of the saved run were built; None if unknown."""
+        options = self.then.get('by_name', {}).get(optimizer, {}) if optimizer else self.then
+        values = [_option(group, value) for group in _all_groups(options)]
+        return None if not values or NOT_SET in values else values
+
     @property
     def _path(self) -> str:
         return f'optim_wrapper.{self.name}' if self.name else 'optim_wrapper'

@@ -281,6 +281,8 @@ def _base_values(chain: Chain, resume: ScheduleResume) -> list[float] | None:
     if not isinstance(first, _ParamScheduler):
         return None
     now = list(first.base_values)
+    if then is None and resume.optimizer is not None:
+        then = resume.optimizer.options_then(chain.optimizer, first.param_name)
     if then is None or len(then) != len(now) or resume.optimizer is None:
         return now
     return resume.optimizer.base_values(chain.optimizer, first.param_name, then, now)

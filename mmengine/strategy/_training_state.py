@@ -64,11 +64,14 @@ def load_training_state(
     is_moved = False
     if state.resumed_iteration is not None:
         iteration, is_moved = state.resumed_iteration
+    checkpoint.pop('param_schedulers', None)
+    if saved_schedulers is None and decision.then:  # a run of this engine without schedules
+        saved_schedulers = {name: [] for name in schedulers} if isinstance(schedulers, dict) else []
     if saved_schedulers is not None:
         load_optimizer()
         restore_schedulers(
             schedulers,
-            checkpoint.pop('param_schedulers'),
+            saved_schedulers,
             epoch=epoch if is_known else None,
             iteration=iteration if is_known else None,
             logger=strategy.logger,

@@ -321,6 +321,12 @@ class TestWhatWins:
             factor = 0.7  # the schedule has not changed, and it decides about the learning rate
         assert _train(after, 16, 17)[0][0] == pytest.approx(0.1 * 0.1**2 * factor)
 
+    @pytest.mark.parametrize(('source', 'lr'), [('config', 1.0), ('checkpoint', 0.1), (None, 1.0)])
+    def test_a_schedule_that_is_added_starts_from_the_option_that_wins(self, tmp_path, source, lr):
+        resume = {'optimizer': source}
+        strategy = _resumed(tmp_path, [], self.NOW, 16, lrs_now=(1.0, 0.3), resume=resume)
+        assert _train(strategy, 16, 17)[0][0] == pytest.approx(lr * 0.5**2)
+
     def test_another_class_cannot_continue_the_schedule_of_the_checkpoint(self, tmp_path):
         now = [{'type': 'CosineAnnealingLR', 'T_max': 9}]
         with pytest.raises(ValueError, match="another schedule of 'lr' than the CosineAnnealingLR"):
