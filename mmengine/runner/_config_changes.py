@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ _PLACES = frozenset(
         'gpu_ids', 'gpus', 'device', 'experiment_name', 'log_level', 'env_cfg', 'cfg',
     }
 )  # fmt: skip
+# In the text of an object that a config holds.
+_ADDRESS = re.compile(r' at 0x[0-9a-f]+(?=>)')
 _ENGINE_KEYS = ('optim_wrapper', 'train_cfg', 'train_dataloader')
 
 
@@ -203,4 +206,6 @@ def _is_equal(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(_is_equal, one, other))
     if isinstance(one, bool) is not isinstance(other, bool):
         return False
+    if isinstance(one, str) and isinstance(other, str):
+        return one == other or _ADDRESS.sub('', one) == _ADDRESS.sub('', other)
     return bool(one == other) or (one != one and other != other)

@@ -368,8 +368,12 @@ class TestTheTable:
         assert out.count(Path(runner.log_dir, 'resume_changes.txt').read_text().strip()) == 1
 
     def test_a_progress_display_and_places_are_not_differences(self, tmp_path):
-        _run(tmp_path, 2)
-        changes = {'custom_hooks': [{'type': 'ProgressHook'}], 'experiment_name': 'again'}
+        _run(tmp_path, 2, cfg={'note': object()})
+        changes = {
+            'custom_hooks': [{'type': 'ProgressHook'}],
+            'experiment_name': 'again',
+            'cfg': {'note': object()},
+        }
         assert _changes(_resumed(tmp_path, 2, **changes)) == {}
 
     def test_a_long_argument_is_compared_by_its_digest(self, tmp_path):
