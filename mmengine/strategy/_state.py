@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.process._stop_requests import StopRequests
+from mmengine.strategy._optimizer_resume import Options, options_of
+from mmengine.strategy._resume_report import ResumeReport
+from mmengine.strategy._resume_request import ResumeRequest
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -78,6 +81,12 @@ class RunState:
         stage: ``train``, ``val`` or ``test`` while such a stage runs, else None.
         error: The error with which the present stage leaves, once hooks were called with it.
         is_resuming: Whether a checkpoint is being loaded to continue its run.
+        resume_request: Whether the run resumes, and what wins where config and checkpoint differ.
+        resume_report: What differs between the run and the checkpoint that is being loaded; None
+            if nothing compares them.
+        resumed_iteration: The position of the checkpoint in batches of this run, and whether the
+            saved run had another number of batches in an epoch; None if unknown.
+        resumed_from: ``save_id`` of the checkpoints that the run was resumed from, newest first.
         num_flushes: How often the weights may have changed without an iteration: an open
             accumulation window was closed by a separate step, or a batch failed.
         resumed_at: ``moment`` that the resumed checkpoint holds; None if nothing was resumed.
@@ -109,6 +118,10 @@ class RunState:
         self.stage: str | None = None
         self.error: BaseException | None = None
         self.is_resuming = False
+        self.resume_request = ResumeRequest()
+        self.resume_report: ResumeReport | None = None
+        self.resumed_iteration: tuple[int, bool] | None = None
+        self.resumed_from: list[str] = []
         self.num_flushes = 0
         self.resumed_at: tuple[int, int] | None = None
         self.save_id: str | None = None
@@ -118,6 +131,7 @@ class RunState:
         self.num_samples = 0
         self.batch_size: int | None = None
         self._optim_wrapper: Any = None
+        self._built_options: tuple[Any, Options] | None = None
 
     @property
     def is_placed(self) -> bool:
@@ -194,11 +208,21 @@ class RunState:
     @contextmanager
     def resuming(self, really: bool = True) -> Iterator[None]:
         """Set ``is_resuming`` within this context."""
-        self.is_resuming = really
+        before, self.is_resuming = self.is_resuming, really
         try:
             yield
         finally:
-            self.is_resuming = False
+            self.is_resuming = before
+
+    def built_options(self) -> Options:
+        """The options with which the present optimizer was built; see :func:`options_of`.
+
+        The first call with an optimizer decides, so call this before its options change.
+        """
+        wrapper = self._optim_wrapper
+        if self._built_options is None or self._built_options[0] is not wrapper:
+            self._built_options = (wrapper, options_of(wrapper))
+        return self._built_options[1]
 
     def _set_optim_wrapper(self, optim_wrapper: Any) -> None:
         self._optim_wrapper = optim_wrapper

@@ -22,6 +22,7 @@ from mmengine.optim.scheduler._build import build_param_schedulers
 from mmengine.process.session import Session
 from mmengine.strategy._compiling import compile_method
 from mmengine.strategy._learning_rates import scale_learning_rates
+from mmengine.strategy._resume_source import find_resume_source
 from mmengine.strategy._schedule_resume import flattened, restore_schedulers
 from mmengine.strategy._session_views import SessionViews
 from mmengine.strategy._spreading import spread_wrapper_state
@@ -199,6 +200,7 @@ class BaseStrategy(SessionViews, ABC):
             if not state.is_lr_scaled:
                 self.scale_lr(built_wrapper, known.get('train_micro_batch_size_per_gpu'))
                 state.is_lr_scaled = True
+            state.built_options()
             prepared.append(built_wrapper)
         if param_scheduler is not None:
             if self.optim_wrapper is None:
@@ -373,6 +375,7 @@ class BaseStrategy(SessionViews, ABC):
             epoch=None,
             iteration=None,
             logger=self.logger,
+            resume=None,
             **self.state.lengths,
         )
 
@@ -416,13 +419,18 @@ class BaseStrategy(SessionViews, ABC):
         If the checkpoint has no scheduler state, the schedulers step to its epoch and iteration.
         """
         self.logger.info(f'Resume checkpoint from {filename}')
-        checkpoint = self.load_checkpoint(filename, map_location=map_location, callback=callback)
-        load_training_state(
-            self,
-            checkpoint,
-            resume_optimizer=resume_optimizer,
-            resume_param_scheduler=resume_param_scheduler,
-        )
+        with self.state.resuming():
+            checkpoint = self.load_checkpoint(
+                filename, map_location=map_location, callback=callback
+            )
+            if self.state.resume_report is not None:
+                self.state.resume_report.source = filename
+            load_training_state(
+                self,
+                checkpoint,
+                resume_optimizer=resume_optimizer,
+                resume_param_scheduler=resume_param_scheduler,
+            )
         return checkpoint
 
     def load_or_resume(
@@ -436,15 +444,10 @@ class BaseStrategy(SessionViews, ABC):
         if source is not None:
             return self.resume(source)
         if load_from is not None:
-            return self.load_checkpoint(load_from)
+            with self.state.resuming(False):
+                return self.load_checkpoint(load_from)
         return None
 
     def find_resume_source(self, load_from: str | None, resume: bool | str) -> str | None:
-        """The path in ``resume``, or ``load_from``, or the newest checkpoint of the work dir."""
-        if not resume:
-            return None
-        if isinstance(resume, str) and resume != 'auto':
-            return resume
-        if load_from is not None:
-            return load_from
-        return self.io.newest(self.work_dir)
+        """The checkpoint to resume, or None; see :func:`find_resume_source`."""
+        return find_resume_source(self.io, self.work_dir, load_from, resume, self.logger)

@@ -86,6 +86,9 @@ class _ParamScheduler:
         {'base_values', 'last_step', '_global_step', '_last_value'}
     )
 
+    # Settings that older states do not have.
+    _added_settings: ClassVar[frozenset[str]] = frozenset()
+
     _as_built: Mapping[str, Any] = MappingProxyType({})
     _values_as_built: Sequence[float] = ()
     _units_done: Callable[[], int] | None = None
@@ -194,6 +197,24 @@ class _ParamScheduler:
             key: copy.deepcopy(value) if isinstance(value, (list, dict, set)) else value
             for key, value in self._state().items()
         }
+
+    def _restart_from(self, base_values: Sequence[float]) -> None:
+        """Take the first step again, from other initial values, which the groups hold already.
+
+        Schedules of the same value restart in the order in which they were built.
+        """
+        vars(self).update(copy.deepcopy(dict(self._as_built)))
+        self.base_values = list(base_values)
+        self.last_step = self._global_step = -1
+        self._last_value = None
+        self._take_first_step()
+        self._note_as_built()
+
+    def _rewind(self) -> None:
+        """Return to the state right after building, in which a new schedule is already."""
+        self._rewind_groups()
+        if self._global_step != self._as_built['_global_step']:
+            vars(self).update(copy.deepcopy(dict(self._as_built)))
 
     def _rewind_groups(self) -> None:
         """Write the values that the groups had when this schedule was built."""
