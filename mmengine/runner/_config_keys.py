@@ -34,7 +34,7 @@ _SAME_WORDS = {'config': 'cfg', 'configs': 'cfgs', 'optimizer': 'optim', 'optimi
 _MIN_LETTERS_TO_REPLACE = 5
 
 
-def misspelt_keys(cfg: Mapping[str, Any], arguments: Collection[str]) -> list[str]:
+def misspelt_keys(cfg: Any, arguments: Collection[str]) -> list[str]:
     """Messages about top-level keys that are probably misspelt.
 
     Args:
@@ -57,7 +57,7 @@ def misspelt_keys(cfg: Mapping[str, Any], arguments: Collection[str]) -> list[st
     return found
 
 
-def check_given(cfg: Mapping[str, Any], *names: str) -> None:
+def check_given(cfg: Any, *names: str) -> None:
     """Check that the config has all keys that a run needs.
 
     Raises:
@@ -71,7 +71,7 @@ def check_given(cfg: Mapping[str, Any], *names: str) -> None:
             )
 
 
-def check_strict(cfg: Mapping[str, Any], messages: list[str]) -> None:
+def check_strict(cfg: Any, messages: list[str]) -> None:
     """Raise an error with the messages if ``strict_config`` is set in the config.
 
     Raises:
@@ -82,7 +82,7 @@ def check_strict(cfg: Mapping[str, Any], messages: list[str]) -> None:
 
 
 def new_keys_of_options(
-    cfg: Mapping[str, Any], options: Mapping[str, Any], arguments: Collection[str]
+    cfg: Any, options: Mapping[str, Any], arguments: Collection[str]
 ) -> list[str]:
     """Messages about ``options`` that create a key which nothing reads, as far as is known.
 
@@ -187,7 +187,7 @@ def _is_one_edit_away(word: str, meant: str) -> bool:
     )
 
 
-def _is_used(cfg: Mapping[str, Any], key: str) -> bool:
+def _is_used(cfg: Any, key: str) -> bool:
     """Whether other entries contain the value of ``key``: then it is a variable of the author."""
     value = cfg[key]
     if not isinstance(value, (dict, list, tuple)) or not value:
