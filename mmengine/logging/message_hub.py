@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmengine.logging.history_buffer import HistoryBuffer, read_pending
+from mmengine.logging._pending import read_pending
+from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.logging.logger import print_log
 from mmengine.utils._plain import plain
 from mmengine.utils.errors import ArgumentError, did_you_mean
@@ -100,7 +101,7 @@ class MessageHub(ManagerMixin):
             self._check_resumed(key, resumed)
             if buffer is None:
                 # The key appears only when its first value is accepted.
-                buffer = HistoryBuffer()
+                buffer = HistoryBuffer().bound()
                 buffer.update(value, count)
                 self._log_scalars[key] = buffer
                 return
@@ -264,9 +265,9 @@ class MessageHub(ManagerMixin):
         loaded = set()
         for key, saved in state_dict['log_scalars'].items():
             if isinstance(saved, HistoryBuffer):
-                self._log_scalars[key] = copy.deepcopy(saved)
+                self._log_scalars[key] = copy.deepcopy(saved).bound()
             elif isinstance(saved, Mapping) and 'log_history' in saved:
-                self._log_scalars[key] = HistoryBuffer.from_state_dict(saved)
+                self._log_scalars[key] = HistoryBuffer.from_state_dict(saved).bound()
             else:
                 _warn(
                     f'The saved scalar {key!r} is skipped: '
