@@ -422,6 +422,7 @@ class Runner(RunnerMembers):
                 not counted yet.
             backend_args: Which file backend to use.
         """
+        self.call_hook('before_gather_state')
         extra = _resume.pack(self, meta, by_epoch)
         extra['backend_args'] = backend_args or file_client_args
         self.strategy.save_checkpoint(
