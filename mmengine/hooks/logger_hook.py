@@ -14,6 +14,7 @@ from mmengine.dataset._dataloader import num_batches
 from mmengine.dist import master_only
 from mmengine.fileio import dump, get_file_backend
 from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.logging._engine_names import engine_name
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
 
@@ -109,8 +110,8 @@ class LoggerHook(Hook):
         if done % self.interval == 0 or (done == length and self._logs_rest_of(length)):
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
             runner.logger.info(line)
-            runner.visualizer.axes = {'iter': runner.iter + 1, 'epoch': runner.epoch}
-            runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
+            axes = {'iter': runner.iter + 1, 'epoch': runner.epoch}
+            self._add_scalars(runner, tag, runner.iter + 1, axes)
 
     def after_val_iter(
         self,
@@ -144,8 +145,9 @@ class LoggerHook(Hook):
         runner.logger.info(line)
         by_epoch = self.log_metric_by_epoch and runner.log_processor.by_epoch
         step = runner.epoch if by_epoch else runner.iter
-        runner.visualizer.axes = {'iter': runner.iter, 'epoch': runner.epoch}
-        runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
+        axes = {'iter': runner.iter, 'epoch': runner.epoch}
+        free = {engine_name(name) if name in tag else name: axes[name] for name in axes}
+        self._add_scalars(runner, tag, step, free)
 
     def after_test_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Write the metrics as a log line, and as a JSON file next to the log."""
@@ -168,6 +170,14 @@ class LoggerHook(Hook):
                 self._copy_files(runner)
         finally:
             runner.visualizer.close()
+
+    def _add_scalars(
+        self, runner: Run, tag: dict[str, Any], step: int, axes: dict[str, int]
+    ) -> None:
+        if 'step' in tag:  # A value of the user: trackers then read the step of the engine.
+            tag = {**tag, engine_name('step'): step}
+        runner.visualizer.axes = axes
+        runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
 
     def _logs_rest_of(self, epoch_length: int) -> bool:
         """Whether the end of an epoch is logged; always if it is shorter than ``interval``."""

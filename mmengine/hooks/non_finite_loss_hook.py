@@ -375,7 +375,7 @@ def _finished(runner: Run) -> int:
 
 
 def _is_norm(key: str) -> bool:
-    return key == 'train/grad_norm'
+    return key in ('train/grad_norm', 'train/engine_grad_norm')
 
 
 def _first_bad(values: dict[str, HistoryBuffer], window: int) -> tuple[int, str] | None:
@@ -389,7 +389,9 @@ def _first_bad(values: dict[str, HistoryBuffer], window: int) -> tuple[int, str]
     # The total is usually non-finite because of one of its parts, whose name is more useful; and
     # a norm because of a loss.
     return max(
-        found, key=lambda one: (one[0], one[1] != 'grad_norm', one[1] != 'loss'), default=None
+        found,
+        key=lambda one: (one[0], not _is_norm(f'train/{one[1]}'), one[1] != 'loss'),
+        default=None,
     )
 
 

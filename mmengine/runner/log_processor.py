@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,9 @@ from mmengine.device import (
     is_cuda_available,
     is_musa_available,
 )
+from mmengine.logging._engine_names import engine_name
 from mmengine.registry import LOG_PROCESSORS
+from mmengine.runner._shown_losses import shown_once
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
 
 _TIMES = ('time', 'data_time')
+_RATES = ('lr', 'base_lr', engine_name('lr'), engine_name('base_lr'))
 
 
 @LOG_PROCESSORS.register_module()
@@ -79,7 +82,9 @@ class LogProcessor:
         Returns:
             The scalars by name with ``epoch`` (by epoch; not in a test) and ``iter``, and the line.
         """
-        runner.message_hub.read_scalars()  # one transfer reads all pending values
+        hub = runner.message_hub
+        hub.read_scalars()  # one transfer reads all pending values
+        times = _time_names(hub, mode)
         tag = self._scalars(runner, batch_idx + 1, mode)
         # The line has its mode once, at its beginning.
         values = {name.removeprefix(f'{mode}/'): value for name, value in tag.items()}
@@ -90,22 +95,23 @@ class LogProcessor:
                 for name, value in values.items()
                 if self._is_rate(name)
             )
-        line += '  ' + self._times(runner.message_hub, values)
+        line += '  ' + self._times(hub, values, times)
         memory = _max_memory_mb()
         if memory is not None:
-            tag['memory'] = memory
-            line += f'memory: {memory}  '
+            tag[_free_name('memory', tag)] = memory
+            line += f'{_free_name("memory", values)}: {memory}  '
         if mode == 'train':
             # During a validation only the times are shown, because metrics exist only at its end.
             line += '  '.join(
                 f'{name}: {self._number(value)}'
                 for name, value in values.items()
-                if not self._is_rate(name) and name not in _TIMES
+                if not self._is_rate(name) and name not in times
             )
         if self.by_epoch and mode != 'test':
-            tag['epoch'] = runner.epoch + 1 if mode == 'train' else runner.epoch
+            epoch = runner.epoch + 1 if mode == 'train' else runner.epoch
+            tag[_free_name('epoch', tag)] = epoch
         # The iteration that runs, or that comes after a validation: what subclasses expect here.
-        tag['iter'] = runner.iter + 1
+        tag[_free_name('iter', tag)] = runner.iter + 1
         return tag, line
 
     def get_log_after_epoch(
@@ -129,12 +135,9 @@ class LogProcessor:
             for key, value in hub.runtime_info.items()
             if key.startswith(f'{mode}/')
         }
-        scalars = self._scalars(runner, batch_idx, mode, whole_epoch=True)
-        times = {
-            name: scalars.pop(name)
-            for name in (self._full_name('data_time', mode), self._full_name('time', mode))
-            if name in scalars
-        }
+        scalars = shown_once(self._scalars(runner, batch_idx, mode, whole_epoch=True), mode)
+        time, data_time = (self._full_name(name, mode) for name in _time_names(hub, mode))
+        times = {name: scalars.pop(name) for name in (data_time, time) if name in scalars}
         shown = {**scalars, **others, **times}
         line = self._epoch_position(runner, mode)
         line += '  '.join(f'{name}: {self._number(value)}' for name, value in shown.items())
@@ -157,6 +160,7 @@ class LogProcessor:
         num_batches = max(num_batches, 1)  # a window of 0 would mean the whole history
         scalars: dict[str, Any] = {}
         buffers = runner.message_hub.log_scalars
+        times = _time_names(runner.message_hub, mode)
         in_place, added = self._custom_of(mode, buffers)
         # Each validation has separate times; times of an earlier validation are not used.
         smoothing = self.window_size if mode == 'train' else min(self.window_size, num_batches)
@@ -170,7 +174,7 @@ class LogProcessor:
                 scalars[shown] = buffer.statistics(
                     entry['method_name'], **self._window_argument(entry, runner, num_batches, mode)
                 )
-            elif whole_epoch and name not in _TIMES:
+            elif whole_epoch and name not in times:
                 # A metric has one value per validation; earlier values belong to earlier ones.
                 scalars[shown] = buffer.current()
             elif self._is_averaged(name):
@@ -258,7 +262,7 @@ class LogProcessor:
     @staticmethod
     @lru_cache(maxsize=1024)
     def _is_rate(name: str) -> bool:
-        return name.rsplit('/', 1)[-1].rsplit('.', 1)[-1] in ('lr', 'base_lr')
+        return name.rsplit('/', 1)[-1].rsplit('.', 1)[-1] in _RATES
 
     # -- text -------------------------------------------------------------------------------------
 
@@ -297,13 +301,13 @@ class LogProcessor:
             return f'Iter({mode}) {at}'
         return f'Epoch({mode}) [{runner.epoch}]{at}' if mode == 'val' else f'Epoch({mode}) {at}'
 
-    def _times(self, hub: MessageHub, values: Mapping[str, Any]) -> str:
+    def _times(self, hub: MessageHub, values: Mapping[str, Any], times: Sequence[str]) -> str:
         """Remaining time and times, if a timer hook records them."""
-        if any(name not in values for name in _TIMES):
+        if any(name not in values for name in times):
             return ''
         eta = timedelta(seconds=int(hub.get_info('eta') or 0))
-        times = '  '.join(f'{name}: {values[name]:.{self.num_digits}f}' for name in _TIMES)
-        return f'eta: {eta}  {times}  '
+        shown = '  '.join(f'{name}: {values[name]:.{self.num_digits}f}' for name in times)
+        return f'{_free_name("eta", values)}: {eta}  {shown}  '
 
     def _number(self, value: Any) -> str:
         if isinstance(value, (float, np.floating)):
@@ -311,6 +315,17 @@ class LogProcessor:
         if isinstance(value, torch.Tensor) and value.numel() == 1:
             return f'{value.item():.{self.num_digits}f}'
         return str(value)
+
+
+def _time_names(hub: MessageHub, mode: str) -> list[str]:
+    """Names of the times of the engine, which are others if the user has values of these names."""
+    keys = [f'{mode}/{name}' for name in _TIMES]
+    return [hub.engine_keys.get(key, key).split('/', 1)[1] for key in keys]
+
+
+def _free_name(name: str, taken: Mapping[str, Any]) -> str:
+    """A name for a value of the engine that no value of the user has."""
+    return engine_name(name) if name in taken else name
 
 
 def _max_memory_mb() -> int | None:

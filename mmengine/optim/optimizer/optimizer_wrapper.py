@@ -239,7 +239,7 @@ class OptimWrapper(BaseOptimWrapper):
             norm = self._run.clip_grad(params, clip_type, **kwargs)
         self.last_grad_norm = norm
         if norm is not None:
-            self.message_hub.update_scalar(f'train/{self.grad_name}', norm)
+            self.message_hub.record(f'train/{self.grad_name}', norm)
 
     # The run
 
