@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from mmengine.dataset._dataloader import num_batches
-from mmengine.dist import master_only
+from mmengine.dist import all_gather_object, get_world_size, master_only
 from mmengine.fileio import dump, get_file_backend
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.logging._engine_names import engine_name
@@ -78,6 +78,7 @@ class LoggerHook(Hook):
         self._target: str | None = None
         # Batches of an epoch, -1 if unknown: read once per epoch, not in every step.
         self._epoch_length: int | None = None
+        self._are_ranks_even = False
 
     def before_run(self, runner: Run) -> None:
         """Set the names of the files of this start."""
@@ -92,6 +93,11 @@ class LoggerHook(Hook):
     def before_train_epoch(self, runner: Run) -> None:
         """Read the number of batches, which may differ from the previous epoch."""
         self._epoch_length = None
+        self._are_ranks_even = False
+        if get_world_size() > 1 and getattr(runner.log_processor, 'mean_over_ranks', False):
+            # Ranks of different lengths have different log points.
+            lengths = all_gather_object(num_batches(runner.train_loop.dataloader))
+            self._are_ranks_even = len(set(lengths)) == 1
 
     def after_train_iter(
         self,
@@ -108,7 +114,7 @@ class LoggerHook(Hook):
         if done == length or (runner.iter + 1) % self.interval_exp_name == 0:
             runner.logger.info(f'Exp name: {runner.experiment_name}')
         if done % self.interval == 0 or (done == length and self._logs_rest_of(length)):
-            tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
+            tag, line = self._log_of_training(runner, batch_idx)
             runner.logger.info(line)
             axes = {'iter': runner.iter + 1, 'epoch': runner.epoch}
             self._add_scalars(runner, tag, runner.iter + 1, axes)
@@ -170,6 +176,16 @@ class LoggerHook(Hook):
                 self._copy_files(runner)
         finally:
             runner.visualizer.close()
+
+    def _log_of_training(self, runner: Run, batch_idx: int) -> tuple[dict[str, Any], str]:
+        processor = runner.log_processor
+        processor.is_on_all_ranks = self._are_ranks_even
+        try:
+            log: tuple[dict[str, Any], str]
+            log = processor.get_log_after_iter(runner, batch_idx, 'train')
+        finally:
+            processor.is_on_all_ranks = False
+        return log
 
     def _add_scalars(
         self, runner: Run, tag: dict[str, Any], step: int, axes: dict[str, int]

@@ -20,6 +20,7 @@ from mmengine.device import (
 )
 from mmengine.logging._engine_names import engine_name
 from mmengine.registry import LOG_PROCESSORS
+from mmengine.runner._rank_means import RankMeans
 from mmengine.runner._shown_losses import shown_once
 from mmengine.utils.errors import ArgumentError
 
@@ -45,6 +46,8 @@ class LogProcessor:
         log_with_hierarchy: Keep the mode in scalar names: 'train/loss'.
         mean_pattern: Regular expression for the scalars to average; for other scalars the last
             value is shown.
+        mean_over_ranks: In a distributed training, let :class:`LoggerHook` log the mean of each
+            value over all ranks, except the times; False logs the values of each rank.
 
     Raises:
         ArgumentError: If an entry of ``custom_cfg`` has no source or a wrong window, or two entries
@@ -59,6 +62,8 @@ class LogProcessor:
         num_digits: int = 4,
         log_with_hierarchy: bool = False,
         mean_pattern: str = r'.*(loss|time|data_time|grad_norm).*',
+        *,
+        mean_over_ranks: bool = True,
     ) -> None:
         self.window_size = window_size
         self.by_epoch = by_epoch
@@ -66,6 +71,10 @@ class LogProcessor:
         self.num_digits = num_digits
         self.log_with_hierarchy = log_with_hierarchy
         self.mean_pattern = re.compile(mean_pattern)
+        self.mean_over_ranks = mean_over_ranks
+        #: Whether all ranks make the present call, so that values can be exchanged.
+        self.is_on_all_ranks = False
+        self._rank_means = RankMeans()
         self._averaged: dict[str, bool] = {}
         self._check_custom()
 
@@ -86,6 +95,8 @@ class LogProcessor:
         hub.read_scalars()  # one transfer reads all pending values
         times = _time_names(hub, mode)
         tag = self._scalars(runner, batch_idx + 1, mode)
+        if self.is_on_all_ranks and self.mean_over_ranks:
+            tag = self._over_ranks(tag, mode, times)
         # The line has its mode once, at its beginning.
         values = {name.removeprefix(f'{mode}/'): value for name, value in tag.items()}
         line = self._position(runner, batch_idx, mode)
@@ -187,6 +198,18 @@ class LogProcessor:
                 entry['method_name'], **self._window_argument(entry, runner, num_batches, mode)
             )
         return scalars
+
+    def _over_ranks(
+        self, scalars: Mapping[str, Any], mode: str, times: Sequence[str]
+    ) -> dict[str, Any]:
+        own = {self._full_name(name, mode) for name in times}
+        methods = {
+            self._full_name(entry.get('log_name', entry['data_src']), mode): entry['method_name']
+            for entry in self.custom_cfg
+            if 'method_name' in entry
+        }
+        given = {name: value for name, value in scalars.items() if name not in own}
+        return {**scalars, **self._rank_means.reduce(given, methods)}
 
     def _custom_of(
         self, mode: str, buffers: Mapping[str, Any]
