@@ -1,4 +1,4 @@
-"""BestCheckpoints: the scores and file names of the best checkpoints for one metric."""
+"""Which checkpoints CheckpointHook keeps: its arguments, and the best ones for each metric."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ from typing import Any
 from mmengine.hooks._best import IS_BETTER, WORST, check_rule
 from mmengine.logging import print_log
 from mmengine.utils.errors import ArgumentError, ArgumentTypeError
+
+
+def check_counts(interval: int, save_begin: int, max_keep_ckpts: int, keep_best: int) -> None:
+    """Check the counts among the arguments of CheckpointHook.
+
+    Raises:
+        ArgumentError: If one of them is wrong.
+    """
+    is_number = isinstance(interval, int) and not isinstance(interval, bool)
+    if not is_number or interval == 0 or interval < -1:
+        raise ArgumentError(
+            f'interval must be a positive integer, or -1 for no interval; got {interval!r}.'
+        )
+    if save_begin < 0:
+        raise ArgumentError(f'save_begin must be 0 or more, got {save_begin}.')
+    if max_keep_ckpts == 0 or max_keep_ckpts < -1:
+        raise ArgumentError(
+            f'max_keep_ckpts must be positive, or -1 for all; got {max_keep_ckpts}.'
+        )
+    if isinstance(keep_best, bool) or not isinstance(keep_best, int) or keep_best < 1:
+        raise ArgumentError(f'keep_best must be a positive integer, got {keep_best!r}.')
 
 
 def parse_save_best(save_best: Any, rule: Any) -> tuple[list[str], list[str]]:

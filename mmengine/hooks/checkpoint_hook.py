@@ -15,6 +15,7 @@ from mmengine.hooks._best_checkpoints import (
     BestCheckpoints,
     as_list,
     best_prefix,
+    check_counts,
     parse_save_best,
     texts,
 )
@@ -23,7 +24,7 @@ from mmengine.hooks._states import hooks_state
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.run import evaluates_alone
 from mmengine.registry import HOOKS
-from mmengine.utils.errors import ArgumentError, did_you_mean
+from mmengine.utils.errors import did_you_mean
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
@@ -95,23 +96,7 @@ class CheckpointHook(Hook):
         for name in kwargs:
             known = CheckpointHook.__init__.__annotations__
             raise TypeError(f'CheckpointHook has no argument {name!r}.{did_you_mean(name, known)}')
-        if (
-            isinstance(interval, bool)
-            or not isinstance(interval, int)
-            or interval == 0
-            or interval < -1
-        ):
-            raise ArgumentError(
-                f'interval must be a positive integer, or -1 for no interval; got {interval!r}.'
-            )
-        if save_begin < 0:
-            raise ArgumentError(f'save_begin must be 0 or more, got {save_begin}.')
-        if max_keep_ckpts == 0 or max_keep_ckpts < -1:
-            raise ArgumentError(
-                f'max_keep_ckpts must be positive, or -1 for all; got {max_keep_ckpts}.'
-            )
-        if isinstance(keep_best, bool) or not isinstance(keep_best, int) or keep_best < 1:
-            raise ArgumentError(f'keep_best must be a positive integer, got {keep_best!r}.')
+        check_counts(interval, save_begin, max_keep_ckpts, keep_best)
         if file_client_args is not None and backend_args is not None:
             raise ValueError('Pass backend_args only: file_client_args is its old name.')
         self.interval = interval
