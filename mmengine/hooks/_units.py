@@ -42,23 +42,6 @@ def check_unit(
         )
 
 
-def check_turns(interval: Any, start: int, num_kept: int) -> None:
-    """Refuse a wrong interval between saves, a wrong start or number of checkpoints.
-
-    Raises:
-        ArgumentError: If one of them is wrong.
-    """
-    is_number = isinstance(interval, int) and not isinstance(interval, bool)
-    if not is_number or interval == 0 or interval < -1:
-        raise ArgumentError(
-            f'interval must be a positive integer, or -1 for no interval; got {interval!r}.'
-        )
-    if start < 0:
-        raise ArgumentError(f'save_begin must be 0 or more, got {start}.')
-    if num_kept == 0 or num_kept < -1:
-        raise ArgumentError(f'max_keep_ckpts must be positive, or -1 for all; got {num_kept}.')
-
-
 def done_in(runner: Run, unit: str) -> int:
     """Finished epochs, iterations, steps or samples of a training, between two iterations."""
     if unit in COUNTED_UNITS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +11,23 @@ from mmengine._checkpoint.validation_record import end_record
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import _units
-from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
+from mmengine.hooks._best import IS_BETTER, WORST, infer_rule
+from mmengine.hooks._best_checkpoints import (
+    BestCheckpoints,
+    as_list,
+    best_prefix,
+    check_counts,
+    parse_save_best,
+    texts,
+)
 from mmengine.hooks._end import end_of, owes_validation, stopped_within_epoch
 from mmengine.hooks._publish import publish_all
 from mmengine.hooks._states import plain_numbers, validation_record
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.run import evaluates_alone
-from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.utils._given import follow, is_given, notes_given
-from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
+from mmengine.utils.errors import did_you_mean
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
@@ -57,6 +63,7 @@ class CheckpointHook(Hook):
         save_begin: First epoch or iteration after which to save; the interval counts from there.
         unit: 'step' or 'sample': ``interval`` and ``save_begin`` count optimizer steps or samples
             instead, and file names have that count, as in 'step_1000.pth'.
+        keep_best: Number of best checkpoints to keep for each metric.
 
     Raises:
         ArgumentError: If a value is wrong: an interval of 0, a metric that is given twice, 'auto'
@@ -90,12 +97,13 @@ class CheckpointHook(Hook):
         save_begin: int = 0,
         *,
         unit: str | None = None,
+        keep_best: int = 1,
         **kwargs: Any,
     ) -> None:
         for name in kwargs:
             known = CheckpointHook.__init__.__annotations__
             raise TypeError(f'CheckpointHook has no argument {name!r}.{did_you_mean(name, known)}')
-        _units.check_turns(interval, save_begin, max_keep_ckpts)
+        check_counts(interval, save_begin, max_keep_ckpts, keep_best)
         _units.check_unit(self, unit, is_by_epoch=by_epoch and is_given(self, 'by_epoch'))
         if file_client_args is not None and backend_args is not None:
             raise ValueError('Pass backend_args only: file_client_args is its old name.')
@@ -108,11 +116,12 @@ class CheckpointHook(Hook):
         self.max_keep_ckpts = max_keep_ckpts
         self.save_last = save_last
         self.save_begin = save_begin
+        self.keep_best = keep_best
         self.backend_args = backend_args or file_client_args
         self.filename_tmpl = filename_tmpl or f'{self._counted}_{{}}.pth'
-        self.published_keys = None if published_keys is None else _texts(published_keys)
-        self.greater_keys = _as_list(greater_keys)
-        self.less_keys = _as_list(less_keys)
+        self.published_keys = None if published_keys is None else texts(published_keys)
+        self.greater_keys = as_list(greater_keys)
+        self.less_keys = as_list(less_keys)
         self.last_ckpt: str | None = None
         self._kept: list[int] = []
         self._saved_at: tuple[int, int] | None = None
@@ -345,36 +354,11 @@ class CheckpointHook(Hook):
     def _init_best(self, save_best: str | list[str] | None, rule: str | list[str] | None) -> None:
         self.save_best = save_best
         self.best_ckpt_path_dict: dict[str, str | None] = {}
-        self._best_scores: dict[str, float] = {}
-        self._rules: dict[str, str] = {}
-        self._given_rules: list[str] = []
-        self._is_auto = save_best in ('auto', ['auto'])
+        self._best: dict[str, BestCheckpoints] = {}
+        self._resumed: dict[str, Any] = {}
         self.key_indicators: list[str] = []
-        if save_best is None:
-            if rule is not None:
-                print_log(
-                    'CheckpointHook ignores rule: it defines the best value, but save_best has no '
-                    'metric.',
-                    logger='current',
-                    level=logging.WARNING,
-                )
-            return
-        keys = _texts(save_best)
-        if len(keys) != len(set(keys)):
-            raise ArgumentError(f'save_best contains a metric twice: {keys}.')
-        if 'auto' in keys and len(keys) > 1:
-            raise ArgumentError(
-                "save_best='auto' cannot be combined with other metrics: it uses the first "
-                'metric that is reported.'
-            )
-        rules = [check_rule(one) for one in _as_list(rule)]
-        if len(rules) not in (0, 1, len(keys)):
-            raise ArgumentError(
-                f'save_best has {len(keys)} metrics and rule has {len(rules)} entries; pass one '
-                'rule, or one for each metric.'
-            )
-        self._given_rules = rules * len(keys) if len(rules) == 1 else rules
-        if not self._is_auto:
+        keys, self._given_rules = parse_save_best(save_best, rule)
+        if keys and keys != ['auto']:
             self._watch(keys)
 
     def _watch(self, keys: list[str]) -> None:
@@ -383,7 +367,10 @@ class CheckpointHook(Hook):
         rules = self._given_rules or [
             infer_rule(key, self.greater_keys, self.less_keys) for key in keys
         ]
-        self._rules = dict(zip(keys, rules, strict=True))
+        self._best = {
+            key: BestCheckpoints(key, rule, self.keep_best)
+            for key, rule in zip(keys, rules, strict=True)
+        }
 
     def _settle_keys(self, runner: Run, metrics: dict[str, float]) -> None:
         """Replace 'auto' by the first metric that is reported."""
@@ -398,25 +385,34 @@ class CheckpointHook(Hook):
                 f'({", ".join(metrics)}).{did_you_mean(key, metrics)}'
             )
             return
-        score, rule = metrics[key], self._rules[key]
-        if not self.rule_map[rule](score, self._best_scores.get(key, self.init_value_map[rule])):
+        score, best = metrics[key], self._best[key]
+        if not best.accepts(score):
             return
-        hub = runner.message_hub
-        score_name, path_name = self._info_names(key)
         unit = _units.unit_of_validations(runner) or self._counted
         done = _units.done_in(runner, unit)
-        filename = f'{_best_prefix(key)}{unit}_{done}.pth'
-        older, path = self.best_ckpt_path_dict.get(key), self._path(filename)
-        hub.update_info(score_name, score)
-        hub.update_info(path_name, path)
-        self.best_ckpt_path_dict[key] = path
-        self._best_scores[key] = score
+        filename = f'{best_prefix(key)}{unit}_{done}.pth'
+        dropped = best.add(score, filename)
+        self._publish_best(runner, key)
         self._write_best(runner, filename)
-        if older is not None and older != path:
-            self._remove(runner, older)
+        for name in dropped:
+            self._remove(runner, self._path(name))
+        place = best.place_of(filename)
         runner.logger.info(
             f'The best checkpoint with {score:0.4f} {key} at {done} {unit} is saved to {filename}.'
+            if place == 0
+            else f'The checkpoint with {score:0.4f} {key} at {done} {unit} is number {place + 1} '
+            f'of the best {self.keep_best} and is saved to {filename}.'
         )
+
+    def _publish_best(self, runner: Run, key: str) -> None:
+        """Write score and path of the best checkpoint to the attributes and the message hub."""
+        score_name, path_name = self._info_names(key)
+        best = self._best[key]
+        path = self._path(best.entries[0][1]) if best.entries else None
+        self.best_ckpt_path_dict[key] = path
+        runner.message_hub.update_info(score_name, best.best_score)
+        if path is not None:
+            runner.message_hub.update_info(path_name, path)
 
     def _write_best(self, runner: Run, filename: str) -> None:
         """Link the checkpoint of this iteration to ``filename``, or write it if there is none."""
@@ -436,53 +432,54 @@ class CheckpointHook(Hook):
         suffix = f'_{key}' if len(self.key_indicators) > 1 else ''
         return f'best_score{suffix}', f'best_ckpt{suffix}'
 
+    def state_dict(self) -> dict[str, Any]:
+        """Names and scores of the best checkpoints, without the folder, which may be moved."""
+        return {'best': {key: best.state_dict() for key, best in self._best.items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember the best checkpoints of the saved run; training takes those that exist."""
+        self._resumed = dict(state_dict.get('best', {}))
+
     def _recall(self, runner: Run) -> None:
-        """Read the saved checkpoints of a resumed run from its message hub."""
+        """Read the saved checkpoints of a resumed run from its state and its message hub."""
         hub = runner.message_hub
         if runner.iter == 0:
             return
         if self._saved_at is None:
             self._saved_at = runner.state.resumed_at
-        self.last_ckpt = self.last_ckpt or hub.get_info('last_ckpt')
+        last = os.path.basename(str(hub.get_info('last_ckpt') or ''))
+        if self.last_ckpt is None and last and self._has(last):
+            self.last_ckpt = self._path(last)
+            hub.update_info('last_ckpt', self.last_ckpt)
         self._kept = self._kept or list(hub.get_info('keep_ckpt_ids') or [])
-        for key in self.key_indicators:
+        for key, best in self._best.items():
+            if best.best_score is not None:
+                continue  # another call of `train` goes on
             score_name, path_name = self._info_names(key)
             score, path = hub.get_info(score_name), hub.get_info(path_name)
-            if score is None or path is None or _best_prefix(key) not in path:
+            saved = self._resumed.pop(key, None)
+            if saved is None and score is not None and best_prefix(key) in str(path):
+                saved = {'entries': [(score, path)], 'best_score': score}
+            if saved is None or saved['best_score'] is None:
                 continue  # The best value belongs to another metric, which the saved run watched.
-            self._best_scores[key] = score
-            if self._backend.exists(path):
-                self.best_ckpt_path_dict[key] = path
-                continue
-            runner.logger.warning(
-                f'The best checkpoint of the resumed run, {path}, does not exist any more.'
-            )
+            missing = best.restore(saved['entries'], saved['best_score'], self._has)
+            if missing:
+                runner.logger.warning(
+                    f'The best checkpoints of the resumed run are not all in {self.out_dir}; '
+                    f'missing: {", ".join(missing)}.'
+                )
+            self._publish_best(runner, key)
+
+    def _has(self, filename: str) -> bool:
+        return bool(self._backend.isfile(self._path(filename)))
 
     @property
     def rules(self) -> list[str]:
         """'greater' or 'less' for each watched metric."""
-        return [self._rules[key] for key in self.key_indicators]
+        return [self._best[key].rule for key in self.key_indicators]
 
     @property
     def best_ckpt_path(self) -> str | None:
         """Path of the best checkpoint, if one metric is watched."""
         paths = list(self.best_ckpt_path_dict.values())
         return paths[0] if len(paths) == 1 else None
-
-
-def _best_prefix(key: str) -> str:
-    """Prefix of the file names of the best checkpoints for a metric."""
-    return f'best_{key.replace("/", "_")}_'
-
-
-def _texts(value: Any) -> list[str]:
-    texts = _as_list(value)
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise ArgumentTypeError(f'Expected a name or a list of names, got {value!r}.')
-    return texts
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -11,11 +11,12 @@ import numpy as np
 from torch import Tensor
 
 from mmengine.dataset._dataloader import num_batches
-from mmengine.dist import master_only
+from mmengine.dist import all_gather_object, get_world_size, master_only
 from mmengine.fileio import dump, get_file_backend
 from mmengine.hooks._end import stopped_within_epoch
 from mmengine.hooks._units import Interval, check_unit, unit_of_validations
 from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.logging._engine_names import engine_name
 from mmengine.registry import HOOKS
 from mmengine.utils._given import follow, notes_given
 from mmengine.utils.errors import ArgumentError
@@ -91,6 +92,7 @@ class LoggerHook(Hook):
         self._epoch_length: int | None = None
         # The epoch that was begun last, and the iterations that were finished at the last log line.
         self._epoch = self._logged_at = 0
+        self._are_ranks_even = False
 
     def follow_loop(self, by_epoch: bool) -> None:
         """Record metrics by what the loop counts, unless ``log_metric_by_epoch`` was given."""
@@ -116,6 +118,11 @@ class LoggerHook(Hook):
         """Read the number of batches, which may differ from the previous epoch."""
         self._epoch_length = None
         self._epoch, self._logged_at = runner.epoch, runner.iter
+        self._are_ranks_even = False
+        if get_world_size() > 1 and getattr(runner.log_processor, 'mean_over_ranks', False):
+            # Ranks of different lengths have different log points.
+            lengths = all_gather_object(num_batches(runner.train_loop.dataloader))
+            self._are_ranks_even = len(set(lengths)) == 1
 
     def after_train_iter(
         self,
@@ -147,11 +154,11 @@ class LoggerHook(Hook):
             self._log_iter(last, done - 1)
 
     def _log_iter(self, runner: Run, batch_idx: int) -> None:
-        tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
+        tag, line = self._log_of_training(runner, batch_idx)
         runner.logger.info(line)
         self._logged_at = runner.iter + 1
-        runner.visualizer.axes = {'iter': runner.iter + 1, 'epoch': runner.epoch}
-        runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
+        axes = {'iter': runner.iter + 1, 'epoch': runner.epoch}
+        self._add_scalars(runner, tag, runner.iter + 1, axes)
 
     def after_val_iter(
         self,
@@ -186,8 +193,9 @@ class LoggerHook(Hook):
         by_epoch = self.log_metric_by_epoch and runner.log_processor.by_epoch
         by_epoch = by_epoch and unit_of_validations(runner) is None  # else several in an epoch
         step = runner.epoch if by_epoch else runner.iter
-        runner.visualizer.axes = {'iter': runner.iter, 'epoch': runner.epoch}
-        runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
+        axes = {'iter': runner.iter, 'epoch': runner.epoch}
+        free = {engine_name(name) if name in tag else name: axes[name] for name in axes}
+        self._add_scalars(runner, tag, step, free)
 
     def after_test_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Write the metrics as a log line, and as a JSON file next to the log."""
@@ -215,6 +223,24 @@ class LoggerHook(Hook):
         if self.unit is None:
             return done % self.interval == 0
         return self._turns.reaches(runner.state.finished(self.unit))
+
+    def _log_of_training(self, runner: Run, batch_idx: int) -> tuple[dict[str, Any], str]:
+        processor = runner.log_processor
+        processor.is_on_all_ranks = self._are_ranks_even
+        try:
+            log: tuple[dict[str, Any], str]
+            log = processor.get_log_after_iter(runner, batch_idx, 'train')
+        finally:
+            processor.is_on_all_ranks = False
+        return log
+
+    def _add_scalars(
+        self, runner: Run, tag: dict[str, Any], step: int, axes: dict[str, int]
+    ) -> None:
+        if 'step' in tag:  # A value of the user: trackers then read the step of the engine.
+            tag = {**tag, engine_name('step'): step}
+        runner.visualizer.axes = axes
+        runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
 
     def _logs_rest_of(self, epoch_length: int) -> bool:
         """Whether the end of an epoch is logged; always if it is shorter than ``interval``."""

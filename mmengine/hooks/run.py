@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from mmengine.config import Config
     from mmengine.hooks.hook import Hook
@@ -48,6 +48,9 @@ class RunStrategy(Protocol):
     @property
     def param_schedulers(self) -> Any:
         """The built schedulers: a list, or lists by optimizer name."""
+
+    def all_ranks_agree(self, flag: Tensor) -> bool:
+        """Whether a 0-d bool tensor is True on every rank. All ranks must call it."""
 
     def scheduler_state_dict(self) -> Any:
         """State of the schedulers, in the same form."""

@@ -24,6 +24,7 @@ from mmengine.process.seed import rng_state, set_rng_state
 from mmengine.registry import LOOPS
 from mmengine.runner._build import named_parts
 from mmengine.runner._sample_count import num_samples_of
+from mmengine.runner._shown_losses import with_losses
 from mmengine.runner._stopping import NO_REQUESTS
 from mmengine.runner.base_loop import BaseLoop, dataloader_of, number_samples_of
 from mmengine.structures import BaseDataElement
@@ -219,8 +220,7 @@ class _EvaluationLoop(BaseLoop):
             raise
         size = _size_of(self.dataloader.dataset, self.evaluator)
         metrics: dict[str, float] = self.evaluator.evaluate(size)
-        metrics.update(_parse_losses(self.losses, self.stage))
-        return metrics
+        return with_losses(metrics, _parse_losses(self.losses, self.stage), self.stage)
 
     def _predict(self, data_batch: Any) -> Any:
         raise NotImplementedError

@@ -30,6 +30,7 @@ from mmengine.runner._arguments import (
 )
 from mmengine.runner._build import _SlicedDataset
 from mmengine.runner._build_run import write_config
+from mmengine.runner._config_keys import check_given, misspelt_keys
 from mmengine.runner._ending import flush_open_windows, stage_of
 from mmengine.runner._hook_list import HookConfig, HookList
 from mmengine.runner._preparing import (
@@ -102,7 +103,8 @@ class Runner(RunnerMembers):
         randomness: Arguments of :meth:`Session.set_randomness`, such as ``seed``.
         experiment_name: Name of the run; the config's file name by default.
         cfg: The whole config, kept with the run; also read for ``model_wrapper_cfg``, ``sync_bn``,
-            ``find_unused_parameters``, ``compile`` and ``activation_checkpointing``.
+            ``find_unused_parameters``, ``compile``, ``activation_checkpointing`` and
+            ``strict_config``, which makes warnings about misspelt keys errors.
         preempt: ``signals`` that ask the run to stop, the ``exit_code`` then, and
             ``save_within_s``; see :class:`Preempt`.
 
@@ -145,6 +147,7 @@ class Runner(RunnerMembers):
         self.cfg = own_config(cfg)
         self.preempt = Preempt.of(preempt or self.cfg.get('preempt'))
         self._arguments_text = arguments_text(Runner.__init__, self.cfg, locals())
+        misspelt = misspelt_keys(self.cfg, argument_names(type(self), Runner))
         check_given_together(
             'training',
             train_dataloader=train_dataloader,
@@ -211,6 +214,8 @@ class Runner(RunnerMembers):
             self.visualizer.add_config(self.cfg)
         self.logger.info(self.strategy.collect_env())
         self.logger.info(f'Config:\n{self.config_text}')
+        for message in misspelt:
+            self.logger.warning(message)
 
         self._hooks = HookList(first={'after_train': flush_open_windows})
         self.model = self._build_placed_model(model, data_preprocessor)
@@ -229,9 +234,7 @@ class Runner(RunnerMembers):
             KeyError: If ``model`` or ``work_dir`` is missing.
         """
         cfg = copy.deepcopy(cfg)
-        for name in ('model', 'work_dir'):
-            if cfg.get(name) is None:
-                raise KeyError(f'The config has no {name}, which a run cannot do without.')
+        check_given(cfg, 'model', 'work_dir')
         given = {
             name: cfg[name]
             for name in argument_names(cls, Runner) - {'cfg'}
@@ -419,6 +422,7 @@ class Runner(RunnerMembers):
                 not counted yet.
             backend_args: Which file backend to use.
         """
+        self.call_hook('before_gather_state')
         extra = _resume.pack(self, meta, by_epoch)
         extra['backend_args'] = backend_args or file_client_args
         self.strategy.save_checkpoint(
