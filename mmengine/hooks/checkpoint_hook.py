@@ -12,7 +12,7 @@ from mmengine._checkpoint.validation_record import end_record, hyperparameters_o
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
-from mmengine.hooks._end import end_of, owes_validation, stopped_within_epoch
+from mmengine.hooks._end import meta_of_end, record_end, stopped_within_epoch
 from mmengine.hooks._publish import publish
 from mmengine.hooks._states import hooks_state
 from mmengine.hooks.hook import DataBatch, Hook
@@ -248,27 +248,15 @@ class CheckpointHook(Hook):
 
     def _save_end(self, runner: Run) -> None:
         """Let a checkpoint hold the state at the end, and that it is the end."""
-        ended = end_of(runner)
         if self._holds_end(runner):
-            if ended:
-                self._record_end(runner, ended)
+            record_end(runner, self._record, self.last_ckpt, self.backend_args)
             return
-        meta = {**self._finished(runner), 'validation_due': owes_validation(runner), **ended}
-        if self.by_epoch and stopped_within_epoch(runner):
-            runner.logger.info(f'Saving checkpoint at {runner.iter} iterations, within an epoch')
-            self._save(runner, runner.iter, meta, f'iter_{runner.iter}.pth')
-            return
-        done = runner.epoch if self.by_epoch else runner.iter
-        runner.logger.info(f'Saving checkpoint at {done} {self._unit}s')
-        self._save(runner, done, meta)
-
-    def _record_end(self, runner: Run, ended: dict[str, Any]) -> None:
-        """Write next to the last checkpoint that the run ended there."""
-        if self._record is None or self.last_ckpt is None:
-            return
-        self._record['meta'] = {**self._record['meta'], **ended}
-        if is_main_process():
-            runner.strategy.io.write_record(self._record, self.last_ckpt, self.backend_args)
+        is_within = self.by_epoch and stopped_within_epoch(runner)
+        done = runner.epoch if self.by_epoch and not is_within else runner.iter
+        runner.logger.info(
+            f'Saving checkpoint at {done} {"iteration" if is_within else self._unit}s'
+        )
+        self._save(runner, done, meta_of_end(runner), f'iter_{done}.pth' if is_within else None)
 
     def _save(
         self, runner: Run, done: int, meta: dict[str, Any], interim: str | None = None

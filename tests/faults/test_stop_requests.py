@@ -224,6 +224,15 @@ def test_ctrl_c_on_the_terminal_reaches_the_workers_too(tmp_path):
     assert len(run.checkpoints()) == 1
 
 
+def test_a_signal_to_all_processes_of_a_job_saves(tmp_path):
+    # It ends the workers at once. The main process is in a batch, and finishes it.
+    with Run(tmp_path / 'run', at=13, workers=2, pace_s=2) as run:
+        run.until_ready().send(signal.SIGTERM, group=True)
+        assert run.codes() == [0], run.text()
+    assert 'Traceback' not in run.text()
+    assert run.checkpoints() == ['iter_13.pth']
+
+
 def test_a_stop_file_stops_a_run_and_is_used_up(tmp_path):
     with Run(tmp_path / 'run', at=3, epochs=40) as run:
         run.until_ready()
