@@ -179,7 +179,7 @@ class StopRequests:
             self._wanted = Request(reason, ends_training=True)
 
     def raise_if_asked(self) -> None:
-        """Leave the run that was asked to stop, after it is closed.
+        """Leave the run after it is closed, if there was a request to stop it.
 
         Raises:
             RunStopped: If somebody has asked for it; also if the run was over before it looked.
