@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mmengine.dist import is_main_process
+
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
 
@@ -22,9 +24,36 @@ def end_of(runner: Run) -> dict[str, Any]:
     return {'ended': {'by': 'stop_training', **lengths}}
 
 
-def owes_validation(runner: Run) -> bool:
-    """Whether a validation of the present state is due, and did not run to its end."""
-    return bool(getattr(runner.train_loop, 'owes_validation', False))
+def meta_of_end(runner: Run) -> dict[str, Any]:
+    """Entries of ``meta`` for a checkpoint that is written after the last iteration."""
+    return {
+        'epoch': runner.epoch,
+        'iter': runner.iter,
+        'validation_due': bool(getattr(runner.train_loop, 'owes_validation', False)),
+        **end_of(runner),
+    }
+
+
+def record_end(
+    runner: Run,
+    record: dict[str, Any] | None,
+    path: str | None,
+    backend_args: dict[str, Any] | None,
+) -> None:
+    """Write next to the checkpoint ``path`` that the training has ended there, if it was early.
+
+    Args:
+        runner: The run.
+        record: What is written next to the checkpoint already, or may be; changed in place.
+        path: The checkpoint, which holds the present state.
+        backend_args: Arguments of its file backend.
+    """
+    ended = end_of(runner)
+    if not ended or record is None or path is None:
+        return
+    record['meta'] = {**record['meta'], **ended}
+    if is_main_process():
+        runner.strategy.io.write_record(record, path, backend_args)
 
 
 def stopped_within_epoch(runner: Run) -> bool:

@@ -20,7 +20,7 @@ from mmengine.hooks._best_checkpoints import (
     parse_save_best,
     texts,
 )
-from mmengine.hooks._end import end_of, owes_validation, stopped_within_epoch
+from mmengine.hooks._end import meta_of_end, record_end, stopped_within_epoch
 from mmengine.hooks._publish import publish_all
 from mmengine.hooks._states import plain_numbers, validation_record
 from mmengine.hooks.hook import DataBatch, Hook
@@ -249,24 +249,12 @@ class CheckpointHook(Hook):
 
     def _save_end(self, runner: Run) -> None:
         """Let a checkpoint hold the state at the end, and that it is the end."""
-        ended = end_of(runner)
         if self._holds_end(runner):
-            if ended:
-                self._record_end(runner, ended)
+            record_end(runner, self._record, self.last_ckpt, self.backend_args)
             return
-        meta = {**self._finished(runner), 'validation_due': owes_validation(runner), **ended}
-        if self.by_epoch and stopped_within_epoch(runner):
-            self._save(runner, runner.iter, meta, f'iter_{runner.iter}.pth')
-            return
-        self._save(runner, _units.done_in(runner, self._counted), meta)
-
-    def _record_end(self, runner: Run, ended: dict[str, Any]) -> None:
-        """Write next to the last checkpoint that the run ended there."""
-        if self._record is None or self.last_ckpt is None:
-            return
-        self._record['meta'] = {**self._record['meta'], **ended}
-        if is_main_process():
-            runner.strategy.io.write_record(self._record, self.last_ckpt, self.backend_args)
+        is_within = self.by_epoch and stopped_within_epoch(runner)
+        done = runner.iter if is_within else _units.done_in(runner, self._counted)
+        self._save(runner, done, meta_of_end(runner), f'iter_{done}.pth' if is_within else None)
 
     def _save(
         self, runner: Run, done: int, meta: dict[str, Any], interim: str | None = None

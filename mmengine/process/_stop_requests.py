@@ -106,6 +106,7 @@ class StopRequests:
         self._phase: tuple[int, Any] = (0, None)
         self._ranks: _Ranks | None = None
         self._pid = os.getpid()
+        self._on_dead_child: Any = None
 
     @contextmanager
     def active(self) -> Iterator[StopRequests]:
@@ -122,6 +123,8 @@ class StopRequests:
         finally:
             self._is_done = True
             self.look_at = NEVER
+            if self._on_dead_child is not None:
+                signal.signal(signal.SIGCHLD, self._on_dead_child)
             if self._ranks is not None:
                 self._ranks.close()
 
@@ -176,7 +179,7 @@ class StopRequests:
             self._wanted = Request(reason, ends_training=True)
 
     def raise_if_asked(self) -> None:
-        """Leave the run that was asked to stop, after it is closed.
+        """Leave the run after it is closed, if there was a request to stop it.
 
         Raises:
             RunStopped: If somebody has asked for it; also if the run was over before it looked.
@@ -222,6 +225,7 @@ class StopRequests:
                 raise KeyboardInterrupt
             raise self._leaving(request)
         self._asked_at = now
+        self._outlive_workers()
         if self._wanted is None or self._wanted.ends_training:
             self._wanted = request
         self.look_at = 0.0
@@ -232,6 +236,15 @@ class StopRequests:
         if get_dist_info()[0] == 0:
             more = ' Ctrl-C again ends it at once.' if from_keyboard else ''
             say(f'{name}: the run stops after this batch and saves its state.{more}')
+
+    def _outlive_workers(self) -> None:
+        """Finish the present batch also if the signal has ended the workers of the dataloader.
+
+        A scheduler may send it to all processes of a job. The handler of torch for a worker that
+        is gone would raise an error in the middle of the batch.
+        """
+        if hasattr(signal, 'SIGCHLD') and callable(signal.getsignal(signal.SIGCHLD)):
+            self._on_dead_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def _end_after(self, seconds: float) -> None:
         """End the process if the run is not closed in time."""

@@ -25,7 +25,7 @@ DEFAULT_SIGNALS = tuple(
 
 
 class RunStopped(SystemExit):
-    """The run has stopped because it was asked to; it can be resumed.
+    """The run has stopped on request; it can be resumed.
 
     It is raised by ``train``, ``val`` and ``test`` after everything is closed. A script that does
     not catch it ends with the exit status ``code``, without a traceback. :class:`RunInterrupted` is

@@ -33,7 +33,7 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
     hear of an error once: when it leaves the inner one.
 
     Raises:
-        RunStopped: After everything is closed, if the run was asked to stop.
+        RunStopped: After everything is closed, if there was a request to stop.
     """
     state = runner.state
     outer, state.stage = state.stage, name

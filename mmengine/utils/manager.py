@@ -150,7 +150,7 @@ class ManagerMixin(metaclass=ManagerMeta):
 
 
 def release_instances_of_run(name: str) -> None:
-    """Let each class forget the instance of a run that is gone; the newest goes with the next one.
+    """Let each class forget the instance of a run that is gone; the newest stays until the next.
 
     The garbage collector may call it at any moment, so it takes no lock.
     """

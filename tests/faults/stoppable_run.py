@@ -120,6 +120,8 @@ def make(work_dir: str, settings: dict[str, Any]) -> Runner:
     if 'iters' in settings:
         train_cfg = {'by_epoch': False, 'max_iters': settings['iters'], 'val_interval': 10}
     hooks: list[Any] = [Calls(), EMAHook()]
+    if settings.get('progress'):
+        hooks.append({'type': 'ProgressHook'})
     if 'at' in settings:
         stage = settings.get('stage', 'train')
         pace = settings.get('pace_s', 0.05)

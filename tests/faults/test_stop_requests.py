@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -224,6 +227,15 @@ def test_ctrl_c_on_the_terminal_reaches_the_workers_too(tmp_path):
     assert len(run.checkpoints()) == 1
 
 
+def test_a_signal_to_all_processes_of_a_job_saves(tmp_path):
+    # It ends the workers at once. The main process is in a batch, and finishes it.
+    with Run(tmp_path / 'run', at=13, workers=2, pace_s=2) as run:
+        run.until_ready().send(signal.SIGTERM, group=True)
+        assert run.codes() == [0], run.text()
+    assert 'Traceback' not in run.text()
+    assert run.checkpoints() == ['iter_13.pth']
+
+
 def test_a_stop_file_stops_a_run_and_is_used_up(tmp_path):
     with Run(tmp_path / 'run', at=3, epochs=40) as run:
         run.until_ready()
@@ -314,4 +326,47 @@ def test_a_signal_to_the_launcher_reaches_all_ranks(tmp_path):
             process.wait(LIMIT_S)
     text = (tmp_path / 'output.txt').read_text()
     assert 'The run stops for signal SIGTERM' in text, text
+    assert len(list(tmp_path.glob('iter_*.pth'))) == 1
+
+
+def test_ctrl_c_typed_at_a_terminal_leaves_it_clean(tmp_path):
+    """With a progress display, which hides the cursor, and workers, which get the signal too."""
+    master, slave = os.openpty()
+    settings = {'at': 3, 'workers': 2, 'progress': True}
+
+    def take_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [sys.executable, '-W', 'ignore', str(SCRIPT), str(tmp_path), json.dumps(settings)],
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'TERM': 'xterm'},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=take_terminal,  # this process has no thread that holds a lock
+    )
+    os.close(slave)
+    shown = b''
+    deadline = time.monotonic() + LIMIT_S
+    try:
+        while process.poll() is None or select.select([master], [], [], 0)[0]:
+            assert time.monotonic() < deadline, shown
+            if (tmp_path / 'ready').exists():
+                (tmp_path / 'ready').unlink()
+                os.write(master, b'\x03')
+            if select.select([master], [], [], 0.05)[0]:
+                try:
+                    shown += os.read(master, 65536)
+                except OSError:  # the terminal is closed: the process has ended
+                    break
+        assert process.wait(LIMIT_S) == 0, shown
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(LIMIT_S)
+        os.close(master)
+    hides, shows = shown.rfind(b'\x1b[?25l'), shown.rfind(b'\x1b[?25h')
+    assert 0 <= hides < shows
+    assert b'Traceback' not in shown
     assert len(list(tmp_path.glob('iter_*.pth'))) == 1
