@@ -242,7 +242,7 @@ def test_a_best_checkpoint_has_the_unit_in_its_name(tmp_path):
 
 @pytest.mark.parametrize(
     ('unit', 'interval', 'iterations'),
-    [('sample', 5, [3, 5, 8, 10]), ('step', 2, [6, 12])],
+    [('sample', 5, [3, 5, 8, 10, 12]), ('step', 2, [6, 12])],  # the last iteration always
 )
 def test_log_lines_in_units(tmp_path, unit, interval, iterations):
     logger = {'type': 'LoggerHook', 'unit': unit, 'interval': interval}
