@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmengine._checkpoint.files import one_of
 from mmengine._checkpoint.validation_record import end_record
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import _units
-from mmengine.hooks._best import IS_BETTER, WORST, infer_rule
+from mmengine.hooks._best import IS_BETTER, WORST
 from mmengine.hooks._best_checkpoints import (
     BestCheckpoints,
     as_list,
     best_prefix,
     check_counts,
     parse_save_best,
+    refuse_unknown,
+    rules_of,
     texts,
 )
 from mmengine.hooks._end import meta_of_end, record_end, stopped_within_epoch
@@ -100,13 +103,9 @@ class CheckpointHook(Hook):
         keep_best: int = 1,
         **kwargs: Any,
     ) -> None:
-        for name in kwargs:
-            known = CheckpointHook.__init__.__annotations__
-            raise TypeError(f'CheckpointHook has no argument {name!r}.{did_you_mean(name, known)}')
+        refuse_unknown(kwargs, CheckpointHook.__init__.__annotations__)
         check_counts(interval, save_begin, max_keep_ckpts, keep_best)
         _units.check_unit(self, unit, is_by_epoch=by_epoch and is_given(self, 'by_epoch'))
-        if file_client_args is not None and backend_args is not None:
-            raise ValueError('Pass backend_args only: file_client_args is its old name.')
         self.interval = interval
         self.unit = unit
         self.by_epoch = by_epoch and unit is None
@@ -117,7 +116,7 @@ class CheckpointHook(Hook):
         self.save_last = save_last
         self.save_begin = save_begin
         self.keep_best = keep_best
-        self.backend_args = backend_args or file_client_args
+        self.backend_args = one_of(backend_args, file_client_args)
         self.filename_tmpl = filename_tmpl or f'{self._counted}_{{}}.pth'
         self.published_keys = None if published_keys is None else texts(published_keys)
         self.greater_keys = as_list(greater_keys)
@@ -249,7 +248,7 @@ class CheckpointHook(Hook):
 
     def _save_end(self, runner: Run) -> None:
         """Let a checkpoint hold the state at the end, and that it is the end."""
-        if self._holds_end(runner):
+        if self._saved_at == runner.state.moment(runner.iter):
             record_end(runner, self._record, self.last_ckpt, self.backend_args)
             return
         is_within = self.by_epoch and stopped_within_epoch(runner)
@@ -317,25 +316,17 @@ class CheckpointHook(Hook):
             self._unvalidated.clear()
         return self._unvalidated
 
-    def _holds_end(self, runner: Run) -> bool:
-        """Whether the last checkpoint holds the present state of training."""
-        return self._saved_at == runner.state.moment(runner.iter)
-
     def _path(self, filename: str) -> str:
         return str(self._backend.join_path(str(self.out_dir), filename))
+
+    def _has(self, filename: str) -> bool:
+        return bool(self._backend.isfile(self._path(filename)))
 
     def _remove(self, runner: Run, path: str) -> None:
         if is_main_process():
             runner.strategy.io.remove(path, self.backend_args)
 
-    @property
-    def _counted(self) -> str:
-        return self.unit or ('epoch' if self.by_epoch else 'iter')
-
-    @staticmethod
-    def _finished(runner: Run) -> dict[str, int]:
-        """Counts of finished epochs and iterations, which the loop updates before a validation."""
-        return {'epoch': runner.epoch, 'iter': runner.iter}
+    _counted = property(lambda self: self.unit or ('epoch' if self.by_epoch else 'iter'))
 
     # -- the best ---------------------------------------------------------------------------------
 
@@ -352,9 +343,7 @@ class CheckpointHook(Hook):
     def _watch(self, keys: list[str]) -> None:
         self.key_indicators = keys
         self.best_ckpt_path_dict = dict.fromkeys(keys)
-        rules = self._given_rules or [
-            infer_rule(key, self.greater_keys, self.less_keys) for key in keys
-        ]
+        rules = self._given_rules or rules_of(keys, self.greater_keys, self.less_keys)
         self._best = {
             key: BestCheckpoints(key, rule, self.keep_best)
             for key, rule in zip(keys, rules, strict=True)
@@ -384,13 +373,7 @@ class CheckpointHook(Hook):
         self._write_best(runner, filename)
         for name in dropped:
             self._remove(runner, self._path(name))
-        place = best.place_of(filename)
-        runner.logger.info(
-            f'The best checkpoint with {score:0.4f} {key} at {done} {unit} is saved to {filename}.'
-            if place == 0
-            else f'The checkpoint with {score:0.4f} {key} at {done} {unit} is number {place + 1} '
-            f'of the best {self.keep_best} and is saved to {filename}.'
-        )
+        runner.logger.info(best.told(score, f'{done} {unit}', filename))
 
     def _publish_best(self, runner: Run, key: str) -> None:
         """Write score and path of the best checkpoint to the attributes and the message hub."""
@@ -413,7 +396,8 @@ class CheckpointHook(Hook):
             present[path] = present[self.last_ckpt]
             return
         # The remaining changes of this validation are written at its end, in a record.
-        self._write(runner, filename, {**self._finished(runner), 'validation_due': True})
+        meta = {'epoch': runner.epoch, 'iter': runner.iter, 'validation_due': True}
+        self._write(runner, filename, meta)
 
     def _info_names(self, key: str) -> tuple[str, str]:
         """Names in the message hub; they contain ``key`` only if several metrics are watched."""
@@ -443,23 +427,16 @@ class CheckpointHook(Hook):
         for key, best in self._best.items():
             if best.best_score is not None:
                 continue  # another call of `train` goes on
-            score_name, path_name = self._info_names(key)
-            score, path = hub.get_info(score_name), hub.get_info(path_name)
-            saved = self._resumed.pop(key, None)
-            if saved is None and score is not None and best_prefix(key) in str(path):
-                saved = {'entries': [(score, path)], 'best_score': score}
-            if saved is None or saved['best_score'] is None:
+            score, path = (hub.get_info(name) for name in self._info_names(key))
+            missing = best.recall(self._resumed.pop(key, None), score, path, self._has)
+            if missing is None:
                 continue  # The best value belongs to another metric, which the saved run watched.
-            missing = best.restore(saved['entries'], saved['best_score'], self._has)
             if missing:
                 runner.logger.warning(
                     f'The best checkpoints of the resumed run are not all in {self.out_dir}; '
                     f'missing: {", ".join(missing)}.'
                 )
             self._publish_best(runner, key)
-
-    def _has(self, filename: str) -> bool:
-        return bool(self._backend.isfile(self._path(filename)))
 
     @property
     def rules(self) -> list[str]:
@@ -469,5 +446,5 @@ class CheckpointHook(Hook):
     @property
     def best_ckpt_path(self) -> str | None:
         """Path of the best checkpoint, if one metric is watched."""
-        paths = list(self.best_ckpt_path_dict.values())
-        return paths[0] if len(paths) == 1 else None
+        paths = self.best_ckpt_path_dict
+        return next(iter(paths.values())) if len(paths) == 1 else None

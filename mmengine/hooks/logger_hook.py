@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from mmengine._checkpoint.files import one_of
 from mmengine.dataset._dataloader import num_batches
 from mmengine.dist import all_gather_object, get_world_size, master_only
 from mmengine.fileio import dump, get_file_backend
@@ -73,8 +74,6 @@ class LoggerHook(Hook):
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 kind = ArgumentError if isinstance(number, (int, float)) else TypeError
                 raise kind(f'{name} of LoggerHook must be a positive integer, got {number!r}.')
-        if file_client_args is not None and backend_args is not None:
-            raise ValueError('Pass backend_args only: file_client_args is its old name.')
         if out_dir is not None and not isinstance(out_dir, (str, Path)):
             raise TypeError(f'out_dir must be a path or a URL, got {type(out_dir).__name__}.')
         self.interval = interval
@@ -85,7 +84,7 @@ class LoggerHook(Hook):
         self.out_dir = out_dir
         self.out_suffix = (out_suffix,) if isinstance(out_suffix, str) else tuple(out_suffix)
         self.keep_local = keep_local
-        self.backend_args = backend_args or file_client_args
+        self.backend_args = one_of(backend_args, file_client_args)
         self.log_metric_by_epoch = log_metric_by_epoch
         self._target: str | None = None
         # Batches of an epoch, -1 if unknown: read once per epoch, not in every step.

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmengine.dataset._sample_order import TRAIN, begin_pass
-from mmengine.hooks._units import Interval, check_unit
+from mmengine.hooks._units import Interval
 from mmengine.registry import LOOPS
 from mmengine.runner._batch_position import (
     batch_number,
@@ -28,17 +28,16 @@ from mmengine.runner._ending import flush_open_windows
 from mmengine.runner._endless_batches import _InfiniteDataloaderIterator
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
 from mmengine.runner._even_batches import checked_choice, epoch_length, even_batches
-from mmengine.runner._resumable_loop import ResumableLoop
 from mmengine.runner._stopping import (
-    evaluate,
     is_over_after_epoch,
     is_over_after_iter,
     report,
     stays_ended,
     watched_by,
 )
+from mmengine.runner._validating_loop import ValidatingLoop
 from mmengine.runner.base_loop import number_samples_of
-from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at
+from mmengine.runner.utils import as_positive
 from mmengine.strategy._state import Position
 
 if TYPE_CHECKING:
@@ -69,8 +68,8 @@ def _of_position(name: str, doc: str) -> Any:
     return property(read, write, doc=doc)
 
 
-class _TrainLoop(ResumableLoop):
-    """What both train loops have: the position of the run, and when to validate.
+class _TrainLoop(ValidatingLoop):
+    """What both train loops have: the position of the run.
 
     ``_epoch``, ``_iter``, ``_max_epochs`` and ``_max_iters``, which subclasses read and write,
     belong to the position.
@@ -82,19 +81,13 @@ class _TrainLoop(ResumableLoop):
     _max_iters: int = _of_position('max_iters', 'Iterations to train.')
 
     # Subclasses of the API may call the constructor of BaseLoop alone, and set these by themselves.
-    val_begin = 1
-    val_interval = 1
-    val_unit: str | None = None
     stop_training = False
-    owes_validation = False
-    _validated_at = -1
-    _val_turns: Interval
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """A loop has its position before any constructor."""
         loop = super().__new__(cls)
         loop._position = Position()
-        loop._val_turns = Interval(1)
+        loop._turns_of_validation = Interval(1)
         return loop
 
     def __init__(
@@ -106,17 +99,9 @@ class _TrainLoop(ResumableLoop):
         dynamic_intervals: Sequence[tuple[int, int]] | None = None,
         val_unit: str | None = None,
     ) -> None:
-        check_unit(self, val_unit, ('iter', 'step', 'sample'))
         super().__init__(runner, dataloader)
-        self.val_unit = val_unit
         self._has_new_data = False
-        self.val_begin = as_positive('val_begin', val_begin)
-        self.val_interval = as_positive('val_interval', val_interval)
-        self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
-            val_interval, dynamic_intervals
-        )
-        for interval in self.dynamic_intervals:
-            as_positive('dynamic_intervals', interval)
+        self._set_validations(val_begin, val_interval, dynamic_intervals, val_unit)
         self._show_metainfo()
 
     @property
@@ -138,69 +123,6 @@ class _TrainLoop(ResumableLoop):
     def max_iters(self) -> int:
         """Iterations to train."""
         return self._position.max_iters
-
-    def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
-        """Whether a validation comes next after ``epoch`` epochs and ``iteration`` iterations.
-
-        Args:
-            epoch: Finished epochs.
-            iteration: Finished iterations.
-            by_epoch: Whether the last of these epochs has just ended.
-        """
-        raise NotImplementedError
-
-    def _validate_owed(self) -> None:
-        """Make up for the validation that this run, or the resumed one, had not finished."""
-        if self.val_unit is not None:
-            self._val_turns.begin(self._done_in_unit(self._iter))
-        if self.owes_validation:
-            self._validate()
-
-    def _validate_if_due(self, finished: int, last: int) -> None:
-        """Validate at each interval and at the end; ``finished`` is in the unit of this loop."""
-        if self.val_unit is not None:
-            self._validate_in_unit(is_last=finished == last)
-            return
-        self.val_interval = self._interval_at(finished + 1)
-        if self._is_due(finished, last):
-            self._validate()
-
-    def _validate_in_unit(self, is_last: bool = False) -> None:
-        """Validate after an iteration in which a multiple of the interval was reached."""
-        done = self._done_in_unit(self._iter)
-        is_due = self._is_due_in_unit(done, is_last and self._validated_at != self._iter)
-        self._val_turns.begin(done)
-        if is_due:
-            self._validate()
-
-    def _is_due_in_unit(self, done: int, is_last: bool) -> bool:
-        if self._runner.val_loop is None or done < self.val_begin:
-            return False
-        self._val_turns.every = self.val_interval = self._interval_at(done + 1)
-        return is_last or self._val_turns.is_due(done)
-
-    def _done_in_unit(self, iteration: int) -> int:
-        if self.val_unit in (None, 'iter'):
-            return iteration
-        return self._runner.state.finished(self.val_unit)
-
-    def _validate(self) -> None:
-        loop = self._runner.val_loop
-        if loop is not None:
-            self.owes_validation = True
-            self._validated_at = self._iter
-            if not evaluate(self, loop):
-                return
-            self._runner.model.train()
-        self.owes_validation = False
-
-    def _is_due(self, finished: int, last: int) -> bool:
-        if self._runner.val_loop is None or finished < self.val_begin:
-            return False
-        return finished % self._interval_at(finished + 1) == 0 or finished == last
-
-    def _interval_at(self, position: int) -> int:
-        return interval_at(self.dynamic_milestones, self.dynamic_intervals, position)
 
     def _flush_open_windows(self) -> None:
         """Let gradients that are still being accumulated at the end of the run make their step."""

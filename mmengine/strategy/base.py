@@ -266,15 +266,9 @@ class BaseStrategy(SessionViews, ABC):
             default_args: Known ones of ``epoch_length``, ``max_epochs``, ``max_iters`` and
                 ``max_samples``.
         """
-        known = default_args or {}
-        built = build_param_schedulers(
-            scheduler,
-            optim_wrapper,
-            epoch_length=known.get('epoch_length'),
-            max_epochs=known.get('max_epochs'),
-            max_iters=known.get('max_iters'),
-            max_samples=known.get('max_samples'),
-        )
+        names = ('epoch_length', 'max_epochs', 'max_iters', 'max_samples')
+        known = {name: (default_args or {}).get(name) for name in names}
+        built = build_param_schedulers(scheduler, optim_wrapper, **known)
         for schedule in flattened(built):
             schedule._units_done = self.state.counter_of(schedule)
         return built
