@@ -211,7 +211,10 @@ class StopRequests:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Note a signal. It may arrive anywhere in the main thread, so no lock is taken here."""
         if os.getpid() != self._pid:
-            return  # a worker that was forked: it ends with this process
+            if number == signal.SIGTERM:  # this process, or somebody else, ends a forked child
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return  # a signal to the whole job: the child ends with this process
         name, now = signal.Signals(number).name, monotonic()
         from_keyboard = number == signal.SIGINT
         if self._asked_at:

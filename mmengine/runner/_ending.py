@@ -40,8 +40,10 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
     closed: list[Any] = []
     if outer is None:
         _hold_log(runner, True)
-        state.stops = StopRequests(runner.preempt, runner.work_dir)
-        clear_stop_file(runner)
+        # A test in the work dir of a training does not take the training's stop file.
+        state.stops = StopRequests(runner.preempt, runner.work_dir if name == 'train' else None)
+        if name == 'train':
+            clear_stop_file(runner)
     try:
         with (
             state.stops.active() if outer is None else nullcontext(),

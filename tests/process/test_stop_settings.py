@@ -1,8 +1,10 @@
 """Settings of requests to stop, and which signals are handled."""
 
+import multiprocessing
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -101,6 +103,19 @@ def test_a_signal_is_seen_at_the_next_batch(tmp_path, name, kind, capfd):
     with pytest.raises(kind):
         stops.raise_if_asked()
     assert f'{name}: the run stops after this batch' in capfd.readouterr().err
+
+
+def test_a_child_that_was_forked_within_a_stage_can_be_terminated(tmp_path):
+    stops = StopRequests(Preempt(), str(tmp_path))
+    with stops.active():
+        stops.watch(None)
+        child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+        child.start()
+        os.kill(child.pid, signal.SIGINT)  # as from the terminal: the parent decides
+        child.terminate()
+        child.join(30)
+        assert child.exitcode == -signal.SIGTERM
+        assert not stops.is_due(1)
 
 
 def test_ctrl_c_is_caught_as_such_and_leaves_with_a_code():
