@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mmengine._checkpoint.validation_record import hyperparameters_of, make_record
+
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
 
@@ -25,3 +27,14 @@ def load_hooks_state(runner: Run, states: Mapping[str, list[Any]]) -> None:
         entries = remaining.get(type(hook).__name__)
         if entries and hasattr(hook, 'load_state_dict'):
             hook.load_state_dict(entries.pop(0))
+
+
+def validation_record(runner: Run) -> dict[str, Any]:
+    """What a validation changes in a checkpoint that was written before it."""
+    return make_record(
+        meta={'validation_due': False},
+        param_schedulers=runner.strategy.scheduler_state_dict(),
+        optimizer=hyperparameters_of(runner.optim_wrapper),
+        hooks=hooks_state(runner),
+        message_hub=runner.message_hub.state_dict(),
+    )

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from mmengine.hooks.run import Run
 
 COUNTED_UNITS = ('step', 'sample')
+NAMES = {
+    'epoch': 'epochs', 'iter': 'iterations', 'step': 'optimizer steps', 'sample': 'samples'
+}  # fmt: skip
 
 
 def check_unit(owner: Any, unit: str | None, choices: tuple[str, ...] = COUNTED_UNITS) -> None:
@@ -24,6 +27,30 @@ def check_unit(owner: Any, unit: str | None, choices: tuple[str, ...] = COUNTED_
             f'unit of {type(owner).__name__} must be {", ".join(map(repr, choices))} or None, got '
             f'{unit!r}.{did_you_mean(str(unit), choices)}'
         )
+
+
+def check_turns(interval: Any, start: int, num_kept: int) -> None:
+    """Refuse a wrong interval between saves, a wrong start or number of checkpoints.
+
+    Raises:
+        ArgumentError: If one of them is wrong.
+    """
+    is_number = isinstance(interval, int) and not isinstance(interval, bool)
+    if not is_number or interval == 0 or interval < -1:
+        raise ArgumentError(
+            f'interval must be a positive integer, or -1 for no interval; got {interval!r}.'
+        )
+    if start < 0:
+        raise ArgumentError(f'save_begin must be 0 or more, got {start}.')
+    if num_kept == 0 or num_kept < -1:
+        raise ArgumentError(f'max_keep_ckpts must be positive, or -1 for all; got {num_kept}.')
+
+
+def done_in(runner: Run, unit: str) -> int:
+    """Finished epochs, iterations, steps or samples of a training, between two iterations."""
+    if unit in COUNTED_UNITS:
+        return runner.state.finished(unit)
+    return runner.epoch if unit == 'epoch' else runner.iter
 
 
 class Interval:

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmengine._checkpoint.validation_record import hyperparameters_of, make_record
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
-from mmengine.hooks._publish import publish
-from mmengine.hooks._states import hooks_state
+from mmengine.hooks._publish import publish_all
+from mmengine.hooks._states import validation_record
+from mmengine.hooks._units import NAMES, Interval, check_turns, check_unit, done_in
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.run import evaluates_alone
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
+from mmengine.utils._given import is_given, notes_given
 from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class CheckpointHook(Hook):
 
     Args:
         interval: Epochs or iterations between two saves; -1 saves at no interval.
-        by_epoch: Whether ``interval`` counts epochs.
+        by_epoch: Whether ``interval`` counts epochs. If not given, what the train loop counts.
         save_optimizer: Include the optimizers' state.
         save_param_scheduler: Include the schedulers' state.
         out_dir: Folder or URL to save to instead of the work dir. The hook creates a folder in it
@@ -52,6 +53,8 @@ class CheckpointHook(Hook):
         published_keys: After training, write copies of the last and best checkpoints that contain
             only these top-level keys; a part of the SHA-256 is in their names.
         save_begin: First epoch or iteration after which to save; the interval counts from there.
+        unit: 'step' or 'sample': ``interval`` and ``save_begin`` count optimizer steps or samples
+            instead, and file names have that count, as in 'step_1000.pth'.
 
     Raises:
         ArgumentError: If a value is wrong: an interval of 0, a metric that is given twice, 'auto'
@@ -64,6 +67,7 @@ class CheckpointHook(Hook):
     rule_map = IS_BETTER
     init_value_map = WORST
 
+    @notes_given
     def __init__(
         self,
         interval: int = -1,
@@ -82,30 +86,20 @@ class CheckpointHook(Hook):
         backend_args: dict[str, Any] | None = None,
         published_keys: str | list[str] | None = None,
         save_begin: int = 0,
+        *,
+        unit: str | None = None,
         **kwargs: Any,
     ) -> None:
         for name in kwargs:
             known = CheckpointHook.__init__.__annotations__
             raise TypeError(f'CheckpointHook has no argument {name!r}.{did_you_mean(name, known)}')
-        if (
-            isinstance(interval, bool)
-            or not isinstance(interval, int)
-            or interval == 0
-            or interval < -1
-        ):
-            raise ArgumentError(
-                f'interval must be a positive integer, or -1 for no interval; got {interval!r}.'
-            )
-        if save_begin < 0:
-            raise ArgumentError(f'save_begin must be 0 or more, got {save_begin}.')
-        if max_keep_ckpts == 0 or max_keep_ckpts < -1:
-            raise ArgumentError(
-                f'max_keep_ckpts must be positive, or -1 for all; got {max_keep_ckpts}.'
-            )
+        check_turns(interval, save_begin, max_keep_ckpts)
+        check_unit(self, unit)
         if file_client_args is not None and backend_args is not None:
             raise ValueError('Pass backend_args only: file_client_args is its old name.')
         self.interval = interval
-        self.by_epoch = by_epoch
+        self.unit = unit
+        self.by_epoch = by_epoch and unit is None
         self.save_optimizer = save_optimizer
         self.save_param_scheduler = save_param_scheduler
         self.out_dir = out_dir
@@ -113,7 +107,8 @@ class CheckpointHook(Hook):
         self.save_last = save_last
         self.save_begin = save_begin
         self.backend_args = backend_args or file_client_args
-        self.filename_tmpl = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
+        self._has_own_name = bool(filename_tmpl)
+        self.filename_tmpl = filename_tmpl or f'{self._counted}_{{}}.pth'
         self.published_keys = None if published_keys is None else _texts(published_keys)
         self.greater_keys = _as_list(greater_keys)
         self.less_keys = _as_list(less_keys)
@@ -127,6 +122,13 @@ class CheckpointHook(Hook):
         self._init_best(save_best, rule)
 
     # -- points -----------------------------------------------------------------------------------
+
+    def follow_loop(self, by_epoch: bool) -> None:
+        """Count what the train loop counts, unless the constructor was told."""
+        if self.unit is None and not is_given(self, 'by_epoch'):
+            self.by_epoch = by_epoch
+            if not self._has_own_name:
+                self.filename_tmpl = f'{self._counted}_{{}}.pth'
 
     def get_triggered_stages(self) -> list[str]:
         """Skip the iterations if the hook counts epochs, unless a subclass overrides them."""
@@ -148,6 +150,9 @@ class CheckpointHook(Hook):
         self._settled_dir = str(self.out_dir)
         runner.logger.info(f'Checkpoints will be saved to {self.out_dir}.')
         self._is_training = True
+        if self.unit is not None:
+            self._turns = Interval(self.interval, self.save_begin)
+            self._turns.begin(runner.state.finished(self.unit))
         self._recall(runner)
 
     def after_train_epoch(self, runner: Run) -> None:
@@ -170,20 +175,22 @@ class CheckpointHook(Hook):
         """Save a checkpoint if one is due after this iteration."""
         if self.by_epoch:
             return
-        due = self.every_n_train_iters(runner, self.interval, self.save_begin)
-        if due or (self.save_last and self.is_last_train_iter(runner)):
+        if self.unit is None:
             done = runner.iter + 1
-            runner.logger.info(f'Saving checkpoint at {done} iterations')
-            self._save(runner, done, {'epoch': runner.epoch, 'iter': done})
+            due = self.every_n_train_iters(runner, self.interval, self.save_begin)
+        else:
+            done = runner.state.finished(self.unit)
+            due = self._turns.reaches(done)
+        if due or (self.save_last and self.is_last_train_iter(runner)):
+            runner.logger.info(f'Saving checkpoint at {done} {NAMES[self._counted]}')
+            self._save(runner, done, {'epoch': runner.epoch, 'iter': runner.iter + 1})
 
     def after_val_epoch(  # type: ignore[override]  # known without a default
         self, runner: Run, metrics: dict[str, float]
     ) -> None:
         """Save a checkpoint if a watched metric has a new best value."""
-        if not self._trains(runner) or runner.iter == 0:
+        if self.save_best is None or not self._trains(runner) or runner.iter == 0:
             return  # A validation without training has nothing to save.
-        if self.save_best is None:
-            return
         if not metrics:
             runner.logger.warning(
                 'The validation returned no metrics: cannot save a best checkpoint.'
@@ -197,13 +204,7 @@ class CheckpointHook(Hook):
         """Write the changes of the validation next to the checkpoints of this iteration."""
         if not self._trains(runner) or not self._of_this_moment(runner):
             return
-        record = make_record(
-            meta={'validation_due': False},
-            param_schedulers=runner.strategy.scheduler_state_dict(),
-            optimizer=hyperparameters_of(runner.optim_wrapper),
-            hooks=hooks_state(runner),
-            message_hub=runner.message_hub.state_dict(),
-        )
+        record = validation_record(runner)
         if is_main_process():
             for path, save_id in self._unvalidated.items():
                 if save_id is None:
@@ -220,17 +221,13 @@ class CheckpointHook(Hook):
     def after_train(self, runner: Run) -> None:
         """Save the last checkpoint if training ended early, and write the published copies."""
         if self.save_last and self._is_training and runner.iter and not self._holds_end(runner):
-            done = runner.epoch if self.by_epoch else runner.iter
-            runner.logger.info(f'Saving checkpoint at {done} {self._unit}s')
+            done = done_in(runner, self._counted)
+            runner.logger.info(f'Saving checkpoint at {done} {NAMES[self._counted]}')
             self._save(runner, done, {**self._finished(runner), 'validation_due': False})
         self._is_training = False
-        if self.published_keys is None:
-            return
-        if is_main_process():
+        if self.published_keys is not None:
             paths = [self.last_ckpt, *self.best_ckpt_path_dict.values()]
-            for path in dict.fromkeys(path for path in paths if path is not None):
-                publish(path, self.published_keys, self._backend, self.backend_args, runner.logger)
-        barrier()
+            publish_all(paths, self.published_keys, self._backend, self.backend_args, runner.logger)
 
     # -- saving -----------------------------------------------------------------------------------
 
@@ -295,8 +292,8 @@ class CheckpointHook(Hook):
             runner.strategy.io.remove(path, self.backend_args)
 
     @property
-    def _unit(self) -> str:
-        return 'epoch' if self.by_epoch else 'iteration'
+    def _counted(self) -> str:
+        return self.unit or ('epoch' if self.by_epoch else 'iter')
 
     @staticmethod
     def _finished(runner: Run) -> dict[str, int]:
@@ -366,7 +363,7 @@ class CheckpointHook(Hook):
             return
         hub = runner.message_hub
         score_name, path_name = self._info_names(key)
-        done, unit = (runner.epoch, 'epoch') if self.by_epoch else (runner.iter, 'iter')
+        done, unit = done_in(runner, self._counted), self._counted
         filename = f'{_best_prefix(key)}{unit}_{done}.pth'
         older, path = self.best_ckpt_path_dict.get(key), self._path(filename)
         hub.update_info(score_name, score)

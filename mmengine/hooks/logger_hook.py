@@ -13,8 +13,10 @@ from torch import Tensor
 from mmengine.dataset._dataloader import num_batches
 from mmengine.dist import master_only
 from mmengine.fileio import dump, get_file_backend
+from mmengine.hooks._units import Interval, check_unit
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.registry import HOOKS
+from mmengine.utils._given import is_given, notes_given
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -35,9 +37,10 @@ class LoggerHook(Hook):
         out_suffix: Suffixes of the files to copy.
         keep_local: Keep the local files after copying.
         file_client_args: The old name of ``backend_args``.
-        log_metric_by_epoch: Record metrics by epoch. Iteration-based runs always record metrics by
-            iteration.
+        log_metric_by_epoch: Record metrics by epoch. If not given, what the train loop counts. A
+            log processor with ``by_epoch=False`` records them by iteration.
         backend_args: Arguments of the file backend for ``out_dir``.
+        unit: 'step' or 'sample': in training, ``interval`` counts optimizer steps or samples.
 
     Raises:
         ArgumentError: If ``interval`` or ``interval_exp_name`` is not a positive integer.
@@ -45,7 +48,9 @@ class LoggerHook(Hook):
     """
 
     priority = 'BELOW_NORMAL'
+    unit: str | None = None
 
+    @notes_given
     def __init__(
         self,
         interval: int = 10,
@@ -57,7 +62,10 @@ class LoggerHook(Hook):
         file_client_args: dict[str, Any] | None = None,
         log_metric_by_epoch: bool = True,
         backend_args: dict[str, Any] | None = None,
+        *,
+        unit: str | None = None,
     ) -> None:
+        check_unit(self, unit)
         for name, number in (('interval', interval), ('interval_exp_name', interval_exp_name)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 kind = ArgumentError if isinstance(number, (int, float)) else TypeError
@@ -67,6 +75,8 @@ class LoggerHook(Hook):
         if out_dir is not None and not isinstance(out_dir, (str, Path)):
             raise TypeError(f'out_dir must be a path or a URL, got {type(out_dir).__name__}.')
         self.interval = interval
+        self.unit = unit
+        self._turns = Interval(interval)
         self.ignore_last = ignore_last
         self.interval_exp_name = interval_exp_name
         self.out_dir = out_dir
@@ -78,6 +88,11 @@ class LoggerHook(Hook):
         # Batches of an epoch, -1 if unknown: read once per epoch, not in every step.
         self._epoch_length: int | None = None
 
+    def follow_loop(self, by_epoch: bool) -> None:
+        """Record metrics by what the train loop counts, unless the constructor was told."""
+        if not is_given(self, 'log_metric_by_epoch'):
+            self.log_metric_by_epoch = by_epoch
+
     def before_run(self, runner: Run) -> None:
         """Set the names of the files of this start."""
         self.json_log_path = f'{runner.timestamp}.json'
@@ -87,6 +102,12 @@ class LoggerHook(Hook):
                 str(self.out_dir), os.path.basename(runner.work_dir)
             )
             runner.logger.info(f'Log files will be copied to {self._target} after the run.')
+
+    def before_train(self, runner: Run) -> None:
+        """Count optimizer steps or samples from here, if ``interval`` is in them."""
+        if self.unit is not None:
+            self._turns = Interval(self.interval)
+            self._turns.begin(runner.state.finished(self.unit))
 
     def before_train_epoch(self, runner: Run) -> None:
         """Read the number of batches, which may differ from the previous epoch."""
@@ -106,7 +127,7 @@ class LoggerHook(Hook):
         done = batch_idx + 1
         if done == length or (runner.iter + 1) % self.interval_exp_name == 0:
             runner.logger.info(f'Exp name: {runner.experiment_name}')
-        if done % self.interval == 0 or (done == length and self._logs_rest_of(length)):
+        if self._is_turn(runner, done) or (done == length and self._logs_rest_of(length)):
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
             runner.logger.info(line)
             runner.visualizer.axes = {'iter': runner.iter + 1, 'epoch': runner.epoch}
@@ -169,6 +190,11 @@ class LoggerHook(Hook):
         finally:
             runner.visualizer.close()
 
+    def _is_turn(self, runner: Run, done: int) -> bool:
+        if self.unit is None:
+            return done % self.interval == 0
+        return self._turns.reaches(runner.state.finished(self.unit))
+
     def _logs_rest_of(self, epoch_length: int) -> bool:
         """Whether the end of an epoch is logged; always if it is shorter than ``interval``."""
         return not self.ignore_last or epoch_length <= self.interval
@@ -193,8 +219,9 @@ class LoggerHook(Hook):
 
 
 def log_interval(runner: Run) -> int | None:
-    """Iterations between two log points of ``runner``; None if it has no :class:`LoggerHook`."""
-    return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), None)
+    """Iterations between two log points of ``runner``; None if no :class:`LoggerHook` has them."""
+    loggers = (hook for hook in runner.hooks if isinstance(hook, LoggerHook) and hook.unit is None)
+    return next((hook.interval for hook in loggers), None)
 
 
 def _as_plain(value: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
     from mmengine.config import Config
@@ -60,6 +62,9 @@ class RunState(Protocol):
 
     def finished(self, unit: str) -> int:
         """Steps or samples that the training has finished, including the present iteration."""
+
+    def counter_of(self, schedule: Any) -> Callable[[], int] | None:
+        """Returns the steps or samples that ``schedule`` counts."""
 
     def moment(self, iteration: int) -> tuple[int, int]:
         """The state of training after ``iteration`` iterations."""

@@ -107,7 +107,9 @@ class _ActingMethods(dict[str, tuple[Callable[..., None], ...]]):
         return methods
 
 
-def default_hooks(overrides: Mapping[str, Any] | None) -> list[HookConfig]:
+def default_hooks(
+    overrides: Mapping[str, Any] | None, defaults: Mapping[str, dict[str, Any]] = DEFAULT_HOOKS
+) -> list[HookConfig]:
     """The default hooks with the user's changes: a config or hook replaces one, None drops it, a
     new key adds one.
 
@@ -116,16 +118,16 @@ def default_hooks(overrides: Mapping[str, Any] | None) -> list[HookConfig]:
     Raises:
         ValueError: If a new key comes without ``type``.
     """
-    chosen: dict[str, Any] = {key: dict(config) for key, config in DEFAULT_HOOKS.items()}
+    chosen: dict[str, Any] = {key: dict(config) for key, config in defaults.items()}
     for key, hook in (overrides or {}).items():
         if isinstance(hook, Mapping) and 'type' not in hook:
-            if key not in DEFAULT_HOOKS:
+            if key not in defaults:
                 raise ValueError(
                     f'default_hooks has {key!r}, which names no default hook '
-                    f'({", ".join(DEFAULT_HOOKS)}) '
+                    f'({", ".join(defaults)}) '
                     "and says no type. Give it a 'type', or put it in custom_hooks."
                 )
-            hook = placed(hook, **DEFAULT_HOOKS[key])
+            hook = placed(hook, **defaults[key])
         chosen[key] = hook
     return [hook for hook in chosen.values() if hook is not None]
 

@@ -14,6 +14,7 @@ from mmengine.dist import is_distributed
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.runner import _build_run
+from mmengine.runner._units import with_unit_of_loop
 from mmengine.runner.utils import _get_batch_size
 from mmengine.strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
 from mmengine.strategy._schedule_resume import advance_schedulers, flattened
@@ -106,7 +107,7 @@ def prepare_training(runner: Runner) -> None:
     prepared = runner.strategy.prepare(
         runner.model,
         optim_wrapper=optim_wrapper,
-        param_scheduler=schedulers,
+        param_scheduler=with_unit_of_loop(runner, schedulers),
         compile=_compile_options(runner._compile_settings, 'train_step'),
         dispatch_kwargs={
             **_build_run.training_lengths(loop),

@@ -19,6 +19,7 @@ from mmengine.device import (
     is_musa_available,
 )
 from mmengine.registry import LOG_PROCESSORS
+from mmengine.utils._given import is_given, notes_given
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class LogProcessor:
 
     Args:
         window_size: Iterations over which scalars that match ``mean_pattern`` are averaged.
-        by_epoch: Whether log lines show positions in epochs.
+        by_epoch: Whether log lines show positions in epochs. If not given, what the train loop
+            counts.
         custom_cfg: Other statistics: dicts with ``data_src`` (a scalar without its mode),
             ``method_name``, ``window_size`` (a number, 'epoch' or 'global') and ``log_name``. If
             ``log_name`` is missing, the statistic replaces the scalar itself.
@@ -48,6 +50,7 @@ class LogProcessor:
             have the same ``log_name``.
     """
 
+    @notes_given
     def __init__(
         self,
         window_size: int = 10,
@@ -65,6 +68,11 @@ class LogProcessor:
         self.mean_pattern = re.compile(mean_pattern)
         self._averaged: dict[str, bool] = {}
         self._check_custom()
+
+    def follow_loop(self, by_epoch: bool) -> None:
+        """Show what the train loop counts, unless the constructor was told."""
+        if not is_given(self, 'by_epoch'):
+            self.by_epoch = by_epoch
 
     def get_log_after_iter(
         self, runner: Runner, batch_idx: int, mode: str

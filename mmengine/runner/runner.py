@@ -38,6 +38,7 @@ from mmengine.runner._preparing import (
     strategy_arguments,
     with_preprocessor,
 )
+from mmengine.runner._units import counts_epochs, follow_loop, report_units
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.loops import EpochBasedTrainLoop, TestLoop, ValLoop
@@ -161,6 +162,8 @@ class Runner(RunnerMembers):
         self._load_from, self._resume = load_from, resume
         self._has_loaded = False
         self._states_of_hooks: dict[str, list[Any]] = {}
+        self._counts_epochs = counts_epochs(train_cfg)
+        self._reported_units: set[str] = set()
 
         self._launcher = check_launcher(launcher)
         self._randomness_cfg = dict(randomness or {})
@@ -197,6 +200,7 @@ class Runner(RunnerMembers):
         self._hooks = HookList(first={'after_train': flush_open_windows})
         self.model = self._build_placed_model(model, data_preprocessor)
         self.register_hooks(default_hooks, custom_hooks)
+        follow_loop(self)
         self.logger.info(f'Hooks will be executed in the following order:\n{self.get_hooks_info()}')
         self.dump_config()
 
@@ -235,6 +239,8 @@ class Runner(RunnerMembers):
             raise RuntimeError(nothing_to('train', 'train_dataloader, train_cfg and optim_wrapper'))
         with stage_of(self, 'train'):
             prepare_training(self)
+            follow_loop(self)
+            report_units(self)
             self.call_hook('before_run')
             self._init_weights()
             self.load_or_resume()

@@ -91,8 +91,9 @@ def advance_schedulers(
 ) -> None:
     """Step freshly built schedulers through ``epoch`` epochs and ``iteration`` iterations.
 
-    Schedulers by epoch and schedulers by iteration step in the order of a run. Schedulers that need
-    metrics do not step, because the metrics were not saved.
+    Schedulers by epoch and schedulers by iteration step in the order of a run. Schedulers in
+    optimizer steps or samples step to the count of the run, spread evenly over the iterations.
+    Schedulers that need metrics do not step, because the metrics were not saved.
 
     Args:
         schedulers: A list, or lists by optimizer name. The param groups of the optimizers change.
@@ -103,12 +104,18 @@ def advance_schedulers(
     if epoch_length is not None and epoch * epoch_length > iteration:
         epoch_length = None  # the epochs of the saved run were shorter
     movable = [each for each in flattened(schedulers) if not getattr(each, 'need_val_args', False)]
-    by_epoch = [scheduler for scheduler in movable if scheduler.by_epoch]
-    by_iter = [scheduler for scheduler in movable if not scheduler.by_epoch]
+    in_units = [each for each in movable if getattr(each, '_units_done', None) is not None]
+    counted = [(scheduler, scheduler._units_done()) for scheduler in in_units]
+    others = [each for each in movable if each not in in_units]
+    by_epoch = [scheduler for scheduler in others if scheduler.by_epoch]
+    by_iter = [scheduler for scheduler in others if not scheduler.by_epoch]
     epochs_done = 0
     for done in range(1, iteration + 1):
         for scheduler in by_iter:
             scheduler.step()
+        for scheduler, total in counted:
+            for _ in range(done * total // iteration - (done - 1) * total // iteration):
+                scheduler.step()
         while epochs_done < epoch and (
             (epochs_done + 1) * iteration <= done * epoch
             if epoch_length is None
@@ -197,7 +204,11 @@ def _names(schedulers: Any) -> str:
 
 def _steps_taken(pairs: list[tuple[Any, _State]], *, by_epoch: bool) -> int:
     return max(
-        (state.get('_global_step', 0) for _, state in pairs if state.get('by_epoch') is by_epoch),
+        (
+            state.get('_global_step', 0)
+            for _, state in pairs
+            if state.get('by_epoch') is by_epoch and state.get('unit') is None
+        ),
         default=0,
     )
 
@@ -375,6 +386,8 @@ def _tell_of_early_end(
 ) -> None:
     """Warn if all schedules of a parameter end before the training, or a cosine rises again."""
     known = [each for each in chain if isinstance(each, _ParamScheduler)]
+    if any(each.unit is not None for each in known):
+        return  # the length of the run in that unit is not known here
     limits = [(each, max_epochs if each.by_epoch else max_iters) for each in known]
     if not limits or any(limit is None for _, limit in limits):
         return

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -132,6 +134,21 @@ class RunState:
                 "(num_steps), so nothing can have unit='step'. Count iterations instead."
             )
         return steps
+
+    def counter_of(self, schedule: Any) -> Callable[[], int] | None:
+        """Returns the units that ``schedule`` counts; None if these are epochs or iterations.
+
+        A schedule counts the steps of its own optimizer.
+        """
+        unit = getattr(schedule, 'unit', None)
+        if unit != 'step':
+            return None if unit is None else partial(self.finished, unit)
+        optimizer = schedule.optimizer
+        for wrapper in (optimizer, *wrappers_of(self._optim_wrapper)):
+            is_own = wrapper is optimizer or getattr(wrapper, 'optimizer', None) is optimizer
+            if is_own and isinstance(getattr(wrapper, 'num_steps', None), int):
+                return partial(getattr, wrapper, 'num_steps')
+        return partial(self.finished, unit)
 
     def moment(self, iteration: int) -> tuple[int, int]:
         """Two numbers that identify the state of training after ``iteration`` iterations."""

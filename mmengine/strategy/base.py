@@ -22,7 +22,7 @@ from mmengine.optim.scheduler._build import build_param_schedulers
 from mmengine.process.session import Session
 from mmengine.strategy._compiling import compile_method
 from mmengine.strategy._learning_rates import scale_learning_rates
-from mmengine.strategy._schedule_resume import restore_schedulers
+from mmengine.strategy._schedule_resume import flattened, restore_schedulers
 from mmengine.strategy._session_views import SessionViews
 from mmengine.strategy._spreading import spread_wrapper_state
 from mmengine.strategy._state import RunState, Schedulers, are_built, view_of_state
@@ -179,7 +179,7 @@ class BaseStrategy(SessionViews, ABC):
             optim_wrapper: As in :meth:`build_optim_wrapper`.
             param_scheduler: As in :meth:`build_param_scheduler`; needs ``optim_wrapper``.
             compile: As in :meth:`compile_model`.
-            dispatch_kwargs: ``epoch_length``, ``max_epochs``, ``max_iters`` and
+            dispatch_kwargs: ``epoch_length``, ``max_epochs``, ``max_iters``, ``max_samples`` and
                 ``train_micro_batch_size_per_gpu``, where known.
 
         Returns:
@@ -204,8 +204,9 @@ class BaseStrategy(SessionViews, ABC):
             if self.optim_wrapper is None:
                 raise ValueError('param_scheduler needs an optimizer: pass optim_wrapper too.')
             state.lengths = {key: known.get(key) for key in state.lengths}
+            lengths = {**state.lengths, 'max_samples': known.get('max_samples')}
             state.param_schedulers = self.build_param_scheduler(
-                param_scheduler, self.optim_wrapper, state.lengths
+                param_scheduler, self.optim_wrapper, lengths
             )
             prepared.append(state.param_schedulers)
         return prepared[0] if len(prepared) == 1 else tuple(prepared)
@@ -261,16 +262,21 @@ class BaseStrategy(SessionViews, ABC):
         Args:
             scheduler: A scheduler or its config, a list, or lists by optimizer name.
             optim_wrapper: The wrapper whose param groups the schedulers change.
-            default_args: ``epoch_length``, ``max_epochs`` and ``max_iters``, where known.
+            default_args: ``epoch_length``, ``max_epochs``, ``max_iters`` and ``max_samples``, where
+                known.
         """
         known = default_args or {}
-        return build_param_schedulers(
+        built = build_param_schedulers(
             scheduler,
             optim_wrapper,
             epoch_length=known.get('epoch_length'),
             max_epochs=known.get('max_epochs'),
             max_iters=known.get('max_iters'),
+            max_samples=known.get('max_samples'),
         )
+        for schedule in flattened(built):
+            schedule._units_done = self.state.counter_of(schedule)
+        return built
 
     def scale_lr(self, optim_wrapper: BaseOptimWrapper, batch_size: int | None) -> None:
         """Scale learning rates by ``auto_scale_lr``; see :func:`scale_learning_rates`.
