@@ -56,7 +56,7 @@ def done_in(runner: Run, unit: str) -> int:
 class Interval:
     """Every ``every`` units of a training: is it time?
 
-    One iteration may bring more than one unit, so that no iteration ends exactly at a multiple of
+    One iteration may add more than one unit, so that no iteration ends exactly at a multiple of
     ``every``. Then it is time after the iteration in which the multiple was reached. The multiples
     do not depend on earlier answers, so that a resumed run has the same ones.
 

@@ -124,7 +124,7 @@ class CheckpointHook(Hook):
     # -- points -----------------------------------------------------------------------------------
 
     def follow_loop(self, by_epoch: bool) -> None:
-        """Count what the train loop counts, unless the constructor was told."""
+        """Count what the train loop counts, unless ``by_epoch`` was given."""
         if self.unit is None and not is_given(self, 'by_epoch'):
             self.by_epoch = by_epoch
             if not self._has_own_name:

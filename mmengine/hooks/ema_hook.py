@@ -106,7 +106,8 @@ class EMAHook(Hook):
                 f'would never begin.{hint}'
             )
         self._has_begun = False
-        self._steps_seen = steps_of_each(runner) if self.unit == 'step' else None
+        if self.unit == 'step' and self._steps_seen is None:  # else a failed training goes on
+            self._steps_seen = steps_of_each(runner)
         if self.unit == 'sample':
             self._interval.begin(runner.state.finished('sample'))
 
@@ -176,6 +177,7 @@ class EMAHook(Hook):
         was saved with an average.
         """
         self._follow(runner)
+        self._steps_seen = None
         if not runner.state.is_resuming:
             self.ema_model.steps.fill_(0)
             return

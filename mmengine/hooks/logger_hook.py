@@ -89,7 +89,7 @@ class LoggerHook(Hook):
         self._epoch_length: int | None = None
 
     def follow_loop(self, by_epoch: bool) -> None:
-        """Record metrics by what the train loop counts, unless the constructor was told."""
+        """Record metrics by what the loop counts, unless ``log_metric_by_epoch`` was given."""
         if not is_given(self, 'log_metric_by_epoch'):
             self.log_metric_by_epoch = by_epoch
 

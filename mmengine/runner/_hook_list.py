@@ -71,6 +71,10 @@ class HookList:
         self.hooks.insert(place, built)
         self.acting.clear()
 
+    def begin_with(self, point: str, method: Callable[..., None]) -> None:
+        """Let the run itself do ``method`` at ``point``, before all hooks."""
+        self.acting.begin_with(point, method)
+
     def describe(self) -> str:
         """Which hooks act at which point, as text for the log."""
         acting = [(hook, set(hook.get_triggered_stages())) for hook in self.hooks]
@@ -97,7 +101,12 @@ class _ActingMethods(dict[str, tuple[Callable[..., None], ...]]):
     def __init__(self, hooks: list[Hook], first: Mapping[str, Callable[..., None]]) -> None:
         super().__init__()
         self._hooks = hooks
-        self._first = first
+        self._first = dict(first)
+
+    def begin_with(self, point: str, method: Callable[..., None]) -> None:
+        """Let ``method`` be the first at ``point``."""
+        self._first[point] = method
+        self.pop(point, None)
 
     def __missing__(self, point: str) -> tuple[Callable[..., None], ...]:
         methods = tuple(_method_at(hook, point) for hook in self._hooks if _acts_at(hook, point))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mmengine.dist import is_distributed
+from mmengine.dist import get_world_size, is_distributed
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.runner import _build_run
@@ -104,6 +104,8 @@ def prepare_training(runner: Runner) -> None:
             state.is_lr_scaled = True
         if schedulers is not None:
             schedulers = runner.build_param_scheduler(schedulers)
+    batch_size = _get_batch_size(loop.dataloader)
+    state.batch_size = batch_size * get_world_size() if batch_size else None
     prepared = runner.strategy.prepare(
         runner.model,
         optim_wrapper=optim_wrapper,
@@ -111,7 +113,7 @@ def prepare_training(runner: Runner) -> None:
         compile=_compile_options(runner._compile_settings, 'train_step'),
         dispatch_kwargs={
             **_build_run.training_lengths(loop),
-            'train_micro_batch_size_per_gpu': _get_batch_size(loop.dataloader),
+            'train_micro_batch_size_per_gpu': batch_size,
         },
     )
     _adopt(runner, prepared)

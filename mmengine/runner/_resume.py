@@ -43,6 +43,7 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
         'time': time.strftime('%Y%m%d_%H%M%S', time.localtime()),
         'mmengine_version': __version__,
         'world_size': get_world_size(),
+        'counts': runner.state.counts(),
         'save_id': uuid.uuid4().hex,
         **(meta or {}),
     }

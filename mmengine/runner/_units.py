@@ -69,7 +69,7 @@ def _run_counts_epochs(runner: RunnerMembers) -> bool | None:
 
 
 def follow_loop(runner: Runner) -> None:
-    """Let hooks and log processor count what the train loop counts, unless they were told."""
+    """Let parts count what the train loop counts, unless their arguments say otherwise."""
     by_epoch = _run_counts_epochs(runner)
     if by_epoch is None:
         return
@@ -213,7 +213,7 @@ def _needs_metrics(kind: Any) -> bool:
 
 
 def _acts_by_epoch(part: Any, name: str) -> bool:
-    """Whether ``part`` was told to count epochs, and does something at that interval."""
+    """Whether ``part`` was given the argument, and does something at that interval."""
     if not getattr(part, name, False) or not is_given(part, name):
         return False
     return not isinstance(part, CheckpointHook) or part.interval > 0

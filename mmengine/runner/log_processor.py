@@ -70,7 +70,7 @@ class LogProcessor:
         self._check_custom()
 
     def follow_loop(self, by_epoch: bool) -> None:
-        """Show what the train loop counts, unless the constructor was told."""
+        """Show what the train loop counts, unless ``by_epoch`` was given."""
         if not is_given(self, 'by_epoch'):
             self.by_epoch = by_epoch
 

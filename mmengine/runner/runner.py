@@ -38,6 +38,7 @@ from mmengine.runner._preparing import (
     strategy_arguments,
     with_preprocessor,
 )
+from mmengine.runner._sample_count import count_samples
 from mmengine.runner._units import counts_epochs, follow_loop, report_units
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmengine.runner.log_processor import LogProcessor
@@ -246,6 +247,7 @@ class Runner(RunnerMembers):
             self.load_or_resume()
             self._restore_hooks()
             loop = self.train_loop
+            count_samples(self)
             self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
             model: nn.Module = loop.run()
         return model

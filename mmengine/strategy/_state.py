@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -83,6 +83,7 @@ class RunState:
         save_id: ``meta['save_id']`` of the newest checkpoint.
         num_samples: Samples of all ranks that were trained on; counted only in a training with a
             part that has ``unit='sample'``.
+        batch_size: Samples of all ranks in a full batch; None if unknown.
         optimizer_run: The object that optimizer wrappers of this run use; set by the strategy.
     """
 
@@ -108,6 +109,7 @@ class RunState:
         self.resumed_at: tuple[int, int] | None = None
         self.save_id: str | None = None
         self.num_samples = 0
+        self.batch_size: int | None = None
         self._optim_wrapper: Any = None
 
     @property
@@ -119,8 +121,8 @@ class RunState:
         """Units that the training has finished, including the iteration that ends now.
 
         Args:
-            unit: 'step' or 'sample'. With several optimizers the steps are those of the optimizer
-                that has taken most. Samples are those of all ranks.
+            unit: 'step' or 'sample'. With several optimizers, the steps of the optimizer that has
+                taken most. Samples of all ranks count.
 
         Raises:
             ArgumentError: If the class of the optimizer wrapper does not count its steps.
@@ -135,10 +137,30 @@ class RunState:
             )
         return steps
 
+    def counts(self) -> dict[str, Any]:
+        """Finished steps of each optimizer, and finished samples, as a checkpoint holds them."""
+        steps = [getattr(each, 'num_steps', None) for each in wrappers_of(self._optim_wrapper)]
+        return {'steps': steps, 'samples': self.num_samples or None}
+
+    def load_counts(self, saved: Mapping[str, Any], iteration: int) -> None:
+        """Continue with the counts of a checkpoint that was saved after ``iteration`` iterations.
+
+        Numbers that the checkpoint does not have are computed from the iterations, as if each had a
+        full batch.
+        """
+        wrappers = wrappers_of(self._optim_wrapper)
+        steps = saved.get('steps') or []
+        for index, wrapper in enumerate(wrappers):
+            if isinstance(getattr(wrapper, 'num_steps', None), int):
+                known = steps[index] if len(steps) == len(wrappers) else None
+                size = getattr(wrapper, '_accumulative_counts', 1)
+                wrapper.num_steps = iteration // size if known is None else known
+        self.num_samples = saved.get('samples') or iteration * (self.batch_size or 0)
+
     def counter_of(self, schedule: Any) -> Callable[[], int] | None:
         """Returns the units that ``schedule`` counts; None if these are epochs or iterations.
 
-        A schedule counts the steps of its own optimizer.
+        A schedule counts the steps of the optimizer that it changes.
         """
         unit = getattr(schedule, 'unit', None)
         if unit != 'step':

@@ -28,6 +28,8 @@ def load_training_state(
     entries are removed from ``checkpoint``.
     """
     schedulers = strategy.param_schedulers
+    epoch, iteration = position_of(checkpoint)
+    strategy.state.load_counts((checkpoint.get('meta') or {}).get('counts', {}), iteration)
 
     def load_optimizer() -> None:
         if resume_optimizer and 'optimizer' in checkpoint and strategy.optim_wrapper is not None:
@@ -36,7 +38,6 @@ def load_training_state(
     if not resume_param_scheduler or not has_any(schedulers):
         load_optimizer()
         return
-    epoch, iteration = position_of(checkpoint)
     if 'param_schedulers' in checkpoint:
         is_known = 'iter' in (checkpoint.get('meta') or {})
         load_optimizer()

@@ -262,8 +262,7 @@ class BaseStrategy(SessionViews, ABC):
         Args:
             scheduler: A scheduler or its config, a list, or lists by optimizer name.
             optim_wrapper: The wrapper whose param groups the schedulers change.
-            default_args: ``epoch_length``, ``max_epochs``, ``max_iters`` and ``max_samples``, where
-                known.
+            default_args: ``epoch_length``, ``max_epochs``, ``max_iters``, ``max_samples``, if known.
         """
         known = default_args or {}
         built = build_param_schedulers(

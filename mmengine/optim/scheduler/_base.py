@@ -51,7 +51,7 @@ class _ParamScheduler:
         last_step: Index of the last step that the schedule itself took, to go on from there with an
             optimizer whose groups hold ``initial_<param_name>``; -1 starts afresh.
         by_epoch: Whether ``begin``, ``end`` and all other counts are epochs; else iterations. In a
-            run, a schedule that was not told counts what the train loop counts.
+            run, if not given, what the train loop counts.
         verbose: Log each group's value at every step.
 
     Raises:
