@@ -180,10 +180,14 @@ class RunnerMembers:
         setup_process(self._launcher, **_build_run.known_environment(env_cfg))
 
     def set_randomness(
-        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
+        self,
+        seed: int | None,
+        diff_rank_seed: bool = False,
+        deterministic: bool = False,
+        per_sample: bool = True,
     ) -> None:
         """Seed everything anew."""
-        self.strategy.set_randomness(seed, diff_rank_seed, deterministic)
+        self.strategy.set_randomness(seed, diff_rank_seed, deterministic, per_sample)
 
     # Hooks
 

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmengine._checkpoint.unwrap import unwrap_model
+from mmengine.dataset._sample_order import TEST, VAL, begin_pass
 from mmengine.device import autocast
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
@@ -189,6 +190,8 @@ class _EvaluationLoop(BaseLoop):
 
     def _evaluate_part(self) -> dict[str, float]:
         self.losses.clear()
+        # Every evaluation draws the same augmentation, so that two of them can be compared.
+        begin_pass(self.dataloader, 0, TEST if self.stage == 'test' else VAL)
         try:
             with torch.no_grad():
                 for idx, data_batch in enumerate(self.dataloader):
