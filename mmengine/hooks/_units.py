@@ -53,6 +53,12 @@ def done_in(runner: Run, unit: str) -> int:
     return runner.epoch if unit == 'epoch' else runner.iter
 
 
+def unit_of_validations(runner: Run) -> str | None:
+    """The unit in which validations are due, if the train loop has one besides epochs."""
+    unit = getattr(getattr(runner, 'train_loop', None), 'val_unit', None)
+    return unit if isinstance(unit, str) else None
+
+
 class Interval:
     """Every ``every`` units of a training: is it time?
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import get_file_backend
+from mmengine.hooks import _units
 from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
 from mmengine.hooks._publish import publish_all
 from mmengine.hooks._states import validation_record
-from mmengine.hooks._units import NAMES, Interval, check_turns, check_unit, done_in
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.run import evaluates_alone
 from mmengine.logging import print_log
@@ -93,8 +93,8 @@ class CheckpointHook(Hook):
         for name in kwargs:
             known = CheckpointHook.__init__.__annotations__
             raise TypeError(f'CheckpointHook has no argument {name!r}.{did_you_mean(name, known)}')
-        check_turns(interval, save_begin, max_keep_ckpts)
-        check_unit(self, unit)
+        _units.check_turns(interval, save_begin, max_keep_ckpts)
+        _units.check_unit(self, unit)
         if file_client_args is not None and backend_args is not None:
             raise ValueError('Pass backend_args only: file_client_args is its old name.')
         self.interval = interval
@@ -151,7 +151,7 @@ class CheckpointHook(Hook):
         runner.logger.info(f'Checkpoints will be saved to {self.out_dir}.')
         self._is_training = True
         if self.unit is not None:
-            self._turns = Interval(self.interval, self.save_begin)
+            self._turns = _units.Interval(self.interval, self.save_begin)
             self._turns.begin(runner.state.finished(self.unit))
         self._recall(runner)
 
@@ -182,7 +182,7 @@ class CheckpointHook(Hook):
             done = runner.state.finished(self.unit)
             due = self._turns.reaches(done)
         if due or (self.save_last and self.is_last_train_iter(runner)):
-            runner.logger.info(f'Saving checkpoint at {done} {NAMES[self._counted]}')
+            runner.logger.info(f'Saving checkpoint at {done} {_units.NAMES[self._counted]}')
             self._save(runner, done, {'epoch': runner.epoch, 'iter': runner.iter + 1})
 
     def after_val_epoch(  # type: ignore[override]  # known without a default
@@ -221,8 +221,8 @@ class CheckpointHook(Hook):
     def after_train(self, runner: Run) -> None:
         """Save the last checkpoint if training ended early, and write the published copies."""
         if self.save_last and self._is_training and runner.iter and not self._holds_end(runner):
-            done = done_in(runner, self._counted)
-            runner.logger.info(f'Saving checkpoint at {done} {NAMES[self._counted]}')
+            done = _units.done_in(runner, self._counted)
+            runner.logger.info(f'Saving checkpoint at {done} {_units.NAMES[self._counted]}')
             self._save(runner, done, {**self._finished(runner), 'validation_due': False})
         self._is_training = False
         if self.published_keys is not None:
@@ -363,7 +363,8 @@ class CheckpointHook(Hook):
             return
         hub = runner.message_hub
         score_name, path_name = self._info_names(key)
-        done, unit = done_in(runner, self._counted), self._counted
+        unit = _units.unit_of_validations(runner) or self._counted
+        done = _units.done_in(runner, unit)
         filename = f'{_best_prefix(key)}{unit}_{done}.pth'
         older, path = self.best_ckpt_path_dict.get(key), self._path(filename)
         hub.update_info(score_name, score)

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmengine.dataset._dataloader import num_batches
 from mmengine.dist import master_only
 from mmengine.fileio import dump, get_file_backend
-from mmengine.hooks._units import Interval, check_unit
+from mmengine.hooks._units import Interval, check_unit, unit_of_validations
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.registry import HOOKS
 from mmengine.utils._given import is_given, notes_given
@@ -164,6 +164,7 @@ class LoggerHook(Hook):
         )
         runner.logger.info(line)
         by_epoch = self.log_metric_by_epoch and runner.log_processor.by_epoch
+        by_epoch = by_epoch and unit_of_validations(runner) is None  # else several in an epoch
         step = runner.epoch if by_epoch else runner.iter
         runner.visualizer.axes = {'iter': runner.iter, 'epoch': runner.epoch}
         runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)

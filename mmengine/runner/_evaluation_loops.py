@@ -21,6 +21,7 @@ from mmengine.logging import HistoryBuffer, print_log
 from mmengine.process.seed import rng_state, set_rng_state
 from mmengine.registry import LOOPS
 from mmengine.runner._build import named_parts
+from mmengine.runner._sample_count import num_samples_of
 from mmengine.runner.base_loop import BaseLoop, dataloader_of
 from mmengine.structures import BaseDataElement
 
@@ -217,7 +218,7 @@ class _EvaluationLoop(BaseLoop):
             )
         data = model.data_preprocessor(data_batch, False)
         losses = model._run_forward(data, mode='loss')
-        _record(losses, self.losses, _num_samples(data_batch))
+        _record(losses, self.losses, num_samples_of(data_batch))
 
     def _warn_of_own_run(self) -> None:
         if type(self).run is not _EvaluationLoop.run:
@@ -387,17 +388,3 @@ def _record(found: Mapping[str, Any], losses: dict[str, HistoryBuffer], count: i
                 f'{type(value).__name__}.'
             )
         losses.setdefault(name, HistoryBuffer()).update(mean, count)
-
-
-def _num_samples(data_batch: Any) -> int:
-    """The number of samples in a batch: the length of its first list or tensor."""
-    if isinstance(data_batch, Mapping):
-        parts: list[Any] = list(data_batch.values())
-    elif isinstance(data_batch, (list, tuple)):
-        parts = list(data_batch)
-    else:
-        parts = [data_batch]
-    for part in parts:
-        if isinstance(part, (list, tuple)) or (hasattr(part, 'shape') and len(part.shape)):
-            return len(part)
-    return 1

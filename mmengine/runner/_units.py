@@ -9,10 +9,12 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmengine.config import source_location
 from mmengine.hooks import CheckpointHook, LoggerHook
+from mmengine.hooks._units import COUNTED_UNITS
 from mmengine.optim.scheduler._base import _ParamScheduler
 from mmengine.optim.scheduler._torch import torch_scheduler_class
 from mmengine.registry import LOOPS, PARAM_SCHEDULERS
@@ -87,11 +89,11 @@ def default_hook_configs(loop: Any) -> dict[str, dict[str, Any]]:
     """
     if counts_epochs(loop) is not False:
         return DEFAULT_HOOKS
-    if isinstance(loop, Mapping):
-        interval = loop.get('val_interval', 1000)
-    else:
-        interval = getattr(loop, 'val_interval', 1000)
-    return {**DEFAULT_HOOKS, 'checkpoint': {**DEFAULT_HOOKS['checkpoint'], 'interval': interval}}
+    get = loop.get if isinstance(loop, Mapping) else partial(getattr, loop)
+    checkpoint = {**DEFAULT_HOOKS['checkpoint'], 'interval': get('val_interval', 1000)}
+    if get('val_unit', None) in COUNTED_UNITS:
+        checkpoint['unit'] = get('val_unit', None)
+    return {**DEFAULT_HOOKS, 'checkpoint': checkpoint}
 
 
 def report_units(runner: Runner) -> None:

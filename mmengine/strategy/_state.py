@@ -142,12 +142,17 @@ class RunState:
         steps = [getattr(each, 'num_steps', None) for each in wrappers_of(self._optim_wrapper)]
         return {'steps': steps, 'samples': self.num_samples or None}
 
-    def load_counts(self, saved: Mapping[str, Any], iteration: int) -> None:
+    def load_counts(self, meta: Mapping[str, Any], iteration: int) -> None:
         """Continue with the counts of a checkpoint that was saved after ``iteration`` iterations.
 
-        Numbers that the checkpoint does not have are computed from the iterations, as if each had a
-        full batch.
+        Numbers that the checkpoint does not have are computed from its position in the data, or
+        from the iterations as if each had a full batch.
+
+        Args:
+            meta: Entry ``meta`` of the checkpoint.
+            iteration: Finished iterations.
         """
+        saved, data = meta.get('counts') or {}, meta.get('data') or {}
         wrappers = wrappers_of(self._optim_wrapper)
         steps = saved.get('steps') or []
         for index, wrapper in enumerate(wrappers):
@@ -155,7 +160,10 @@ class RunState:
                 known = steps[index] if len(steps) == len(wrappers) else None
                 size = getattr(wrapper, '_accumulative_counts', 1)
                 wrapper.num_steps = iteration // size if known is None else known
-        self.num_samples = saved.get('samples') or iteration * (self.batch_size or 0)
+        samples = saved.get('samples')
+        if samples is None and data.get('samples') is not None:
+            samples = data['pass'] * (data['num_samples'] or 0) + data['samples']
+        self.num_samples = iteration * (self.batch_size or 0) if samples is None else samples
 
     def counter_of(self, schedule: Any) -> Callable[[], int] | None:
         """Returns the units that ``schedule`` counts; None if these are epochs or iterations.

@@ -29,7 +29,7 @@ def load_training_state(
     """
     schedulers = strategy.param_schedulers
     epoch, iteration = position_of(checkpoint)
-    strategy.state.load_counts((checkpoint.get('meta') or {}).get('counts', {}), iteration)
+    strategy.state.load_counts(checkpoint.get('meta') or {}, iteration)
 
     def load_optimizer() -> None:
         if resume_optimizer and 'optimizer' in checkpoint and strategy.optim_wrapper is not None:

@@ -204,9 +204,8 @@ class BaseStrategy(SessionViews, ABC):
             if self.optim_wrapper is None:
                 raise ValueError('param_scheduler needs an optimizer: pass optim_wrapper too.')
             state.lengths = {key: known.get(key) for key in state.lengths}
-            lengths = {**state.lengths, 'max_samples': known.get('max_samples')}
             state.param_schedulers = self.build_param_scheduler(
-                param_scheduler, self.optim_wrapper, lengths
+                param_scheduler, self.optim_wrapper, known
             )
             prepared.append(state.param_schedulers)
         return prepared[0] if len(prepared) == 1 else tuple(prepared)
@@ -262,7 +261,8 @@ class BaseStrategy(SessionViews, ABC):
         Args:
             scheduler: A scheduler or its config, a list, or lists by optimizer name.
             optim_wrapper: The wrapper whose param groups the schedulers change.
-            default_args: ``epoch_length``, ``max_epochs``, ``max_iters``, ``max_samples``, if known.
+            default_args: Known ones of ``epoch_length``, ``max_epochs``, ``max_iters`` and
+                ``max_samples``.
         """
         known = default_args or {}
         built = build_param_schedulers(
