@@ -198,7 +198,7 @@ class LoggerHook(Hook):
 
     def _logs_rest_of(self, epoch_length: int) -> bool:
         """Whether the end of an epoch is logged; always if it is shorter than ``interval``."""
-        return not self.ignore_last or epoch_length <= self.interval
+        return not self.ignore_last or (self.unit is None and epoch_length <= self.interval)
 
     @master_only
     def _dump_metrics(self, runner: Run, metrics: dict[str, Any]) -> None:

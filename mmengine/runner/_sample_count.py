@@ -69,20 +69,23 @@ def samples_of_training(dataloader: Any, max_iters: int | None) -> int | None:
 def num_samples_of(data_batch: Any) -> int:
     """The number of samples in a batch, before or after they are collated.
 
-    The length of the first list or tensor in it; of a list of dicts, its length.
+    A list of dicts has one for each sample. In all other batches the first list or tensor, of the
+    values of a dict or of the items of a list, has as many items as there are samples.
     """
-    found = _num_samples(data_batch)
-    return 1 if found is None else found
+    if isinstance(data_batch, (list, tuple)):
+        if data_batch and isinstance(data_batch[0], Mapping):
+            return len(data_batch)
+        lengths = map(_length, data_batch)
+        return next((length for length in lengths if length is not None), max(len(data_batch), 1))
+    length = _length(data_batch)
+    return 1 if length is None else length
 
 
-def _num_samples(part: Any) -> int | None:
+def _length(part: Any) -> int | None:
     if isinstance(part, Mapping):
-        return next((n for n in map(_num_samples, part.values()) if n is not None), None)
-    if isinstance(part, (list, tuple)):
-        first: Any = part[0] if part else None
-        is_batched = isinstance(first, (list, tuple)) or bool(getattr(first, 'shape', None))
-        return len(first) if is_batched else len(part)
-    return len(part) if getattr(part, 'shape', None) else None
+        return next((n for n in map(_length, part.values()) if n is not None), None)
+    is_sized = isinstance(part, (list, tuple)) or bool(getattr(part, 'shape', None))
+    return len(part) if is_sized else None
 
 
 def _regular_sizes(dataloader: Any) -> tuple[int, int, int | None] | None:

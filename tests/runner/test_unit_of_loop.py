@@ -269,7 +269,7 @@ def test_a_schedule_of_torch_follows_the_loop(tmp_path):
 
 def test_schedules_that_a_caller_builds_follow_the_loop(tmp_path):
     runner = toy_runner(tmp_path, **_iterations())
-    runner.train_loop  # noqa: B018  # schedules depend on its length
+    runner.train_loop  # schedules depend on its length
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     built = runner.build_param_scheduler(
         [{'type': 'LinearLR', 'end': 6}, {'type': 'StepLR', 'step_size': 2}]
