@@ -39,7 +39,9 @@ class _SampleCount:
         self._dataloader: Any = None
         self._is_equal = False
 
-    def __call__(self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Any) -> None:
+    def __call__(
+        self, runner: Runner, batch_idx: int = 0, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         world_size = get_world_size()
         count = num_samples_of(data_batch)
         if world_size > 1:

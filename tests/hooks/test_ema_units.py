@@ -136,3 +136,28 @@ def test_with_several_optimizers_each_iteration_with_a_step_counts(make_run):
 def test_an_unknown_unit_is_refused():
     with pytest.raises(ArgumentError, match="'step', 'iter', 'sample'"):
         EMAHook(unit='steps')
+
+
+class _OwnCount(OptimWrapper):
+    """A wrapper that does not count its steps, as one that derives from the base class alone."""
+
+    num_steps = property(lambda self: None, lambda self, value: None)
+
+
+def test_without_a_count_of_steps_every_batch_is_averaged(make_run):
+    hook = EMAHook(momentum=0.5)
+    runner = make_run([hook], iters=3)
+    runner.optim_wrapper = _OwnCount(torch.optim.SGD(runner.model.parameters(), lr=0.1))
+    runner.train()
+    assert int(hook.ema_model.steps) == 3
+    with pytest.raises(ArgumentError, match='does not count its optimizer steps'):
+        runner.state.finished('step')
+
+
+def test_unit_sample_averages_when_the_interval_is_reached(make_run):
+    hook = {'type': 'EMAHook', 'momentum': 0.5, 'unit': 'sample', 'interval': 3}
+    runner = make_run([hook], iters=8)
+    runner.train()
+    # One sample a batch: after 3 and 6 samples the weights are 0.7 (copied) and 0.4.
+    expected = _averaged([0.7, 0.4])
+    assert _average_of(runner).ema_model.module.weight.item() == pytest.approx(expected, abs=1e-6)
