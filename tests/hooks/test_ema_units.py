@@ -4,6 +4,7 @@ With rate 0.1 and gradient 1 the weight after each optimizer step is 0.9, 0.8, 0
 update copies, each later one gives ``average = (1 - momentum) * average + momentum * new``.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 
 from mmengine.hooks import EMAHook
 from mmengine.model import BaseModel
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import BaseOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.utils.errors import ArgumentError
 
 
@@ -138,16 +139,31 @@ def test_an_unknown_unit_is_refused():
         EMAHook(unit='steps')
 
 
-class _OwnCount(OptimWrapper):
-    """A wrapper that does not count its steps, as one that derives from the base class alone."""
+class _Uncounted(BaseOptimWrapper):
+    """A wrapper that does not count its steps."""
 
-    num_steps = property(lambda self: None, lambda self, value: None)
+    def optim_context(self, model: nn.Module) -> Any:
+        return nullcontext()
+
+    def update_params(self, loss: torch.Tensor) -> None:
+        self.backward(loss)
+        self.step()
+        self.zero_grad()
+
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+        loss.backward()
+
+    def step(self, **kwargs: Any) -> None:
+        self.optimizer.step()
+
+    def zero_grad(self, **kwargs: Any) -> None:
+        self.optimizer.zero_grad()
 
 
 def test_without_a_count_of_steps_every_batch_is_averaged(make_run):
     hook = EMAHook(momentum=0.5)
     runner = make_run([hook], iters=3)
-    runner.optim_wrapper = _OwnCount(torch.optim.SGD(runner.model.parameters(), lr=0.1))
+    runner.optim_wrapper = _Uncounted(torch.optim.SGD(runner.model.parameters(), lr=0.1))
     runner.train()
     assert int(hook.ema_model.steps) == 3
     with pytest.raises(ArgumentError, match='does not count its optimizer steps'):
