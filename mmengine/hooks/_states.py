@@ -29,10 +29,15 @@ def load_hooks_state(runner: Run, states: Mapping[str, list[Any]]) -> None:
             hook.load_state_dict(entries.pop(0))
 
 
-def validation_record(runner: Run) -> dict[str, Any]:
+def plain_numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """The entries of ``values`` that are numbers, as floats."""
+    return {key: float(value) for key, value in values.items() if isinstance(value, (int, float))}
+
+
+def validation_record(runner: Run, metrics: Mapping[str, float]) -> dict[str, Any]:
     """What a validation changes in a checkpoint that was written before it."""
     return make_record(
-        meta={'validation_due': False},
+        meta={'validation_due': False, 'metrics': dict(metrics)},
         param_schedulers=runner.strategy.scheduler_state_dict(),
         optimizer=hyperparameters_of(runner.optim_wrapper),
         hooks=hooks_state(runner),

@@ -13,7 +13,7 @@ from mmengine.fileio import get_file_backend
 from mmengine.hooks import _units
 from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
 from mmengine.hooks._publish import publish_all
-from mmengine.hooks._states import validation_record
+from mmengine.hooks._states import plain_numbers, validation_record
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.run import evaluates_alone
 from mmengine.logging import print_log
@@ -118,6 +118,7 @@ class CheckpointHook(Hook):
         # Checkpoints saved at the iteration `_moment`, after which a validation may run.
         self._moment = -1
         self._unvalidated: dict[str, str | None] = {}
+        self._metrics: dict[str, float] = {}
         self._is_training = False
         self._init_best(save_best, rule)
 
@@ -189,8 +190,11 @@ class CheckpointHook(Hook):
         self, runner: Run, metrics: dict[str, float]
     ) -> None:
         """Save a checkpoint if a watched metric has a new best value."""
-        if self.save_best is None or not self._trains(runner) or runner.iter == 0:
+        if not self._trains(runner) or runner.iter == 0:
             return  # A validation without training has nothing to save.
+        self._metrics = plain_numbers(metrics or {})
+        if self.save_best is None:
+            return
         if not metrics:
             runner.logger.warning(
                 'The validation returned no metrics: cannot save a best checkpoint.'
@@ -204,7 +208,7 @@ class CheckpointHook(Hook):
         """Write the changes of the validation next to the checkpoints of this iteration."""
         if not self._trains(runner) or not self._of_this_moment(runner):
             return
-        record = validation_record(runner)
+        record = validation_record(runner, self._metrics)
         if is_main_process():
             for path, save_id in self._unvalidated.items():
                 if save_id is None:

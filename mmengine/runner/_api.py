@@ -185,9 +185,12 @@ class RunnerMembers:
         diff_rank_seed: bool = False,
         deterministic: bool = False,
         per_sample: bool = True,
+        restore_after_val: bool = True,
     ) -> None:
-        """Seed everything anew."""
-        self.strategy.set_randomness(seed, diff_rank_seed, deterministic, per_sample)
+        """Seed everything anew; see :meth:`Session.set_randomness`."""
+        self.strategy.set_randomness(
+            seed, diff_rank_seed, deterministic, per_sample, restore_after_val
+        )
 
     # Hooks
 

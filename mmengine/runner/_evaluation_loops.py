@@ -122,7 +122,8 @@ class _EvaluationLoop(BaseLoop):
         self._runner.call_hook(f'before_{self.stage}')
         self._runner.call_hook(f'before_{self.stage}_epoch')
         self._runner.model.eval()
-        with _untouched_rng():
+        restores = self._runner.strategy.randomness.get('restore_after_val', True)
+        with _untouched_rng() if restores else nullcontext():
             metrics = self._evaluate()
         self._runner.call_hook(f'after_{self.stage}_epoch', metrics=metrics)
         self._runner.call_hook(f'after_{self.stage}')

@@ -50,7 +50,8 @@ def test_names_places_and_facts_of_a_run(tmp_path, monkeypatch):
     assert (strategy.launcher, strategy.distributed) == ('none', False)
     assert (strategy.rank, strategy.world_size, strategy.seed) == (0, 1, 3)
     assert strategy.randomness == {
-        'seed': 3, 'diff_rank_seed': False, 'deterministic': False, 'per_sample': True,
+        'seed': 3, 'diff_rank_seed': False, 'deterministic': False,
+        'per_sample': True, 'restore_after_val': True,
     }  # fmt: skip
 
 
