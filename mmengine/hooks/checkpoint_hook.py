@@ -163,7 +163,6 @@ class CheckpointHook(Hook):
         due = self.every_n_epochs(runner, self.interval, self.save_begin)
         if due or (self.save_last and self.is_last_train_epoch(runner)):
             done = runner.epoch + 1
-            runner.logger.info(f'Saving checkpoint at {done} epochs')
             self._save(runner, done, {'epoch': done, 'iter': runner.iter})
 
     def after_train_iter(
@@ -183,7 +182,6 @@ class CheckpointHook(Hook):
             done = runner.state.finished(self.unit)
             due = self._turns.reaches(done)
         if due or (self.save_last and self.is_last_train_iter(runner)):
-            runner.logger.info(f'Saving checkpoint at {done} {_units.NAMES[self._counted]}')
             self._save(runner, done, {'epoch': runner.epoch, 'iter': runner.iter + 1})
 
     def after_val_epoch(  # type: ignore[override]  # known without a default
@@ -226,7 +224,6 @@ class CheckpointHook(Hook):
         """Save the last checkpoint if training ended early, and write the published copies."""
         if self.save_last and self._is_training and runner.iter and not self._holds_end(runner):
             done = _units.done_in(runner, self._counted)
-            runner.logger.info(f'Saving checkpoint at {done} {_units.NAMES[self._counted]}')
             self._save(runner, done, {**self._finished(runner), 'validation_due': False})
         self._is_training = False
         if self.published_keys is not None:
@@ -236,6 +233,7 @@ class CheckpointHook(Hook):
     # -- saving -----------------------------------------------------------------------------------
 
     def _save(self, runner: Run, done: int, meta: dict[str, Any]) -> None:
+        runner.logger.info(f'Saving checkpoint at {done} {_units.NAMES[self._counted]}')
         filename = self.filename_tmpl.format(done)
         self.last_ckpt = self._path(filename)
         hub = runner.message_hub
