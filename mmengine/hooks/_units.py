@@ -16,16 +16,29 @@ NAMES = {
 }  # fmt: skip
 
 
-def check_unit(owner: Any, unit: str | None, choices: tuple[str, ...] = COUNTED_UNITS) -> None:
+def check_unit(
+    owner: Any,
+    unit: str | None,
+    choices: tuple[str, ...] = COUNTED_UNITS,
+    is_by_epoch: bool = False,
+) -> None:
     """Refuse a unit that ``owner`` cannot count.
 
     Raises:
-        ArgumentError: If ``unit`` is neither None nor in ``choices``.
+        ArgumentError: If ``unit`` is neither None nor in ``choices``, or is given although the
+            caller chose epochs.
     """
-    if unit is not None and unit not in choices:
+    if unit is None:
+        return
+    if unit not in choices:
         raise ArgumentError(
             f'unit of {type(owner).__name__} must be {", ".join(map(repr, choices))} or None, got '
             f'{unit!r}.{did_you_mean(str(unit), choices)}'
+        )
+    if is_by_epoch:
+        raise ArgumentError(
+            f'{type(owner).__name__} has unit={unit!r} and by_epoch=True, which contradict each '
+            'other. Leave by_epoch out.'
         )
 
 

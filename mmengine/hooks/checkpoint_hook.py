@@ -94,7 +94,7 @@ class CheckpointHook(Hook):
             known = CheckpointHook.__init__.__annotations__
             raise TypeError(f'CheckpointHook has no argument {name!r}.{did_you_mean(name, known)}')
         _units.check_turns(interval, save_begin, max_keep_ckpts)
-        _units.check_unit(self, unit)
+        _units.check_unit(self, unit, is_by_epoch=by_epoch and is_given(self, 'by_epoch'))
         if file_client_args is not None and backend_args is not None:
             raise ValueError('Pass backend_args only: file_client_args is its old name.')
         self.interval = interval

@@ -205,7 +205,7 @@ class RunnerMembers:
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Add the default hooks, changed by ``hooks``; see :func:`default_hooks`."""
-        for hook in default_hooks(hooks, _units.default_hook_configs(self._train_loop)):
+        for hook in default_hooks(hooks, _units.default_hook_configs(self._train_loop, hooks)):
             self.register_hook(hook)
 
     def register_custom_hooks(self, hooks: Sequence[HookConfig]) -> None:

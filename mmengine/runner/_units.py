@@ -82,17 +82,25 @@ def follow_loop(runner: Runner) -> None:
     runner._hooks.acting.clear()  # hooks that count epochs do not act at iterations
 
 
-def default_hook_configs(loop: Any) -> dict[str, dict[str, Any]]:
+def default_hook_configs(loop: Any, given: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     """The default hooks for a train loop.
 
     A run that counts iterations saves a checkpoint whenever it validates, not in every iteration.
+
+    Args:
+        loop: A loop or its config.
+        given: Changes to the default hooks, by key. If they have an interval or a unit for
+            checkpoints, it is not combined with the unit of validations.
     """
     if counts_epochs(loop) is not False:
         return DEFAULT_HOOKS
     get = loop.get if isinstance(loop, Mapping) else partial(getattr, loop)
     checkpoint = {**DEFAULT_HOOKS['checkpoint'], 'interval': get('val_interval', 1000)}
-    if get('val_unit', None) in COUNTED_UNITS:
-        checkpoint['unit'] = get('val_unit', None)
+    of_user = (given or {}).get('checkpoint')
+    chosen = of_user if isinstance(of_user, Mapping) else {}
+    unit = get('val_unit', None)
+    if unit in COUNTED_UNITS and not {'interval', 'unit', 'by_epoch'} & set(chosen):
+        checkpoint['unit'] = unit
     return {**DEFAULT_HOOKS, 'checkpoint': checkpoint}
 
 

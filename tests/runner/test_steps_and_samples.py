@@ -215,6 +215,22 @@ def test_checkpoints_in_samples_are_due_when_the_multiple_is_reached(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ('checkpoint', 'names'),
+    [
+        ({}, ['sample_6.pth', 'sample_10.pth', 'sample_12.pth']),
+        ({'interval': 4}, ['iter_4.pth', 'iter_6.pth']),
+        ({'by_epoch': False}, ['iter_5.pth', 'iter_6.pth']),
+        ({'unit': 'step', 'interval': 1}, ['step_1.pth', 'step_2.pth']),
+    ],
+)
+def test_default_checkpoints_come_with_the_validations(tmp_path, checkpoint, names):
+    val = {'val_unit': 'sample', 'val_interval': 5}
+    hooks = {'checkpoint': checkpoint, 'logger': None}
+    runner = _trained(tmp_path, iters=6, counts=3, val=val, default_hooks=hooks)
+    assert _files(runner) == names
+
+
 def test_a_best_checkpoint_has_the_unit_in_its_name(tmp_path):
     hook = {
         'type': 'CheckpointHook', 'unit': 'sample', 'interval': 100,
@@ -351,6 +367,7 @@ def test_metrics_of_validations_within_an_epoch_are_recorded_by_iteration(tmp_pa
             "unit of CheckpointHook.*'sample'",
         ),
         ({'default_hooks': {'logger': {'unit': 'epoch'}}}, 'unit of LoggerHook'),
+        ({'default_hooks': {'checkpoint': {'unit': 'step', 'by_epoch': True}}}, 'contradict'),
         ({'train_cfg': {'by_epoch': True, 'max_epochs': 1, 'val_unit': 'epoch'}}, 'val_unit|unit'),
     ],
 )
