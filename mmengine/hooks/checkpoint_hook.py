@@ -18,7 +18,7 @@ from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.run import evaluates_alone
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
-from mmengine.utils._given import is_given, notes_given
+from mmengine.utils._given import follow, is_given, notes_given
 from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
 
 if TYPE_CHECKING:
@@ -107,7 +107,6 @@ class CheckpointHook(Hook):
         self.save_last = save_last
         self.save_begin = save_begin
         self.backend_args = backend_args or file_client_args
-        self._has_own_name = bool(filename_tmpl)
         self.filename_tmpl = filename_tmpl or f'{self._counted}_{{}}.pth'
         self.published_keys = None if published_keys is None else _texts(published_keys)
         self.greater_keys = _as_list(greater_keys)
@@ -126,10 +125,9 @@ class CheckpointHook(Hook):
 
     def follow_loop(self, by_epoch: bool) -> None:
         """Count what the train loop counts, unless ``by_epoch`` was given."""
-        if self.unit is None and not is_given(self, 'by_epoch'):
-            self.by_epoch = by_epoch
-            if not self._has_own_name:
-                self.filename_tmpl = f'{self._counted}_{{}}.pth'
+        is_default = self.filename_tmpl == f'{self._counted}_{{}}.pth'
+        if self.unit is None and follow(self, 'by_epoch', by_epoch) and is_default:
+            self.filename_tmpl = f'{self._counted}_{{}}.pth'
 
     def get_triggered_stages(self) -> list[str]:
         """Skip the iterations if the hook counts epochs, unless a subclass overrides them."""

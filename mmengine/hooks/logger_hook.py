@@ -16,7 +16,7 @@ from mmengine.fileio import dump, get_file_backend
 from mmengine.hooks._units import Interval, check_unit, unit_of_validations
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.registry import HOOKS
-from mmengine.utils._given import is_given, notes_given
+from mmengine.utils._given import follow, notes_given
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ class LoggerHook(Hook):
 
     def follow_loop(self, by_epoch: bool) -> None:
         """Record metrics by what the loop counts, unless ``log_metric_by_epoch`` was given."""
-        if not is_given(self, 'log_metric_by_epoch'):
-            self.log_metric_by_epoch = by_epoch
+        follow(self, 'log_metric_by_epoch', by_epoch)
 
     def before_run(self, runner: Run) -> None:
         """Set the names of the files of this start."""

@@ -223,8 +223,8 @@ def _needs_metrics(kind: Any) -> bool:
 
 
 def _acts_by_epoch(part: Any, name: str) -> bool:
-    """Whether ``part`` was given the argument, and does something at that interval."""
-    if not getattr(part, name, False) or not is_given(part, name):
+    """Whether ``part`` counts epochs after it followed the loop, and has an interval of them."""
+    if not getattr(part, name, False):
         return False
     return not isinstance(part, CheckpointHook) or part.interval > 0
 

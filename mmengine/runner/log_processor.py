@@ -19,7 +19,7 @@ from mmengine.device import (
     is_musa_available,
 )
 from mmengine.registry import LOG_PROCESSORS
-from mmengine.utils._given import is_given, notes_given
+from mmengine.utils._given import follow, notes_given
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ class LogProcessor:
 
     def follow_loop(self, by_epoch: bool) -> None:
         """Show what the train loop counts, unless ``by_epoch`` was given."""
-        if not is_given(self, 'by_epoch'):
-            self.by_epoch = by_epoch
+        follow(self, 'by_epoch', by_epoch)
 
     def get_log_after_iter(
         self, runner: Runner, batch_idx: int, mode: str

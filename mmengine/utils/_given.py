@@ -36,3 +36,19 @@ def is_given(owner: Any, name: str) -> bool:
     """
     given = getattr(owner, '_given', None)
     return given is None or name in given
+
+
+def follow(owner: Any, name: str, value: bool) -> bool:
+    """Set an attribute whose argument was not given, and whose default in the signature is True.
+
+    An attribute that was assigned since the constructor, or since the last call, keeps its value.
+
+    Returns:
+        Whether the attribute has ``value`` because of this or an earlier call.
+    """
+    followed: dict[str, bool] = vars(owner).setdefault('_followed', {})
+    if is_given(owner, name) or getattr(owner, name) is not followed.get(name, True):
+        return False
+    setattr(owner, name, value)
+    followed[name] = value
+    return True

@@ -205,6 +205,28 @@ def test_a_given_value_against_the_loop_is_obeyed(tmp_path):
     assert [record['step'] for record in _records(runner) if 'toy/error' in record] == [4, 8, 12]
 
 
+def test_an_attribute_that_was_assigned_keeps_its_value(tmp_path):
+    runner = toy_runner(tmp_path / 'epochs', default_hooks=None, log_level='INFO')
+    runner.log_processor.by_epoch = False
+    runner.train()
+    assert 'Iter(train) [4/8]' in _log(runner)
+    runner = toy_runner(tmp_path / 'iterations', **_iterations())
+    runner.log_processor.by_epoch = True
+    runner.train()
+    assert 'Epoch(train) [1][10/4]' in _log(runner)
+    assert len(_told(runner)) == 1
+
+
+def test_a_hook_object_follows_the_loop_of_each_run(tmp_path):
+    hook = CheckpointHook(interval=2)
+    hooks = {'checkpoint': hook}
+    first = _trained(tmp_path / 'iterations', **_iterations(4, default_hooks=hooks))
+    assert _files(first) == ['iter_2.pth', 'iter_4.pth']
+    hook.out_dir = hook.last_ckpt = None
+    second = _trained(tmp_path / 'epochs', default_hooks=hooks)
+    assert _files(second) == ['epoch_2.pth']
+
+
 @pytest.mark.parametrize(
     'changes',
     [
