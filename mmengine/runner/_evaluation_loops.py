@@ -22,7 +22,7 @@ from mmengine.process.seed import rng_state, set_rng_state
 from mmengine.registry import LOOPS
 from mmengine.runner._build import named_parts
 from mmengine.runner._sample_count import num_samples_of
-from mmengine.runner.base_loop import BaseLoop, dataloader_of
+from mmengine.runner.base_loop import BaseLoop, dataloader_of, number_samples_of
 from mmengine.structures import BaseDataElement
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ class _EvaluationLoop(BaseLoop):
     def _evaluate_part(self) -> dict[str, float]:
         self.losses.clear()
         # Every evaluation draws the same augmentation, so that two of them can be compared.
+        number_samples_of(self._runner, self.dataloader)
         begin_pass(self.dataloader, 0, TEST if self.stage == 'test' else VAL)
         try:
             with torch.no_grad():
