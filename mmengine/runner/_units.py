@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mmengine.config import source_location
+from mmengine.config import Config, source_location
 from mmengine.hooks import CheckpointHook, LoggerHook
 from mmengine.hooks._units import COUNTED_UNITS
 from mmengine.optim.scheduler._base import _ParamScheduler
@@ -138,6 +138,8 @@ def with_unit_of_loop(runner: RunnerMembers, schedulers: Any) -> Any:
 
 
 def _in_iterations(runner: RunnerMembers, schedulers: Any, is_certain: bool) -> Any:
+    if isinstance(schedulers, Config):
+        schedulers = schedulers._cfg_dict
     if isinstance(schedulers, (list, tuple)):
         return [_in_iterations(runner, each, is_certain) for each in schedulers]
     if isinstance(schedulers, Mapping) and 'type' not in schedulers:

@@ -259,11 +259,13 @@ def _rates(work_dir: Path, **changes: Any) -> list[float]:
     return runner.message_hub.get_scalar('train/lr').data[0].tolist()
 
 
-@pytest.mark.parametrize('form', ['config', 'ConfigDict', 'list', 'object'])
+@pytest.mark.parametrize('form', ['config', 'ConfigDict', 'Config', 'list', 'object'])
 def test_a_schedule_follows_the_loop(tmp_path, form):
     config: Any = {'type': 'MultiStepLR', 'milestones': [4, 8]}
     if form == 'ConfigDict':
         config = Config({'param_scheduler': config}).param_scheduler
+    if form == 'Config':
+        config = [Config(config)]
     if form == 'list':
         config = [config]
     if form == 'object':
