@@ -107,6 +107,11 @@ class LegacyParamScheduler(_ParamScheduler):
         self._run = Run(end, length, max(end // length, 1))
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
 
+    @property
+    def changes_with_epochs(self) -> bool:
+        """Whether its policy counts epochs."""
+        return self._schedule.by_epoch
+
     def _get_value(self) -> Sequence[float]:
         return self._schedule.values(self.base_values, self.last_step, self._run)
 

@@ -42,7 +42,10 @@ DEFERRED: dict[str, dict[str, str]] = {
     'optimizer wrapper constructor': {
         'LegacyRegexOptimWrapperConstructor': 'mmengine.migrate.paramwise',
     },
-    'hook': {'LegacyEMAHook': 'mmengine.migrate.ema'},
+    'hook': {
+        'LegacyEMAHook': 'mmengine.migrate.ema',
+        'LegacyParamSchedulerHook': 'mmengine.migrate._scheduler_hook',
+    },
     'model': {
         'LegacyModel': 'mmengine.migrate.legacy_model',
         'LegacyMovingAverage': 'mmengine.migrate.ema',

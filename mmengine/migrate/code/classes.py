@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmengine.migrate._hook_facts import HookFacts
 from mmengine.migrate.code.names import imported_names, parse
 
 _OWN_DATA = frozenset(('len',))
@@ -23,14 +24,14 @@ class ClassInfo:
         methods: The names that its body defines.
         num_samples: The ``num_samples`` that its ``train_step`` returns, as an expression of
             ``{data}``; empty if it returns none that only depends on the batch.
-        reads_epoch: Whether it reads the epoch of a runner.
+        facts: What it does as a hook that depends on when it runs.
     """
 
     name: str
     bases: tuple[str, ...]
     methods: frozenset[str]
     num_samples: str = ''
-    reads_epoch: bool = False
+    facts: HookFacts = field(default_factory=HookFacts)
 
 
 @dataclass
@@ -48,8 +49,8 @@ class Classes:
         for node in nodes:
             if isinstance(node, ast.ClassDef):
                 bases = tuple(_full_name(base, origins) for base in node.bases)
-                reads = re.search(r'\brunner\._?epoch\b', ast.unparse(node)) is not None
-                info = ClassInfo(node.name, bases, _defined(node), _num_samples_of(node), reads)
+                facts = HookFacts.of(node)
+                info = ClassInfo(node.name, bases, _defined(node), _num_samples_of(node), facts)
                 found.setdefault(node.name, []).append(info)
         return cls(found)
 
@@ -97,9 +98,10 @@ class Classes:
             isinstance(one, ClassInfo) and method in one.methods for one in self.ancestors(bases)
         )
 
-    def reads_epoch(self, name: str) -> bool:
-        """Whether a class of the project, or one above it, reads the epoch of a runner."""
-        return any(isinstance(one, ClassInfo) and one.reads_epoch for one in self.ancestors([name]))
+    def hook_facts(self, name: str) -> HookFacts:
+        """What a class of the project, or one above it, does as a hook."""
+        above = self.ancestors([name])
+        return HookFacts.joined(one.facts for one in above if isinstance(one, ClassInfo))
 
     def outside(self, bases: Iterable[str]) -> list[str]:
         """The classes above that are not the project's."""

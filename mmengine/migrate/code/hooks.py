@@ -147,6 +147,8 @@ class Hooks(Codemod):
         self._method.pop()
         self._asks_for_wrapper.pop()
         name = original_node.name.value
+        if runner:
+            self._mark_optimizer(name, runner, self.source.text_of(original_node))
         if not runner or name not in _METHODS:
             return updated_node
         new_name, params = _METHODS[name]
@@ -164,6 +166,14 @@ class Hooks(Codemod):
         calls = _SuperCalls(name, new_name, params.format(runner))
         return cst.ensure_type(changed.visit(calls), cst.FunctionDef)
 
+    def _mark_optimizer(self, method: str, runner: str, text: str) -> None:
+        """Mark what a method does with learning rates and gradients that are others here."""
+        text = re.sub(r'#.*', '', text)
+        if re.search(_SETS_OPTIONS, text):
+            self.mark(_SET_OPTIONS.format(method))
+        if re.search(r'\.grad\b(?!\s*=[^=])', text):
+            self.mark(_NO_GRADIENTS.format(method))
+
     def leave_Subscript(
         self, original_node: cst.Subscript, updated_node: cst.Subscript
     ) -> cst.BaseExpression:
@@ -175,6 +185,8 @@ class Hooks(Codemod):
         if code(original_node.value) == f'{self._runner[-1]}.optimizer':
             key = code(original_node.with_changes(value=cst.Name('_')))[1:]
             return expression(f'{self._runner[-1]}.optim_wrapper{key}.optimizer')
+        if (of_one := self._of_one_optimizer(original_node)) is not None:
+            return of_one
         if code(original_node) == f"{self._runner[-1]}.outputs['num_samples']":
             count = self.source.classes.num_samples()
             if count and 'data_batch' in self._given[-1]:
@@ -188,6 +200,16 @@ class Hooks(Codemod):
             self.mark(f'{code(updated_node)}: outputs is what train_step returns, log variables')
         logged = logged_value(original_node, self._runner[-1])
         return expression(logged) if logged else updated_node
+
+    def _of_one_optimizer(self, node: cst.Subscript) -> cst.BaseExpression | None:
+        """``runner.current_lr()['name']`` of several optimizers."""
+        asked = re.fullmatch(
+            rf"""{self._runner[-1]}\.current_(lr|momentum)\(\)(\[['\"].*['\"]\])""", code(node)
+        )
+        if asked is None:
+            return None
+        what, key = asked[1], asked[2]
+        return expression(f"{self._runner[-1]}.optim_wrapper{key}.get_{what}()['{what}']")
 
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
@@ -332,6 +354,16 @@ class Hooks(Codemod):
         return cst.FlattenSentinel(lines)
 
 
+_OPTION = r'\[[\'"](lr|momentum|betas|initial_lr)[\'"]\]'
+_SETS_OPTIONS = rf'{_OPTION}(\[[^]]*\])?\s*([-+*/]|\*\*|//)?=(?!=)'
+_SET_OPTIONS = (
+    '{0} sets a learning rate or momentum: MMCV set them anew from the start of each iteration or '
+    'epoch, and a scheduler here multiplies what it finds. Write a scheduler instead'
+)
+_NO_GRADIENTS = (
+    '{0} reads gradients, which update_params has dropped by then: read them in a method '
+    'clip_grads or step of an OptimWrapper'
+)
 _SEEN_ELSEWHERE = ('log_buffer', 'optimizer', *_CALLS)
 _ADVICE = {
     'save_checkpoint': "give filename='epoch_1.pth', the name itself",

@@ -90,6 +90,8 @@ class OptimizerHooks(Codemod):
                 body.append(marked(made, reasons))
             elif not _only_zeroes(item):
                 body.append(self._method(item))
+        if _never_clips(updated_node):
+            body += statements(_WITHOUT_CLIPPING)
         changed = updated_node.with_changes(
             bases=bases,
             decorators=[self._registered(decorator) for decorator in updated_node.decorators],
@@ -146,6 +148,23 @@ class OptimizerHooks(Codemod):
             ),
             reasons,
         )
+
+
+_WITHOUT_CLIPPING = """
+def _clip_grad(self):
+    # The hook did not clip, whatever its grad_clip.
+    pass
+"""
+
+
+def _never_clips(node: cst.ClassDef) -> bool:
+    """Whether its own step passes over a ``grad_clip`` that a config may give."""
+    methods = {item.name.value: item for item in body_of(node) if isinstance(item, cst.FunctionDef)}
+    step, made = methods.get('after_train_iter'), methods.get('__init__')
+    if step is None or re.search(r'\bself\.(clip_grads|grad_clip)\b|super\(', code(step.body)):
+        return False
+    takes_clip = made is None or made.params.star_kwarg is not None or 'grad_clip' in code(made)
+    return takes_clip and 'clip_grads' not in methods
 
 
 class _Unscaled(Rewriter):

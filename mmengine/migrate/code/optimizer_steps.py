@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import libcst as cst
 
-from mmengine.migrate.code._base import Codemod, marked
+from mmengine.migrate.code._base import Codemod, commented, marked
 from mmengine.migrate.code._nodes import body_of, call_of, code, dotted, statements, with_body
 from mmengine.migrate.code._rewriter import Renamer, Rewriter
 
@@ -19,10 +19,7 @@ _REBOUND = (
     '{0} is assigned in here: the argument is an optimizer wrapper, {1}; call its '
     'update_params(loss), and give what is assigned another name'
 )
-_KEPT_ZERO = (
-    'the zero_grad() below drops what losses of other optimizers left here; delete it where none '
-    'does, since with accumulative_counts > 1 it drops the window as well'
-)
+_KEPT_ZERO = '# Drops what losses of other optimizers left here; with accumulation, it has to go.'
 
 
 class OptimizerSteps(Codemod):
@@ -201,7 +198,9 @@ class _Blocks(Rewriter):
                 result[zero] = []
             else:
                 # Losses of others leave no gradients in what is frozen meanwhile.
-                result[zero] = [marked(body[zero], [] if self._freezes else [_KEPT_ZERO])]
+                result[zero] = [
+                    body[zero] if self._freezes else commented(body[zero], [_KEPT_ZERO])
+                ]
         between = [
             statement
             for statement, what in zip(

@@ -13,6 +13,7 @@ from mmengine.migrate.code.legacy_runner import Code, Legacy, as_code
 from mmengine.migrate.code.optimizer_arguments import wrapper_argument
 from mmengine.migrate.config.notes import Notes
 from mmengine.migrate.config.schedules.conversion import Length, convert_schedule
+from mmengine.migrate.schedule.legacy_schedule import canonical_name, is_own_policy
 from mmengine.utils.errors import ArgumentError
 
 Want = Callable[[str, str], cst.Name]
@@ -31,7 +32,12 @@ def runner_arguments(legacy: Legacy, want: Want) -> tuple[dict[str, str], list[s
         'optim_wrapper': wrapper_argument(legacy, want, left),
     }
     arguments |= _schedules(legacy, left)
+    updaters = arguments.pop('custom_hooks', '')
     arguments |= _hooks(legacy, left)
+    if updaters:
+        others = arguments.get('custom_hooks')
+        rest = f', *({others} or [])' if others else ''
+        arguments['custom_hooks'] = f'{updaters[:-1]}{rest}]'
     arguments |= legacy.start
     if legacy.config:
         arguments['cfg'] = legacy.config
@@ -72,6 +78,7 @@ def _length(legacy: Legacy, left: list[str]) -> str:
 
 def _schedules(legacy: Legacy, left: list[str]) -> dict[str, str]:
     texts: list[str] = []
+    hooks: list[str] = []
     for key in ('lr_config', 'momentum_config'):
         node = legacy.hooks.get(key)
         if node is None or code(node) == 'None':
@@ -79,6 +86,13 @@ def _schedules(legacy: Legacy, left: list[str]) -> dict[str, str]:
         if legacy.is_told_by_config(node):
             return {'param_scheduler': f"{legacy.config}.get('param_scheduler')"}
         config = legacy.value(node)
+        if isinstance(config, dict) and is_own_policy(config):
+            own = f'{canonical_name(str(config["policy"]))}LrUpdaterHook'
+            options = {name: value for name, value in config.items() if name != 'policy'}
+            if legacy.by_epoch is False:
+                options.setdefault('by_epoch', False)
+            hooks.append(as_code({'type': own, **options}))
+            continue
         if not isinstance(config, dict):
             left.append(f'{key} is not written out here: convert it to param_scheduler')
             continue
@@ -86,7 +100,8 @@ def _schedules(legacy: Legacy, left: list[str]) -> dict[str, str]:
             texts += _schedulers(legacy, key, config)
         except ArgumentError as error:
             left.append(f'{key}: {error}')
-    return {'param_scheduler': f'[{", ".join(texts)}]'} if texts else {}
+    found = {'param_scheduler': f'[{", ".join(texts)}]'} if texts else {}
+    return found | ({'custom_hooks': f'[{", ".join(hooks)}]'} if hooks else {})
 
 
 class _StandIns:
@@ -196,14 +211,34 @@ def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
     return arguments
 
 
-def after_low_hooks(arguments: dict[str, str]) -> None:
-    """Put the schedulers behind hooks of low priority, which saw the rates of their iteration.
+_IN_CONFIG = (
+    'hooks read learning rates between iterations, or change the model behind the checkpoint: give '
+    "default_hooks of the config param_scheduler=dict(type='LegacyParamSchedulerHook') and its "
+    "checkpoint priority='NORMAL'"
+)
 
-    Checkpoints hold the state of the schedulers, so they come behind these.
+
+def keep_order(arguments: dict[str, str], *, reads: bool, changes: bool) -> list[str]:
+    """Let hooks see the learning rates, and checkpoints hold the weights, that they did.
+
+    Args:
+        arguments: Those of Runner; its ``default_hooks`` change.
+        reads: Whether a hook reads learning rates when the next ones are set already.
+        changes: Whether a hook changes the model when it was saved already.
+
+    Returns:
+        What is left to do.
     """
-    hooks = arguments.get('default_hooks', '')
+    hooks = arguments.get('default_hooks', 'dict()')
+    saves = 'checkpoint=None' not in hooks
+    if not reads and not (changes and saves):
+        return []
     if not hooks.startswith('dict('):
-        return
-    last = "param_scheduler=dict(type='ParamSchedulerHook', priority='LOWEST')"
-    saving = hooks.replace("type='CheckpointHook'", "type='CheckpointHook', priority='LOWEST'")
-    arguments['default_hooks'] = f'{saving[:-1]}, {last})'
+        return [_IN_CONFIG]
+    if changes and saves:
+        hooks = hooks.replace("type='CheckpointHook'", "type='CheckpointHook', priority='NORMAL'")
+    if 'param_scheduler' in arguments:
+        comma = '' if hooks == 'dict()' else ', '
+        hooks = f"{hooks[:-1]}{comma}param_scheduler=dict(type='LegacyParamSchedulerHook'))"
+    arguments['default_hooks'] = hooks
+    return []

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import libcst as cst
 
+from mmengine.migrate._hook_facts import (
+    HookFacts,
+    Registration,
+    differences,
+    priority_of,
+    starts_apart,
+)
 from mmengine.migrate.code._base import Codemod, marked
-from mmengine.migrate.code._nodes import code, dotted, only, statements
+from mmengine.migrate.code._nodes import code, dotted, keyword, only, statements
 from mmengine.migrate.code._rewriter import Rewriter
 from mmengine.migrate.code._source import Source
 from mmengine.migrate.code.legacy_runner import RUNNERS, Legacy
-from mmengine.migrate.code.runner_arguments import VALIDATION, after_low_hooks, runner_arguments
+from mmengine.migrate.code.optimizer_arguments import builds_several
+from mmengine.migrate.code.runner_arguments import VALIDATION, keep_order, runner_arguments
 from mmengine.migrate.code.script_parts import (
     Parts,
     assigns,
@@ -105,11 +113,54 @@ class Scripts(Codemod):
                 return self._joined(body, small.value, parts)
         return body
 
-    def _readers_of_epochs(self, parts: Parts, body: Sequence[cst.CSTNode]) -> list[str]:
-        """A mark for each hook of a run of iterations that reads the epoch."""
-        registered = ' '.join([*parts.custom_hooks, *(code(body[index]) for index in parts.kept)])
-        names = dict.fromkeys(re.findall(r'\b[A-Z]\w*', registered))
-        return [_EPOCH.format(name) for name in names if self.source.classes.reads_epoch(name)]
+    def _hooks_of(
+        self, parts: Parts, body: Sequence[cst.CSTNode]
+    ) -> Iterator[tuple[str, int, HookFacts | None]]:
+        """The classes of hooks that are registered, their priorities, and what they do."""
+        found = [(one, '') for one in parts.custom_hooks]
+        for index in parts.kept:
+            calls = _Registrations()
+            body[index].visit(calls)
+            found += calls.found
+        for made, priority in found:
+            names = dict.fromkeys(re.findall(r'\b[A-Z]\w*', made))
+            for name in names or ['']:
+                is_known = name in self.source.classes.by_name
+                facts = self.source.classes.hook_facts(name) if is_known else None
+                yield name, priority_of(priority or None), facts
+
+    def _keep_order(
+        self,
+        parts: Parts,
+        body: Sequence[cst.CSTNode],
+        legacy: Legacy,
+        arguments: dict[str, str],
+    ) -> list[str]:
+        """Let registered hooks see what they saw; a mark for each that cannot."""
+        step = legacy.hooks.get('optimizer_config')
+        keys = [key for key in ('lr_config', 'momentum_config') if key in legacy.hooks]
+        nodes = [
+            legacy.hooks[key] for key in keys if not legacy.is_told_by_config(legacy.hooks[key])
+        ]
+        schedules = [legacy.value(node) or {} for node in nodes if code(node) != 'None']
+        reads = changes = False
+        marks: list[str] = []
+        for name, priority, facts in self._hooks_of(parts, body):
+            # What is not known may read learning rates.
+            reads = reads or (priority >= 70 if facts is None else facts.reads_between(priority))
+            if facts is None:
+                continue
+            changes = changes or facts.changes_saved_model(priority)
+            hook = Registration(
+                name,
+                priority,
+                legacy.by_epoch,
+                step is not None and code(step) != 'None',
+                any(map(starts_apart, schedules)),
+            )
+            marks += differences(hook, facts)
+        return marks + keep_order(arguments, reads='param_scheduler' in arguments and reads,
+                                  changes=changes)  # fmt: skip
 
     def _joined(self, body: list[Any], made: cst.Call, parts: Parts) -> list[Any]:
         """``body`` with one Runner(...) and its train() in the place of all the calls."""
@@ -122,18 +173,12 @@ class Scripts(Codemod):
         for index in wrapping:
             if 'Distributed' in code(body[index]):
                 arguments['launcher'] = _launcher(body[index])
-        if legacy.by_epoch is False:
-            left += self._readers_of_epochs(parts, body)
-        if 'param_scheduler' in arguments:
-            low = [index for index in parts.kept if _LowPriorities.of(body[index])]
-            for index in low:
-                body[index] = body[index].visit(_LowPriorities())
-            if low:
-                after_low_hooks(arguments)
+        left += self._keep_order(parts, body, legacy, arguments)
         told = arguments.pop('custom_hooks', '')
         if any('custom_hooks' in code(body[index]) for index in parts.kept):
             told = ''
-        hooks = [f'*({told} or [])'] if told else []
+        is_list = told.startswith('[') and told.endswith(']')
+        hooks = [told[1:-1] if is_list else f'*({told} or [])'] if told else []
         if parts.custom_hooks:
             told = f'[{", ".join(hooks + parts.custom_hooks)}]'
         if told:
@@ -158,6 +203,12 @@ class Scripts(Codemod):
             for index in moved:
                 if assigns(body[index + 1 : parts.run], names_in(without_comments(body[index]))):
                     made_now = marked(made_now, [_LATER.format(first_line(body[index]))])
+        if wrapping and re.fullmatch(r'\w+', arguments['model']):
+            unwrapped = _Unwrapped(arguments['model'])
+            body = [
+                one.visit(unwrapped) if index > wrapping[0] else one
+                for index, one in enumerate(body)
+            ]
         result: list[Any] = []
         for index, statement in enumerate(body):
             if index == place:
@@ -170,44 +221,40 @@ class Scripts(Codemod):
         return result
 
 
-class _LowPriorities(Rewriter):
-    """Priorities of hooks that would come behind the schedulers; the lowest makes room for them.
+class _Registrations(Rewriter):
+    """The hooks that statements register, with the text of their priorities.
 
     Attributes:
-        found: Whether there are any.
+        found: The text of each hook and of its priority, empty for none.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.found = False
-
-    @classmethod
-    def of(cls, statement: cst.CSTNode) -> bool:
-        """Whether a hook of low priority is registered in ``statement``."""
-        looking = cls()
-        statement.visit(looking)
-        return looking.found
+        self.found: list[tuple[str, str]] = []
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
-        if not dotted(original_node.func).endswith('.register_hook'):
-            return updated_node
-        args = []
-        for index, arg in enumerate(updated_node.args):
-            is_priority = arg.keyword.value == 'priority' if arg.keyword else index == 1
-            name = code(arg.value).strip('\'"').upper() if is_priority else ''
-            is_low = name in _LOW or (name.isdigit() and int(name) >= _LOW['LOW'])
-            self.found = self.found or is_low
-            args.append(arg.with_changes(value=cst.Integer('99')) if name == 'LOWEST' else arg)
-        return updated_node.with_changes(args=args)
+        if dotted(original_node.func).endswith('.register_hook') and original_node.args:
+            priority = keyword(original_node, 'priority')
+            if priority is None and len(original_node.args) > 1:
+                priority = original_node.args[1].value
+            hook = keyword(original_node, 'hook') or original_node.args[0].value
+            self.found.append((code(hook), code(priority) if priority is not None else ''))
+        return updated_node
 
 
-_LOW = {'LOW': 70, 'VERY_LOW': 90, 'LOWEST': 100}
+class _Unwrapped(Rewriter):
+    """``model.module`` of a model that is not wrapped any more."""
 
+    def __init__(self, model: str) -> None:
+        super().__init__()
+        self._wrapped = f'{model}.module'
+        self._model = model
 
-_EPOCH = (
-    '{0} reads runner.epoch, which stays 0 in a run of iterations here; MMCV counted passes over '
-    'the data: runner.iter // len(runner.train_dataloader)'
-)
+    def leave_Attribute(
+        self, original_node: cst.Attribute, updated_node: cst.Attribute
+    ) -> cst.BaseExpression:
+        is_wrapped = dotted(original_node) == self._wrapped
+        return cst.Name(self._model) if is_wrapped else updated_node
 
 
 def _wrapping(body: Sequence[cst.CSTNode], model: str) -> list[int]:
@@ -256,9 +303,12 @@ def _unneeded(body: Sequence[cst.CSTNode], parts: Parts, arguments: dict[str, st
     found = []
     for index in range(parts.start):
         small = only(body[index])
-        if not isinstance(small, cst.Assign) or not isinstance(small.value, cst.Call):
+        if not isinstance(small, cst.Assign):
             continue
-        if not dotted(small.value.func).endswith('build_optimizer'):
+        builds_one = isinstance(small.value, cst.Call) and dotted(small.value.func).endswith(
+            'build_optimizer'
+        )
+        if not builds_one and not builds_several(small.value):
             continue
         name = dotted(small.targets[0].target)
         others = [each for i, each in enumerate(body) if i != index and i not in parts.gone]

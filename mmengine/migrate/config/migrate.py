@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mmengine.fileio import atomic_write
+from mmengine.migrate._hook_facts import HookFacts
 from mmengine.migrate.config.convert import SCHEDULES
 from mmengine.migrate.config.files.tree import (
     Outcome,
@@ -34,7 +35,7 @@ def migrate_configs(
     check: bool = False,
     force: bool = False,
     only: Iterable[Path] | None = None,
-    own: Iterable[str] = (),
+    own: Mapping[str, HookFacts] | None = None,
 ) -> Report:
     """Convert configs of MMCV 1.x and write them; sources are never changed.
 
@@ -51,7 +52,7 @@ def migrate_configs(
         force: Overwrite files that are there.
         only: The config files of a folder; by default all that look like one. Nothing else of the
             folder is copied then.
-        own: Classes of the project whose code is converted as well.
+        own: Classes of the project whose code is converted as well, and what each does as a hook.
 
     Raises:
         ArgumentError: If there is nothing to convert, or files would be overwritten.

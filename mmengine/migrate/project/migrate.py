@@ -103,7 +103,7 @@ def _migrate_configs(migration: Migration, rules: list[str], force: bool, classe
             check=True,
             force=force,
             only=configs,
-            own=classes.by_name,
+            own={name: classes.hook_facts(name) for name in classes.by_name},
         )
     except ArgumentError as error:
         migration.failure = str(error)

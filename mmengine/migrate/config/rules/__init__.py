@@ -45,7 +45,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from mmengine.migrate.config.rules.own_file import read_rules
+from mmengine.migrate._hook_facts import HookFacts
+from mmengine.migrate.config.rules.own_file import NOT_IN_FILES, read_rules
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 BUILT_IN = (
@@ -57,7 +58,10 @@ Rule = None | str | Mapping[str, Any] | Callable[..., Any]
 
 @dataclass
 class Rules:
-    """One vocabulary, or several laid over each other."""
+    """One vocabulary, or several laid over each other.
+
+    ``own_hooks`` are classes of a project whose code is converted as well.
+    """
 
     names: tuple[str, ...] = ()
     scope: str | None = None
@@ -83,6 +87,7 @@ class Rules:
     runners: dict[str, Any] = field(default_factory=dict)
     model_types: dict[str, Any] = field(default_factory=dict)
     optimizer_hooks: dict[str, Any] = field(default_factory=dict)
+    own_hooks: dict[str, HookFacts] = field(default_factory=dict)
 
     def over(self, other: Rules) -> Rules:
         """These rules, and where they say nothing those of ``other``."""
@@ -125,13 +130,17 @@ def _load(name: str) -> Rules:
             f'there are rules for {", ".join(BUILT_IN)}, or in a file of your own (.py, .json, '
             f'.yaml); got {name!r}.{did_you_mean(name, BUILT_IN)}'
         )
-    known = [each.name for each in fields(Rules) if each.name != 'names']
+    known = [each.name for each in fields(Rules) if each.name not in NOT_IN_FILES]
     return Rules(names=(name,), **{key: content[key] for key in known if key in content})
 
 
-def rules_for_own(names: Iterable[str]) -> Rules:
-    """Rules for classes of a project whose code is converted as well: their arguments stay."""
-    known: dict[str, Any] = {name: {} for name in names}
+def rules_for_own(classes: Mapping[str, HookFacts]) -> Rules:
+    """Rules for classes of a project whose code is converted as well: their arguments stay.
+
+    Args:
+        classes: What each does as a hook.
+    """
+    known: dict[str, Any] = {name: {} for name in classes}
     wrappers = {name: name for name in known if name.endswith('Constructor')}
     return Rules(
         transforms=dict(known),
@@ -139,6 +148,7 @@ def rules_for_own(names: Iterable[str]) -> Rules:
         hooks=dict(known),
         optimizer_hooks=known,
         constructors=wrappers,
+        own_hooks=dict(classes),
     )
 
 

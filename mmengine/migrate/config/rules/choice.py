@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmengine.migrate._hook_facts import HookFacts
 from mmengine.migrate.config.rules import BUILT_IN, Rules, load_rules, rules_for_own
 
 AUTO = 'auto'
@@ -72,13 +73,15 @@ class RuleBook:
         return self._words[name]
 
 
-def book_for(names: Iterable[str], source: Path, own: Iterable[str] = ()) -> RuleBook:
+def book_for(
+    names: Iterable[str], source: Path, own: Mapping[str, HookFacts] | None = None
+) -> RuleBook:
     """The vocabularies for the configs at ``source``.
 
     Args:
         names: Those that were asked for.
         source: A config file or a folder of them.
-        own: Classes of the project whose code is converted as well.
+        own: Classes of the project whose code is converted as well, and what each does as a hook.
 
     Raises:
         ArgumentError: If there is no such vocabulary.
@@ -88,7 +91,7 @@ def book_for(names: Iterable[str], source: Path, own: Iterable[str] = ()) -> Rul
     folder = source if source.is_dir() else source.parent
     near = [folder, *folder.parents[:2]]
     packages = {name for name in BUILT_IN if any((one / name).is_dir() for one in near)}
-    return RuleBook(asked, frozenset(packages), rules_for_own(own))
+    return RuleBook(asked, frozenset(packages), rules_for_own(own or {}))
 
 
 def _by_scope(scope: str) -> str:

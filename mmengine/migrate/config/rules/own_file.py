@@ -12,6 +12,7 @@ from mmengine.utils.errors import ArgumentError, did_you_mean
 if TYPE_CHECKING:
     from mmengine.migrate.config.rules import Rules
 
+NOT_IN_FILES = ('names', 'own_hooks')
 _OF_A_RULE = ('type', 'keys', 'drop', 'add')
 _OF_A_METRIC = ('type', 'keys', 'dataset_keys', 'add', 'prefix', 'names', 'build', 'takes')
 
@@ -32,7 +33,8 @@ def read_rules(name: str, empty: Rules) -> dict[str, Any]:
         raise ArgumentError(f'there is no rule file {name!r}.')
     content = _run(name, path) if path.suffix == '.py' else _load(name)
     known = {each.name: getattr(empty, each.name) for each in fields(empty)}
-    del known['names']
+    for each in NOT_IN_FILES:
+        del known[each]
     for key, value in content.items():
         machinery = callable(value) or type(value).__name__ == 'module'
         if key not in known and not key.startswith('_') and not machinery:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mmengine.migrate._hook_facts import (
+    HookFacts,
+    Registration,
+    differences,
+    priority_of,
+    starts_apart,
+)
 from mmengine.migrate.config.context import Config, Context
 from mmengine.migrate.config.rules import apply_rule, suggestion
 from mmengine.migrate.config.trace import edited
@@ -35,16 +42,33 @@ def convert_custom_hooks(ctx: Context) -> Config:
     return {'custom_hooks': edited(hooks, converted)}
 
 
-def are_any_low(ctx: Context) -> bool:
-    """Whether a hook of the project comes behind the hook of the schedulers.
-
-    It saw the learning rates of its iteration, and would see those of the next one.
-    """
-    hooks = ctx.legacy.get('custom_hooks')
+def reads_between(ctx: Context) -> bool:
+    """Whether a hook of the project reads learning rates when the next ones are set already."""
     return any(
-        isinstance(hook, Mapping) and _is_low(hook.get('priority')) and not _is_known(ctx, hook)
-        for hook in (hooks if isinstance(hooks, (list, tuple)) else ())
+        _is_low(hook.get('priority'))
+        if facts is None
+        else facts.reads_between(priority_of(hook.get('priority')))
+        for hook, facts in _own_hooks(ctx)
     )
+
+
+def changes_saved_model(ctx: Context) -> bool:
+    """Whether a hook of the project changed the model when MMCV had saved it already."""
+    return any(
+        facts is not None and facts.changes_saved_model(priority_of(hook.get('priority')))
+        for hook, facts in _own_hooks(ctx)
+    )
+
+
+def _own_hooks(ctx: Context) -> Iterator[tuple[Mapping[str, Any], HookFacts | None]]:
+    """The hooks of the project, and what they do where its code is converted as well."""
+    hooks = ctx.legacy.get('custom_hooks')
+    for hook in hooks if isinstance(hooks, (list, tuple)) else ():
+        if not isinstance(hook, Mapping):
+            continue
+        facts = ctx.rules.own_hooks.get(str(hook.get('type')))
+        if facts is not None or not _is_known(ctx, hook):
+            yield hook, facts
 
 
 def _is_known(ctx: Context, hook: Mapping[str, Any]) -> bool:
@@ -67,7 +91,8 @@ def note_updater_hook(ctx: Context, lr_config: Mapping[str, Any]) -> None:
     """Note the hook that MMCV built for a policy of the project's own."""
     kind = f'{canonical_name(lr_config["policy"])}LrUpdaterHook'
     options = {key: value for key, value in lr_config.items() if key != 'policy'}
-    ctx.updater_hooks.append({'type': kind, **options})
+    # Scripts register hooks of a config with NORMAL where it names no priority.
+    ctx.updater_hooks.append({'type': kind, **options, 'priority': 'HIGHEST'})
     if kind in ctx.rules.hooks:
         return
     ctx.notes.todo(
@@ -82,8 +107,9 @@ def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
     if not isinstance(hook, Mapping) or not isinstance(hook.get('type'), str):
         return hook
     kind = hook['type']
+    _note_differences(ctx, key, hook)
     if kind in ctx.rules.hooks:
-        changed = apply_rule(ctx.rules.hooks[kind], _before_schedulers(ctx, hook))
+        changed = apply_rule(ctx.rules.hooks[kind], hook)
         return hook if changed == dict(hook) else changed and edited(hook, changed)
     if kind in _EMA_HOOKS:
         return edited(hook, _ema_hook(ctx, key, hook))
@@ -95,17 +121,24 @@ def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
             f'{kind} is in no rule: check that a hook of this name exists for this engine, with '
             f'its new method signatures. Left as it is.{suggestion("hooks", kind)}',
         )
-        changed = _before_schedulers(ctx, hook)
-        return hook if changed == dict(hook) else edited(hook, changed)
     return hook
 
 
-def _before_schedulers(ctx: Context, hook: Mapping[str, Any]) -> Config:
-    """A hook of the lowest priority, where the schedulers are then (see :func:`are_any_low`)."""
-    is_lowest = str(hook.get('priority')).upper() in ('LOWEST', '100')
-    if is_lowest and not _is_known(ctx, hook):
-        return {**hook, 'priority': 99}
-    return dict(hook)
+def _note_differences(ctx: Context, key: str, hook: Mapping[str, Any]) -> None:
+    """Note where a hook of the project does something else here."""
+    facts = ctx.rules.own_hooks.get(hook['type'])
+    if facts is None:
+        return
+    by_epoch = ctx.length.by_epoch if ctx.length is not None else None
+    registration = Registration(
+        hook['type'],
+        priority_of(hook.get('priority')),
+        by_epoch,
+        ctx.legacy.get('optimizer_config') is not None,
+        any(starts_apart(ctx.legacy.get(key)) for key in ('lr_config', 'momentum_config')),
+    )
+    for text in differences(registration, facts):
+        ctx.notes.todo(key, f'{text}.')
 
 
 def _ema_hook(ctx: Context, key: str, hook: Mapping[str, Any]) -> Config:

@@ -51,7 +51,9 @@ def convert_optimizer(ctx: Context) -> Config:
             )
             return {}
         wrappers[part] = _wrapper(ctx, f'{name}.{part}', config, shared)
-    ctx.notes.todo(
+    # The code of a project that is converted with it takes the dict of wrappers already.
+    note = ctx.notes.info if ctx.rules.own_hooks else ctx.notes.todo
+    note(
         name,
         'several optimizers: a train_step that took a dict of them now takes an OptimWrapperDict '
         'with the same names (optim_wrapper[name].update_params(loss)).',

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate.config.context import Config, Context
-from mmengine.migrate.config.topics.hooks import are_any_low
+from mmengine.migrate.config.topics.hooks import changes_saved_model, reads_between
 from mmengine.migrate.config.topics.loop import dynamic_interval
 from mmengine.migrate.config.trace import edited
 
@@ -48,12 +48,12 @@ def convert_default_hooks(ctx: Context) -> Config:
             logger['interval'] = text['interval']
         hooks['logger'] = logger
     has_schedule = any(legacy.get(key) is not None for key in ('lr_config', 'momentum_config'))
-    if has_schedule and are_any_low(ctx):
-        hooks['param_scheduler'] = {'type': 'ParamSchedulerHook', 'priority': 'LOWEST'}
-        saving = hooks.get('checkpoint', {'type': 'CheckpointHook', 'interval': 1})
-        if saving is not None:
-            # It holds the state of the schedulers, so it comes behind them.
-            hooks['checkpoint'] = {**saving, 'priority': 'LOWEST'}
+    saving = hooks.get('checkpoint')
+    changes = saving is not None and changes_saved_model(ctx)
+    if has_schedule and (changes or reads_between(ctx)):
+        hooks['param_scheduler'] = {'type': 'LegacyParamSchedulerHook'}
+    if changes and saving is not None:
+        hooks['checkpoint'] = {**saving, 'priority': 'NORMAL'}
     return {'default_hooks': hooks} if hooks else {}
 
 
