@@ -39,6 +39,7 @@ class HookFacts:
         uses_model: Its methods that use the model or the optimizer.
         changes_model: Its methods that use the model, if one of them changes it.
         reads_learning_rate: Its methods that read a learning rate or a momentum.
+        outputs: The keys of a runner's outputs that it reads; '*' for outputs as a whole.
     """
 
     counts_epochs: bool = False
@@ -46,6 +47,7 @@ class HookFacts:
     uses_model: frozenset[str] = frozenset()
     changes_model: frozenset[str] = frozenset()
     reads_learning_rate: frozenset[str] = frozenset()
+    outputs: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, node: ast.ClassDef) -> HookFacts:
@@ -59,6 +61,7 @@ class HookFacts:
             uses,
             uses if any(re.search(_CHANGES, texts[name]) for name in uses) else frozenset(),
             _methods_with(_READS_LEARNING_RATE, texts),
+            _outputs_in(ast.unparse(node)),
         )
 
     @classmethod
@@ -71,6 +74,7 @@ class HookFacts:
             frozenset().union(*(one.uses_model for one in known)),
             frozenset().union(*(one.changes_model for one in known)),
             frozenset().union(*(one.reads_learning_rate for one in known)),
+            frozenset().union(*(one.outputs for one in known)),
         )
 
     def reads_between(self, priority: int) -> bool:
@@ -85,6 +89,11 @@ class HookFacts:
     def changes_saved_model(self, priority: int) -> bool:
         """Whether it changes the model when MMCV had saved the checkpoint already."""
         return priority >= _SAVING and not self.changes_model.isdisjoint(_AFTER)
+
+
+def _outputs_in(text: str) -> frozenset[str]:
+    found = re.findall(r'\.outputs\b(?:\[[\'"](\w+)[\'"]\])?', text)
+    return frozenset(name or '*' for name in found)
 
 
 def _methods_with(pattern: str, texts: dict[str, str]) -> frozenset[str]:

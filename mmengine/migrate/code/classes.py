@@ -36,9 +36,15 @@ class ClassInfo:
 
 @dataclass
 class Classes:
-    """The classes of a project by name; classes of one name in several files count together."""
+    """The classes of a project by name; classes of one name in several files count together.
+
+    Args:
+        by_name: The classes.
+        is_project: Whether they are all that the project has.
+    """
 
     by_name: dict[str, list[ClassInfo]] = field(default_factory=dict)
+    is_project: bool = False
 
     @classmethod
     def of_module(cls, tree: ast.Module) -> Classes:
@@ -55,8 +61,13 @@ class Classes:
         return cls(found)
 
     @classmethod
-    def of_files(cls, paths: Iterable[Path]) -> Classes:
-        """The classes of the files that can be parsed."""
+    def of_files(cls, paths: Iterable[Path], *, is_project: bool = False) -> Classes:
+        """The classes of the files that can be parsed.
+
+        Args:
+            paths: The files.
+            is_project: Whether they are all files of a project.
+        """
         merged = cls()
         for path in paths:
             try:
@@ -65,7 +76,7 @@ class Classes:
                 # The conversion of the file tells.
                 continue
             merged = merged.with_those_of(cls.of_module(tree))
-        return merged
+        return Classes(merged.by_name, is_project)
 
     def with_those_of(self, other: Classes) -> Classes:
         """These classes and others."""
@@ -73,7 +84,7 @@ class Classes:
         for name, infos in other.by_name.items():
             known = by_name.setdefault(name, [])
             known += [info for info in infos if info not in known]
-        return Classes(by_name)
+        return Classes(by_name, self.is_project or other.is_project)
 
     def ancestors(self, bases: Iterable[str]) -> Iterator[str | ClassInfo]:
         """All classes above: those of the project as ClassInfo, others by their full names."""
@@ -106,6 +117,13 @@ class Classes:
     def outside(self, bases: Iterable[str]) -> list[str]:
         """The classes above that are not the project's."""
         return [one for one in self.ancestors(bases) if isinstance(one, str)]
+
+    def outputs_read(self) -> frozenset[str]:
+        """The keys of a runner's outputs that hooks of the project read; '*' for any."""
+        if not self.is_project:
+            return frozenset('*')
+        infos = [info for many in self.by_name.values() for info in many]
+        return frozenset[str]().union(*(info.facts.outputs for info in infos))
 
     def num_samples(self) -> str:
         """What all models of the project return as ``num_samples``; empty if they differ."""

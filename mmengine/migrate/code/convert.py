@@ -192,7 +192,7 @@ def convert_files(src: Path, processes: int = 1) -> Iterator[Conversion]:
         raise ArgumentError(f'{src} holds no Python files.')
     processes = min(processes, len(files) // _FILES_WORTH_A_PROCESS)
     # A class may be derived from one of another file.
-    classes = Classes.of_files(files)
+    classes = Classes.of_files(files, is_project=src.is_dir())
     if processes < 2:
         yield from (convert_file(path, classes) for path in files)
         return

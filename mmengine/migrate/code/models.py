@@ -151,7 +151,7 @@ class Models(Codemod):
     def _method(self, method: cst.FunctionDef) -> cst.FunctionDef:
         name = method.name.value
         if name == 'train_step':
-            step = converted_step(method, self._is_half)
+            step = converted_step(method, self._is_half, self.source.classes.outputs_read())
             for reason in step.reasons:
                 self.mark(reason)
             return step.method

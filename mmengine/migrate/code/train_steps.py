@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import libcst as cst
@@ -34,12 +34,13 @@ class Step(NamedTuple):
     reasons: list[str]
 
 
-def converted_step(method: cst.FunctionDef, is_half: bool) -> Step:
+def converted_step(method: cst.FunctionDef, is_half: bool, read: Collection[str] = '*') -> Step:
     """``train_step`` with a data preprocessor, an update and its logs.
 
     Args:
         method: The method, its own steps of optimizers converted already.
         is_half: Whether decorators of MMCV cast its model to half precision.
+        read: The outputs that hooks read; '*' for any.
     """
     reasons: list[str] = []
     body = body_of(method)
@@ -65,7 +66,7 @@ def converted_step(method: cst.FunctionDef, is_half: bool) -> Step:
         new = [*inside, *_logged(body[-1], returned.value)]
     else:
         new = _with_update(body, returned.value)
-    lost = _further_outputs(returned.value, body)
+    lost = [name for name in _further_outputs(returned.value, body) if name in read or '*' in read]
     if lost:
         reasons.append(
             f'{", ".join(lost)}: only what is logged is returned here; what a hook took from '

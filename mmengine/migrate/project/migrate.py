@@ -78,7 +78,7 @@ def migrate_project(
         raise ArgumentError(f'{source} holds no Python files and no configs.')
     migration = Migration(source, target, files)
     target.mkdir(parents=True, exist_ok=True)
-    classes = Classes.of_files(files.code)
+    classes = Classes.of_files(files.code, is_project=True)
     _migrate_configs(migration, list(rules), force, classes)
     _migrate_code(migration, classes)
     _migrate_requirements(migration)

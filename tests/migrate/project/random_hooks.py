@@ -159,7 +159,7 @@ def _body(draw, name, method, own, is_gan, by_epoch, is_wrapped):
     values = _values(method, is_gan, by_epoch, own)
     if not by_epoch and draw.random() < 0.9:
         # What a run of iterations counts otherwise here.
-        values = [one for one in values if 'epoch' not in one or 'end_of_epoch' in one]
+        values = [one for one in values if 'epoch' not in one and 'inner' not in one]
     seen = draw.sample(values, min(draw.choice([1, 2, 2, 3]), len(values)))
     lines = [f"note('{name}.{method}', {', '.join(seen)})"]
     model = 'runner.model.module' if is_wrapped else 'runner.model'
