@@ -80,7 +80,7 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-demo
-	$(PIP) --no-build-isolation --editable '.[test,lint]'
+	$(PIP) --no-build-isolation --editable '.[test,lint,ecosystem]'
 	touch $@
 
 $(CORE_VENV)/.installed: pyproject.toml constraints.txt $(shell find mmengine -name '*.py' -o -name '*.json')

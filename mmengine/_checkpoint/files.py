@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,15 +10,18 @@ from typing import IO, Any
 
 import torch
 
+from mmengine._checkpoint._ledger import LEDGER
+from mmengine._checkpoint._outside import (
+    CheckpointReadError,
+    check_unpacked_size,
+    names_bytearray,
+)
+from mmengine._checkpoint._verify import UNCHANGED, Digest, change_of, checksum_fault, hashing
 from mmengine._checkpoint.legacy import READ_ERRORS, load_without_running_code
 from mmengine.fileio import atomic_write, get_file_backend
 from mmengine.logging import print_log
 
 LAST_CHECKPOINT = 'last_checkpoint'
-
-
-class CheckpointReadError(RuntimeError):
-    """A checkpoint file exists but cannot be read."""
 
 
 def save_checkpoint(
@@ -41,15 +45,26 @@ def save_checkpoint(
     if file_client_args is not None and backend_args is not None:
         raise ValueError('Pass backend_args only: file_client_args is its old name.')
     backend_args = backend_args or file_client_args
+    write_hashed(checkpoint, filename, backend_args)
+
+
+def write_hashed(
+    checkpoint: Mapping[str, Any], filename: str | Path, backend_args: dict[str, Any] | None
+) -> Digest | None:
+    """Like :func:`save_checkpoint`; returns the size and the hash of a local file."""
     if not is_remote(filename) and not backend_args:
         Path(filename).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(filename) as file:
             torch.save(checkpoint, file)
-        return
+            file.flush()
+            with hashing(file) as digest:
+                os.fsync(file.fileno())
+        return digest
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     backend = get_file_backend(filename, backend_args=backend_args)
     backend.put(buffer.getvalue(), filename)
+    return None
 
 
 def read_checkpoint(
@@ -71,8 +86,29 @@ def read_checkpoint(
     path = Path(file)
     if not path.is_file():
         raise FileNotFoundError(_missing(path))
+    _check_content(path)
     with path.open('rb') as opened:
         return _read(opened, map_location, name=str(path))
+
+
+def _check_content(path: Path) -> None:
+    """Raise if the file is damaged; warn if somebody has written another file in its place."""
+    size = path.stat().st_size
+    change = change_of(path)
+    if change == UNCHANGED:
+        return
+    damage = checksum_fault(path) if size else 'it is empty, truncated while it was written'
+    if damage is not None:
+        raise CheckpointReadError(
+            f'{path} ({size:,} bytes) is not a readable checkpoint: {damage}. Use an earlier '
+            'checkpoint or copy it again.'
+        )
+    if change is not None:
+        print_log(
+            f'{path} is not the file that the run wrote, as {LEDGER} beside it tells: {change}.',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def check_is_there(filename: str) -> None:
@@ -114,8 +150,11 @@ def is_remote(filename: str | Path) -> bool:
 
 def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
     start = file.tell()
+    check_unpacked_size(file, name)
     try:
-        return _open_plain(file, map_location)
+        # torch makes a bytearray of any length that a file states; legacy.py does not.
+        if not names_bytearray(file):
+            return _open_plain(file, map_location)
     except (RuntimeError, EOFError, OSError) as error:
         raise _unreadable(name, file, start, error) from error
     except READ_ERRORS:

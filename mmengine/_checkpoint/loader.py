@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from mmengine._checkpoint.files import CheckpointReadError, read_checkpoint
+from mmengine._checkpoint._outside import CheckpointReadError
+from mmengine._checkpoint.files import read_checkpoint
 from mmengine._checkpoint.legacy import Opaque
 from mmengine._checkpoint.model_zoo import (
     _get_mmengine_home,
@@ -24,6 +25,7 @@ from mmengine._checkpoint.state_dict import load_state_dict
 from mmengine.dist import barrier, get_local_rank
 from mmengine.fileio import get as read_bytes
 from mmengine.fileio import get_file_backend
+from mmengine.fileio._http import download
 from mmengine.logging import print_log
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -114,6 +116,9 @@ def load_from_http(
         map_location: As in :func:`torch.load`.
         model_dir: Folder to use instead of ``$TORCH_HOME/hub/checkpoints``.
         progress: Show a progress bar.
+
+    Raises:
+        OSError: If the download breaks off; then nothing is kept.
     """
     from urllib.parse import urlparse
 
@@ -126,9 +131,7 @@ def load_from_http(
         if get_local_rank() == 0 and not os.path.exists(cached):
             os.makedirs(folder, exist_ok=True)
             digest = hub.HASH_REGEX.search(name)
-            hub.download_url_to_file(
-                filename, cached, digest.group(1) if digest else None, progress
-            )
+            download(filename, cached, digest.group(1) if digest else None, progress)
     finally:
         barrier()  # also after a failure, so that the other ranks do not wait forever
     return load_from_local(cached, map_location)

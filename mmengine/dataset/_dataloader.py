@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from mmengine.dataset._sample_order import TRAIN, begin_pass
+
 
 def num_batches(dataloader: Any) -> int | None:
     """Number of batches in one pass; None for a stream without a length."""
@@ -20,3 +22,4 @@ def set_epoch(dataloader: Any, epoch: int) -> None:
         if hasattr(sampler, 'set_epoch') and not any(sampler is other for other in notified):
             sampler.set_epoch(epoch)  # type: ignore[union-attr]  # None has no such attribute
             notified.append(sampler)
+    begin_pass(dataloader, epoch, TRAIN)

@@ -14,10 +14,11 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mmengine.config import Config
+from mmengine.dataset._ann_file import load_annotations
 from mmengine.dataset._annotations import pack, positions_of, take, unpack
 from mmengine.dataset._compose import Compose
 from mmengine.dataset._metainfo import resolve_metainfo
-from mmengine.fileio import join_path, load
+from mmengine.fileio import join_path
 from mmengine.logging import print_log
 from mmengine.utils import is_abs
 from mmengine.utils.errors import ArgumentError, did_you_mean
@@ -78,6 +79,8 @@ class BaseDataset(Dataset[Any]):
         test_mode: A dropped sample is an error rather than replaced by another.
         lazy_init: Leave loading the annotations to :meth:`full_init`, or to the first use.
         max_refetch: How many other samples to try when the pipeline drops one.
+        allow_pickle: Read an ``ann_file`` in pickle format as the API does. **A pickle runs any
+            code that its author put in.** False reads plain values and arrays, and refuses others.
     """
 
     METAINFO: dict[str, Any] = dict()
@@ -85,6 +88,7 @@ class BaseDataset(Dataset[Any]):
     # Some subclasses set up their own state without calling this constructor.
     _fully_initialized: bool = False
     _indices: int | Sequence[int] | None = None
+    allow_pickle: bool = True
 
     def __init__(
         self,
@@ -99,6 +103,8 @@ class BaseDataset(Dataset[Any]):
         test_mode: bool = False,
         lazy_init: bool = False,
         max_refetch: int = 1000,
+        *,
+        allow_pickle: bool = True,
     ) -> None:
         self.ann_file = ann_file
         self._metainfo = self._load_metainfo(metainfo)
@@ -109,6 +115,7 @@ class BaseDataset(Dataset[Any]):
         self.serialize_data = serialize_data
         self.test_mode = test_mode
         self.max_refetch = max_refetch
+        self.allow_pickle = allow_pickle
         self.data_list: list[dict[str, Any]] = []
         self.data_bytes: np.ndarray[Any, Any]
         self.data_address: np.ndarray[Any, Any]
@@ -379,7 +386,7 @@ class BaseDataset(Dataset[Any]):
                 f'{name} needs an ann_file, or its own load_data_list in a subclass.'
             )
         try:
-            content = load(self.ann_file)
+            content = load_annotations(self.ann_file, self.data_root, self.allow_pickle)
         except FileNotFoundError as error:
             raise FileNotFoundError(self._no_ann_file()) from error
         if not isinstance(content, dict):

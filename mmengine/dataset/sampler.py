@@ -28,6 +28,7 @@ class _RankSampler(Sampler[int]):
     """What the samplers share: rank, seed, a shuffled order, and the samples to skip once."""
 
     _num_skipped = 0
+    _first_position = 0
 
     def __init__(self, dataset: Sized, shuffle: bool, seed: int | None) -> None:
         self.rank, self.world_size = get_dist_info()
@@ -49,9 +50,23 @@ class _RankSampler(Sampler[int]):
             raise ArgumentError(f'A sampler skips 0 samples or more, got {num_samples}.')
         self._num_skipped = num_samples
 
-    def _take_skipped(self) -> int:
-        num_skipped, self._num_skipped = self._num_skipped, 0
-        return num_skipped
+    def start_at(self, position: int) -> None:
+        """Let the next iteration, and only that, start at ``position`` of the order of all ranks.
+
+        The ranks take turns from there on, however many of them there were before.
+
+        Raises:
+            ArgumentError: If ``position`` is negative.
+        """
+        if position < 0:
+            raise ArgumentError(f'A sampler starts at position 0 or later, got {position}.')
+        self._first_position = position
+
+    def _take_start(self) -> int:
+        """Where the ranks begin to take turns in the iteration that begins."""
+        start = self._first_position + self._num_skipped * self.world_size
+        self._first_position = self._num_skipped = 0
+        return start
 
     def _order(self, length: int, seed: int) -> torch.Tensor:
         if not self.shuffle:
@@ -95,8 +110,11 @@ class DefaultSampler(_RankSampler):
 
     def __iter__(self) -> Iterator[int]:
         order = self._order(len(self.dataset), self.seed + self.epoch)
-        first = self.rank + self._take_skipped() * self.world_size
-        mine = torch.arange(min(first, self.total_size), self.total_size, self.world_size)
+        start = self._take_start()
+        end = self.total_size
+        if self.round_up and start % self.world_size:
+            end = start + math.ceil(max(len(order) - start, 0) / self.world_size) * self.world_size
+        mine = torch.arange(min(start + self.rank, end), end, self.world_size)
         if self.round_up and len(order):
             mine %= len(order)
         return iter(order[mine].tolist())
@@ -142,7 +160,7 @@ class InfiniteSampler(_RankSampler):
         self._generator_states: dict[int, torch.Tensor] = {}
 
     def __iter__(self) -> Iterator[int]:
-        return self._from(self.rank + self._take_skipped() * self.world_size)
+        return self._from(self.rank + self._take_start())
 
     def __len__(self) -> int:
         """Length of the dataset: of one pass, over all ranks."""

@@ -123,6 +123,7 @@ class CheckpointHook(Hook):
         # Checkpoints saved at the iteration `_moment`, after which a validation may run.
         self._moment = -1
         self._unvalidated: dict[str, str | None] = {}
+        self._metrics: dict[str, float] = {}
         self._is_training = False
         self._init_best(save_best, rule)
 
@@ -182,6 +183,11 @@ class CheckpointHook(Hook):
         """Save a checkpoint if a watched metric has a new best value."""
         if not self._trains(runner) or runner.iter == 0:
             return  # A validation without training has nothing to save.
+        self._metrics = {
+            key: float(value)
+            for key, value in (metrics or {}).items()
+            if isinstance(value, (int, float))
+        }
         if self.save_best is None:
             return
         if not metrics:
@@ -198,7 +204,7 @@ class CheckpointHook(Hook):
         if not self._trains(runner) or not self._of_this_moment(runner):
             return
         record = make_record(
-            meta={'validation_due': False},
+            meta={'validation_due': False, 'metrics': self._metrics},
             param_schedulers=runner.strategy.scheduler_state_dict(),
             optimizer=hyperparameters_of(runner.optim_wrapper),
             hooks=hooks_state(runner),

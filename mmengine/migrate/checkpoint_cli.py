@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Convert one file, tell what was found, return the exit code."""
-    from mmengine._checkpoint.files import CheckpointReadError, read_checkpoint, save_checkpoint
+    from mmengine._checkpoint._outside import CheckpointReadError
+    from mmengine._checkpoint.files import read_checkpoint, save_checkpoint
     from mmengine.migrate import checkpoint as migration
 
     try:

@@ -50,13 +50,29 @@ class Session:
         self.logger = self.build_logger(**(log_kwargs or {}))
 
     def set_randomness(
-        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
+        self,
+        seed: int | None,
+        diff_rank_seed: bool = False,
+        deterministic: bool = False,
+        per_sample: bool = True,
+        restore_after_val: bool = True,
     ) -> None:
-        """Seed everything; see :func:`set_random_seed`."""
+        """Seed everything; see :func:`set_random_seed`.
+
+        Args:
+            seed: None draws one, the same on every rank.
+            diff_rank_seed: Each rank is seeded with ``seed + rank``.
+            deterministic: Also ask torch for deterministic kernels.
+            per_sample: Each sample is loaded in a random state that depends on seed, pass and
+                position alone. False draws as the API does: in the state of the worker or process.
+            restore_after_val: A validation or test leaves the random state as it found it. False
+                goes on from the state at its end, as the API does.
+        """
         self.randomness: dict[str, Any] = {
             'seed': seed, 'diff_rank_seed': diff_rank_seed, 'deterministic': deterministic
         }  # fmt: skip
         self.seed = set_random_seed(**self.randomness)
+        self.randomness.update(per_sample=per_sample, restore_after_val=restore_after_val)
 
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any

@@ -179,10 +179,17 @@ class RunnerMembers:
         setup_process(self._launcher, **_build_run.known_environment(env_cfg))
 
     def set_randomness(
-        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
+        self,
+        seed: int | None,
+        diff_rank_seed: bool = False,
+        deterministic: bool = False,
+        per_sample: bool = True,
+        restore_after_val: bool = True,
     ) -> None:
-        """Seed everything anew."""
-        self.strategy.set_randomness(seed, diff_rank_seed, deterministic)
+        """Seed everything anew; see :meth:`Session.set_randomness`."""
+        self.strategy.set_randomness(
+            seed, diff_rank_seed, deterministic, per_sample, restore_after_val
+        )
 
     # Hooks
 

@@ -6,51 +6,118 @@ No batch before the position is loaded, and the user's DataLoader stays the one 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from mmengine.dist import get_dist_info, get_world_size
 from mmengine.process.seed import set_rng_state
 from mmengine.utils.errors import ArgumentError
 
 _END = object()
 
 
-def batches_from(
-    dataloader: Any, start: int, rng_state: dict[str, Any] | None = None
-) -> Iterator[Any]:
-    """Iterate ``dataloader`` from its batch number ``start``.
+@dataclass(frozen=True)
+class SampleStart:
+    """Where a pass goes on whose batches or ranks were of other sizes before.
 
-    A sampler with ``skip(num_samples)`` jumps there in one step. The indices of another sampler are
-    drawn and dropped; their samples are not loaded. An object that is not a DataLoader, a
-    DataLoader over an iterable dataset, and a DataLoader subclass that does not ask its sampler for
-    a new pass have no indices to drop, so their batches are loaded and dropped.
+    Attributes:
+        position: In the order of all ranks.
+        of_rank: How many samples this rank leaves out, where its sampler cannot start at a
+            position in the order of all ranks.
+    """
+
+    position: int
+    of_rank: int
+
+
+Start = int | SampleStart
+"""The number of a batch, or a sample."""
+
+
+def batches_from(
+    dataloader: Any, start: Start, rng_state: dict[str, Any] | None = None
+) -> Iterator[Any]:
+    """Iterate ``dataloader`` from ``start``; see :func:`start_batches`."""
+    return start_batches(dataloader, start, rng_state)[1]
+
+
+def start_batches(
+    dataloader: Any, start: Start, rng_state: dict[str, Any] | None = None
+) -> tuple[int, Iterator[Any]]:
+    """Iterate ``dataloader`` from ``start`` on.
+
+    A sampler with ``start_at(position)`` or ``skip(num_samples)`` jumps there in one step. The
+    indices of another sampler are drawn and dropped; their samples are not loaded. Where a custom
+    batch sampler has a batch around ``start``, its rest is a smaller batch. An object that is not a
+    DataLoader, a DataLoader over an iterable dataset, and a DataLoader subclass that does not ask
+    its sampler for a new pass have no indices to drop, so their batches are loaded and dropped.
 
     Args:
         dataloader: Where the batches come from.
-        start: How many batches to leave out.
+        start: How many batches to leave out, or the sample to begin with.
         rng_state: Restored where the unbroken run had saved it: after the seed of the workers is
-            drawn and the first ``start`` batches are left out, before the next sample is loaded.
+            drawn and what comes before ``start`` is left out, before the next sample is loaded.
+
+    Returns:
+        The number of the first batch in its pass, and the batches.
     """
     if start == 0:
         if rng_state is not None:
             set_rng_state(rng_state)
-        return iter(dataloader)
+        return 0, iter(dataloader)
+    first_batch = batch_number(dataloader, start)
     name = _index_sampler_name(dataloader)
     if name is None:
-        return _after_dropping(iter(dataloader), start, rng_state)
+        return first_batch, _after_dropping(iter(dataloader), first_batch, rng_state)
     with _shifted(dataloader, name, start, rng_state) as order:
         batches = iter(dataloader)
         # A subclass may define __iter__ as a generator, which does nothing before its first batch.
         first = next(batches, _END)
-    if first is _END:
-        return iter(())
     if not order.has_begun:
-        return _after_dropping(batches, start - 1, rng_state)
-    return itertools.chain([first], batches)
+        if first is _END:
+            return first_batch, iter(())
+        return first_batch, _after_dropping(batches, first_batch - 1, rng_state)
+    if first is _END:
+        return order._first_batch, iter(())
+    return order._first_batch, itertools.chain([first], batches)
+
+
+def batch_number(dataloader: Any, start: Start) -> int:
+    """The number in its pass of the batch that begins at ``start``.
+
+    Counted from the end of the pass, so that the last batch has the number it always has. A custom
+    batch sampler is taken for one with batches of its ``batch_size``.
+    """
+    if isinstance(start, int):
+        return start
+    size = batch_size_of(dataloader) or 1
+    if is_endless(dataloader):
+        return start.of_rank // size
+    left = max(_samples_left(dataloader, start), 0)
+    drops = bool(getattr(getattr(dataloader, 'batch_sampler', None), 'drop_last', False))
+    return max(len(dataloader) - (left // size if drops else math.ceil(left / size)), 0)
+
+
+def batch_size_of(dataloader: Any) -> int | None:
+    """Samples in a batch of one rank; None where that is not known."""
+    batch_sampler = getattr(dataloader, 'batch_sampler', None)
+    if batch_sampler is None and isinstance(dataloader, DataLoader):
+        return 1
+    size = getattr(batch_sampler, 'batch_size', None) or getattr(dataloader, 'batch_size', None)
+    return size if isinstance(size, int) else None
+
+
+def samples_of_rank(dataloader: Any) -> int | None:
+    """Samples that this rank has in a pass; None where that is not known."""
+    try:
+        return len(_innermost_sampler(dataloader))
+    except TypeError:
+        return None
 
 
 def epoch_and_offset(dataloader: Any, num_batches: int) -> tuple[int, int]:
@@ -118,25 +185,29 @@ def check_has_batches(dataloader: Any) -> None:
 
 
 class _ShiftedOrder:
-    """The indices of a DataLoader; the next pass, and only that, leaves out its first ``start``.
+    """The indices of a DataLoader; the next pass, and only that, begins inside.
 
     It replaces the ``batch_sampler`` (or the ``sampler``, where there is no batching) while an
     iterator is made. Persistent workers keep it as the source of their later passes.
+
+    Attributes:
+        has_begun: Whether the pass has begun.
+        _first_position: The first sample of the pass in the order of all ranks, read by what
+            numbers the samples.
+        _first_batch: Its batch.
     """
 
     def __init__(
-        self,
-        order: Any,
-        start: int,
-        skip: Callable[[], None] | None,
-        rng_state: dict[str, Any] | None,
+        self, order: Any, dataloader: Any, start: Start, rng_state: dict[str, Any] | None
     ) -> None:
         self._order = order
+        self._dataloader = dataloader
         self._start = start
-        self._skip = skip
         self._rng_state = rng_state
         self._is_iterated = False
         self.has_begun = False
+        self._first_position = 0
+        self._first_batch = self._left_out = batch_number(dataloader, start)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__') or name == '_order':
@@ -146,7 +217,7 @@ class _ShiftedOrder:
     def __len__(self) -> int:
         # A DataLoader subclass may count to len(self) while its iterator is shifted.
         length = len(self._order)
-        return max(length - self._start, 0) if self._is_iterated else length
+        return max(length - self._left_out, 0) if self._is_iterated else length
 
     def __iter__(self) -> Iterator[Any]:
         self._is_iterated = True
@@ -154,34 +225,80 @@ class _ShiftedOrder:
 
     def end_shift(self) -> None:
         """Called after the iterator is created: from now on the length is a whole pass."""
-        self._start = 0
+        self._left_out = 0
+        self._dataloader = None
 
     def _indices(self) -> Iterator[Any]:
         # Runs at the first index. Iterators with workers make this generator twice and use one.
-        if self.has_begun:
+        if self.has_begun or self._dataloader is None:
+            self._first_position = self._first_batch = 0
             yield from self._order
             return
         self.has_begun = True
-        start = self._start
-        if self._skip is not None:
-            self._skip()
-            start = 0
-        indices = iter(self._order)
-        for _ in itertools.islice(indices, start):
-            pass
+        indices = self._after_start()
         if self._rng_state is not None:
             set_rng_state(self._rng_state)
         yield from indices
 
+    def _after_start(self) -> Iterator[Any]:
+        """The indices after the start, in the fewest steps that the samplers allow."""
+        loader, start = self._dataloader, self._start
+        is_batched = loader.batch_sampler is not None
+        sampler: Any = _innermost_sampler(loader)
+        if not is_batched or type(self._order) is BatchSampler:
+            size = batch_size_of(loader) or 1
+            samples = start * size if isinstance(start, int) else start.of_rank
+            world_size = get_world_size()
+            if isinstance(start, SampleStart) and hasattr(sampler, 'start_at'):
+                self._first_position = start.position
+                sampler.start_at(start.position)
+                return self._all()
+            self._first_position = samples * world_size
+            if hasattr(sampler, 'skip'):
+                sampler.skip(samples)
+                return self._all()
+            rest: Iterator[Any] = iter(sampler)
+            for _ in itertools.islice(rest, samples):
+                pass
+            return iter(BatchSampler(rest, size, self._order.drop_last)) if is_batched else rest  # type: ignore[arg-type]  # any iterable
+        if isinstance(start, int):
+            return self._after_batches(start)
+        return self._after_samples(start.of_rank)
+
+    def _all(self) -> Iterator[Any]:
+        indices: Iterator[Any] = iter(self._order)
+        return indices
+
+    def _after_batches(self, num_batches: int) -> Iterator[Any]:
+        batches: Iterator[Any] = iter(self._order)
+        dropped = sum(len(batch) for batch in itertools.islice(batches, num_batches))
+        self._first_position = dropped * get_world_size()
+        return batches
+
+    def _after_samples(self, num_samples: int) -> Iterator[Any]:
+        """Batches of a custom batch sampler; the one around the start is cut."""
+        self._first_position = num_samples * get_world_size()
+        self._first_batch, left = 0, num_samples
+        batches: Iterator[Any] = iter(self._order)
+        while left > 0:
+            batch = next(batches, None)
+            if batch is None:
+                return batches
+            if len(batch) > left:
+                return itertools.chain([batch[left:]], batches)
+            left -= len(batch)
+            self._first_batch += 1
+        return batches
+
 
 @contextmanager
 def _shifted(
-    dataloader: DataLoader[Any], name: str, start: int, rng_state: dict[str, Any] | None
+    dataloader: DataLoader[Any], name: str, start: Start, rng_state: dict[str, Any] | None
 ) -> Iterator[_ShiftedOrder]:
-    """Let iterators of ``dataloader`` that are made meanwhile begin at batch ``start``."""
+    """Let iterators of ``dataloader`` that are made meanwhile begin at ``start``."""
     attributes = vars(dataloader)  # DataLoader.__setattr__ refuses to exchange a sampler
     order = attributes[name]
-    shifted = _ShiftedOrder(order, start, _skip_of(dataloader, start), rng_state)
+    shifted = _ShiftedOrder(order, dataloader, start, rng_state)
     attributes[name] = shifted
     try:
         yield shifted
@@ -198,20 +315,19 @@ def _index_sampler_name(dataloader: Any) -> str | None:
     return name if name in vars(dataloader) else None
 
 
-def _skip_of(dataloader: DataLoader[Any], start: int) -> Callable[[], None] | None:
-    """What makes the sampler leave out ``start`` batches in one step; None if it has no ``skip``.
-
-    Only torch's own BatchSampler is known to take ``batch_size`` samples for each batch.
-    """
-    sampler: Any = _innermost_sampler(dataloader)
-    batch_sampler: Any = dataloader.batch_sampler
-    if not hasattr(sampler, 'skip'):
-        return None
-    if batch_sampler is None:
-        return partial(sampler.skip, start)
-    if type(batch_sampler) is BatchSampler:
-        return partial(sampler.skip, start * batch_sampler.batch_size)
-    return None
+def _samples_left(dataloader: Any, start: SampleStart) -> int:
+    """Samples that this rank has from ``start`` on."""
+    sampler = _innermost_sampler(dataloader)
+    if hasattr(sampler, 'start_at') and hasattr(sampler, 'dataset'):
+        rank, world_size = get_dist_info()
+        length = len(sampler.dataset)
+        if getattr(sampler, 'round_up', True):
+            return math.ceil((length - start.position) / world_size)
+        return len(range(start.position + rank, length, world_size))
+    total = samples_of_rank(dataloader)
+    if total is None:
+        total = len(dataloader) * (batch_size_of(dataloader) or 1)
+    return total - start.of_rank
 
 
 def _innermost_sampler(dataloader: Any) -> Any:
@@ -220,11 +336,16 @@ def _innermost_sampler(dataloader: Any) -> Any:
     return getattr(batch_sampler, 'sampler', None) or getattr(dataloader, 'sampler', None)
 
 
+def with_rng(batches: Iterator[Any], rng_state: dict[str, Any] | None) -> Iterator[Any]:
+    """``batches``, with the random state of the run that was stopped."""
+    if rng_state is not None:
+        set_rng_state(rng_state)
+    return batches
+
+
 def _after_dropping(
     batches: Iterator[Any], count: int, rng_state: dict[str, Any] | None
 ) -> Iterator[Any]:
     for _ in itertools.islice(batches, count):
         pass
-    if rng_state is not None:
-        set_rng_state(rng_state)
-    return batches
+    return with_rng(batches, rng_state)

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmengine._checkpoint.unwrap import unwrap_model
+from mmengine.dataset._sample_order import TEST, VAL, begin_pass
 from mmengine.device import autocast
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
@@ -120,7 +121,8 @@ class _EvaluationLoop(BaseLoop):
         self._runner.call_hook(f'before_{self.stage}')
         self._runner.call_hook(f'before_{self.stage}_epoch')
         self._runner.model.eval()
-        with _untouched_rng():
+        restores = self._runner.strategy.randomness.get('restore_after_val', True)
+        with _untouched_rng() if restores else nullcontext():
             metrics = self._evaluate()
         self._runner.call_hook(f'after_{self.stage}_epoch', metrics=metrics)
         self._runner.call_hook(f'after_{self.stage}')
@@ -189,6 +191,8 @@ class _EvaluationLoop(BaseLoop):
 
     def _evaluate_part(self) -> dict[str, float]:
         self.losses.clear()
+        # Every evaluation draws the same augmentation, so that two of them can be compared.
+        begin_pass(self.dataloader, 0, TEST if self.stage == 'test' else VAL)
         try:
             with torch.no_grad():
                 for idx, data_batch in enumerate(self.dataloader):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint.plain import savable
 from mmengine.dataset._dataloader import set_epoch
+from mmengine.dataset._sample_order import passes_of
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks._states import hooks_state, load_hooks_state
 from mmengine.process.seed import rng_state, set_rng_state
@@ -47,7 +47,9 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
         **(meta or {}),
     }
     own_meta.setdefault('validation_due', _validates_next(runner, own_meta, by_epoch))
-    own_meta.setdefault('batch_in_epoch', _batch_in_epoch(runner, own_meta))
+    data = _data_position(runner, (own_meta['epoch'], own_meta['iter']), by_epoch)
+    if data is not None:
+        own_meta['data'] = data
     dataset = _train_dataset(runner)
     if hasattr(dataset, 'metainfo'):
         own_meta['dataset_meta'] = savable(dataset.metainfo, unknown=str)
@@ -68,9 +70,7 @@ def unpack(runner: Runner, checkpoint: Checkpoint) -> None:
     _adopt_seed(runner, meta)
     _warn_about_changes(runner, meta)
     load_hooks_state(runner, checkpoint.get('hooks', {}))
-    _continue_at(runner, meta.get('epoch', 0), meta.get('iter', 0), _own_rng(runner, checkpoint))
-    if 'batch_in_epoch' in meta and hasattr(runner.state.position, 'begin_epoch'):
-        runner.state.position.begin_epoch(meta['batch_in_epoch'])
+    _continue_at(runner, meta, _own_rng(runner, checkpoint))
     runner.state.resumed_at = runner.state.moment(meta.get('iter', 0))
     if hasattr(runner.train_loop, 'owes_validation'):
         runner.train_loop.owes_validation = bool(meta.get('validation_due'))
@@ -101,16 +101,28 @@ def _validates_next(runner: Runner, meta: Mapping[str, Any], by_epoch: bool) -> 
     return bool(validates_at(meta['epoch'], meta['iter'], by_epoch))
 
 
-def _batch_in_epoch(runner: Runner, meta: Mapping[str, Any]) -> int:
-    """Finished batches of the epoch in which the run of the checkpoint goes on."""
-    if meta['epoch'] > runner.epoch:
-        return 0
-    finished: int = getattr(runner.state.position, 'batch_in_epoch', 0)
-    return finished + int(meta['iter']) - runner.iter
+def _data_position(runner: Runner, moment: tuple[int, int], by_epoch: bool) -> Any:
+    """Position in the data at ``moment``, in finished epochs and iterations.
+
+    None if it is unknown: a caller may write another moment than the present one.
+    """
+    loop = runner._train_loop
+    if not hasattr(loop, 'data_position'):
+        return None
+    if moment == (runner.epoch, runner.iter):
+        return loop.data_position(is_pass_over=False)
+    coming = (runner.epoch + 1, runner.iter) if by_epoch else (runner.epoch, runner.iter + 1)
+    if moment == coming:
+        return loop.data_position(is_pass_over=by_epoch, ahead=0 if by_epoch else 1)
+    return None
 
 
-def _continue_at(runner: Runner, epoch: int, iteration: int, rng: dict[str, Any] | None) -> None:
+def _continue_at(runner: Runner, meta: Mapping[str, Any], rng: dict[str, Any] | None) -> None:
     loop = runner.train_loop
+    epoch, iteration = meta.get('epoch', 0), meta.get('iter', 0)
+    if hasattr(loop, 'data_position'):
+        loop.resume(epoch, iteration, rng, meta.get('data'))
+        return
     if hasattr(loop, 'resume'):
         loop.resume(epoch, iteration, rng)
         return
@@ -155,6 +167,9 @@ def _adopt_seed(runner: Runner, meta: Mapping[str, Any]) -> None:
     for sampler in samplers:
         if hasattr(sampler, 'seed'):
             sampler.seed = seed
+    passes = passes_of(dataloader)
+    if passes is not None and passes.seed is not None:
+        passes.seed = seed
     set_epoch(dataloader, meta.get('epoch', 0))
 
 
@@ -167,9 +182,9 @@ def _warn_about_changes(runner: Runner, meta: Mapping[str, Any]) -> None:
             'was saved.'
         )
     ranks = meta.get('world_size')
-    if ranks is not None and ranks != get_world_size():
-        runner.logger.log(
-            logging.WARNING,
+    # Otherwise the loop warns of what changed since `data` was saved.
+    if ranks is not None and ranks != get_world_size() and 'data' not in meta:
+        runner.logger.warning(
             f'The checkpoint was saved by {ranks} ranks and is resumed by {get_world_size()}: an '
-            'iteration now stands for another number of samples.',
+            'iteration now stands for another number of samples.'
         )

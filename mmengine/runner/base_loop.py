@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
+from mmengine.dataset._sample_order import number_samples
+
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
 
@@ -38,7 +40,14 @@ class BaseLoop(metaclass=ABCMeta):
 
 def dataloader_of(runner: Runner, dataloader: DataLoader[Any] | dict[str, Any]) -> DataLoader[Any]:
     """A dataloader with the seed of ``runner`` from its config; an object is returned as it is."""
-    if not isinstance(dataloader, Mapping):
-        return dataloader
-    differ = runner.randomness_cfg.get('diff_rank_seed', False)
-    return runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=differ)
+    if isinstance(dataloader, Mapping):
+        differ = runner.randomness_cfg.get('diff_rank_seed', False)
+        dataloader = runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=differ)
+    number_samples_of(runner, dataloader)
+    return dataloader
+
+
+def number_samples_of(runner: Runner, dataloader: Any) -> None:
+    """Load each sample in its own random state, unless ``runner`` is configured otherwise."""
+    is_seeded = runner.strategy.randomness.get('per_sample', True)
+    number_samples(dataloader, runner.seed if is_seeded else None)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmengine.dataset._dataloader import set_epoch
+from mmengine.dataset._sample_order import TRAIN, begin_pass
 from mmengine.registry import LOOPS
 from mmengine.runner._batch_position import (
-    batches_from,
+    batch_number,
     check_has_batches,
     check_has_epochs,
-    epoch_and_offset,
+)
+from mmengine.runner._data_position import (
+    BegunPass,
+    DataStart,
+    assumed_position,
+    begin_data,
+    pack_position,
 )
 from mmengine.runner._ending import flush_open_windows
+from mmengine.runner._endless_batches import _InfiniteDataloaderIterator
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
-from mmengine.runner.base_loop import BaseLoop
+from mmengine.runner._resumable_loop import ResumableLoop
 from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at
 from mmengine.strategy._state import Position
 
@@ -52,7 +57,7 @@ def _of_position(name: str, doc: str) -> Any:
     return property(read, write, doc=doc)
 
 
-class _TrainLoop(BaseLoop):
+class _TrainLoop(ResumableLoop):
     """What both train loops have: the position of the run, and when to validate.
 
     ``_epoch``, ``_iter``, ``_max_epochs`` and ``_max_iters``, which subclasses read and write,
@@ -69,9 +74,6 @@ class _TrainLoop(BaseLoop):
     val_interval = 1
     stop_training = False
     owes_validation = False
-    _has_new_data = False
-    _resumed_rng: dict[str, Any] | None = None
-    _position: Position
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """A loop has its position before any constructor."""
@@ -118,39 +120,6 @@ class _TrainLoop(BaseLoop):
         """Iterations to train."""
         return self._position.max_iters
 
-    def _set_dataloader(self, dataloader: Any) -> None:
-        self._dataloader = dataloader
-        if '_has_new_data' in vars(self):  # else the constructor is at work
-            self._has_new_data = True
-            self._show_metainfo()
-            self._adopt_data()
-
-    dataloader = property(
-        attrgetter('_dataloader'),
-        _set_dataloader,
-        doc='Where batches come from. An epoch-based loop takes another one for its next epoch, an '
-        'iteration-based loop for its next batch.',
-    )
-
-    def _adopt_data(self) -> None:
-        """Settle what depends on the data; called whenever ``dataloader`` is assigned."""
-
-    def _show_metainfo(self) -> None:
-        metainfo = getattr(getattr(self.dataloader, 'dataset', None), 'metainfo', None)
-        if metainfo is not None:
-            self._runner.visualizer.dataset_meta = metainfo
-
-    def resume(self, epoch: int, iteration: int, rng_state: dict[str, Any] | None = None) -> None:
-        """Go on after ``iteration`` iterations, in which ``epoch`` epochs were finished.
-
-        Args:
-            epoch: Finished epochs.
-            iteration: Finished iterations; the data goes on at the batch after them.
-            rng_state: Random state of this rank at that time, restored when the data begins.
-        """
-        self._position.epoch, self._position.iter = epoch, iteration
-        self._resumed_rng = rng_state
-
     def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
         """Whether a validation comes next after ``epoch`` epochs and ``iteration`` iterations.
 
@@ -192,10 +161,6 @@ class _TrainLoop(BaseLoop):
         """Let gradients that are still being accumulated at the end of the run make their step."""
         flush_open_windows(self._runner)
 
-    def _take_resumed_rng(self) -> dict[str, Any] | None:
-        state, self._resumed_rng = self._resumed_rng, None
-        return state
-
 
 @LOOPS.register_module()
 class EpochBasedTrainLoop(_TrainLoop):
@@ -221,6 +186,8 @@ class EpochBasedTrainLoop(_TrainLoop):
             over the data never ends.
     """
 
+    _pass: BegunPass | None = None
+
     def __init__(
         self,
         runner: Runner,
@@ -237,10 +204,7 @@ class EpochBasedTrainLoop(_TrainLoop):
     def _adopt_data(self) -> None:
         check_has_epochs(self.dataloader)
         check_has_batches(self.dataloader)
-        position, length = self._position, len(self.dataloader)
-        epochs_to_come = max(position.max_epochs - position.epoch, 0)
-        done = min(position.batch_in_epoch, length) if epochs_to_come else 0
-        position.max_iters = position.iter + epochs_to_come * length - done
+        self._count_iterations()
 
     def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
         """Whether a validation comes next; within an epoch none does."""
@@ -260,9 +224,8 @@ class EpochBasedTrainLoop(_TrainLoop):
         """Train one epoch, or what a resumed run has left of it."""
         self._runner.call_hook('before_train_epoch')
         self._runner.model.train()
-        done = self._begin_epoch()
-        batches = batches_from(self.dataloader, done, self._take_resumed_rng())
-        for idx, data_batch in enumerate(batches, start=done):
+        first, batches = self._begin_epoch()
+        for idx, data_batch in enumerate(batches, start=first):
             self.run_iter(idx, data_batch)
         if self._iter >= self._max_iters:
             self._flush_open_windows()
@@ -270,18 +233,54 @@ class EpochBasedTrainLoop(_TrainLoop):
         self._epoch += 1
         self._position.begin_epoch()
 
-    def _begin_epoch(self) -> int:
-        """Settle where the epoch begins; returns how many of its batches are done."""
-        runner, position = self._runner, self._position
-        if position.epoch_began[0] != position.epoch or position.iter < position.epoch_began[1]:
-            position.begin_epoch(max(self._iter - self._epoch * len(self.dataloader), 0))
-        if self._has_new_data:
-            self._has_new_data = False
-            self._adopt_data()
+    def _begin_epoch(self) -> tuple[int, Iterator[Any]]:
+        """The number of the first batch of the epoch, and the batches from there on."""
+        position, start = self._position, self._start_after()
+        begin_pass(self.dataloader, self._epoch, TRAIN)
+        first, batches = begin_data(self.dataloader, start, self._take_resumed_rng())
+        self._pass = BegunPass(self.dataloader, self._epoch, start.start, first)
+        self._data_start = None
+        position.begin_epoch(first)
+        is_new, self._has_new_data = self._has_new_data, False
+        counted = position.max_iters
+        if is_new or not isinstance(start.start, int):
+            self._count_iterations()
+        if is_new or position.max_iters != counted:
+            runner = self._runner
             runner.optim_wrapper.initialize_count_status(
                 runner.model, position.iter, position.max_iters
             )
-        return position.batch_in_epoch
+        return first, batches
+
+    def _count_iterations(self) -> None:
+        """The iterations to train, from the present position on."""
+        position, length = self._position, len(self.dataloader)
+        epochs_to_come = max(position.max_epochs - position.epoch, 0)
+        done = min(position.batch_in_epoch, length) if epochs_to_come else 0
+        position.max_iters = position.iter + epochs_to_come * length - done
+
+    def data_position(self, is_pass_over: bool, ahead: int = 0) -> dict[str, Any]:
+        """See the base."""
+        start = DataStart(self._epoch + 1, 0) if is_pass_over else self._start_after(ahead)
+        return pack_position(self.dataloader, start)
+
+    def _go_on_at(self, saved: Mapping[str, Any] | None) -> None:
+        super()._go_on_at(saved)
+        start = self._start_after().start
+        self._position.begin_epoch(batch_number(self.dataloader, start))
+        self._count_iterations()
+
+    def _counted_start(self, ahead: int) -> DataStart | None:
+        position = self._position
+        if position.epoch_began[0] != position.epoch or position.iter < position.epoch_began[1]:
+            return None
+        batches = position.batch_in_epoch + ahead
+        if self._pass is not None and self._pass.is_of(self.dataloader, position.epoch):
+            return self._pass.after(batches)
+        return DataStart(position.epoch, batches)
+
+    def _assumed_start(self) -> DataStart:
+        return assumed_position(self.dataloader, self._epoch, self._iter, by_epoch=True)
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """One batch: the hooks before, the training step, the hooks after."""
@@ -347,12 +346,10 @@ class IterBasedTrainLoop(_TrainLoop):
         runner.call_hook('before_train_epoch')
         self._validate_owed()
         runner.model.train()
-        self._has_new_data = False
-        self.dataloader_iterator.start_at(self._iter, self._take_resumed_rng())
+        self._begin_data()
         while self._iter < self._max_iters and not self.stop_training:
             if self._has_new_data:
-                self._has_new_data = False
-                self.dataloader_iterator.start_at(self._iter)
+                self._begin_data()
             self.run_iter(next(self.dataloader_iterator))
             self._validate_if_due(self._iter, self._max_iters)
         self._flush_open_windows()
@@ -360,6 +357,18 @@ class IterBasedTrainLoop(_TrainLoop):
         self._epoch += 1
         runner.call_hook('after_train')
         return runner.model
+
+    def _begin_data(self) -> None:
+        """Let the next batch be the one after the finished iterations."""
+        start, rng_state = self._start_after(), self._take_resumed_rng()
+        self.dataloader_iterator.start_at(start, self._iter, rng_state)
+        self._data_start, self._has_new_data = None, False
+
+    def _counted_start(self, ahead: int) -> DataStart | None:
+        return self.dataloader_iterator.start_after(self._iter + ahead)
+
+    def _assumed_start(self) -> DataStart:
+        return assumed_position(self.dataloader, self._epoch, self._iter, by_epoch=False)
 
     def run_iter(self, data_batch: Any) -> None:
         """One batch: the hooks before, the training step, the hooks after."""
@@ -370,58 +379,3 @@ class IterBasedTrainLoop(_TrainLoop):
         outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
         position.iter += 1
-
-
-class _InfiniteDataloaderIterator:
-    """Goes over a dataloader again and again; its samplers get the number of each pass as an epoch.
-
-    Making an iterator draws a number for the seeds of workers. The API draws it when the loop is
-    built, before weights are initialised. So it is drawn here, and used for the first pass.
-    """
-
-    def __init__(self, dataloader: DataLoader[Any]) -> None:
-        self._dataloader = dataloader
-        self._epoch = 0
-        self._batches: Iterator[Any] | None = None
-        self._state_at_draw: torch.Tensor | None = None
-        if isinstance(dataloader, DataLoader) and dataloader.generator is None:
-            self._state_at_draw = torch.get_rng_state()
-            torch.empty((), dtype=torch.int64).random_()
-
-    def __iter__(self) -> _InfiniteDataloaderIterator:
-        return self
-
-    def start_at(self, num_batches: int, rng_state: dict[str, Any] | None = None) -> None:
-        """Take the batch after the first ``num_batches`` as the next one."""
-        self._epoch, offset = epoch_and_offset(self._dataloader, num_batches)
-        set_epoch(self._dataloader, self._epoch)
-        if num_batches or rng_state is not None:
-            self._batches = batches_from(self._dataloader, offset, rng_state)
-        else:
-            self._batches = self._first_pass()
-
-    def __next__(self) -> Any:
-        if self._batches is None:
-            self._batches = self._first_pass()
-        try:
-            return next(self._batches)
-        except StopIteration:
-            self._epoch += 1
-            set_epoch(self._dataloader, self._epoch)
-            self._batches = iter(self._dataloader)
-        try:
-            return next(self._batches)
-        except StopIteration:
-            raise RuntimeError(
-                'The training dataloader gave no batch in a whole pass: its dataset is empty, or '
-                'smaller than a batch with drop_last=True.'
-            ) from None
-
-    def _first_pass(self) -> Iterator[Any]:
-        if self._state_at_draw is None:
-            return iter(self._dataloader)
-        present = torch.get_rng_state()
-        torch.set_rng_state(self._state_at_draw)
-        batches = iter(self._dataloader)
-        torch.set_rng_state(present)
-        return batches

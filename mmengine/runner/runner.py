@@ -91,7 +91,7 @@ class Runner(RunnerMembers):
         log_level: Of the logger.
         visualizer: A visualizer or its config; by default scalars go to files.
         default_scope: Registry scope in which types are looked for.
-        randomness: ``seed``, ``diff_rank_seed``, ``deterministic``.
+        randomness: Arguments of :meth:`Session.set_randomness`, such as ``seed``.
         experiment_name: Name of the run; the config's file name by default.
         cfg: The whole config, kept with the run; also read for ``model_wrapper_cfg``, ``sync_bn``,
             ``find_unused_parameters``, ``compile`` and ``activation_checkpointing``.

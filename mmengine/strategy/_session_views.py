@@ -78,10 +78,17 @@ class SessionViews:
         return self.session.describe(self.world_size)
 
     def set_randomness(
-        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
+        self,
+        seed: int | None,
+        diff_rank_seed: bool = False,
+        deterministic: bool = False,
+        per_sample: bool = True,
+        restore_after_val: bool = True,
     ) -> None:
         """Seed all random number generators, as at the start of the run."""
-        self.session.set_randomness(seed, diff_rank_seed, deterministic)
+        self.session.set_randomness(
+            seed, diff_rank_seed, deterministic, per_sample, restore_after_val
+        )
 
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from abc import ABC, abstractmethod
 from typing import Any
 
+from mmengine._checkpoint._ledger import append_entry, facts_of, read_entries
+from mmengine._checkpoint._newest import newest_whole
+from mmengine._checkpoint._verify import fault_of
 from mmengine._checkpoint.files import (
     LAST_CHECKPOINT,
-    find_latest_checkpoint,
     is_remote,
     read_checkpoint,
-    save_checkpoint,
+    write_hashed,
 )
 from mmengine._checkpoint.loader import CheckpointLoader
 from mmengine._checkpoint.plain import plain_checkpoint
 from mmengine._checkpoint.validation_record import RECORD_SUFFIX, merge_record
 from mmengine.fileio import atomic_write, get_file_backend
+from mmengine.logging import print_log
 
 Checkpoint = dict[str, Any]
 BackendArgs = dict[str, Any] | None
+_OF_A_LINE = ('file', 'event', 'time')
 
 
 class CheckpointIO(ABC):
@@ -68,22 +73,39 @@ class FileCheckpointIO(CheckpointIO):
 
     def write(self, checkpoint: Checkpoint, path: str, backend_args: BackendArgs = None) -> None:
         """Write the file atomically, and remove the record of the file that it replaces."""
-        save_checkpoint(plain_checkpoint(checkpoint), path, backend_args=backend_args)
+        plain = plain_checkpoint(checkpoint)
+        self._forget(path, backend_args)
+        digest = write_hashed(plain, path, backend_args)
         self._remove_file(path + RECORD_SUFFIX, backend_args)
+        if digest is not None:
+            facts = facts_of(checkpoint.get('meta') or {})
+            append_entry(path, 'saved', **facts, bytes=digest.size, xxh3=digest.xxh3)
 
     def read(self, path: str, map_location: Any = None) -> Checkpoint:
         """Read with the loader for the prefix of ``path``; no code in the file is executed."""
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location=map_location)
         record = os.path.expanduser(path) + RECORD_SUFFIX
         if not is_remote(path) and os.path.isfile(record):
-            merge_record(checkpoint, read_checkpoint(record, 'cpu'))
+            if (fault := fault_of(record)) is None:
+                merge_record(checkpoint, read_checkpoint(record, 'cpu'))
+            else:
+                print_log(
+                    f'{record} is not used: {fault}. The run validates again.',
+                    logger='current',
+                    level=logging.WARNING,
+                )
         elif is_remote(path) and _can_be_asked(path) and get_file_backend(path).isfile(record):
             merge_record(checkpoint, CheckpointLoader.load_checkpoint(record, map_location='cpu'))
         return checkpoint  # type: ignore[no-any-return]  # what the file holds
 
     def write_record(self, record: Checkpoint, path: str, backend_args: BackendArgs = None) -> None:
         """Write the record as one small file."""
-        save_checkpoint(plain_checkpoint(record), path + RECORD_SUFFIX, backend_args=backend_args)
+        plain, target = plain_checkpoint(record), path + RECORD_SUFFIX
+        self._forget(target, backend_args)
+        digest = write_hashed(plain, target, backend_args)
+        if digest is not None:
+            append_entry(target, 'saved', bytes=digest.size, xxh3=digest.xxh3)
+            append_entry(path, 'validated', metrics=record['meta'].get('metrics', {}))
 
     def link(self, source: str, target: str, backend_args: BackendArgs = None) -> None:
         """Create a hard link, or a copy if the file system does not support links."""
@@ -92,12 +114,17 @@ class FileCheckpointIO(CheckpointIO):
             backend = get_file_backend(target, backend_args=backend_args)
             backend.copyfile(source, target)
             return
+        self._forget(target, backend_args)
         draft = f'{target}.{os.getpid()}.tmp'
         try:
             os.link(source, draft)
         except OSError:  # another file system, or one without links
             shutil.copyfile(source, draft)
         os.replace(draft, target)
+        entry = read_entries(os.path.dirname(source)).get(os.path.basename(source))
+        if entry is not None:
+            known = {key: value for key, value in entry.items() if key not in _OF_A_LINE}
+            append_entry(target, 'linked', **known)
 
     def exists(self, path: str, backend_args: BackendArgs = None) -> bool:
         """Whether the file exists."""
@@ -105,17 +132,29 @@ class FileCheckpointIO(CheckpointIO):
 
     def remove(self, path: str, backend_args: BackendArgs = None) -> None:
         """Remove the file, then its record."""
+        self._forget(path, backend_args)
         self._remove_file(path, backend_args)
+        self._forget(path + RECORD_SUFFIX, backend_args)
         self._remove_file(path + RECORD_SUFFIX, backend_args)
 
     def newest(self, work_dir: str) -> str | None:
-        """The path in the file ``last_checkpoint``."""
-        return find_latest_checkpoint(work_dir)
+        """The file that ``last_checkpoint`` names, or else the newest one that is whole.
+
+        Raises:
+            CheckpointReadError: If there are checkpoints, and none of them is whole.
+        """
+        return newest_whole(work_dir)
 
     def mark_newest(self, work_dir: str, path: str) -> None:
         """Write the file ``last_checkpoint``."""
         with atomic_write(os.path.join(work_dir, LAST_CHECKPOINT)) as file:
             file.write(path.encode())
+
+    @staticmethod
+    def _forget(path: str, backend_args: BackendArgs) -> None:
+        """Say that the file is no more what the ledger tells, before it changes or goes."""
+        if not backend_args and not is_remote(path) and os.path.isfile(path):
+            append_entry(path, 'removed')
 
     @staticmethod
     def _remove_file(path: str, backend_args: BackendArgs) -> None:

@@ -5,7 +5,11 @@ import os
 import pickle
 import sys
 import tarfile
+import tracemalloc
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -297,3 +301,51 @@ def test_a_tar_archive_is_not_unpacked(tmp_path):
         tar.addfile(tarfile.TarInfo('storages'), io.BytesIO())
     with pytest.raises(CheckpointReadError, match=r'\.tar format'):
         read_checkpoint(path)
+
+
+def _zipped(pickled: bytes, entries: Sequence[tuple[str, bytes]] = ()) -> io.BytesIO:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name, data in [('a/data.pkl', pickled), ('a/version', b'3\n'), *entries]:
+            archive.writestr(name, data)
+    return content
+
+
+def _old_form(pickled: bytes) -> io.BytesIO:
+    sizes = {'protocol_version': 1001, 'little_endian': True, 'type_sizes': {}}
+    heads = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, sizes)]
+    return io.BytesIO(b''.join([*heads, pickled]))
+
+
+@pytest.mark.parametrize('form', [_zipped, _old_form])
+def test_a_small_checkpoint_gets_no_large_memory(form: Any) -> None:
+    greedy = b'\x80\x02cbuiltins\nbytearray\nJ\x00\x94\x35\x77\x85R.'  # bytearray(2_000_000_000)
+    content = form(greedy)
+    content.seek(0)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointReadError, match='Bytes made from a length'):
+            read_checkpoint(content)
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zip_that_unpacks_to_many_times_its_size_is_refused(tmp_path: Path) -> None:
+    zeros = bytes(2**20 * 300)
+    content = _zipped(pickle.dumps({'a': 1}, 2), [('a/data/0', zeros)])
+    (tmp_path / 'bomb.pth').write_bytes(content.getvalue())
+    assert len(content.getvalue()) < 2**20
+    with pytest.raises(CheckpointReadError, match=r'bomb.pth .* would unpack to 314,572'):
+        read_checkpoint(tmp_path / 'bomb.pth')
+
+
+def test_a_checkpoint_that_somebody_compressed_is_read(tmp_path: Path) -> None:
+    torch.save({'w': torch.arange(6.0), 'text': bytearray(b'ab')}, tmp_path / 'plain.pth')
+    with zipfile.ZipFile(tmp_path / 'plain.pth') as plain:
+        with zipfile.ZipFile(tmp_path / 'small.pth', 'w', zipfile.ZIP_DEFLATED) as small:
+            for name in plain.namelist():
+                small.writestr(name, plain.read(name))
+    found = read_checkpoint(tmp_path / 'small.pth')
+    assert found['text'] == b'ab'
+    assert torch.equal(found['w'], torch.arange(6.0))

@@ -42,7 +42,7 @@ def test_a_run_writes_config_log_scalars_and_checkpoint_to_work_dirs(project: Pa
     folder = project / 'work_dirs' / 'toy'
     (start,) = (path for path in folder.iterdir() if path.is_dir())
     assert sorted(path.name for path in folder.iterdir() if path.is_file()) == [
-        'epoch_1.pth', 'epoch_1.pth.after_val', 'last_checkpoint', 'toy.py',
+        'checkpoints.jsonl', 'epoch_1.pth', 'epoch_1.pth.after_val', 'last_checkpoint', 'toy.py',
     ]  # fmt: skip
     assert (start / f'{start.name}.log').is_file()
     assert (start / 'vis_data' / 'scalars.json').is_file()

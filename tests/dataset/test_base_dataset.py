@@ -496,3 +496,35 @@ def test_a_pipeline_of_anything_else_is_refused(transforms):
 
 def test_the_text_of_a_pipeline_lists_its_transforms():
     assert repr(Compose([len])) == 'Compose(\n    <built-in function len>\n)'
+
+
+def test_a_pickle_from_elsewhere_is_warned_about_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ('mine', 'root', 'elsewhere'):
+        (tmp_path / folder).mkdir()
+        content = {'metainfo': {}, 'data_list': [{'label': np.float32(0.5)}]}
+        (tmp_path / folder / 'ann.pkl').write_bytes(pickle.dumps(content))
+    monkeypatch.chdir(tmp_path / 'mine')
+    BaseDataset('ann.pkl', data_prefix={})
+    BaseDataset('ann.pkl', data_root=str(tmp_path / 'root'), data_prefix={})
+    assert 'runs any code' not in ''.join(capsys.readouterr())
+    elsewhere = str(tmp_path / 'elsewhere' / 'ann.pkl')
+    BaseDataset(elsewhere, data_prefix={}, allow_pickle=False)
+    assert 'runs any code' not in ''.join(capsys.readouterr())
+    for _ in range(2):
+        BaseDataset(elsewhere, data_prefix={})
+    assert ''.join(capsys.readouterr()).count('runs any code') == 1
+
+
+def test_allow_pickle_false_reads_plain_values_and_refuses_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / 'ann.pkl'
+    boxes = np.arange(4.0)
+    path.write_bytes(pickle.dumps({'metainfo': {}, 'data_list': [{'boxes': boxes}]}))
+    (sample,) = BaseDataset(str(path), allow_pickle=False, data_prefix={})
+    assert sample['boxes'].tolist() == [0, 1, 2, 3]
+    path.write_bytes(
+        pickle.dumps({'metainfo': {}, 'data_list': [{'where': Path('/a').parts, 'f': print}]})
+    )
+    with pytest.raises(pickle.UnpicklingError, match='print'):
+        BaseDataset(str(path), allow_pickle=False, data_prefix={})

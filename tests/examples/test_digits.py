@@ -46,6 +46,7 @@ def test_it_leaves_config_log_scalars_checkpoints_and_curves(work_dir: Path) -> 
         'epoch_12.pth.after_val',
         f'best_accuracy_epoch_{best}.pth',
         f'best_accuracy_epoch_{best}.pth.after_val',
+        'checkpoints.jsonl',
         'last_checkpoint',
     }
     (log,) = work_dir.glob('*/*.log')

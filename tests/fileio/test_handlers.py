@@ -1,6 +1,7 @@
 import io
 import json
 import pickle
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 import yaml
 
 from mmengine import fileio
+from mmengine.config import Config
+from mmengine.config.errors import ConfigError
 from mmengine.fileio.handlers import BaseFileHandler, file_handlers, register_handler
 
 PLAIN = {'a': [1, 2.5, None], 'b': {'c': 'ü'}}
@@ -189,3 +192,132 @@ def test_only_handlers_are_registered() -> None:
         register_handler('foo')(int)  # type: ignore[type-var]
     with pytest.raises(TypeError, match='file_formats'):
         register_handler(3)(fileio.JsonHandler)  # type: ignore[arg-type]
+
+
+def _laughs(levels: int) -> str:
+    """Each line stands for nine of the line before: 9 ** levels values in all."""
+    lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x]']
+    for level in range(1, levels):
+        nine = ', '.join([f'*a{level - 1}'] * 9)
+        lines.append(f'a{level}: &a{level} [{nine}]')
+    return '\n'.join(lines)
+
+
+HOSTILE_YAML = {
+    'a function': ('!!python/name:os.system', 'python/name'),
+    'a function of its own module': ('a: !!python/name:mmengine.fileio.remove ""', 'python/name'),
+    'a module': ('!!python/module:os', 'python/module'),
+    'an object': ('!!python/object:collections.Counter {a: 1}', 'python/object'),
+    'many aliases': (_laughs(10), 'aliases that stand for more than 1,000,000 values'),
+    'aliases as keys and items': (_laughs(8).replace('[', '[[').replace(']', ']]'), 'aliases'),
+    'itself': ('&a [1, *a]', 'contains itself'),
+    'itself, inside': ('a: &a {b: [*a]}', 'contains itself'),
+    'deep lists': ('[' * 100_000 + ']' * 100_000, '500 levels'),
+    'deep lists by lines': ('- ' * 100_000 + '1', '500 levels'),
+    'deep mappings': ('{a: ' * 100_000 + '1' + '}' * 100_000, '500 levels'),
+    'deep keys': ('? ' * 100_000 + '1', '500 levels'),
+}
+
+
+@pytest.mark.parametrize('kind', HOSTILE_YAML)
+@pytest.mark.parametrize('read', ['load', 'config'])
+def test_hostile_yaml_is_refused(kind: str, read: str, tmp_path: Path) -> None:
+    text, reason = HOSTILE_YAML[kind]
+    path = tmp_path / 'evil.yaml'
+    path.write_text(text)
+    with pytest.raises((yaml.YAMLError, ConfigError), match=reason):
+        fileio.load(path) if read == 'load' else Config.fromfile(path)
+
+
+def test_yaml_reads_the_plain_python_values_that_pyyaml_writes() -> None:
+    value = {
+        't': (1, (2.5, 'x')), 'c': 1 + 2j, 'b': b'\x00\xff', 'n': None, 's': {'x'}, 'l': [True, -3],
+    }  # fmt: skip
+    assert fileio.load(io.StringIO(yaml.dump(value)), 'yaml') == value
+    text = (
+        '[!!python/int 3, !!python/none , !!python/str a, !!python/list [1], !!python/dict {a: 1}]'
+    )
+    assert fileio.load(io.StringIO(text), 'yaml') == [3, None, 'a', [1], {'a': 1}]
+
+
+def test_yaml_may_share_values_and_be_large() -> None:
+    shared = 'base: &base {lr: 0.1, betas: [0.9, 0.999]}\n' + '\n'.join(
+        f'stage{index}: {{<<: *base, depth: {index}}}' for index in range(50)
+    )
+    read = fileio.load(io.StringIO(shared), 'yaml')
+    assert read['stage7'] == {'lr': 0.1, 'betas': [0.9, 0.999], 'depth': 7}
+    deep = '[' * 80 + ']' * 80
+    assert fileio.load(io.StringIO(deep), 'yaml') == eval(deep)
+
+
+def test_json_that_is_too_deep_is_a_value_error(tmp_path: Path) -> None:
+    (tmp_path / 'deep.json').write_text('[' * 100_000)
+    with pytest.raises(ValueError, match='levels of nesting'):
+        fileio.load(tmp_path / 'deep.json')
+    with pytest.raises(ConfigError, match='levels of nesting'):
+        Config.fromfile(tmp_path / 'deep.json')
+
+
+PLAIN_PICKLES = {
+    'records': {'metainfo': {'classes': ('a', 'b')}, 'data_list': [{'path': '1.jpg', 'label': 0}]},
+    'sets and bytes': [{1, 2}, frozenset('ab'), b'\x00\xff', bytearray(b'xy'), 1 + 2j, 2**70],
+    'shared': (lambda part: [part, part])([1.5, None, True]),
+}
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize('kind', PLAIN_PICKLES)
+def test_plain_pickles_are_read_without_running_code(kind: str, protocol: int) -> None:
+    content = io.BytesIO(pickle.dumps(PLAIN_PICKLES[kind], protocol))
+    assert fileio.load(content, 'pkl', allow_pickle=False) == PLAIN_PICKLES[kind]
+
+
+@pytest.mark.parametrize('protocol', [0, 2, 4, 5])
+def test_arrays_in_pickles_are_read_without_running_code(protocol: int) -> None:
+    boxes = np.arange(12, dtype=np.float32).reshape(3, 4)
+    arrays = [boxes, boxes.T, np.array(['ab', 'c']), np.int64(7), np.zeros((0, 2), dtype='>i2')]
+    content = io.BytesIO(pickle.dumps(arrays, protocol))
+    for found, expected in zip(
+        fileio.load(content, 'pkl', allow_pickle=False), arrays, strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
+
+
+class RunsCode:
+    def __reduce__(self) -> Any:
+        return eval, ("__import__('os').mkdir('witness')",)
+
+
+def test_other_pickles_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for hostile in (RunsCode(), [{'a': RunsCode()}], {RunsCode: 1}):
+        content = pickle.dumps(hostile)
+        with pytest.raises(pickle.UnpicklingError, match=r'eval|RunsCode'):
+            fileio.load(io.BytesIO(content), 'pkl', allow_pickle=False)
+    assert not (tmp_path / 'witness').exists()
+    fileio.load(io.BytesIO(pickle.dumps(RunsCode())), 'pkl')
+    assert (tmp_path / 'witness').is_dir()  # as the API does, and as its text says
+
+
+GREEDY = {
+    'bytes of a length': b'\x80\x02cbuiltins\nbytearray\nJ\x00\x94\x35\x77\x85R.',
+    'array of a length': b'\x80\x05\x96\x00\x94\x35\x77\x00\x00\x00\x00.',
+    'text of a length': b'\x80\x04\x8d\x00\x94\x35\x77\x00\x00\x00\x00.',
+    'number of a length': b'\x80\x02\x8b\x00\x94\x35\x77.',
+    'frame of a length': b'\x80\x04\x95\x00\x94\x35\x77\x00\x00\x00\x00N.',
+    'index in a table': b'\x80\x02Nr\xff\xff\xff\x0fj\xff\xff\xff\x0e.',
+    'broken off': b'\x80\x04\x95\x0a',
+    'not closed': b'\x80\x04]',
+}
+
+
+@pytest.mark.parametrize('kind', GREEDY)
+def test_a_small_pickle_gets_no_large_memory(kind: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(pickle.UnpicklingError):
+            fileio.load(io.BytesIO(GREEDY[kind]), 'pkl', allow_pickle=False)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()

@@ -4,10 +4,12 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import quote, unquote
 
 import pytest
 
 from mmengine import fileio
+from mmengine._checkpoint.loader import load_from_http
 from mmengine.fileio import HTTPBackend
 
 
@@ -68,3 +70,60 @@ def test_only_web_addresses_are_read(address: str) -> None:
 def test_a_web_server_cannot_be_written_to(server: str) -> None:
     with pytest.raises(NotImplementedError, match='HTTPBackend cannot do `put`'):
         fileio.put(b'x', f'{server}/a')
+
+
+class Odd(Quiet):
+    """Breaks off, says no length, says too much, or sends elsewhere."""
+
+    def do_GET(self) -> None:
+        if self.path.startswith('/to/'):
+            self.send_response(302)
+            self.send_header('Location', unquote(self.path.removeprefix('/to/')))
+            self.end_headers()
+            return
+        if self.path in ('/broken', '/endless', '/huge'):
+            self.send_response(200)
+            if self.path != '/endless':
+                self.send_header('Content-Length', '1000' if self.path == '/broken' else '9' * 15)
+            self.end_headers()
+            self.wfile.write(b'x' * (100_000 if self.path == '/endless' else 600))
+            return
+        super().do_GET()
+
+
+@pytest.fixture
+def odd_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv('no_proxy', '*')
+    (tmp_path / 'page.txt').write_text('here')
+    httpd = ThreadingHTTPServer(('127.0.0.1', 0), partial(Odd, directory=str(tmp_path)))
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    yield f'http://127.0.0.1:{httpd.server_address[1]}'
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+def test_a_body_that_breaks_off_or_is_too_large_is_an_error(odd_server: str) -> None:
+    with pytest.raises(OSError, match='broke off: 600 of 1,000 bytes'):
+        HTTPBackend().get(f'{odd_server}/broken')
+    for path in ('endless', 'huge'):
+        with pytest.raises(OSError, match='at most 50,000 are read'):
+            HTTPBackend(max_bytes=50_000).get(f'{odd_server}/{path}')
+    args = {'backend': 'http', 'max_bytes': 3}
+    with pytest.raises(OSError, match='at most 3 are read'):
+        fileio.get_text(f'{odd_server}/page.txt', backend_args=args)
+
+
+def test_redirects_stay_on_the_web(odd_server: str, tmp_path: Path) -> None:
+    page = quote(f'{odd_server}/page.txt', safe='')
+    assert HTTPBackend().get(f'{odd_server}/to/{page}') == b'here'
+    for target in (f'file://{tmp_path}/page.txt', 'ftp://127.0.0.1/page.txt', 'data:,here'):
+        with pytest.raises(HTTPError, match=r'not followed|not allowed'):
+            HTTPBackend().get(f'{odd_server}/to/{quote(target, safe="")}')
+
+
+def test_a_download_that_breaks_off_leaves_nothing(odd_server: str, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match='broke off'):
+        load_from_http(f'{odd_server}/broken', model_dir=str(tmp_path / 'cache'))
+    assert list((tmp_path / 'cache').iterdir()) == []

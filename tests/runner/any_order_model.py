@@ -59,9 +59,52 @@ def error_of(weights: Tensor, samples: list[int]) -> float:
     return float((weights[0] * x + weights[1] - y).abs().mean())
 
 
-def batches_of(num_samples: int) -> list[list[int]]:
-    """Batches of two, in order."""
-    return [list(range(i, min(i + 2, num_samples))) for i in range(0, num_samples, 2)]
+def batches_of(num_samples: int, first: int = 0) -> list[list[int]]:
+    """Batches of two, in order, from sample ``first`` on."""
+    return [list(range(i, min(i + 2, num_samples))) for i in range(first, num_samples, 2)]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a training is in a pass over its data.
+
+    ``batch`` batches were finished, and ``seen`` samples. Batches are numbered so that the last one
+    of a pass has its usual number, also in a pass that a resumed run begins at an odd sample. Of a
+    dataset that was assigned since, ``batch`` batches are left out.
+    """
+
+    batch: int = 0
+    seen: int = 0
+    samples: int = SAMPLES
+
+    @property
+    def is_over(self) -> bool:
+        return self.batch >= len(batches_of(self.samples))
+
+    @property
+    def rest(self) -> list[list[int]]:
+        """The batches that are left."""
+        return batches_of(self.samples, self.seen)
+
+    def after_one(self) -> Place:
+        """One batch later; after the last batch the next one is the first of another pass."""
+        begun = Place(samples=self.samples) if self.is_over else self
+        return replace(begun, batch=begun.batch + 1, seen=begun.seen + len(begun.rest[0]))
+
+    def with_data(self, samples: int, batch: int) -> Place:
+        """With another dataset in the same run, ``batch`` batches of which count as seen."""
+        return Place(batch, min(2 * batch, samples), samples)
+
+    def resumed_with(self, samples: int) -> Place:
+        """In a run that is resumed with ``samples`` samples: those that were seen are left out."""
+        total = len(batches_of(samples))
+        if samples == self.samples:
+            return self
+        if self.is_over:
+            return Place(total, samples, samples)
+        if self.seen >= samples:
+            return Place(total, self.seen, samples)
+        return Place(total - len(batches_of(samples, self.seen)), self.seen, samples)
 
 
 @dataclass(frozen=True)
@@ -88,7 +131,7 @@ class Training:
     average: Tensor | None = None
     epoch: int = 0
     iter: int = 0
-    batch_in_epoch: int = 0
+    place: Place = Place()
     buffer: Tensor | None = None
     lr: float = LR
     base_lr: float = LR
@@ -117,7 +160,8 @@ class PlainRun:
         self.files = files
         self.newest: str | None = None
         self.trap = Trap()
-        self.samples = SAMPLES
+        # Where the file was that was resumed, until a batch was taken since.
+        self.resumed_place: Place | None = None
         self.stops = False
         self.is_saved = False
         self.of_this_moment: tuple[int, str] | None = None
@@ -149,7 +193,15 @@ class PlainRun:
         self._schedule_fits = True
 
     def assign_data(self, samples: int) -> None:
-        self.samples = samples
+        place = self.now.place
+        if self.resumed_place is not None:
+            self.now.place = self.resumed_place.resumed_with(samples)
+        elif self.settings.by_epoch:
+            self.now.place = place.with_data(samples, place.batch)
+        else:
+            # The iterations of the run are counted as if all had been over this dataset.
+            total = len(batches_of(samples))
+            self.now.place = place.with_data(samples, self.now.iter % total)
 
     def save(self, name: str) -> None:
         self._write(name, copy.deepcopy(self.now))
@@ -161,8 +213,10 @@ class PlainRun:
 
     def resume(self, name: str) -> None:
         self._prepare()
-        kept = self.now.kept
+        kept, samples = self.now.kept, self.now.place.samples
         self.now = copy.deepcopy(self.files[name])
+        self.resumed_place = self.now.place
+        self.now.place = self.resumed_place.resumed_with(samples)
         if kept:  # a hook that has saved goes by what it has saved itself
             self.now.kept = kept
         self.is_counted_ahead = False
@@ -207,13 +261,13 @@ class PlainRun:
             self._validate()
         while now.epoch < self.settings.length and not self.stops:
             self._point('before_train_epoch')
-            for batch in batches_of(self.samples)[now.batch_in_epoch :]:
+            self.resumed_place = None
+            for batch in now.place.rest:
                 self._iterate(batch)
-                now.batch_in_epoch += 1
             if now.epoch + 1 == self.settings.length:
                 self._flush()
             self._point('after_train_epoch', self._end_epoch)
-            now.epoch, now.batch_in_epoch = now.epoch + 1, 0
+            now.epoch, now.place = now.epoch + 1, Place(samples=now.place.samples)
             self._validate()
 
     def _train_iterations(self) -> None:
@@ -222,10 +276,10 @@ class PlainRun:
         self._point('before_train_epoch')
         if now.owes_validation:
             self._validate()
-        batches = batches_of(self.samples)
+        self.resumed_place = None
         while now.iter < self.settings.length and not self.stops:
-            self._iterate(batches[now.iter % len(batches)])
-            now.batch_in_epoch = now.iter
+            begun = Place(samples=now.place.samples) if now.place.is_over else now.place
+            self._iterate(begun.rest[0])
             if now.iter % self.settings.interval == 0 or now.iter == self.settings.length:
                 self._validate()
         self._flush()
@@ -252,14 +306,14 @@ class PlainRun:
                 now.average, now.weights, EMA_MOMENTUM
             )  # fmt: skip
         self._point('after_train_iter', self._end_iteration)
-        now.iter, self.is_counted_ahead = done, False
+        now.iter, now.place, self.is_counted_ahead = done, now.place.after_one(), False
 
     def _is_last_iter(self) -> bool:
         now = self.now
         if not self.settings.by_epoch:
             return now.iter + 1 == self.settings.length
         is_last_epoch = now.epoch + 1 == self.settings.length
-        return is_last_epoch and now.batch_in_epoch + 1 == len(batches_of(self.samples))
+        return is_last_epoch and len(now.place.rest) == 1
 
     def _end_iteration(self) -> None:
         now = self.now
@@ -271,7 +325,7 @@ class PlainRun:
             done % self.settings.interval == 0 or done == self.settings.length
         ):
             due = done % self.settings.interval == 0 or done == self.settings.length
-            self._save_by_hook(done, iter=done, batch_in_epoch=done, owes_validation=due)
+            self._save_by_hook(done, iter=done, place=now.place.after_one(), owes_validation=due)
 
     def _end_epoch(self) -> None:
         now = self.now
@@ -279,7 +333,8 @@ class PlainRun:
         self._schedule()
         if self.settings.by_epoch:
             done = now.epoch + 1
-            self._save_by_hook(done, epoch=done, batch_in_epoch=0, owes_validation=True)
+            begun = Place(samples=now.place.samples)
+            self._save_by_hook(done, epoch=done, place=begun, owes_validation=True)
 
     def _save_end(self) -> None:
         now = self.now

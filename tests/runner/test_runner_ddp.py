@@ -206,7 +206,7 @@ def test_a_checkpoint_of_two_ranks_resumes_in_one_process(everything, tmp_path, 
     runner.train()
     text = capsys.readouterr().out
     assert 'The checkpoint is of 2 ranks, this run has 1' in text
-    assert 'saved by 2 ranks and is resumed by 1' in text
+    assert 'batch size of a rank 2 -> 4, ranks 2 -> 1' in text
     whole = everything[1][0][0]['parameters']
     # The order of the data hangs on the seed alone, so even this run comes out the same.
     assert parameters(runner.model) == pytest.approx(whole, abs=1e-6)

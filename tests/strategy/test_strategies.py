@@ -49,7 +49,10 @@ def test_names_places_and_facts_of_a_run(tmp_path, monkeypatch):
     assert strategy.experiment_name == f'exp_{strategy.timestamp}'
     assert (strategy.launcher, strategy.distributed) == ('none', False)
     assert (strategy.rank, strategy.world_size, strategy.seed) == (0, 1, 3)
-    assert strategy.randomness == {'seed': 3, 'diff_rank_seed': False, 'deterministic': False}
+    assert strategy.randomness == {
+        'seed': 3, 'diff_rank_seed': False, 'deterministic': False,
+        'per_sample': True, 'restore_after_val': True,
+    }  # fmt: skip
 
 
 def test_a_run_without_a_name_is_called_by_its_timestamp(tmp_path):

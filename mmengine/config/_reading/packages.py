@@ -15,6 +15,7 @@ from mmengine.config.errors import (
     ConfigKeyError,
     ConfigParsingError,
 )
+from mmengine.utils._plain_yaml import read_yaml
 from mmengine.utils.errors import did_you_mean
 
 MODULE2PACKAGE = {
@@ -135,16 +136,14 @@ def indexed_models(root: Path) -> Iterator[dict[str, Any]]:
     Raises:
         ConfigFileNotFoundError: If the folder has no index.
     """
-    import yaml
-
     index_file = root / 'model-index.yml'
     if not index_file.is_file():
         raise ConfigFileNotFoundError(
             f'the package has no model index: {index_file} does not exist'
         )
-    for entry in yaml.safe_load(index_file.read_text(encoding='utf-8')).get('Import') or ():
+    for entry in read_yaml(index_file.read_text(encoding='utf-8')).get('Import') or ():
         metafile = root / entry
-        read = json.loads if metafile.suffix == '.json' else yaml.safe_load
+        read = json.loads if metafile.suffix == '.json' else read_yaml
         content = read(metafile.read_text(encoding='utf-8')) or {}
         models = content.get('Models', content) if isinstance(content, dict) else content
         yield from (model for model in models if isinstance(model, dict))

@@ -32,6 +32,7 @@ from mmengine.config._reading.source import Source, read_source
 from mmengine.config._reading.styles import assigns_base, lazy_sign, mixed_styles, read_base_sign
 from mmengine.config.config_dict import ConfigDict
 from mmengine.config.errors import ConfigParsingError, ConfigSyntaxError, execution_error
+from mmengine.utils._plain_yaml import read_yaml
 
 BASE_KEY = '_base_'
 
@@ -222,13 +223,15 @@ def _parse_json(source: Source, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise _data_error(source, text, error.msg, error.lineno) from None
+    except RecursionError:
+        raise _data_error(source, text, 'too many levels of nesting', None) from None
 
 
 def _parse_yaml(source: Source, text: str) -> Any:
     import yaml
 
     try:
-        return yaml.load(text, Loader=getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
+        return read_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, 'problem_mark', None)
         reason = getattr(error, 'problem', None) or str(error).partition('\n')[0]

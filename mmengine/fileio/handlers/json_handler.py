@@ -29,8 +29,15 @@ class JsonHandler(BaseFileHandler):
     """JSON files."""
 
     def load_from_fileobj(self, file: IO[Any]) -> Any:  # type: ignore[override]  # JSON has no options
-        """Read the object in an open file."""
-        return json.load(file)
+        """Read the object in an open file.
+
+        Raises:
+            ValueError: If it is not JSON, or is nested deeper than Python's limit of calls.
+        """
+        try:
+            return json.load(file)
+        except RecursionError:
+            raise ValueError('This JSON has too many levels of nesting.') from None
 
     def dump_to_fileobj(self, obj: Any, file: IO[Any], **kwargs: Any) -> None:
         """Write an object to an open file; ``kwargs`` go to :func:`json.dumps`."""

@@ -1,4 +1,4 @@
-"""YAML. Loading a file makes plain values only: it never calls a function that the file names."""
+"""YAML. Loading a file makes plain values only: it never looks up a name that the file has."""
 
 from functools import cache
 from typing import IO, Any
@@ -6,6 +6,7 @@ from typing import IO, Any
 import numpy as np
 
 from mmengine.fileio.handlers.base import BaseFileHandler
+from mmengine.utils._plain_yaml import read_yaml
 
 
 class YamlHandler(BaseFileHandler):
@@ -19,11 +20,15 @@ class YamlHandler(BaseFileHandler):
             kwargs: ``Loader`` of PyYAML; by default one that makes plain values and tuples.
                 For a trusted file with other objects, pass
                 ``Loader=yaml.UnsafeLoader``.
+
+        Raises:
+            yaml.YAMLError: As :func:`~mmengine.utils._plain_yaml.read_yaml`.
         """
+        if kwargs.get('Loader') is None:
+            return read_yaml(file.read())
         import yaml
 
-        loader = kwargs.pop('Loader', None) or getattr(yaml, 'CFullLoader', yaml.FullLoader)
-        return yaml.load(file, Loader=loader, **kwargs)
+        return yaml.load(file, **kwargs)
 
     def dump_to_fileobj(self, obj: Any, file: IO[Any], **kwargs: Any) -> None:
         """Write an object to an open file; ``kwargs`` go to ``yaml.dump``."""

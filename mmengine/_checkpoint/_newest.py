@@ -1,0 +1,117 @@
+"""The checkpoint from which a run resumes: the newest in its work dir that is whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmengine._checkpoint._ledger import read_entries
+from mmengine._checkpoint._outside import CheckpointReadError
+from mmengine._checkpoint._verify import fault_of
+from mmengine._checkpoint.files import LAST_CHECKPOINT, read_checkpoint
+from mmengine.logging import print_log
+
+_SUFFIX = '.pth'
+
+
+def newest_whole(work_dir: str) -> str | None:
+    """The checkpoint that ``last_checkpoint`` names, or else the newest one that is whole.
+
+    Files that are damaged, empty, unreadable or missing are passed over, and the reason is logged.
+
+    Args:
+        work_dir: Folder of the run.
+
+    Returns:
+        A path or a URL; None if the work dir has no checkpoint at all.
+
+    Raises:
+        CheckpointReadError: If there are checkpoints, and none of them is whole.
+    """
+    named, fault = _named(work_dir)
+    if named is not None and '://' in named:
+        return named  # its storage answers for it
+    reasons = [] if fault is None else [f'{LAST_CHECKPOINT}: {fault}']
+    seen = False
+    for path in _candidates(work_dir, named):
+        seen = True
+        fault = fault_of(path) or _reading_fault(path)
+        if fault is None:
+            if reasons:
+                _report(work_dir, f'{path} is used', reasons)
+            return str(path)
+        reasons.append(f'{path.name}: {fault}')
+    if not seen:
+        if reasons:
+            _report(work_dir, 'the run starts anew, because there is no checkpoint', reasons)
+        else:
+            print_log(f'{work_dir} has no checkpoint to resume from.', logger='current')
+        return None
+    raise CheckpointReadError(
+        f'{work_dir} has checkpoints, but none of them is whole:\n  '
+        + '\n  '.join(reasons)
+        + '\nTo start anew all the same, pass resume=False or move them away.'
+    )
+
+
+def _named(work_dir: str) -> tuple[str | None, str | None]:
+    """The path in the pointer file, or None and what is wrong with that file."""
+    pointer = Path(work_dir, LAST_CHECKPOINT)
+    try:
+        recorded = pointer.read_bytes().decode().strip()
+    except FileNotFoundError:
+        return None, None
+    except UnicodeDecodeError:
+        return None, 'it is not text'
+    except OSError as error:
+        return None, f'it cannot be read ({error.strerror or error})'
+    if not recorded or '\0' in recorded or '\n' in recorded:
+        return None, 'it does not hold the path of a checkpoint'
+    if '://' in recorded:
+        return recorded, None
+    # The work dir may have been moved or copied: its own files come first.
+    inside = Path(work_dir, os.path.basename(recorded))
+    path = inside if inside.exists() else Path(work_dir, recorded)
+    return (None, f'it names the folder {path}') if path.is_dir() else (str(path), None)
+
+
+def _candidates(work_dir: str, named: str | None) -> Iterator[Path]:
+    """The named checkpoint, then the others in its folder, the newest first."""
+    given = [] if named is None else [Path(named)]
+    yield from given
+    # Checkpoints may be kept in a folder outside the work dir, which only the pointer names.
+    folder = given[0].parent if given and given[0].parent.is_dir() else Path(work_dir)
+    entries = read_entries(folder)
+    written = [folder / name for name in reversed(entries) if name.endswith(_SUFFIX)]
+    try:
+        others = {path for path in folder.iterdir() if _may_be_checkpoint(path)}
+    except OSError:
+        others = set()
+    unknown = sorted(others - set(written), key=lambda path: path.lstat().st_mtime, reverse=True)
+    yield from (path for path in [*written, *unknown] if path not in given)
+
+
+def _may_be_checkpoint(path: Path) -> bool:
+    """Whether a run may have saved the file to resume from; published copies have a hash."""
+    return path.suffix == _SUFFIX and path.name.startswith(('epoch_', 'iter_', 'best_'))
+
+
+def _reading_fault(path: Path) -> str | None:
+    """What reading says of a file that has no checksums: its form is of before torch 1.6."""
+    with path.open('rb') as file:
+        if file.read(2) == b'PK':
+            return None
+    try:
+        read_checkpoint(path, map_location='cpu')
+    except CheckpointReadError as error:
+        return f'it cannot be read ({error})'
+    return None
+
+
+def _report(work_dir: str, what: str, reasons: list[str]) -> None:
+    print_log(
+        f'{what}. Passed over in {work_dir}: ' + '; '.join(reasons) + '.',
+        logger='current',
+        level=30,
+    )

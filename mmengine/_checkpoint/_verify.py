@@ -1,0 +1,114 @@
+"""Whether a checkpoint file holds what was written to it."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import IO
+
+from mmengine._checkpoint._ledger import read_entries
+
+_CHUNK = 2**24
+# NotImplementedError, of a kind of compression that is not there, is a RuntimeError.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError)
+
+
+def fault_of(path: str | Path) -> str | None:
+    """What is wrong with a checkpoint file, or None.
+
+    A file that has the hash of its line in the ledger is whole. In any other file, which somebody
+    may have written in its place, the checksums of the parts decide: zip files have them.
+    """
+    path = Path(path)
+    try:
+        if not path.exists():
+            return 'it does not exist'
+        if not path.is_file():
+            return 'it is not a file'
+        if path.stat().st_size == 0:
+            return 'it is empty'
+        return checksum_fault(path) if change_of(path) != UNCHANGED else None
+    except OSError as error:
+        return f'it cannot be read ({error.strerror or error})'
+
+
+UNCHANGED = ''
+
+
+def change_of(path: str | Path) -> str | None:
+    """How a file differs from its line in the ledger; '' if it does not, None without a line."""
+    path = Path(path)
+    entry = read_entries(path.parent).get(path.name)
+    if entry is None or 'xxh3' not in entry:
+        return None
+    size = path.stat().st_size
+    if size != entry.get('bytes', size):
+        return f'it has {size:,} bytes, and {entry["bytes"]:,} were written'
+    with path.open('rb') as file:
+        found = _hash_of_open(file.fileno())
+    return UNCHANGED if found == entry['xxh3'] else 'its hash is another'
+
+
+def checksum_fault(path: Path) -> str | None:
+    """What the checksums in a zip file say against it; old files in other forms have none."""
+    with path.open('rb') as file:
+        if file.read(2) != b'PK':
+            return None
+        try:
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()
+        except (
+            zipfile.BadZipFile,
+            NotImplementedError,
+            ValueError,
+            EOFError,
+            RuntimeError,
+        ) as error:
+            return f'it was truncated or changed ({error})'
+    return None if damaged is None else f'the checksum of its part {damaged} is wrong'
+
+
+class Digest:
+    """Size and hash of a file that is being written; known when the block ends."""
+
+    size: int
+    xxh3: str
+
+
+@contextmanager
+def hashing(file: IO[bytes]) -> Iterator[Digest]:
+    """Hash a written file in a second thread, while the block waits for the disk.
+
+    Args:
+        file: Opened for reading and writing, everything flushed to the system.
+    """
+    digest = Digest()
+    descriptor = os.dup(file.fileno())
+
+    def work() -> None:
+        digest.size = os.fstat(descriptor).st_size
+        digest.xxh3 = _hash_of_open(descriptor)
+
+    thread = Thread(target=work, name='checkpoint hash')
+    thread.start()
+    try:
+        yield digest
+    finally:
+        thread.join()
+        os.close(descriptor)
+
+
+def _hash_of_open(descriptor: int) -> str:
+    import xxhash
+
+    found = xxhash.xxh3_128()
+    position = 0
+    while chunk := os.pread(descriptor, _CHUNK, position):
+        found.update(chunk)
+        position += len(chunk)
+    return str(found.hexdigest())

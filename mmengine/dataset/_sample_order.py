@@ -1,0 +1,229 @@
+"""Numbers the samples of a dataloader: each pass, and each sample in the order of all ranks."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader, IterableDataset, IterDataPipe, MapDataPipe
+
+from mmengine.dataset._sample_seed import (
+    NumberedBatch,
+    NumberedIndex,
+    SampleSeeds,
+    SeededCollate,
+    SeededMap,
+    SeededStream,
+    WorkerStart,
+)
+from mmengine.dist import get_dist_info
+
+TRAIN, VAL, TEST = 0, 1, 2
+"""Streams of data: a sample at one position has another random state in each of them."""
+
+
+def number_samples(dataloader: Any, seed: int | None) -> None:
+    """Count the samples of ``dataloader`` from now on, in every pass, whoever iterates it.
+
+    Args:
+        dataloader: Left as it is if it is not a DataLoader, or keeps its own state.
+        seed: Of the run: each sample is loaded in its own random state, drawn from it. None
+            leaves random numbers alone.
+    """
+    if not isinstance(dataloader, DataLoader) or has_state(dataloader):
+        return
+    passes = passes_of(dataloader)
+    if passes is None:
+        passes = Passes(seed)
+        vars(dataloader)['_get_iterator'] = _IteratorMaker(dataloader, passes)
+    passes.seed = seed
+
+
+def has_state(dataloader: Any) -> bool:
+    """Whether ``dataloader`` saves and restores its position by itself."""
+    return all(callable(getattr(dataloader, name, None)) for name in _STATE)
+
+
+_STATE = ('state_dict', 'load_state_dict')
+
+
+def passes_of(dataloader: Any) -> Passes | None:
+    """What :func:`number_samples` keeps for ``dataloader``; None if its samples are not counted."""
+    maker = getattr(dataloader, '__dict__', {}).get('_get_iterator')
+    return maker.passes if isinstance(maker, _IteratorMaker) else None
+
+
+def begin_pass(dataloader: Any, number: int, stream: int) -> None:
+    """The next pass over ``dataloader`` is pass ``number`` of ``stream``."""
+    passes = passes_of(dataloader)
+    if passes is not None:
+        passes.number, passes.stream = number, stream
+
+
+class Passes:
+    """Which pass over a dataloader begins next, and what the present ones have given.
+
+    A pass that nobody has announced by :func:`begin_pass` is the one after the last.
+
+    Attributes:
+        seed: Of the run; None if random numbers are left alone.
+        number: Of the pass that begins next.
+        stream: Of the pass that begins next.
+    """
+
+    def __init__(self, seed: int | None) -> None:
+        self.seed = seed
+        self.number = 0
+        self.stream = TRAIN
+        self._given: dict[int, _Given] = {}
+
+    def begin(self) -> tuple[int, _Given]:
+        """Begin the pass: its number, and where its batches are noted."""
+        given = self._given[self.stream] = _Given()
+        number, self.number = self.number, self.number + 1
+        return number, given
+
+    def samples_before(self, num_batches: int, stream: int) -> int | None:
+        """Samples of all ranks in the first ``num_batches`` batches of the present pass.
+
+        Counted as if every rank had batches of the sizes of this one. None if that is not known,
+        as the pass has not begun.
+        """
+        given = self._given.get(stream)
+        return None if given is None else given.before(num_batches)
+
+
+class _Given:
+    """Sizes of the batches of a pass, as runs of batches of equal size."""
+
+    def __init__(self) -> None:
+        # What was consumed is a little behind what was drawn, so old runs are of no use.
+        self._runs: deque[tuple[int, int, int]] = deque(maxlen=10_000)
+
+    def note(self, batch: int, before: int, size: int) -> None:
+        """From batch number ``batch`` on, before which there are ``before`` samples."""
+        if not self._runs or self._runs[-1][2] != size:
+            self._runs.append((batch, before, size))
+
+    def before(self, num_batches: int) -> int | None:
+        """Samples in the first ``num_batches`` batches."""
+        for batch, before, size in reversed(self._runs):
+            if batch <= num_batches:
+                return before + (num_batches - batch) * size
+        return None
+
+
+class NumberedOrder:
+    """The indices of a DataLoader with their numbers; stands in while an iterator is made.
+
+    Persistent workers keep it as the source of their later passes.
+
+    Args:
+        order: Batches of indices, or indices.
+        passes: Of the dataloader.
+        is_batched: Whether ``order`` gives batches.
+    """
+
+    def __init__(self, order: Any, passes: Passes, is_batched: bool) -> None:
+        self._order = order
+        self._passes = passes
+        self._is_batched = is_batched
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__') or name == '_order':
+            raise AttributeError(name)
+        return getattr(self._order, name)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Any]:
+        # The order of a pass may depend on the random state now, so it is begun now.
+        return self._numbered(iter(self._order))
+
+    def _numbered(self, order: Iterator[Any]) -> Iterator[Any]:
+        # Runs at the first index. Iterators with workers call __iter__ twice and use one.
+        passes, is_batched = self._passes, self._is_batched
+        number, given = passes.begin()
+        rank, world_size = get_dist_info()
+        is_seeded = passes.seed is not None
+        base: int | None = None
+        own = first = 0
+        for count, entry in enumerate(order):
+            if base is None:
+                # A resumed pass starts inside: known once it has.
+                base = getattr(self._order, '_first_position', 0)
+                first = getattr(self._order, '_first_batch', 0)
+            if is_batched:
+                batch = entry if hasattr(entry, '__len__') else list(entry)
+                size = len(batch)
+            else:
+                batch, size = entry, 1
+            before = base + own * world_size
+            given.note(first + count, before, size * world_size)
+            own += size
+            if not is_seeded:
+                yield batch
+            elif is_batched:
+                yield NumberedBatch.of(batch, number, before + rank, world_size)
+            else:
+                yield NumberedIndex(batch, number, before + rank)
+
+
+class _IteratorMaker:
+    """Makes the iterators of one DataLoader, in place of its method ``_get_iterator``.
+
+    What the iterator reads is exchanged meanwhile. So the loader, its sampler and its dataset stay
+    what they are, and a subclass of DataLoader keeps its own ``__iter__``.
+    """
+
+    def __init__(self, dataloader: DataLoader[Any], passes: Passes) -> None:
+        self._dataloader = weakref.ref(dataloader)
+        self.passes = passes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _IteratorMaker:
+        # A loader that is being copied is in the memo already.
+        owner: Any = memo.get(id(self._dataloader()), self._dataloader())
+        return _IteratorMaker(owner, copy.deepcopy(self.passes, memo))
+
+    def __call__(self) -> Any:
+        loader: Any = self._dataloader()
+        attributes = vars(loader)
+        exchanged = self._exchanged(loader)
+        kept = {name: attributes[name] for name in exchanged}
+        attributes.update(exchanged)
+        try:
+            return type(loader)._get_iterator(loader)
+        finally:
+            attributes.update(kept)
+
+    def _exchanged(self, loader: Any) -> dict[str, Any]:
+        dataset, passes = loader.dataset, self.passes
+        if isinstance(dataset, (IterDataPipe, MapDataPipe)):
+            return {}  # torch seeds and splits data pipes
+        if isinstance(dataset, IterableDataset):
+            if passes.seed is None:
+                return {}
+            number, _ = passes.begin()
+            seeds = SampleSeeds(passes.seed, passes.stream)
+            return _seeded(loader, SeededStream(dataset, seeds, number, get_dist_info()[0]))
+        is_batched = loader.batch_sampler is not None
+        name = 'batch_sampler' if is_batched else 'sampler'
+        if name not in vars(loader):
+            return {}
+        order = NumberedOrder(vars(loader)[name], passes, is_batched)
+        if passes.seed is None:
+            return {name: order}
+        seeds = SampleSeeds(passes.seed, passes.stream)
+        return {name: order, **_seeded(loader, SeededMap(dataset, seeds))}
+
+
+def _seeded(loader: Any, dataset: SeededMap | SeededStream) -> dict[str, Any]:
+    return {
+        'dataset': dataset,
+        'collate_fn': SeededCollate(loader.collate_fn, dataset),
+        'worker_init_fn': WorkerStart(loader.worker_init_fn),
+    }

@@ -1,0 +1,291 @@
+"""The random state in which a sample is loaded: a function of run seed, pass and position.
+
+It does not depend on the worker, the rank or the process that loads the sample, nor on what was
+loaded before. A generator that a dataset or a transform keeps for itself joins by a method
+``seed_sample(seed: int)``, which is called before each sample is loaded::
+
+    class Crop:
+        def __init__(self):
+            self.rng = np.random.default_rng()
+
+        def seed_sample(self, seed):
+            self.rng = np.random.default_rng(seed)
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Subset, get_worker_info
+
+_BLOCK = 256
+_WORDS = 4
+_HOLDS_PARTS = ('dataset', '_dataset', 'datasets', 'pipeline', 'transform', 'transforms')
+
+
+class SampleSeeds:
+    """Seeds of the samples of one stream of data, each from its pass and its position.
+
+    ``numpy.random.SeedSequence`` spreads them. It is called once for a block of positions, because
+    one call takes as long as seeding all generators.
+
+    Args:
+        seed: Seed of the run.
+        stream: Which data: training, validation and test have different numbers.
+        lane: Which part of a stream that cannot be addressed by position, if there are several.
+    """
+
+    def __init__(self, seed: int, stream: int, lane: int | None = None) -> None:
+        self._seed = seed % 2**64
+        self._stream = stream
+        self._lane = () if lane is None else (lane,)
+        self._present: tuple[int, int] | None = None
+        self._rows: list[list[int]] = []
+
+    def lane(self, number: int) -> SampleSeeds:
+        """Seeds of one part of this stream."""
+        return SampleSeeds(self._seed, self._stream, number)
+
+    def of(self, number: int, position: int) -> list[int]:
+        """Four numbers of 64 bits.
+
+        Args:
+            number: Of the pass.
+            position: Of the sample in the order of that pass, over all ranks.
+        """
+        block, row = divmod(position, _BLOCK)
+        if self._present != (number, block):
+            key = (self._stream, number, block, *self._lane)
+            sequence = np.random.SeedSequence(self._seed, spawn_key=key)
+            words = sequence.generate_state(_BLOCK * _WORDS, np.uint64)
+            self._rows = words.reshape(_BLOCK, _WORDS).tolist()
+            self._present = (number, block)
+        return self._rows[row]
+
+
+class _Seeded:
+    """What stands in for a dataset while it is iterated; looks like it to those who ask."""
+
+    def __init__(self, dataset: Any, seeds: SampleSeeds) -> None:
+        self._original = dataset
+        self._seeds = seeds
+        self._holders: list[Any] | None = None
+        self._aside: tuple[Any, Any, Any] | None = None
+
+    @property  # type: ignore[misc]  # read only
+    def __class__(self) -> Any:
+        return type(vars(self)['_original']) if '_original' in vars(self) else type(self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__') or name == '_original':
+            raise AttributeError(name)
+        return getattr(self._original, name)
+
+    def __len__(self) -> int:
+        return len(self._original)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _rebuilt, (type(self), dict(vars(self), _holders=None, _aside=None))
+
+    def set_aside(self) -> None:
+        """Keep the random state of the main process; a worker has none to keep."""
+        if self._aside is None and get_worker_info() is None:
+            numpy = np.random.get_state(legacy=False)
+            self._aside = random.getstate(), numpy, torch.default_generator.get_state()
+
+    def put_back(self) -> None:
+        """Let the main process go on in the random state that was set aside."""
+        if self._aside is not None:
+            python, numpy, of_torch = self._aside
+            self._aside = None
+            random.setstate(python)
+            np.random.set_state(numpy)
+            torch.default_generator.set_state(of_torch)
+
+    def _enter(self, seeds: list[int]) -> None:
+        for_python, for_torch, for_numpy, for_holders = seeds
+        random.seed(for_python)
+        # An array of words takes five times as long as one number of 32 bits, all that this takes.
+        np.random.seed(for_numpy & 0xFFFFFFFF)
+        # torch.manual_seed looks at all devices, which costs more than loading a sample.
+        torch.default_generator.manual_seed(for_torch)
+        if self._holders is None:
+            self._holders = _holders_of_generators(self._original)
+        for number, holder in enumerate(self._holders):
+            # At most 63 bits, as torch.Generator takes; neighbours differ in all of them.
+            holder.seed_sample((for_holders + number * 0x9E3779B97F4A7C15) % 2**63)
+
+
+class SeededMap(_Seeded):
+    """A dataset with indices; its batches come with the positions of their samples."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, NumberedIndex):
+            return self._original[index]
+        self.set_aside()
+        try:
+            self._enter(self._seeds.of(index.number, index.position))
+            return self._original[index.index]
+        except BaseException:
+            self.put_back()
+            raise
+
+    def __getitems__(self, batch: Any) -> Any:
+        if not isinstance(batch, NumberedBatch):
+            return self._read(batch)
+        self.set_aside()
+        try:
+            if _reads_batches(self._original):
+                # One call loads all samples, in the state of the first one.
+                self._enter(self._seeds.of(batch.number, batch.position))
+                return self._original.__getitems__(batch.original)
+            return self._load(batch)
+        except BaseException:
+            self.put_back()
+            raise
+
+    def _load(self, batch: NumberedBatch) -> list[Any]:
+        dataset, enter, seeds_of = self._original, self._enter, self._seeds.of
+        samples, position = [], batch.position
+        for index in batch:
+            enter(seeds_of(batch.number, position))
+            samples.append(dataset[index])
+            position += batch.stride
+        return samples
+
+    def _read(self, batch: Any) -> Any:
+        read = getattr(self._original, '__getitems__', None)
+        return read(batch) if read else [self._original[index] for index in batch]
+
+
+class SeededStream(_Seeded):
+    """An iterable dataset: each worker of each rank counts its own samples.
+
+    Args:
+        dataset: The dataset.
+        seeds: Its seeds.
+        number: Of the pass that begins next. Persistent workers count on from there.
+        rank: Of this process.
+    """
+
+    def __init__(self, dataset: Any, seeds: SampleSeeds, number: int, rank: int) -> None:
+        super().__init__(dataset, seeds)
+        self._number = number
+        self._rank = rank
+
+    def __iter__(self) -> Iterator[Any]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info is not None else (0, 1)
+        seeds = self._seeds.lane(self._rank * workers + worker)
+        number, self._number = self._number, self._number + 1
+        return self._samples(seeds, number)
+
+    def _samples(self, seeds: SampleSeeds, number: int) -> Iterator[Any]:
+        samples, position = None, 0
+        while True:
+            self.set_aside()
+            try:
+                self._enter(seeds.of(number, position))
+                if samples is None:
+                    samples = iter(self._original)
+                sample = next(samples)
+            except StopIteration:
+                self.put_back()
+                return
+            except BaseException:
+                self.put_back()
+                raise
+            yield sample
+            position += 1
+
+
+class SeededCollate:
+    """Collates in the random state of the last sample, then restores the process's state."""
+
+    def __init__(self, collate_fn: Callable[[Any], Any], dataset: _Seeded) -> None:
+        self._collate_fn = collate_fn
+        self._dataset = dataset
+
+    def __call__(self, samples: Any) -> Any:
+        self._dataset.set_aside()
+        try:
+            return self._collate_fn(samples)
+        finally:
+            self._dataset.put_back()
+
+
+class WorkerStart:
+    """Shows a worker the dataset itself, then calls the ``worker_init_fn`` of the loader."""
+
+    def __init__(self, worker_init_fn: Callable[[int], None] | None) -> None:
+        self._worker_init_fn = worker_init_fn
+
+    def __call__(self, worker_id: int) -> None:
+        info = get_worker_info()
+        if info is not None and '_original' in vars(info.dataset):
+            # The entry is read by get_worker_info() alone; the samples come from the wrapper.
+            object.__setattr__(info, 'dataset', vars(info.dataset)['_original'])
+        if self._worker_init_fn is not None:
+            self._worker_init_fn(worker_id)
+
+
+class NumberedIndex:
+    """An index that is loaded without batching, and where its sample stands in the pass."""
+
+    __slots__ = ('index', 'number', 'position')
+
+    def __init__(self, index: Any, number: int, position: int) -> None:
+        self.index = index
+        self.number = number
+        self.position = position
+
+    def __index__(self) -> int:
+        return int(self.index)
+
+
+class NumberedBatch(list[Any]):
+    """The indices of a batch, and where its samples stand in the pass: every ``stride``-th one."""
+
+    number: int
+    position: int
+    stride: int
+    original: Any
+
+    @classmethod
+    def of(cls, batch: Any, number: int, position: int, stride: int) -> NumberedBatch:
+        """``batch`` with its place in pass ``number``."""
+        numbered = cls(batch)
+        numbered.number, numbered.position, numbered.stride = number, position, stride
+        numbered.original = batch
+        return numbered
+
+
+def _rebuilt(cls: type[Any], attributes: dict[str, Any]) -> Any:
+    seeded = object.__new__(cls)
+    vars(seeded).update(attributes)
+    return seeded
+
+
+def _reads_batches(dataset: Any) -> bool:
+    """Whether ``dataset`` reads a batch in one call; a Subset does so where its dataset does."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return bool(getattr(dataset, '__getitems__', None))
+
+
+def _holders_of_generators(dataset: Any) -> list[Any]:
+    """Whatever in ``dataset``, in the datasets it wraps and in its transforms has seed_sample."""
+    found, pending, known = [], [dataset], set()
+    for part in pending:
+        if isinstance(part, (list, tuple)):
+            pending.extend(part)
+        elif id(part) not in known and hasattr(part, '__dict__'):
+            known.add(id(part))
+            if callable(getattr(type(part), 'seed_sample', None)):
+                found.append(part)
+            pending.extend(vars(part)[name] for name in _HOLDS_PARTS if name in vars(part))
+    return found

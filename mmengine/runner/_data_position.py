@@ -1,0 +1,254 @@
+"""How far a training is in its data, as a checkpoint tells it, and where that is today.
+
+Batches and ranks may be of other sizes when the run goes on, so samples count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.dataset._dataloader import num_batches
+from mmengine.dataset._sample_order import TRAIN, has_state, passes_of
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.runner._batch_position import (
+    SampleStart,
+    Start,
+    batch_number,
+    batch_size_of,
+    epoch_and_offset,
+    is_endless,
+    samples_of_rank,
+    start_batches,
+    with_rng,
+)
+from mmengine.utils.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class DataStart:
+    """Where the data of a resumed training goes on.
+
+    Attributes:
+        number: The pass.
+        start: The batch or the sample in it.
+        notes: What changed, and what is assumed, for the user.
+        loader_state: For the ``load_state_dict`` of a dataloader that has one.
+        samples: How many samples of all ranks are before ``start``, if that was saved.
+    """
+
+    number: int
+    start: Start
+    notes: list[str] = field(default_factory=list)
+    loader_state: Any = None
+    samples: int | None = None
+
+
+@dataclass(frozen=True)
+class BegunPass:
+    """A pass over a dataloader whose batches are being taken.
+
+    Attributes:
+        dataloader: Where the batches come from.
+        number: Of the pass.
+        start: Where in the pass the first batch was taken.
+        first: The number of that batch.
+    """
+
+    dataloader: Any
+    number: int
+    start: Start
+    first: int
+
+    def is_of(self, dataloader: Any, number: int) -> bool:
+        """Whether this is pass ``number`` over ``dataloader``."""
+        return dataloader is self.dataloader and number == self.number
+
+    def after(self, batches: int) -> DataStart:
+        """Where the pass goes on after its first ``batches`` batches."""
+        if isinstance(self.start, int) or batches < self.first:
+            return DataStart(self.number, batches)
+        # Its batches are shifted, so the number of a batch does not say which samples it has.
+        own = (batches - self.first) * (batch_size_of(self.dataloader) or 1)
+        passes = passes_of(self.dataloader)
+        before = None if passes is None else passes.samples_before(batches, TRAIN)
+        world_size = get_world_size()
+        if before is not None:
+            own = (before - self.start.position) // world_size
+        position = self.start.position + own * world_size
+        return DataStart(self.number, SampleStart(position, self.start.of_rank + own))
+
+
+def begin_data(
+    dataloader: Any, data: DataStart, rng_state: dict[str, Any] | None
+) -> tuple[int, Iterator[Any]]:
+    """Iterate ``dataloader`` from ``data`` on: the number of the first batch, and the batches."""
+    if data.loader_state is None:
+        return start_batches(dataloader, data.start, rng_state)
+    dataloader.load_state_dict(data.loader_state)
+    return batch_number(dataloader, data.start), with_rng(iter(dataloader), rng_state)
+
+
+def pack_position(dataloader: Any, data: DataStart) -> dict[str, Any]:
+    """``data``, where a training goes on, in plain values. All ranks call it."""
+    batches = batch_number(dataloader, data.start)
+    packed = {
+        'pass': data.number,
+        'batches': batches,
+        'samples': _samples_of_all_ranks(dataloader, data, batches),
+        'is_shifted': isinstance(data.start, SampleStart),
+        **_sizes(dataloader),
+    }
+    if has_state(dataloader):
+        state = data.loader_state
+        packed['loader_states'] = all_gather_object(
+            dataloader.state_dict() if state is None else state
+        )
+    return packed
+
+
+def unpack_position(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
+    """Where a training goes on today that was at ``saved``.
+
+    Raises:
+        ArgumentError: If the dataloader has a state for each rank, and there are more or fewer
+            ranks now.
+    """
+    number, batches, samples = saved['pass'], saved['batches'], saved['samples']
+    if 'loader_states' in saved and has_state(dataloader):
+        state = _own_state(saved['loader_states'])
+        return DataStart(number, batches, loader_state=state, samples=samples)
+    now = _sizes(dataloader)
+    changed = [name for name in now if saved.get(name) != now[name]]
+    notes = _changes(saved, now, changed)
+    if not changed and not saved['is_shifted']:
+        return DataStart(number, batches, samples=samples)
+    length = None if now['is_endless'] else now['num_batches']
+    if saved['is_endless'] == now['is_endless']:
+        if samples == 0:
+            return DataStart(number, 0, notes, samples=0)
+        if length is not None and batches >= saved['num_batches']:
+            return DataStart(number, length, notes)  # the pass was over
+    if samples is None:
+        notes.append(
+            'How many samples the run had seen is not known, as the size of its batches is not. '
+            f'It is assumed that {batches} batches of today are as many.'
+        )
+        return DataStart(number, batches if length is None else min(batches, length), notes)
+    if saved['is_endless'] != now['is_endless']:
+        total = saved['num_samples'] or now['num_samples'] or 0
+        samples += number * total
+        number, samples = divmod(samples, total) if total and saved['is_endless'] else (0, samples)
+    return DataStart(number, _sample_start(saved, now, samples, notes), notes)
+
+
+def assumed_position(dataloader: Any, epoch: int, iteration: int, by_epoch: bool) -> DataStart:
+    """Where a training goes on that counted ``epoch`` and ``iteration`` alone, as in old files."""
+    if not by_epoch:
+        return DataStart(*epoch_and_offset(dataloader, iteration))
+    length = num_batches(dataloader) or 0
+    done = iteration - epoch * length
+    if 0 <= done <= length:
+        return DataStart(epoch, done)
+    note = (
+        f'The run had finished {epoch} epochs in {iteration} iterations, and an epoch now has '
+        f'{length}. Where it was within its epoch is not known; it is assumed that epoch '
+        f'{epoch + 1} had not begun.'
+    )
+    return DataStart(epoch, 0, [note])
+
+
+def _sample_start(
+    saved: Mapping[str, Any], now: Mapping[str, Any], samples: int, notes: list[str]
+) -> SampleStart:
+    """``samples`` of all ranks in units of today's ranks."""
+    world_size = get_world_size()
+    was_shared, is_shared = _is_shared(saved), _is_shared(now)
+    if not was_shared:
+        samples //= saved['world_size']  # each rank had its own order
+    if not is_shared:
+        notes.append('Each rank has its own order of all samples, and goes on in it.')
+        return SampleStart(samples * world_size, samples)
+    if samples % world_size and not now['knows_order']:
+        notes.append(
+            f'{samples} samples do not divide by {world_size} ranks, so {samples % world_size} of '
+            'them are seen twice in this pass.'
+        )
+    return SampleStart(samples, samples // world_size)
+
+
+def _is_shared(sizes: Mapping[str, Any]) -> bool:
+    """Whether the ranks share the samples of a pass; else each of them goes over all."""
+    total, own = sizes['num_samples'], sizes['rank_samples']
+    if sizes['world_size'] == 1 or sizes['is_endless'] or total is None or own is None:
+        return True
+    return bool(own < total or total <= 1)
+
+
+def _sizes(dataloader: Any) -> dict[str, Any]:
+    batch_sampler = getattr(dataloader, 'batch_sampler', None)
+    sampler = getattr(batch_sampler, 'sampler', None) or getattr(dataloader, 'sampler', None)
+    return {
+        'batch_size': batch_size_of(dataloader),
+        'world_size': get_world_size(),
+        'num_batches': num_batches(dataloader),
+        'num_samples': num_batches(getattr(dataloader, 'dataset', None)),
+        'rank_samples': samples_of_rank(dataloader),
+        'is_endless': is_endless(dataloader),
+        'knows_order': hasattr(sampler, 'start_at'),
+    }
+
+
+def _samples_of_all_ranks(dataloader: Any, data: DataStart, batches: int) -> int | None:
+    own = _samples_before(dataloader, data, batches)
+    counts = all_gather_object(own)
+    # A rank counts as if all had its batches, so the mean is the number of samples of all.
+    return None if None in counts else round(sum(counts) / len(counts))
+
+
+def _samples_before(dataloader: Any, data: DataStart, batches: int) -> int | None:
+    if data.samples is not None:
+        return data.samples
+    if isinstance(data.start, SampleStart):
+        return data.start.position
+    if batches == 0:
+        return 0
+    passes = passes_of(dataloader)
+    counted = None if passes is None else passes.samples_before(batches, TRAIN)
+    size = batch_size_of(dataloader)
+    if counted is not None or size is None:
+        return counted
+    # The dataloader has not begun: its batches are taken to be of the size that it says.
+    own, available = batches * size, None if is_endless(dataloader) else samples_of_rank(dataloader)
+    return (own if available is None else min(own, available)) * get_world_size()
+
+
+def _changes(saved: Mapping[str, Any], now: Mapping[str, Any], changed: Sequence[str]) -> list[str]:
+    words = {
+        'batch_size': 'batch size of a rank',
+        'world_size': 'ranks',
+        'num_samples': 'samples of the dataset',
+    }
+    found = [f'{words[name]} {saved.get(name)} -> {now[name]}' for name in changed if name in words]
+    if not found:
+        return []
+    notes = [f'Since the checkpoint was saved the data changed: {", ".join(found)}.']
+    if 'num_samples' in changed and saved['batches']:
+        notes.append(
+            'The order of a pass depends on the length of the dataset, so the rest of the present '
+            'pass may repeat or leave out samples; its length is right.'
+        )
+    return notes
+
+
+def _own_state(states: Sequence[Any]) -> Any:
+    if len(states) == get_world_size():
+        return states[get_rank()]
+    if all(repr(state) == repr(states[0]) for state in states):
+        return states[0]
+    raise ArgumentError(
+        f'The dataloader keeps a state for each rank. The checkpoint has {len(states)} of them, '
+        f'and there are {get_world_size()} ranks now. Resume with {len(states)} ranks, or train '
+        'from its weights with load_from.'
+    )

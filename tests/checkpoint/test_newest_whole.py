@@ -1,0 +1,242 @@
+"""A run resumes from the newest checkpoint that is whole, whatever happened to the files."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import xxhash
+from torch import nn
+
+from mmengine._checkpoint.files import CheckpointReadError, read_checkpoint
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+
+
+class Line(BaseModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(64))
+
+    def forward(self, inputs: Any, mode: str = 'loss') -> Any:
+        return {'loss': (self.weight * inputs[0]).sum()} if mode == 'loss' else [1.0]
+
+
+class Mean(BaseMetric):
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        self.results.extend(data_samples)
+
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        return {'acc': sum(results) / len(results)}
+
+
+def _runner(work_dir: Path, max_epochs: int = 4, resume: Any = False, **kwargs: Any) -> Runner:
+    return Runner(
+        Line(),
+        str(work_dir),
+        train_dataloader={'dataset': [{'inputs': 1.0}] * 2, 'batch_size': 2},
+        train_cfg={'by_epoch': True, 'max_epochs': max_epochs},
+        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
+        default_hooks={'checkpoint': {'type': 'CheckpointHook', 'interval': 1, **kwargs}},
+        resume=resume,
+        default_scope='mmengine',
+    )
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work_dir = tmp_path_factory.mktemp('trained') / 'run'
+    _runner(work_dir, max_epochs=3).train()
+    return work_dir
+
+
+@pytest.fixture
+def work_dir(trained: Path, tmp_path: Path) -> Path:
+    target = tmp_path / 'run'
+    shutil.copytree(trained, target)
+    (target / 'last_checkpoint').write_text(str(target / 'epoch_3.pth'))
+    return target
+
+
+def _resumed_epoch(work_dir: Path) -> int:
+    runner = _runner(work_dir, resume=True)
+    runner.load_or_resume()
+    return runner.epoch
+
+
+def test_each_file_has_a_line_with_its_hash(work_dir: Path) -> None:
+    lines = [json.loads(line) for line in (work_dir / 'checkpoints.jsonl').read_text().splitlines()]
+    assert [(line['file'], line['event'], line['epoch'], line['iter']) for line in lines] == [
+        (f'epoch_{epoch}.pth', 'saved', epoch, epoch) for epoch in (1, 2, 3)
+    ]
+    for line in lines:
+        content = (work_dir / line['file']).read_bytes()
+        assert line['bytes'] == len(content)
+        assert line['xxh3'] == xxhash.xxh3_128(content).hexdigest()
+    assert len({line['config'] for line in lines}) == 1
+
+
+def _flip(path: Path, position: float = 0.5) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(position * (len(content) - 1))] ^= 4
+    path.write_bytes(content)
+
+
+def _flip_a_weight(path: Path) -> None:
+    content = path.read_bytes()
+    weights = torch.load(path)['state_dict']['weight'].numpy().tobytes()
+    _flip(path, (content.index(weights) + 5) / (len(content) - 1))
+
+
+def _make_unreadable(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGE: dict[str, Callable[[Path], Any]] = {
+    'one bit of its form': lambda path: _flip(path, 0),
+    'one bit of a weight': _flip_a_weight,
+    'cut in half': lambda path: os.truncate(path, path.stat().st_size // 2),
+    'some bytes short': lambda path: os.truncate(path, path.stat().st_size - 30),
+    'empty': lambda path: path.write_bytes(b''),
+    'text': lambda path: path.write_text('not a checkpoint'),
+    'zeros': lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    'gone': lambda path: path.unlink(),
+    'a folder': _make_unreadable,
+    'a link to nothing': lambda path: (path.unlink(), path.symlink_to('nowhere')),
+}
+
+
+@pytest.mark.parametrize('kind', DAMAGE)
+@pytest.mark.parametrize('has_ledger', [True, False])
+def test_a_damaged_checkpoint_is_passed_over(
+    kind: str, has_ledger: bool, work_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not has_ledger:
+        (work_dir / 'checkpoints.jsonl').unlink()
+    DAMAGE[kind](work_dir / 'epoch_3.pth')
+    assert _resumed_epoch(work_dir) == 2
+    assert 'epoch_3.pth: ' in capsys.readouterr().out
+
+
+POINTERS: dict[str, Callable[[Path], Any]] = {
+    'gone': lambda path: path.unlink(),
+    'empty': lambda path: path.write_text(''),
+    'not text': lambda path: path.write_bytes(b'\xff\xfe\x00'),
+    'of a file that is not there': lambda path: path.write_text('/gone/epoch_9.pth'),
+    'a folder': _make_unreadable,
+    'of a folder': lambda path: path.write_text(str(path.parent)),
+    'several lines': lambda path: path.write_text('a\nb'),
+}
+
+
+@pytest.mark.parametrize('kind', POINTERS)
+def test_a_lost_pointer_is_passed_over(kind: str, work_dir: Path) -> None:
+    POINTERS[kind](work_dir / 'last_checkpoint')
+    assert _resumed_epoch(work_dir) == 3
+
+
+def test_the_pointer_decides_where_it_names_a_whole_file(work_dir: Path) -> None:
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_1.pth'))
+    assert _resumed_epoch(work_dir) == 1
+
+
+def test_nothing_whole_is_an_error_and_an_empty_folder_a_start(
+    work_dir: Path, tmp_path: Path
+) -> None:
+    for path in work_dir.glob('*.pth'):
+        path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(CheckpointReadError, match='none of them is whole') as caught:
+        _resumed_epoch(work_dir)
+    assert all(f'epoch_{epoch}.pth: it was truncated' in str(caught.value) for epoch in (1, 2, 3))
+    assert _resumed_epoch(tmp_path / 'new') == 0
+
+
+def test_a_copied_work_dir_reads_its_own_files(trained: Path, work_dir: Path) -> None:
+    (work_dir / 'last_checkpoint').write_text(str(trained / 'epoch_3.pth'))
+    DAMAGE['gone'](work_dir / 'epoch_3.pth')
+    (work_dir / 'last_checkpoint').write_text(str(trained / 'epoch_2.pth'))
+    runner = _runner(work_dir, resume=True)
+    assert runner.strategy.io.newest(runner.work_dir) == str(work_dir / 'epoch_2.pth')
+
+
+def test_no_flipped_bit_loads_in_silence(
+    work_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """80 positions over the file; given by name, a file whose content is the same is told."""
+    path = work_dir / 'epoch_3.pth'
+    whole = path.read_bytes()
+    expected = read_checkpoint(path)['state_dict']['weight']
+    silent = []
+    for step in range(80):
+        path.write_bytes(whole)
+        _flip(path, step / 79)
+        MMLogger.get_instance(f'flip {step}')  # writes where this test reads, each message once
+        capsys.readouterr()
+        try:
+            found = read_checkpoint(path)
+        except CheckpointReadError:
+            continue
+        assert torch.equal(found['state_dict']['weight'], expected)
+        if 'is not the file that the run wrote' not in capsys.readouterr().out:
+            silent.append(step)
+    assert silent == []
+
+
+def test_a_name_that_is_written_again_has_the_new_hash(work_dir: Path) -> None:
+    runner = _runner(work_dir, max_epochs=3)
+    runner.train()
+    assert runner.strategy.io.newest(runner.work_dir) == str(work_dir / 'epoch_3.pth')
+
+
+def test_a_file_that_a_user_wrote_in_its_place_is_used_and_told(
+    work_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = work_dir / 'epoch_3.pth'
+    changed = torch.load(path)
+    changed['state_dict']['weight'].fill_(5)
+    torch.save(changed, path)
+    runner = _runner(work_dir, resume=True)
+    runner.load_or_resume()
+    assert runner.model.weight.tolist() == [5.0] * 64
+    assert 'is not the file that the run wrote' in capsys.readouterr().out
+
+
+def test_a_kill_before_the_line_leaves_the_file_whole(work_dir: Path) -> None:
+    """The last line of a crash is cut off, and the file has no line: its checksums speak for it."""
+    ledger = work_dir / 'checkpoints.jsonl'
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b''.join(lines[:-1]) + lines[-1][:20])
+    assert _resumed_epoch(work_dir) == 3
+
+
+def test_validations_and_best_checkpoints_have_lines(tmp_path: Path) -> None:
+    work_dir = tmp_path / 'run'
+    runner = Runner(
+        Line(),
+        str(work_dir),
+        train_dataloader={'dataset': [{'inputs': 1.0}] * 2, 'batch_size': 2},
+        val_dataloader={'dataset': [{'inputs': 1.0}], 'batch_size': 1},
+        val_cfg={},
+        val_evaluator=Mean(),
+        train_cfg={'by_epoch': True, 'max_epochs': 2},
+        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
+        default_hooks={
+            'checkpoint': {'type': 'CheckpointHook', 'save_best': 'acc', 'rule': 'greater'}
+        },
+        default_scope='mmengine',
+    )
+    runner.train()
+    entries = {}
+    for line in (work_dir / 'checkpoints.jsonl').read_text().splitlines():
+        entry = json.loads(line)
+        entries.setdefault(entry['file'], []).append(entry)
+    assert entries['best_acc_epoch_1.pth'][0]['event'] == 'saved'
+    validated = [entry for entry in entries['epoch_2.pth'] if entry['event'] == 'validated']
+    assert validated[0]['metrics'] == {'acc': 1.0}
