@@ -57,7 +57,7 @@ def _recorded(options, path):
 
 
 def _migrate_parts(folder):
-    from mmengine.migrate.code import convert
+    from mmengine.migrate._code import convert
 
     folder.mkdir()
     text = (CODE / 'scripts' / 'parts.py').read_text()
@@ -68,7 +68,7 @@ def _outcome(name, mmcv, folder):
     """'equal', 'marked', 'refused' (by MMCV), or what differs."""
     import random_scripts
 
-    from mmengine.migrate.code import convert
+    from mmengine.migrate._code import convert
 
     if 'error' in mmcv:
         return 'refused'

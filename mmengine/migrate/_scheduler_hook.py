@@ -21,7 +21,7 @@ class LegacyParamSchedulerHook(ParamSchedulerHook):
     until the next one begins. Write ``default_hooks=dict(param_scheduler=dict(
     type='LegacyParamSchedulerHook'))``.
 
-    A checkpoint holds schedulers that are one step behind those of ``ParamSchedulerHook``. A run
+    A checkpoint holds schedulers one step behind the schedulers of ``ParamSchedulerHook``. A run
     that resumes from either takes the steps that are missing.
     """
 

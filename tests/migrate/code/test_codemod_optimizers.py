@@ -10,7 +10,7 @@ import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
-convert = pytest.importorskip('mmengine.migrate.code.convert')
+convert = pytest.importorskip('mmengine.migrate._code.convert')
 
 TODO = 'TODO(mmengine migrate)'
 NAMES = ('made', 'told')

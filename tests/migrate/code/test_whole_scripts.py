@@ -14,7 +14,7 @@ from random_scripts import script
 from mmengine.cli.__main__ import main
 from mmengine.registry import HOOKS
 
-convert = pytest.importorskip('mmengine.migrate.code.convert')
+convert = pytest.importorskip('mmengine.migrate._code.convert')
 RECORDED = json.loads((HERE / 'mmcv_code.json').read_text())
 SCRIPTS = [name for name in RECORDED if name.startswith('whole/')]
 # Processors of other makers fuse a multiplication and an addition elsewhere.

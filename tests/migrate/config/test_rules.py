@@ -5,8 +5,8 @@ import json
 import pytest
 
 from mmengine.cli.__main__ import main
-from mmengine.migrate.config.convert import convert_config
-from mmengine.migrate.config.rules import Rules, apply_rule, build_metric, load_rules
+from mmengine.migrate._config.convert import convert_config
+from mmengine.migrate._config.rules import Rules, apply_rule, build_metric, load_rules
 from mmengine.utils.errors import ArgumentError
 
 EPOCHS = dict(runner=dict(type='EpochBasedRunner', max_epochs=12))

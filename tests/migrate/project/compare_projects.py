@@ -8,7 +8,7 @@ from pathlib import Path
 from random_projects import write_project
 from run_project import outcome_of
 
-from mmengine.migrate.project.migrate import migrate_project
+from mmengine.migrate._project.migrate import migrate_project
 
 
 def verdict(seed, mmcv, scratch):
@@ -26,7 +26,9 @@ def verdict(seed, mmcv, scratch):
     write_project(seed, source)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         migration = migrate_project(source, target)
-    if migration.report is not None and (migration.report.failed or not migration.report.is_complete):
+    if migration.report is not None and (
+        migration.report.failed or not migration.report.is_complete
+    ):
         return 'marked'
     marks = [mark for one in migration.code for mark in one.todo]
     if marks or any(one.error for one in migration.code):
@@ -44,7 +46,9 @@ def _difference(ours, mmcv):
     if names[0] != names[1]:
         pairs = zip(*names, strict=False)
         first = next((i for i, (a, b) in enumerate(pairs) if a != b), min(map(len, names)))
-        return f'note {first}: {names[0][first : first + 2]}, under MMCV {names[1][first : first + 2]}'
+        return (
+            f'note {first}: {names[0][first : first + 2]}, under MMCV {names[1][first : first + 2]}'
+        )
     for index, (one, other) in enumerate(zip(ours['seen'], mmcv['seen'], strict=True)):
         pairs = zip(one[1:], other[1:], strict=True)
         if not all(math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-7) for a, b in pairs):

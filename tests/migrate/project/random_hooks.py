@@ -62,7 +62,7 @@ def updaters(draw, schedule, *, steps_itself):
     return found
 
 
-_LR_HOOKS = '''
+_LR_HOOKS = """
 
 @HOOKS.register_module()
 class WavesLrUpdaterHook(LrUpdaterHook):
@@ -73,9 +73,9 @@ class WavesLrUpdaterHook(LrUpdaterHook):
     def get_lr(self, runner, base_lr):
         progress = runner.epoch if self.by_epoch else runner.iter
         return base_lr * (1 + self.depth * (progress % 2))
-'''
+"""
 _OPTIMIZER_HOOKS = {
-    'PlainOptimizerHook': '''
+    'PlainOptimizerHook': """
 
 @HOOKS.register_module()
 class PlainOptimizerHook(OptimizerHook):
@@ -89,8 +89,8 @@ class PlainOptimizerHook(OptimizerHook):
                     {'grad_norm': float(grad_norm)}, runner.outputs['num_samples']
                 )
         runner.optimizer.step()
-''',
-    'ScaledOptimizerHook': '''
+""",
+    'ScaledOptimizerHook': """
 
 @HOOKS.register_module()
 class ScaledOptimizerHook(OptimizerHook):
@@ -104,16 +104,16 @@ class ScaledOptimizerHook(OptimizerHook):
         if self.grad_clip is not None:
             self.clip_grads(runner.model.parameters())
         runner.optimizer.step()
-''',
-    'ValueOptimizerHook': '''
+""",
+    'ValueOptimizerHook': """
 
 @HOOKS.register_module()
 class ValueOptimizerHook(OptimizerHook):
     def clip_grads(self, params):
         params = [one for one in params if one.grad is not None]
         return clip_grad.clip_grad_value_(params, 0.1)
-''',
-    'EverySecondOptimizerHook': '''
+""",
+    'EverySecondOptimizerHook': """
 
 @HOOKS.register_module()
 class EverySecondOptimizerHook(OptimizerHook):
@@ -122,14 +122,14 @@ class EverySecondOptimizerHook(OptimizerHook):
         if self.every_n_iters(runner, 2):
             runner.optimizer.step()
             runner.optimizer.zero_grad()
-''',
-    'TripleOptimizerHook': '''
+""",
+    'TripleOptimizerHook': """
 
 @HOOKS.register_module()
 class TripleOptimizerHook(GradientCumulativeOptimizerHook):
     def __init__(self, **kwargs):
         super().__init__(cumulative_iters=3, **kwargs)
-''',
+""",
 }
 
 
@@ -139,14 +139,14 @@ def _hook(draw, name, *, is_gan, by_epoch, is_wrapped):
     methods += draw.sample(of_epochs, draw.choice([0, 1, 1, 2]))
     methods += draw.sample(_OF_RUNS, draw.choice([0, 0, 1]))
     own = f'{"every" if draw.random() < 0.5 else "period"}'
-    text = f'''
+    text = f"""
 
 @HOOKS.register_module()
 class {name}(Hook):
     def __init__(self, {own}={draw.choice([1, 2, 3])}):
         self.{own} = {own}
         self.count = 0
-'''
+"""
     for method in methods:
         lines = _body(draw, name, method, own, is_gan, by_epoch, is_wrapped)
         text += f'\n    def {method}(self, runner):\n' + ''.join(
@@ -181,7 +181,10 @@ def _values(method, is_gan, by_epoch, own):
     rate = "runner.current_lr()['gen'][0]" if is_gan else 'runner.current_lr()[0]'
     group = "runner.optimizer['gen']" if is_gan else 'runner.optimizer'
     values = ['runner.iter', 'runner.epoch', 'self.count', rate]
-    values += [f"{group}.param_groups[0]['lr']", 'runner.max_epochs' if by_epoch else 'runner.max_iters']
+    values += [
+        f"{group}.param_groups[0]['lr']",
+        'runner.max_epochs' if by_epoch else 'runner.max_iters',
+    ]
     if method in _OF_RUNS:
         return values
     values += ['self.is_last_epoch(runner)', f'self.every_n_epochs(runner, self.{own})']
@@ -190,7 +193,8 @@ def _values(method, is_gan, by_epoch, own):
     if method in _OF_EPOCHS:
         return values
     values += [
-        'len(runner.data_loader)', 'runner.inner_iter', "runner.data_batch['x'].sum()", 'self.is_last_iter(runner)',
+        'len(runner.data_loader)', 'runner.inner_iter', "runner.data_batch['x'].sum()",
+        'self.is_last_iter(runner)',
         f'self.every_n_iters(runner, self.{own})', 'self.end_of_epoch(runner)',
         f'self.every_n_inner_iters(runner, self.{own})',
     ]  # fmt: skip

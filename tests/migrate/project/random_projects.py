@@ -46,11 +46,11 @@ _REGISTRIES = [
     "from mmcv.utils import Registry\n\nMODELS = Registry('toy models')\n",
     'from mmcv.cnn import MODELS\n',
 ]
-_SETUP = '''\
+_SETUP = """\
 from setuptools import find_packages, setup
 
 setup(name='toys', packages=find_packages(), install_requires=['mmcv-full>=1.3.1,<=1.7.2', 'torch'])
-'''
+"""
 
 
 def write_project(seed, folder):
@@ -142,7 +142,8 @@ _PLANE_BODIES = [
 
     def forward_train(self, x, y):
         height = self.height(x)
-        return dict(loss_square=(height - y).square().mean(), loss_flat=0.1 * self.slopes.abs().sum())
+        flat = 0.1 * self.slopes.abs().sum()
+        return dict(loss_square=(height - y).square().mean(), loss_flat=flat)
 
     def _parse_losses(self, losses):
         log_vars = OrderedDict()
@@ -328,13 +329,17 @@ _GEN = {
 def _gan(draw):
     disc = draw.choices(list(_DISC), [3, 3, 2, 3, 2, 1, 1])[0]
     gen = 'frozen' if disc == 'frozen' else draw.choice([one for one in _GEN if one != 'frozen'])
-    forward = draw.choice([', **kwargs', ', y=None, **kwargs', ', y=None, return_loss=False, **kwargs', ''])
+    forward = draw.choice(
+        [', **kwargs', ', y=None, **kwargs', ', y=None, return_loss=False, **kwargs', '']
+    )
     text = _GAN_HEAD.format(disc_steps=draw.choice([1, 2, 3]), forward=forward)
     style = draw.choice(['inline', 'methods', 'every-other', 'keyword'])
     disc_text, gen_text = _DISC[disc].lstrip('\n'), _GEN[gen].lstrip('\n')
     if style in ('methods', 'keyword'):
         optimizer = 'optimizer=optimizer' if style == 'keyword' else 'optimizer'
-        return text + f"""
+        return (
+            text
+            + f"""
     def train_disc(self, data, optimizer):
 {disc_text}        return loss_disc.item()
 
@@ -349,9 +354,12 @@ def _gan(draw):
             log_vars['loss_gen'] = self.train_gen(data, {optimizer})
         return dict(log_vars=log_vars, num_samples=len(data['x']))
 """
+        )
     if style == 'every-other':
         indented = ''.join(f'    {line}\n' if line else '\n' for line in gen_text.splitlines())
-        return text + f"""
+        return (
+            text
+            + f"""
     def train_step(self, data, optimizer):
 {disc_text}        log_vars = dict(loss=loss_disc.item())
         self.iteration += 1
@@ -360,7 +368,10 @@ def _gan(draw):
         outputs = dict(log_vars=log_vars, num_samples=len(data['x']), results=dict(x=data['x']))
         return outputs
 """
-    return text + f"""
+        )
+    return (
+        text
+        + f"""
     def train_step(self, data, optimizer):
         # discriminator
 {disc_text}
@@ -369,9 +380,11 @@ def _gan(draw):
         log_vars = dict(loss=loss_disc.item(), loss_gen=loss_gen.item())
         return dict(log_vars=log_vars, num_samples=len(data['x']))
 """
+    )
 
 
 # Schedules, as text of Python
+
 
 def _schedule(draw, by_epoch, total, is_gan, steps_itself):
     step = max(total // 2, 1)
@@ -385,7 +398,8 @@ def _schedule(draw, by_epoch, total, is_gan, steps_itself):
             "policy='poly', power=0.9, min_lr=0.001",
             "policy='CosineAnnealing', min_lr=0.0",
             "policy='CosineAnnealing', min_lr_ratio=0.1",
-            f"policy='CosineRestart', periods=[{step}, {total}], restart_weights=[1, 0.5], min_lr=0.01",
+            f"policy='CosineRestart', periods=[{step}, {total}], restart_weights=[1, 0.5], "
+            'min_lr=0.01',
             "policy='FlatCosineAnnealing', start_percent=0.4, min_lr=0.001",
             "policy='inv', gamma=0.2",
             "policy='cyclic', target_ratio=(4, 0.1), cyclic_times=1, step_ratio_up=0.4",
@@ -416,15 +430,19 @@ def _schedule(draw, by_epoch, total, is_gan, steps_itself):
         lr = draw.choice([lr, lr, 'None'])
     else:
         optimizer = draw.choice(optimizers)
-        step_config = 'None' if steps_itself else draw.choice(
-            [
-                'dict()',
-                'dict(grad_clip=None)',
-                'dict(grad_clip=dict(max_norm=0.3))',
-                "dict(type='GradientCumulativeOptimizerHook', cumulative_iters=2)",
-                "dict(type='GradientCumulativeOptimizerHook', cumulative_iters=3, "
-                'grad_clip=dict(max_norm=0.3))',
-            ]
+        step_config = (
+            'None'
+            if steps_itself
+            else draw.choice(
+                [
+                    'dict()',
+                    'dict(grad_clip=None)',
+                    'dict(grad_clip=dict(max_norm=0.3))',
+                    "dict(type='GradientCumulativeOptimizerHook', cumulative_iters=2)",
+                    "dict(type='GradientCumulativeOptimizerHook', cumulative_iters=3, "
+                    'grad_clip=dict(max_norm=0.3))',
+                ]
+            )
         )
     saving = draw.choice(['None', 'dict(interval=1)', 'dict(interval=2)'])
     if not by_epoch and saving != 'None':
@@ -497,7 +515,9 @@ def _by_script(draw, by_epoch, total, is_gan, is_wrapped, schedule, hooks):
     given = {key: schedule.get(key, 'None') for key in keys}
     if draw.random() < 0.7:
         lines.append('runner.register_training_hooks(')
-        lines += [f'    {key}={text},' for key, text in given.items() if text != 'None' or key in keys[:2]]
+        lines += [
+            f'    {key}={text},' for key, text in given.items() if text != 'None' or key in keys[:2]
+        ]
         lines.append(')')
     else:
         names = ('lr', 'optimizer', 'checkpoint', 'logger', 'momentum')
@@ -542,9 +562,8 @@ def build_dataset(cfg):
 
 def train_model(model, dataset, cfg, meta=None):
     logger = get_logger('by_config', log_level='ERROR')
-    data_loaders = [
-        DataLoader(dataset, batch_size=cfg.data.samples_per_gpu, num_workers=cfg.data.workers_per_gpu)
-    ]
+    options = dict(batch_size=cfg.data.samples_per_gpu, num_workers=cfg.data.workers_per_gpu)
+    data_loaders = [DataLoader(dataset, **options)]
     {optimizer}
     {wrapped}
     runner = build_runner(

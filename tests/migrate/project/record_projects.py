@@ -1,6 +1,6 @@
 """Record what projects drawn at random give under MMCV 1.7.2. Not a test.
 
-    python record_projects.py TARGET FIRST LAST
+python record_projects.py TARGET FIRST LAST
 """
 
 import sys

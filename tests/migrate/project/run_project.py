@@ -50,9 +50,7 @@ def _train(folder, work_dir, target):
     words = ['configs/toy.py'] if Path('configs').is_dir() else []
     try:
         found = importlib.import_module('train').main([*words, '--work-dir', work_dir])
-        files = sorted(
-            path.name for path in Path(work_dir).glob('*.pth') if not path.is_symlink()
-        )
+        files = sorted(path.name for path in Path(work_dir).glob('*.pth') if not path.is_symlink())
         found = dict(found, files=files, saved=[_saved(Path(work_dir, one)) for one in files])
     except Exception as error:
         found = dict(error=f'{type(error).__name__}: {error}')

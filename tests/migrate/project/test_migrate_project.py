@@ -9,7 +9,7 @@ import pytest
 
 from mmengine.cli.__main__ import main
 from mmengine.config import Config
-from mmengine.migrate.project.files import new_requirements
+from mmengine.migrate._project.files import new_requirements
 
 pytest.importorskip('libcst')
 PROJECT = Path(__file__).parents[1] / 'code' / 'project'
