@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='auto',
         help='vocabularies for the configs, as of `mmengine migrate config`',
     )
+    parser.add_argument(
+        '--mmcv-python',
+        metavar='PATH',
+        help='the Python of an environment with MMCV 1.x: one training step of each config is '
+        'taken there and here, with the same weights and data, and the losses are compared',
+    )
     parser.add_argument('--force', action='store_true', help='write into a folder that has files')
 
 
@@ -36,10 +42,13 @@ def run(options: argparse.Namespace) -> int:
     """Convert, write and print the page, return the exit code."""
     from mmengine.migrate._project.migrate import PAGE, migrate_project
     from mmengine.migrate._project.page import page
+    from mmengine.migrate._project.steps import compare_steps
 
     names = [name for name in options.rules.split(',') if name.strip() not in ('', 'none')]
     try:
         migration = migrate_project(options.src, options.dst, rules=names, force=options.force)
+        if options.mmcv_python is not None:
+            migration.steps = compare_steps(migration, options.mmcv_python)
         text = page(migration)
         (migration.target / PAGE).write_text(text, 'utf-8')
     except (ArgumentError, OSError) as error:

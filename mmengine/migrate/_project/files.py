@@ -83,6 +83,8 @@ def new_requirements(text: str, *, needs_mmcv: bool) -> str:
     """
     lines: list[str] = []
     for line in text.splitlines(keepends=True):
+        if not needs_mmcv and re.match(r'(-f|--find-links)\b.*/mmcv/', line.strip()):
+            continue  # where wheels of mmcv-full were found
         if not re.match(r'mmcv(-full)?(?![\w-])', line.strip()):
             lines.append(line)
             continue
@@ -90,3 +92,26 @@ def new_requirements(text: str, *, needs_mmcv: bool) -> str:
         end = '\r\n' if line.endswith('\r\n') else '\n'
         lines += [f'{one}{end}' for one in new if f'{one}{end}' not in lines]
     return ''.join(lines)
+
+
+_IN_QUOTES = re.compile(r"""(['"])mmcv(?:-full)?(?![\w-])(?!>=2)[^'"\n]*\1(?=\s*[,\])}\n])""")
+_ALONE = re.compile(r'(?m)^(\s*(?:install_requires\s*=\s*)?)mmcv(?:-full)?(?![\w-])(?!>=2)[^\n]*$')
+
+
+def new_setup(text: str, *, needs_mmcv: bool) -> str:
+    """``setup.py``, ``setup.cfg`` or ``pyproject.toml`` with this engine in the place of MMCV 1.x.
+
+    Args:
+        text: The file.
+        needs_mmcv: Whether code still takes something from MMCV, of which later versions have it.
+    """
+    names = ['mmengine', *(['mmcv>=2.0.0'] if needs_mmcv else [])]
+
+    def quoted(found: re.Match[str]) -> str:
+        return ', '.join(f'{found[1]}{name}{found[1]}' for name in names)
+
+    def alone(found: re.Match[str]) -> str:
+        indent = found[1] if not found[1].strip() else '    '
+        return found[1] + f'\n{indent}'.join(names)
+
+    return _ALONE.sub(alone, _IN_QUOTES.sub(quoted, text))

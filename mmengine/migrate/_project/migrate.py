@@ -14,10 +14,12 @@ from mmengine.migrate._code.classes import Classes
 from mmengine.migrate._code.convert import Conversion, convert_file, write
 from mmengine.migrate._config.migrate import migrate_configs
 from mmengine.migrate._config.report.text import Report
-from mmengine.migrate._project.files import ProjectFiles, new_requirements
+from mmengine.migrate._project.files import ProjectFiles, new_requirements, new_setup
+from mmengine.migrate._project.steps import StepComparison
 from mmengine.utils.errors import ArgumentError
 
 PAGE = 'MIGRATION.md'
+_SETUPS = ('setup.cfg', 'pyproject.toml')
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Migration:
         requirements: Lists of packages that changed.
         others_naming_mmcv: Files that were copied and name MMCV.
         failure: Why no config could be converted, if so.
+        steps: One training step of each config under MMCV and here; None if none was taken.
     """
 
     source: Path
@@ -43,13 +46,16 @@ class Migration:
     requirements: list[Path] = field(default_factory=list)
     others_naming_mmcv: list[Path] = field(default_factory=list)
     failure: str = ''
+    steps: list[StepComparison] | None = None
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to do."""
         has_marks = any(one.todo or one.error for one in self.code)
         is_done = self.report is None or self.report.is_complete
-        return is_done and not has_marks and not self.others_naming_mmcv and not self.failure
+        is_different = any(one.reason and one.difference is not None for one in self.steps or ())
+        is_left = has_marks or is_different or self.others_naming_mmcv or self.failure
+        return is_done and not is_left
 
 
 def migrate_project(
@@ -85,8 +91,10 @@ def migrate_project(
     for path in files.others:
         # The page of an earlier migration is written anew.
         if path.relative_to(source) != Path(PAGE):
-            _copy(path, _place(migration, path))
-            if _names_mmcv(path):
+            place = _place(migration, path)
+            if path not in migration.requirements:
+                _copy(path, place)
+            if _names_mmcv(place):
                 migration.others_naming_mmcv.append(path)
     return migration
 
@@ -113,6 +121,11 @@ def _migrate_code(migration: Migration, classes: Classes) -> None:
     for path in migration.files.code:
         conversion = convert_file(path, classes)
         place = _place(migration, path)
+        if path.name == 'setup.py' and not conversion.error:
+            new = new_setup(conversion.new, needs_mmcv=_needs_mmcv(migration))
+            if new != conversion.new:
+                migration.requirements.append(path)
+                conversion = replace(conversion, new=new)
         if conversion.error or conversion.new == conversion.old:
             _copy(path, place)
         else:
@@ -122,16 +135,23 @@ def _migrate_code(migration: Migration, classes: Classes) -> None:
         migration.code.append(conversion)
 
 
+def _needs_mmcv(migration: Migration) -> bool:
+    """Whether code still takes something from MMCV."""
+    return any(re.search(r'(?m)^\s*(import|from) mmcv\b', one.new) for one in migration.code)
+
+
 def _migrate_requirements(migration: Migration) -> None:
-    needs_mmcv = any(re.search(r'(?m)^\s*(import|from) mmcv\b', one.new) for one in migration.code)
-    for path in migration.files.requirements:
+    needs_mmcv = _needs_mmcv(migration)
+    setups = [path for path in migration.files.others if path.name in _SETUPS]
+    for path in [*migration.files.requirements, *setups]:
         place = _place(migration, path)
         try:
             old = path.read_text('utf-8')
         except UnicodeDecodeError:
             _copy(path, place)
             continue
-        new = new_requirements(old, needs_mmcv=needs_mmcv)
+        rewritten = new_setup if path in setups else new_requirements
+        new = rewritten(old, needs_mmcv=needs_mmcv)
         if new == old:
             _copy(path, place)
             continue
@@ -153,4 +173,4 @@ def _copy(path: Path, place: Path) -> None:
 def _names_mmcv(path: Path) -> bool:
     """Whether a file that installs or starts things names MMCV."""
     is_told = path.suffix in ('.cfg', '.toml', '.sh') or path.name == 'Dockerfile'
-    return is_told and b'mmcv' in path.read_bytes()
+    return is_told and re.search(rb'mmcv(?!>=2)', path.read_bytes()) is not None

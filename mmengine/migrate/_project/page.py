@@ -52,6 +52,11 @@ def _done(migration: Migration) -> Iterator[str]:
 def _left(migration: Migration) -> Iterator[str]:
     lines = [*_left_of_configs(migration), *_left_of_code(migration)]
     lines += [
+        f'- {one.config}: the first training step differs: {one.reason}.'
+        for one in migration.steps or ()
+        if one.difference is not None and one.reason
+    ]
+    lines += [
         f'- {_name(migration, path)} names mmcv: name mmengine there.'
         for path in migration.others_naming_mmcv
     ]
@@ -102,7 +107,28 @@ def _certainty(migration: Migration) -> Iterator[str]:
         f'- Code: {len(migration.code) - marked} of {len(migration.code)} files without a mark. '
         'Each file parses; none was run.'
     )
-    yield '- Losses were not compared: train both for some iterations from one checkpoint.'
+    yield from _steps(migration)
+
+
+def _steps(migration: Migration) -> Iterator[str]:
+    if migration.steps is None:
+        yield (
+            '- Losses were not compared: give --mmcv-python, or train both for some iterations '
+            'from one checkpoint.'
+        )
+        return
+    compared = [one for one in migration.steps if one.difference is not None]
+    equal = sum(one.is_equal for one in compared)
+    largest = max((one.difference or 0.0 for one in compared), default=0.0)
+    made_up = sum(one.is_stand_in for one in compared)
+    data = f', {made_up} of them on stand-in data' if made_up else ''
+    yield (
+        f'- One training step under MMCV 1.x and here: the losses of {equal} of {len(compared)} '
+        f'configs are equal{data}; largest relative difference {largest:.1e}.'
+    )
+    for one in migration.steps:
+        if one.difference is None:
+            yield f'- {one.config}: no training step compared: {one.reason}.'
 
 
 def _name(migration: Migration, path: Path) -> str:

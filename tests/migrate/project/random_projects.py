@@ -29,7 +29,10 @@ _DATA = '''\
 
 import torch
 
+from .registry import DATASETS
 
+
+@DATASETS.register_module()
 class Points(torch.utils.data.Dataset):
     def __init__(self, size=10, offset=0):
         self.size, self.offset = size, offset
@@ -42,9 +45,10 @@ class Points(torch.utils.data.Dataset):
         x = [(23 * i % 61 - 30) / 64, (31 * i % 47 - 20) / 64]
         return dict(x=torch.tensor(x), y=torch.tensor((17 * i % 53 - 25) / 64))
 '''
+_DATASETS = "from mmcv.utils import Registry\n\nDATASETS = Registry('toy data')\n"
 _REGISTRIES = [
-    "from mmcv.utils import Registry\n\nMODELS = Registry('toy models')\n",
-    'from mmcv.cnn import MODELS\n',
+    f"{_DATASETS}MODELS = Registry('toy models')\n",
+    f'from mmcv.cnn import MODELS  # noqa: F401\n{_DATASETS}',
 ]
 _SETUP = """\
 from setuptools import find_packages, setup
@@ -70,7 +74,7 @@ def project(seed):
     is_wrapped = draw.random() < 0.5
     kinds = random_hooks.kinds(draw, is_gan=is_gan, by_epoch=by_epoch, is_wrapped=is_wrapped)
     files = {
-        'toys/__init__.py': 'from . import hooks, models  # noqa: F401\n',
+        'toys/__init__.py': 'from . import data, hooks, models  # noqa: F401\n',
         'toys/notes.py': _NOTES,
         'toys/data.py': _DATA,
         'toys/registry.py': draw.choice(_REGISTRIES),
