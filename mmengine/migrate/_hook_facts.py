@@ -29,6 +29,11 @@ _READS_LEARNING_RATE = (
 )
 
 
+_SETS_LEARNING_RATE = (
+    r'\[[\'"](lr|momentum|betas|initial_lr)[\'"]\](\[[^]]*\])?\s*([-+*/]|\*\*|//)?=(?!=)'
+)
+
+
 @dataclass(frozen=True)
 class HookFacts:
     """What the methods of one hook do.
@@ -39,6 +44,7 @@ class HookFacts:
         uses_model: Its methods that use the model or the optimizer.
         changes_model: Its methods that use the model, if one of them changes it.
         reads_learning_rate: Its methods that read a learning rate or a momentum.
+        sets_learning_rate: Whether it sets a learning rate or a momentum.
         outputs: The keys of a runner's outputs that it reads; '*' for outputs as a whole.
     """
 
@@ -47,6 +53,7 @@ class HookFacts:
     uses_model: frozenset[str] = frozenset()
     changes_model: frozenset[str] = frozenset()
     reads_learning_rate: frozenset[str] = frozenset()
+    sets_learning_rate: bool = False
     outputs: frozenset[str] = frozenset()
 
     @classmethod
@@ -61,6 +68,7 @@ class HookFacts:
             uses,
             uses if any(re.search(_CHANGES, texts[name]) for name in uses) else frozenset(),
             _methods_with(_READS_LEARNING_RATE, texts),
+            re.search(_SETS_LEARNING_RATE, ast.unparse(node)) is not None,
             _outputs_in(ast.unparse(node)),
         )
 
@@ -74,6 +82,7 @@ class HookFacts:
             frozenset().union(*(one.uses_model for one in known)),
             frozenset().union(*(one.changes_model for one in known)),
             frozenset().union(*(one.reads_learning_rate for one in known)),
+            any(one.sets_learning_rate for one in known),
             frozenset().union(*(one.outputs for one in known)),
         )
 
@@ -120,6 +129,7 @@ class Registration:
         priority: Its priority as a number.
         by_epoch: Whether the run counts epochs; None if that is not known.
         has_optimizer_hook: Whether a hook of MMCV stepped the optimizer.
+        has_schedule: Whether learning rates or momenta follow a schedule.
         starts_apart: Whether the schedule may begin at another learning rate than the optimizer.
     """
 
@@ -127,6 +137,7 @@ class Registration:
     priority: int
     by_epoch: bool | None
     has_optimizer_hook: bool
+    has_schedule: bool
     starts_apart: bool
 
 
@@ -151,6 +162,11 @@ def differences(hook: Registration, facts: HookFacts) -> Iterator[str]:
         yield (
             f'{name} of priority {hook.priority} ran before the optimizer step under MMCV, and '
             'runs after it here: move what needs the older weights to before_train_iter'
+        )
+    if hook.has_schedule and facts.sets_learning_rate:
+        yield (
+            f'{name} sets a learning rate or momentum: MMCV set them anew at each iteration or '
+            'epoch, and a scheduler here multiplies what it finds. Write a scheduler instead'
         )
     early = facts.reads_learning_rate.intersection(('before_run', *_BEFORE_EPOCH))
     if hook.starts_apart and early:

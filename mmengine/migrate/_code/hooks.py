@@ -148,7 +148,7 @@ class Hooks(Codemod):
         self._asks_for_wrapper.pop()
         name = original_node.name.value
         if runner:
-            self._mark_optimizer(name, runner, self.source.text_of(original_node))
+            self._mark_gradients(name, runner, self.source.text_of(original_node))
         if not runner or name not in _METHODS:
             return updated_node
         new_name, params = _METHODS[name]
@@ -166,11 +166,9 @@ class Hooks(Codemod):
         calls = _SuperCalls(name, new_name, params.format(runner))
         return cst.ensure_type(changed.visit(calls), cst.FunctionDef)
 
-    def _mark_optimizer(self, method: str, runner: str, text: str) -> None:
-        """Mark what a method does with learning rates and gradients that are others here."""
+    def _mark_gradients(self, method: str, runner: str, text: str) -> None:
+        """Mark a method that reads gradients."""
         text = re.sub(r'#.*', '', text)
-        if re.search(_SETS_OPTIONS, text):
-            self.mark(_SET_OPTIONS.format(method))
         if re.search(r'\.grad\b(?!\s*=[^=])', text):
             self.mark(_NO_GRADIENTS.format(method))
 
@@ -354,12 +352,6 @@ class Hooks(Codemod):
         return cst.FlattenSentinel(lines)
 
 
-_OPTION = r'\[[\'"](lr|momentum|betas|initial_lr)[\'"]\]'
-_SETS_OPTIONS = rf'{_OPTION}(\[[^]]*\])?\s*([-+*/]|\*\*|//)?=(?!=)'
-_SET_OPTIONS = (
-    '{0} sets a learning rate or momentum: MMCV set them anew from the start of each iteration or '
-    'epoch, and a scheduler here multiplies what it finds. Write a scheduler instead'
-)
 _NO_GRADIENTS = (
     '{0} reads gradients, which update_params has dropped by then: read them in a method '
     'clip_grads or step of an OptimWrapper'

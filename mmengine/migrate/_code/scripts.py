@@ -156,6 +156,7 @@ class Scripts(Codemod):
                 priority,
                 legacy.by_epoch,
                 step is not None and code(step) != 'None',
+                bool(schedules),
                 any(map(starts_apart, schedules)),
             )
             marks += differences(hook, facts)

@@ -26,7 +26,9 @@ def folder(tmp_path, monkeypatch):
     """The folder of the migrated scripts, importable."""
     root = tmp_path / 'scripts'
     shutil.copytree(HERE / 'scripts', root, ignore=shutil.ignore_patterns('__pycache__'))
-    HOOKS.get('CheckpointHook')  # the hooks are imported when one is asked for
+    # The hooks are imported when one is asked for.
+    for name in ('CheckpointHook', 'LegacyParamSchedulerHook'):
+        HOOKS.get(name)
     monkeypatch.setattr(HOOKS, '_module_dict', dict(HOOKS._module_dict))
     config = root / 'config.py'
     new = tmp_path / 'new' / 'config.py'
@@ -76,7 +78,7 @@ def run_drawn(seed, work_dir):
     conversion = convert.convert_source(script(seed))
     if conversion.todo:
         # The epoch of a run of iterations is all that these scripts have to be marked for.
-        assert all('reads runner.epoch' in why for _, why in conversion.todo)
+        assert all('counts epochs' in why for _, why in conversion.todo)
         assert 'IterBasedRunner(' in script(seed)
         return None
     space = {'__name__': f'drawn_{seed}'}

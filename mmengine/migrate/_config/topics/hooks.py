@@ -130,12 +130,14 @@ def _note_differences(ctx: Context, key: str, hook: Mapping[str, Any]) -> None:
     if facts is None:
         return
     by_epoch = ctx.length.by_epoch if ctx.length is not None else None
+    schedules = [ctx.legacy.get(key) for key in ('lr_config', 'momentum_config')]
     registration = Registration(
         hook['type'],
         priority_of(hook.get('priority')),
         by_epoch,
         ctx.legacy.get('optimizer_config') is not None,
-        any(starts_apart(ctx.legacy.get(key)) for key in ('lr_config', 'momentum_config')),
+        any(one is not None for one in schedules),
+        any(map(starts_apart, schedules)),
     )
     for text in differences(registration, facts):
         ctx.notes.todo(key, f'{text}.')
