@@ -33,7 +33,7 @@ def verdict(seed, mmcv, scratch):
     marks = [mark for one in migration.code for mark in one.todo]
     if marks or any(one.error for one in migration.code):
         return 'marked'
-    found = outcome_of(target, Path(scratch, 'work', f'{seed}'))
+    found = outcome_of(target, Path(scratch, 'work', f'{seed}'), start='forkserver')
     if 'error' in found:
         return found['error']
     return _difference(found, mmcv)

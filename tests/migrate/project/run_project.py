@@ -9,19 +9,25 @@ from pathlib import Path
 
 import torch
 
+# Imported once, by the process that the trainings here are forked from.
+_PRELOADED = ['torch._dynamo', 'mmengine.runner', 'mmengine.migrate._schedulers']
 
-def outcome_of(folder, work_dir, timeout_s=120):
+
+def outcome_of(folder, work_dir, start='fork', timeout_s=300):
     """The numbers, what hooks saw and the files of a training; ``error`` if it failed.
 
-    The process is forked, so that names and registries of one project are not another's.
+    Each training has a process, so that names and registries of one project are not another's.
 
     Args:
         folder: The project.
         work_dir: Where the training writes.
+        start: 'fork', or 'forkserver' where this process has threads.
         timeout_s: How long it may take.
     """
     target = Path(work_dir).with_suffix('.json')
-    context = multiprocessing.get_context('fork')
+    context = multiprocessing.get_context(start)
+    if start == 'forkserver':
+        context.set_forkserver_preload(_PRELOADED)
     process = context.Process(target=_train, args=(str(folder), str(work_dir), str(target)))
     process.start()
     process.join(timeout_s)
@@ -45,6 +51,7 @@ def _train(folder, work_dir, target):
     with open(os.devnull, 'w') as nothing:
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)
+    torch.set_num_threads(1)
     sys.path.insert(0, folder)
     os.chdir(folder)
     words = ['configs/toy.py'] if Path('configs').is_dir() else []

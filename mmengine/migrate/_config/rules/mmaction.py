@@ -48,6 +48,7 @@ datasets: dict[str, Any] = {
     'AVADataset': _of_frames,
     'ActivityNetDataset': _of_videos,
     'PoseDataset': {},
+    'AudioDataset': {},
     'RepeatDataset': {},
     'ConcatDataset': {},
 }
@@ -71,6 +72,9 @@ metrics: dict[str, Any] = {
     'RawframeDataset': _ACCURACY,
     'VideoDataset': _ACCURACY,
     'PoseDataset': _ACCURACY,
+    'AudioDataset': _ACCURACY,
+    'AudioFeatureDataset': _ACCURACY,
+    'ImageDataset': _ACCURACY,
     'AVADataset': {
         'type': 'AVAMetric',
         'takes': ['metrics'],

@@ -25,10 +25,26 @@ _KNOWN = ('PSNR', 'SSIM', 'MAE', 'MSE', 'SAD', 'GradientError', 'ConnectivityErr
 def _metrics(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
     asked = evaluation.get('metrics', [])
     names = [asked] if isinstance(asked, str) else list(asked)
-    return [{'type': name} for name in names if name in _KNOWN]
+    renamed = _OF_MATTING if dataset.get('type') in _MATTING else {}
+    border = evaluation.get('crop_border')
+    return [
+        {'type': renamed.get(name, name), **_border(name, border)}
+        for name in names
+        if name in _KNOWN
+    ]
 
 
-metrics: dict[str, Any] = {'*': {'build': _metrics, 'takes': ['metrics'], 'prefix': None}}
+_MATTING = ('AdobeComp1kDataset',)
+_OF_MATTING = {'MSE': 'MattingMSE'}
+
+
+def _border(name: str, border: Any) -> dict[str, Any]:
+    return {'crop_border': border} if border and name in ('PSNR', 'SSIM') else {}
+
+
+metrics: dict[str, Any] = {
+    '*': {'build': _metrics, 'takes': ['metrics'], 'prefix': None, 'test_cfg': True}
+}
 hooks: dict[str, Any] = {}
 constructors: dict[str, str] = {}
 model_types = dict.fromkeys((

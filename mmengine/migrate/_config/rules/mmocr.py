@@ -15,7 +15,17 @@ transforms: dict[str, Any] = {
     'Collect': {'type': 'PackTextDetInputs', 'drop': ['keys']},
 }
 datasets: dict[str, Any] = {'RepeatDataset': {}, 'ConcatDataset': {}}
+_RECOGNITION = {
+    'build': lambda evaluation, dataset: [
+        {'type': 'WordMetric', 'mode': ['exact', 'ignore_case', 'ignore_case_symbol']},
+        {'type': 'CharMetric'},
+    ],
+    'takes': ['metric'],
+    'prefix': 'recog',
+}
 metrics: dict[str, Any] = {
+    'OCRDataset': _RECOGNITION,
+    'OCRSegDataset': _RECOGNITION,
     'IcdarDataset': {'type': 'HmeanIOUMetric', 'takes': ['metric'], 'prefix': 'icdar'},
     'TextDetDataset': {'type': 'HmeanIOUMetric', 'takes': ['metric'], 'prefix': 'icdar'},
 }

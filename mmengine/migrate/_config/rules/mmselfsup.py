@@ -15,7 +15,13 @@ transforms: dict[str, Any] = {
     'CenterCrop': {'keys': {'size': 'crop_size'}},
 }
 datasets: dict[str, Any] = {'RepeatDataset': {}, 'ConcatDataset': {}}
-metrics: dict[str, Any] = {}
+metrics: dict[str, Any] = {
+    name: {
+        'type': 'mmcls.Accuracy', 'keys': {'topk': 'topk'}, 'prefix': 'accuracy',
+        'names': {'head0_top1': 'accuracy/top1', 'head0_top5': 'accuracy/top5'},
+    }
+    for name in ('SingleViewDataset', 'RelativeLocDataset', 'RotationPredDataset')
+}  # fmt: skip
 hooks: dict[str, Any] = {'SimSiamHook': {}, 'SwAVHook': {}, 'DenseCLHook': {}, 'ODCHook': {}}
 constructors: dict[str, str] = {}
 model_types = dict.fromkeys((

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 NOT_IN_FILES = ('names', 'own_hooks')
 _OF_A_RULE = ('type', 'keys', 'drop', 'add')
-_OF_A_METRIC = ('type', 'keys', 'dataset_keys', 'add', 'prefix', 'names', 'build', 'takes')
+_OF_A_METRIC = (
+    'type',
+    'keys',
+    'dataset_keys',
+    'add',
+    'prefix',
+    'names',
+    'build',
+    'takes',
+    'test_cfg',
+)
 
 
 def read_rules(name: str, empty: Rules) -> dict[str, Any]:

@@ -143,6 +143,9 @@ def _evaluator(ctx: Context, data: Mapping[str, Any], stage: str) -> Any:
         return []
     datasets = list(inner_datasets(data[stage]))
     files = {repr(one[name]) for one in datasets for name in ('ann_file',) if name in one}
+    if rule.get('test_cfg') and isinstance(ctx.legacy.get('test_cfg'), Mapping):
+        # The model had its metrics there.
+        evaluation = {**ctx.legacy['test_cfg'], **evaluation}
     metric = build_metric(rule, evaluation, datasets[0] if datasets else {})
     if len(files) > 1 and isinstance(metric, dict) and 'ann_file' in metric:
         ctx.notes.todo(
