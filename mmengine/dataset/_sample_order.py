@@ -19,7 +19,7 @@ from mmengine.dataset._sample_seed import (
     SeededStream,
     WorkerStart,
 )
-from mmengine.dist import get_dist_info
+from mmengine.dist._data_parallel import get_data_parallel_info
 
 TRAIN, VAL, TEST = 0, 1, 2
 """Streams of data: a sample at one position has another random state in each of them."""
@@ -148,7 +148,7 @@ class NumberedOrder:
         # Runs at the first index. Iterators with workers call __iter__ twice and use one.
         passes, is_batched = self._passes, self._is_batched
         number, given = passes.begin()
-        rank, world_size = get_dist_info()
+        rank, world_size = get_data_parallel_info()
         is_seeded = passes.seed is not None
         base: int | None = None
         own = first = 0
@@ -184,6 +184,13 @@ class _IteratorMaker:
         self._dataloader = weakref.ref(dataloader)
         self.passes = passes
 
+    def __getstate__(self) -> tuple[Any, Passes]:
+        return self._dataloader(), self.passes
+
+    def __setstate__(self, state: tuple[Any, Passes]) -> None:
+        dataloader, self.passes = state
+        self._dataloader = weakref.ref(dataloader)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> _IteratorMaker:
         # A loader that is being copied is in the memo already.
         owner: Any = memo.get(id(self._dataloader()), self._dataloader())
@@ -209,7 +216,9 @@ class _IteratorMaker:
                 return {}
             number, _ = passes.begin()
             seeds = SampleSeeds(passes.seed, passes.stream)
-            return _seeded(loader, SeededStream(dataset, seeds, number, get_dist_info()[0]))
+            return _seeded(
+                loader, SeededStream(dataset, seeds, number, get_data_parallel_info()[0])
+            )
         is_batched = loader.batch_sampler is not None
         name = 'batch_sampler' if is_batched else 'sampler'
         if name not in vars(loader):

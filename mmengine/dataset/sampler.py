@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from mmengine.dist import get_dist_info, sync_random_seed
+from mmengine.dist import sync_random_seed
+from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.registry import DATA_SAMPLERS
 from mmengine.utils.errors import ArgumentError
 
@@ -31,7 +32,7 @@ class _RankSampler(Sampler[int]):
     _first_position = 0
 
     def __init__(self, dataset: Sized, shuffle: bool, seed: int | None) -> None:
-        self.rank, self.world_size = get_dist_info()
+        self.rank, self.world_size = get_data_parallel_info()
         self.dataset = dataset
         self.shuffle = shuffle
         if seed is None:

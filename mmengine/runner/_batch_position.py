@@ -14,7 +14,7 @@ from typing import Any
 
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
-from mmengine.dist import get_dist_info, get_world_size
+from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.process.seed import set_rng_state
 from mmengine.utils.errors import ArgumentError
 
@@ -71,7 +71,7 @@ def start_batches(
             set_rng_state(rng_state)
         return 0, iter(dataloader)
     first_batch = batch_number(dataloader, start)
-    name = _index_sampler_name(dataloader)
+    name = index_sampler_name(dataloader)
     if name is None:
         return first_batch, _after_dropping(iter(dataloader), first_batch, rng_state)
     with _shifted(dataloader, name, start, rng_state) as order:
@@ -115,7 +115,7 @@ def batch_size_of(dataloader: Any) -> int | None:
 def samples_of_rank(dataloader: Any) -> int | None:
     """Samples that this rank has in a pass; None where that is not known."""
     try:
-        return len(_innermost_sampler(dataloader))
+        return len(innermost_sampler(dataloader))
     except TypeError:
         return None
 
@@ -155,7 +155,7 @@ def check_has_epochs(dataloader: Any) -> None:
     """
     if not is_endless(dataloader):
         return
-    sampler = _innermost_sampler(dataloader)
+    sampler = innermost_sampler(dataloader)
     reason = (
         f'{type(sampler).__name__} is endless'
         if getattr(sampler, 'is_endless', False)
@@ -244,11 +244,11 @@ class _ShiftedOrder:
         """The indices after the start, in the fewest steps that the samplers allow."""
         loader, start = self._dataloader, self._start
         is_batched = loader.batch_sampler is not None
-        sampler: Any = _innermost_sampler(loader)
+        sampler: Any = innermost_sampler(loader)
         if not is_batched or type(self._order) is BatchSampler:
             size = batch_size_of(loader) or 1
             samples = start * size if isinstance(start, int) else start.of_rank
-            world_size = get_world_size()
+            world_size = get_data_parallel_info()[1]
             if isinstance(start, SampleStart) and hasattr(sampler, 'start_at'):
                 self._first_position = start.position
                 sampler.start_at(start.position)
@@ -272,12 +272,12 @@ class _ShiftedOrder:
     def _after_batches(self, num_batches: int) -> Iterator[Any]:
         batches: Iterator[Any] = iter(self._order)
         dropped = sum(len(batch) for batch in itertools.islice(batches, num_batches))
-        self._first_position = dropped * get_world_size()
+        self._first_position = dropped * get_data_parallel_info()[1]
         return batches
 
     def _after_samples(self, num_samples: int) -> Iterator[Any]:
         """Batches of a custom batch sampler; the one around the start is cut."""
-        self._first_position = num_samples * get_world_size()
+        self._first_position = num_samples * get_data_parallel_info()[1]
         self._first_batch, left = 0, num_samples
         batches: Iterator[Any] = iter(self._order)
         while left > 0:
@@ -307,7 +307,7 @@ def _shifted(
         shifted.end_shift()
 
 
-def _index_sampler_name(dataloader: Any) -> str | None:
+def index_sampler_name(dataloader: Any) -> str | None:
     """The attribute of a DataLoader that gives its indices; None where there are none to shift."""
     if not isinstance(dataloader, DataLoader) or isinstance(dataloader.dataset, IterableDataset):
         return None
@@ -317,9 +317,9 @@ def _index_sampler_name(dataloader: Any) -> str | None:
 
 def _samples_left(dataloader: Any, start: SampleStart) -> int:
     """Samples that this rank has from ``start`` on."""
-    sampler = _innermost_sampler(dataloader)
+    sampler = innermost_sampler(dataloader)
     if hasattr(sampler, 'start_at') and hasattr(sampler, 'dataset'):
-        rank, world_size = get_dist_info()
+        rank, world_size = get_data_parallel_info()
         length = len(sampler.dataset)
         if getattr(sampler, 'round_up', True):
             return math.ceil((length - start.position) / world_size)
@@ -330,7 +330,7 @@ def _samples_left(dataloader: Any, start: SampleStart) -> int:
     return total - start.of_rank
 
 
-def _innermost_sampler(dataloader: Any) -> Any:
+def innermost_sampler(dataloader: Any) -> Any:
     """The sampler that draws single indices, below the batching if there is any."""
     batch_sampler = getattr(dataloader, 'batch_sampler', None)
     return getattr(batch_sampler, 'sampler', None) or getattr(dataloader, 'sampler', None)

@@ -9,15 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmengine.dataset import InfiniteSampler
 from mmengine.dataset._dataloader import num_batches
 from mmengine.dataset._sample_order import TRAIN, has_state, passes_of
 from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.runner._batch_position import (
     SampleStart,
     Start,
     batch_number,
     batch_size_of,
     epoch_and_offset,
+    index_sampler_name,
+    innermost_sampler,
     is_endless,
     samples_of_rank,
     start_batches,
@@ -73,7 +77,7 @@ class BegunPass:
         own = (batches - self.first) * (batch_size_of(self.dataloader) or 1)
         passes = passes_of(self.dataloader)
         before = None if passes is None else passes.samples_before(batches, TRAIN)
-        world_size = get_world_size()
+        world_size = get_data_parallel_info()[1]
         if before is not None:
             own = (before - self.start.position) // world_size
         position = self.start.position + own * world_size
@@ -93,13 +97,17 @@ def begin_data(
 def pack_position(dataloader: Any, data: DataStart) -> dict[str, Any]:
     """``data``, where a training goes on, in plain values. All ranks call it."""
     batches = batch_number(dataloader, data.start)
+    samples = _samples_of_all_ranks(dataloader, data, batches)
     packed = {
         'pass': data.number,
         'batches': batches,
-        'samples': _samples_of_all_ranks(dataloader, data, batches),
+        'samples': samples,
         'is_shifted': isinstance(data.start, SampleStart),
         **_sizes(dataloader),
     }
+    sampler = innermost_sampler(dataloader)
+    if isinstance(sampler, InfiniteSampler) and samples is not None:
+        packed['sampler'] = sampler.state_dict(samples // sampler.world_size)
     if has_state(dataloader):
         state = data.loader_state
         packed['loader_states'] = all_gather_object(
@@ -116,6 +124,9 @@ def unpack_position(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
             ranks now.
     """
     number, batches, samples = saved['pass'], saved['batches'], saved['samples']
+    sampler = innermost_sampler(dataloader)
+    if 'sampler' in saved and isinstance(sampler, InfiniteSampler):
+        sampler.load_state_dict(saved['sampler'])
     if 'loader_states' in saved and has_state(dataloader):
         state = _own_state(saved['loader_states'])
         return DataStart(number, batches, loader_state=state, samples=samples)
@@ -140,7 +151,10 @@ def unpack_position(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
         total = saved['num_samples'] or now['num_samples'] or 0
         samples += number * total
         number, samples = divmod(samples, total) if total and saved['is_endless'] else (0, samples)
-    return DataStart(number, _sample_start(saved, now, samples, notes), notes)
+    start = _sample_start(saved, now, samples, notes)
+    if index_sampler_name(dataloader) is not None:
+        return DataStart(number, start, notes)
+    return DataStart(number, _whole_batches(dataloader, start, notes), notes)
 
 
 def assumed_position(dataloader: Any, epoch: int, iteration: int, by_epoch: bool) -> DataStart:
@@ -163,7 +177,7 @@ def _sample_start(
     saved: Mapping[str, Any], now: Mapping[str, Any], samples: int, notes: list[str]
 ) -> SampleStart:
     """``samples`` of all ranks in units of today's ranks."""
-    world_size = get_world_size()
+    world_size = get_data_parallel_info()[1]
     was_shared, is_shared = _is_shared(saved), _is_shared(now)
     if not was_shared:
         samples //= saved['world_size']  # each rank had its own order
@@ -178,6 +192,18 @@ def _sample_start(
     return SampleStart(samples, samples // world_size)
 
 
+def _whole_batches(dataloader: Any, start: SampleStart, notes: list[str]) -> int:
+    """Batches of today before ``start``, where a pass cannot begin inside a batch."""
+    size = batch_size_of(dataloader) or 1
+    batches, repeated = divmod(start.of_rank, size)
+    if repeated:
+        notes.append(
+            f'The data is a stream without indices, which goes on at a whole batch of {size}. '
+            f'{repeated} samples of each rank are seen twice in this pass.'
+        )
+    return batches
+
+
 def _is_shared(sizes: Mapping[str, Any]) -> bool:
     """Whether the ranks share the samples of a pass; else each of them goes over all."""
     total, own = sizes['num_samples'], sizes['rank_samples']
@@ -187,16 +213,14 @@ def _is_shared(sizes: Mapping[str, Any]) -> bool:
 
 
 def _sizes(dataloader: Any) -> dict[str, Any]:
-    batch_sampler = getattr(dataloader, 'batch_sampler', None)
-    sampler = getattr(batch_sampler, 'sampler', None) or getattr(dataloader, 'sampler', None)
     return {
         'batch_size': batch_size_of(dataloader),
-        'world_size': get_world_size(),
+        'world_size': get_data_parallel_info()[1],
         'num_batches': num_batches(dataloader),
         'num_samples': num_batches(getattr(dataloader, 'dataset', None)),
         'rank_samples': samples_of_rank(dataloader),
         'is_endless': is_endless(dataloader),
-        'knows_order': hasattr(sampler, 'start_at'),
+        'knows_order': hasattr(innermost_sampler(dataloader), 'start_at'),
     }
 
 
@@ -221,7 +245,7 @@ def _samples_before(dataloader: Any, data: DataStart, batches: int) -> int | Non
         return counted
     # The dataloader has not begun: its batches are taken to be of the size that it says.
     own, available = batches * size, None if is_endless(dataloader) else samples_of_rank(dataloader)
-    return (own if available is None else min(own, available)) * get_world_size()
+    return (own if available is None else min(own, available)) * get_data_parallel_info()[1]
 
 
 def _changes(saved: Mapping[str, Any], now: Mapping[str, Any], changed: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ from mmengine.logging import HistoryBuffer, print_log
 from mmengine.process.seed import rng_state, set_rng_state
 from mmengine.registry import LOOPS
 from mmengine.runner._build import named_parts
-from mmengine.runner.base_loop import BaseLoop, dataloader_of
+from mmengine.runner.base_loop import BaseLoop, dataloader_of, number_samples_of
 from mmengine.structures import BaseDataElement
 
 if TYPE_CHECKING:
@@ -192,6 +192,7 @@ class _EvaluationLoop(BaseLoop):
     def _evaluate_part(self) -> dict[str, float]:
         self.losses.clear()
         # Every evaluation draws the same augmentation, so that two of them can be compared.
+        number_samples_of(self._runner, self.dataloader)
         begin_pass(self.dataloader, 0, TEST if self.stage == 'test' else VAL)
         try:
             with torch.no_grad():

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint.plain import savable
 from mmengine.dataset._dataloader import set_epoch
-from mmengine.dataset._sample_order import passes_of
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks._states import hooks_state, load_hooks_state
 from mmengine.process.seed import rng_state, set_rng_state
@@ -109,12 +108,17 @@ def _data_position(runner: Runner, moment: tuple[int, int], by_epoch: bool) -> A
     loop = runner._train_loop
     if not hasattr(loop, 'data_position'):
         return None
-    if moment == (runner.epoch, runner.iter):
-        return loop.data_position(is_pass_over=False)
     coming = (runner.epoch + 1, runner.iter) if by_epoch else (runner.epoch, runner.iter + 1)
-    if moment == coming:
-        return loop.data_position(is_pass_over=by_epoch, ahead=0 if by_epoch else 1)
-    return None
+    if moment == (runner.epoch, runner.iter):
+        position = loop.data_position(is_pass_over=False)
+    elif moment == coming:
+        position = loop.data_position(is_pass_over=by_epoch, ahead=0 if by_epoch else 1)
+    else:
+        return None
+    wrapper = runner.optim_wrapper
+    position['optimizer_steps'] = getattr(wrapper, 'num_steps', None)
+    position['accumulative_counts'] = getattr(wrapper, '_accumulative_counts', None)
+    return position
 
 
 def _continue_at(runner: Runner, meta: Mapping[str, Any], rng: dict[str, Any] | None) -> None:
@@ -167,9 +171,6 @@ def _adopt_seed(runner: Runner, meta: Mapping[str, Any]) -> None:
     for sampler in samplers:
         if hasattr(sampler, 'seed'):
             sampler.seed = seed
-    passes = passes_of(dataloader)
-    if passes is not None and passes.seed is not None:
-        passes.seed = seed
     set_epoch(dataloader, meta.get('epoch', 0))
 
 

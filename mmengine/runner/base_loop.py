@@ -48,6 +48,10 @@ def dataloader_of(runner: Runner, dataloader: DataLoader[Any] | dict[str, Any]) 
 
 
 def number_samples_of(runner: Runner, dataloader: Any) -> None:
-    """Load each sample in its own random state, unless ``runner`` is configured otherwise."""
+    """Load each sample in its own random state, unless ``runner`` is configured otherwise.
+
+    Called again before each pass: the run may have adopted another seed from a checkpoint, and a
+    dataloader may be shared by runs.
+    """
     is_seeded = runner.strategy.randomness.get('per_sample', True)
     number_samples(dataloader, runner.seed if is_seeded else None)

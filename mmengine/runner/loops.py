@@ -26,6 +26,7 @@ from mmengine.runner._ending import flush_open_windows
 from mmengine.runner._endless_batches import _InfiniteDataloaderIterator
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
 from mmengine.runner._resumable_loop import ResumableLoop
+from mmengine.runner.base_loop import number_samples_of
 from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at
 from mmengine.strategy._state import Position
 
@@ -236,6 +237,7 @@ class EpochBasedTrainLoop(_TrainLoop):
     def _begin_epoch(self) -> tuple[int, Iterator[Any]]:
         """The number of the first batch of the epoch, and the batches from there on."""
         position, start = self._position, self._start_after()
+        number_samples_of(self._runner, self.dataloader)
         begin_pass(self.dataloader, self._epoch, TRAIN)
         first, batches = begin_data(self.dataloader, start, self._take_resumed_rng())
         self._pass = BegunPass(self.dataloader, self._epoch, start.start, first)
@@ -361,6 +363,7 @@ class IterBasedTrainLoop(_TrainLoop):
     def _begin_data(self) -> None:
         """Let the next batch be the one after the finished iterations."""
         start, rng_state = self._start_after(), self._take_resumed_rng()
+        number_samples_of(self._runner, self.dataloader)
         self.dataloader_iterator.start_at(start, self._iter, rng_state)
         self._data_start, self._has_new_data = None, False
 

@@ -1,6 +1,7 @@
 """The random state of a sample is a function of the run's seed, the pass and the position."""
 
 import copy
+import pickle
 import random
 import sys
 from collections.abc import Iterator
@@ -291,9 +292,14 @@ def test_a_batch_sampler_keeps_its_attributes_and_length():
     assert passes_of(loader).samples_before(2, 0) == LENGTH
 
 
-def test_a_copied_loader_is_its_own():
+def _pickled(loader: Any) -> Any:
+    return pickle.loads(pickle.dumps(loader))
+
+
+@pytest.mark.parametrize('copy_of', [copy.deepcopy, _pickled], ids=['copied', 'pickled'])
+def test_a_copied_loader_is_its_own(copy_of):
     loader = _loader()
-    copied = copy.deepcopy(loader)
+    copied = copy_of(loader)
     del loader
     assert _rows(copied)[0] == _by_hand(0, 0)
     assert passes_of(copied).number == 1

@@ -20,7 +20,8 @@ from mmengine.utils.errors import ArgumentError
 def on_rank(sampler_class, rank, world_size, length, **kwargs):
     """A sampler as it would be on that rank."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmengine.dataset.sampler.get_dist_info', lambda: (rank, world_size))
+        info = 'mmengine.dataset.sampler.get_data_parallel_info'
+        patch.setattr(info, lambda: (rank, world_size))
         return sampler_class(range(length), **kwargs)
 
 

@@ -85,12 +85,19 @@ class OwnBatches(BatchSampler):
 
 
 def train(work_dir: Path | str, batch_size: int, **changes: Any) -> list[Any]:
-    """Train and return ``seen``.
+    """Train the run of :func:`make`, and return ``seen``."""
+    model = Seeing()
+    make(work_dir, batch_size, model=model, **changes).train()
+    return model.seen
+
+
+def make(work_dir: Path | str, batch_size: int, **changes: Any) -> Runner:
+    """A run with a :class:`Seeing` model.
 
     Args:
         work_dir: Of the run.
         batch_size: Of a rank.
-        changes: ``length``, ``epochs``, ``iters``, ``loader`` (options of the dataloader) and
+        changes: ``length``, ``epochs``, ``iters``, ``save``, ``loader`` (of the dataloader) and
             arguments of the runner.
     """
     length, epochs = changes.pop('length', 16), changes.pop('epochs', 2)
@@ -103,19 +110,16 @@ def train(work_dir: Path | str, batch_size: int, **changes: Any) -> list[Any]:
     }
     by_epoch = iters is None
     train_cfg = {'by_epoch': by_epoch, 'max_epochs' if by_epoch else 'max_iters': iters or epochs}
-    model = Seeing()
     save = {'type': 'CheckpointHook', 'by_epoch': False, 'interval': changes.pop('save', 1)}
-    runner = Runner(
-        model,
+    return Runner(
+        changes.pop('model', None) or Seeing(),
         str(work_dir),
-        train_dataloader=loader,
+        train_dataloader=changes.pop('train_dataloader', loader),
         train_cfg=train_cfg,
         optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
         default_hooks={'checkpoint': save, 'logger': None},
         **{'randomness': {'seed': 3}, 'log_level': 'ERROR', **changes},
     )
-    runner.train()
-    return model.seen
 
 
 def flat(batches: Iterable[list[Any]]) -> list[Any]:

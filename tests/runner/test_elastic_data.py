@@ -244,7 +244,8 @@ class Resuming(DataLoader):
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
-def test_a_loader_with_a_state_is_resumed_by_it(tmp_path, by_epoch):
+@pytest.mark.parametrize('stop', [3, 4, 6])
+def test_a_loader_with_a_state_is_resumed_by_it(tmp_path, by_epoch, stop):
     def run(folder: Path, **changes: Any) -> tuple[list[int], Any]:
         loader = Resuming(Augmented(16), 4, collate_fn=lambda samples: {
             name: [sample[name] for sample in samples] for name in samples[0]
@@ -264,7 +265,7 @@ def test_a_loader_with_a_state_is_resumed_by_it(tmp_path, by_epoch):
 
     whole, _ = run(tmp_path / 'whole')
     rest, loader = run(
-        tmp_path / 'on', load_from=str(tmp_path / 'whole' / 'iter_3.pth'), resume=True
+        tmp_path / 'on', load_from=str(tmp_path / 'whole' / f'iter_{stop}.pth'), resume=True
     )
-    assert loader.loaded == {'taken': 3}
-    assert rest == whole[12:]
+    assert loader.loaded == {'taken': stop if stop <= 4 else stop - 4}
+    assert rest == whole[4 * stop :]
