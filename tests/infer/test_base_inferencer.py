@@ -1,5 +1,6 @@
 """What a call of an inferencer does, and where its model comes from."""
 
+import contextlib
 import sys
 import threading
 import time
@@ -484,3 +485,51 @@ def test_the_first_weights_of_a_training_are_not_loaded(cfg, kind):
     assert inferencer.model.built_with == ('by default', {'pretrained': 'y.pth'})
     assert 'pretrained' not in inferencer.cfg.model
     assert given['model']['pretrained'] == 'x.pth'
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        "import os\nos.mkdir('witness')\nmodel = dict(type='Doubler')\n",
+        "model = dict(type='Doubler', **{'x': __import__('os').mkdir('witness')})\n",
+        "model = dict(type='Doubler')\ncustom_imports = dict(imports=['this'])\n",
+        "[__import__('os').mkdir('witness') for _ in 'a']\nmodel = dict(type='Doubler')\n",
+    ],
+)
+def test_the_config_of_the_weights_is_not_executed(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    torch.save({'state_dict': {}, 'meta': {'cfg': text}}, 'weights.pth')
+    sys.modules.pop('this', None)
+    with contextlib.suppress(TypeError, KeyError, ValueError):
+        Inferencer(weights='weights.pth', device='cpu')
+    assert not (tmp_path / 'witness').exists()
+    assert 'this' not in sys.modules
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'os.mkdir', 'torch.os.mkdir', 'builtins.eval', 'subprocess.Popen', 'pathlib.Path',
+        'torch.multiprocessing.Process', 'mmengine.fileio.remove', 'torch.hub.load',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize('place', ['model = {}', "model = dict(type='Doubler', inner=[{}])"])
+def test_the_config_of_the_weights_cannot_choose_any_function(tmp_path, monkeypatch, kind, place):
+    monkeypatch.chdir(tmp_path)
+    text = place.format(f"dict(type='{kind}', path='witness')")
+    torch.save({'state_dict': {}, 'meta': {'cfg': text}}, 'weights.pth')
+    with pytest.raises(ValueError, match='is not built from a file'):
+        Inferencer(weights='weights.pth', device='cpu')
+    assert not (tmp_path / 'witness').exists()
+
+
+def test_the_config_of_the_weights_may_name_classes_and_registered_functions(tmp_path):
+    text = (
+        "model = dict(type='Doubler')\n"
+        "optim_wrapper = dict(optimizer=dict(type='torch.optim.SGD', lr=0.1))\n"
+        "val_dataloader = dict(collate_fn=dict(type='mmengine.dataset.pseudo_collate'))\n"
+        "other = dict(type='somescope.Name')\n"
+    )
+    torch.save({'state_dict': {}, 'meta': {'cfg': text}}, tmp_path / 'weights.pth')
+    inferencer = Inferencer(weights=str(tmp_path / 'weights.pth'), device='cpu')
+    assert inferencer.cfg.optim_wrapper.optimizer.lr == 0.1
