@@ -23,6 +23,8 @@ from mmengine.process._stop_requests import EvaluationCut, StopRequests
 from mmengine.process.seed import rng_state, set_rng_state
 from mmengine.registry import LOOPS
 from mmengine.runner._build import named_parts
+from mmengine.runner._sample_count import num_samples_of
+from mmengine.runner._shown_losses import with_losses
 from mmengine.runner._stopping import NO_REQUESTS
 from mmengine.runner.base_loop import BaseLoop, dataloader_of, number_samples_of
 from mmengine.structures import BaseDataElement
@@ -218,8 +220,7 @@ class _EvaluationLoop(BaseLoop):
             raise
         size = _size_of(self.dataloader.dataset, self.evaluator)
         metrics: dict[str, float] = self.evaluator.evaluate(size)
-        metrics.update(_parse_losses(self.losses, self.stage))
-        return metrics
+        return with_losses(metrics, _parse_losses(self.losses, self.stage), self.stage)
 
     def _predict(self, data_batch: Any) -> Any:
         raise NotImplementedError
@@ -233,7 +234,7 @@ class _EvaluationLoop(BaseLoop):
             )
         data = model.data_preprocessor(data_batch, False)
         losses = model._run_forward(data, mode='loss')
-        _record(losses, self.losses, _num_samples(data_batch))
+        _record(losses, self.losses, num_samples_of(data_batch))
 
     def _warn_of_own_run(self) -> None:
         if type(self).run is not _EvaluationLoop.run:
@@ -403,17 +404,3 @@ def _record(found: Mapping[str, Any], losses: dict[str, HistoryBuffer], count: i
                 f'{type(value).__name__}.'
             )
         losses.setdefault(name, HistoryBuffer()).update(mean, count)
-
-
-def _num_samples(data_batch: Any) -> int:
-    """The number of samples in a batch: the length of its first list or tensor."""
-    if isinstance(data_batch, Mapping):
-        parts: list[Any] = list(data_batch.values())
-    elif isinstance(data_batch, (list, tuple)):
-        parts = list(data_batch)
-    else:
-        parts = [data_batch]
-    for part in parts:
-        if isinstance(part, (list, tuple)) or (hasattr(part, 'shape') and len(part.shape)):
-            return len(part)
-    return 1

@@ -26,7 +26,7 @@ def stays_ended(loop: Any, unit: str) -> bool:
         return False
     done, name = getattr(loop, unit), f'max_{unit}s'
     length = getattr(loop, name)
-    again = getattr(getattr(state, 'resume_request', None), 'again', False)
+    again = state.resume_request.again
     if done >= length:
         way_on = f'A greater {name} continues it.'
     elif state.ended is None:

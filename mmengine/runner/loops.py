@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmengine.dataset._sample_order import TRAIN, begin_pass
+from mmengine.hooks._units import Interval, check_unit
 from mmengine.registry import LOOPS
 from mmengine.runner._batch_position import (
     batch_number,
@@ -83,13 +84,17 @@ class _TrainLoop(ResumableLoop):
     # Subclasses of the API may call the constructor of BaseLoop alone, and set these by themselves.
     val_begin = 1
     val_interval = 1
+    val_unit: str | None = None
     stop_training = False
     owes_validation = False
+    _validated_at = -1
+    _val_turns: Interval
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """A loop has its position before any constructor."""
         loop = super().__new__(cls)
         loop._position = Position()
+        loop._val_turns = Interval(1)
         return loop
 
     def __init__(
@@ -99,8 +104,11 @@ class _TrainLoop(ResumableLoop):
         val_begin: int = 1,
         val_interval: int = 1,
         dynamic_intervals: Sequence[tuple[int, int]] | None = None,
+        val_unit: str | None = None,
     ) -> None:
+        check_unit(self, val_unit, ('iter', 'step', 'sample'))
         super().__init__(runner, dataloader)
+        self.val_unit = val_unit
         self._has_new_data = False
         self.val_begin = as_positive('val_begin', val_begin)
         self.val_interval = as_positive('val_interval', val_interval)
@@ -143,19 +151,44 @@ class _TrainLoop(ResumableLoop):
 
     def _validate_owed(self) -> None:
         """Make up for the validation that this run, or the resumed one, had not finished."""
+        if self.val_unit is not None:
+            self._val_turns.begin(self._done_in_unit(self._iter))
         if self.owes_validation:
             self._validate()
 
     def _validate_if_due(self, finished: int, last: int) -> None:
         """Validate at each interval and at the end; ``finished`` is in the unit of this loop."""
+        if self.val_unit is not None:
+            self._validate_in_unit(is_last=finished == last)
+            return
         self.val_interval = self._interval_at(finished + 1)
         if self._is_due(finished, last):
             self._validate()
+
+    def _validate_in_unit(self, is_last: bool = False) -> None:
+        """Validate after an iteration in which a multiple of the interval was reached."""
+        done = self._done_in_unit(self._iter)
+        is_due = self._is_due_in_unit(done, is_last and self._validated_at != self._iter)
+        self._val_turns.begin(done)
+        if is_due:
+            self._validate()
+
+    def _is_due_in_unit(self, done: int, is_last: bool) -> bool:
+        if self._runner.val_loop is None or done < self.val_begin:
+            return False
+        self._val_turns.every = self.val_interval = self._interval_at(done + 1)
+        return is_last or self._val_turns.is_due(done)
+
+    def _done_in_unit(self, iteration: int) -> int:
+        if self.val_unit in (None, 'iter'):
+            return iteration
+        return self._runner.state.finished(self.val_unit)
 
     def _validate(self) -> None:
         loop = self._runner.val_loop
         if loop is not None:
             self.owes_validation = True
+            self._validated_at = self._iter
             if not evaluate(self, loop):
                 return
             self._runner.model.train()
@@ -194,6 +227,8 @@ class EpochBasedTrainLoop(_TrainLoop):
         dynamic_intervals: Pairs (epoch, interval): validate at that interval from that epoch on.
         uneven: What happens if ranks have different numbers of batches: 'error', or 'shortest' to
             end an epoch with the rank that has the fewest.
+        val_unit: 'iter', 'step' or 'sample': the three arguments before count iterations, optimizer
+            steps or samples instead of epochs.
 
     Raises:
         ArgumentError: If ranks have different numbers of batches and ``uneven`` is 'error'.
@@ -214,9 +249,10 @@ class EpochBasedTrainLoop(_TrainLoop):
         dynamic_intervals: list[tuple[int, int]] | None = None,
         *,
         uneven: str = 'error',
+        val_unit: str | None = None,
     ) -> None:
         self.uneven = checked_choice(uneven)
-        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals, val_unit)
         self._max_epochs = as_positive('max_epochs', max_epochs)
         self._adopt_data()
 
@@ -226,7 +262,10 @@ class EpochBasedTrainLoop(_TrainLoop):
         self._count_iterations()
 
     def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
-        """Whether a validation comes next; within an epoch none does."""
+        """Whether a validation comes next; within an epoch only those in another unit do."""
+        if self.val_unit is not None:
+            is_last = by_epoch and epoch == self._max_epochs
+            return self._is_due_in_unit(self._done_in_unit(iteration), is_last)
         return by_epoch and self._is_due(epoch, self._max_epochs)
 
     def run(self) -> nn.Module:
@@ -252,6 +291,9 @@ class EpochBasedTrainLoop(_TrainLoop):
         stops, length = self._runner.state.stops, epoch_length(self.dataloader, self.uneven)
         for idx, data_batch in enumerate(even_batches(batches, first, length), start=first):
             self.run_iter(idx, data_batch)
+            # The validation after the last batch follows the end of the epoch.
+            if self.val_unit is not None and idx + 1 < length:
+                self._validate_in_unit()
             # After the last batch, the epoch ends first.
             if monotonic() >= stops.look_at and idx + 1 < length and stops.reached(self._iter):
                 return
@@ -342,6 +384,8 @@ class IterBasedTrainLoop(_TrainLoop):
         val_interval: Validate after every so many iterations, and after the last.
         dynamic_intervals: Pairs (iteration, interval): validate at that interval from that
             iteration on.
+        val_unit: 'step' or 'sample': the three arguments before count optimizer steps or samples
+            instead of iterations.
 
     Raises:
         ArgumentError: If a number is not a positive integer, or the data gives no batch.
@@ -355,8 +399,10 @@ class IterBasedTrainLoop(_TrainLoop):
         val_begin: int = 1,
         val_interval: int = 1000,
         dynamic_intervals: list[tuple[int, int]] | None = None,
+        *,
+        val_unit: str | None = None,
     ) -> None:
-        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals, val_unit)
         self._max_iters = as_positive('max_iters', max_iters)
         self._max_epochs = 1
         self._adopt_data()
@@ -367,7 +413,10 @@ class IterBasedTrainLoop(_TrainLoop):
 
     def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
         """Whether a validation comes next; at the end of the one epoch it has been made."""
-        return not by_epoch and self._is_due(iteration, self._max_iters)
+        if by_epoch or self.val_unit is None:
+            return not by_epoch and self._is_due(iteration, self._max_iters)
+        is_last = iteration == self._max_iters
+        return self._is_due_in_unit(self._done_in_unit(iteration), is_last)
 
     def run(self) -> nn.Module:
         """Train to the end; returns the model."""

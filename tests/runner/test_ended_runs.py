@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +49,8 @@ def _train(work_dir: Path, kind: str, hooks: Any = (), again: bool = False, **ch
     train_cfg = {**LOOPS[kind], **changes.pop('train_cfg', {})}
     if kind == 'iter':
         train_cfg['val_interval'] = 4
+    if again:
+        changes['resume'] = {'again': True}
     runner = toy_runner(
         work_dir,
         train_cfg=train_cfg,
@@ -58,8 +59,6 @@ def _train(work_dir: Path, kind: str, hooks: Any = (), again: bool = False, **ch
         log_level='WARNING',
         **changes,
     )
-    if again:
-        runner.state.resume_request = SimpleNamespace(again=True)
     runner.train()
     return runner, counts.iters
 
