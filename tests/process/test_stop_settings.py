@@ -109,13 +109,23 @@ def test_a_child_that_was_forked_within_a_stage_can_be_terminated(tmp_path):
     stops = StopRequests(Preempt(), str(tmp_path))
     with stops.active():
         stops.watch(None)
-        child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+        start = multiprocessing.get_context('fork')
+        ready, at_work = start.Pipe(duplex=False)
+        child = start.Process(target=_say_and_wait, args=(at_work,))
         child.start()
+        assert ready.poll(30)  # Python forgets signals that arrive while it forks
         os.kill(child.pid, signal.SIGINT)  # as from the terminal: the parent decides
         child.terminate()
         child.join(30)
         assert child.exitcode == -signal.SIGTERM
         assert not stops.is_due(1)
+        for end in (ready, at_work):
+            end.close()
+
+
+def _say_and_wait(at_work):
+    at_work.send('ready')
+    time.sleep(60)
 
 
 def test_ctrl_c_is_caught_as_such_and_leaves_with_a_code():
