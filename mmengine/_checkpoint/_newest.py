@@ -73,7 +73,9 @@ def _named(work_dir: str) -> tuple[str | None, str | None]:
     # The work dir may have been moved or copied: its own files come first.
     inside = Path(work_dir, os.path.basename(recorded))
     path = inside if inside.exists() else Path(work_dir, recorded)
-    return (None, f'it names the folder {path}') if path.is_dir() else (str(path), None)
+    if path.is_dir() and path.resolve() == Path(work_dir).resolve():
+        return None, 'it names the work dir itself'
+    return str(path), None
 
 
 def _candidates(work_dir: str, named: str | None) -> Iterator[Path]:
@@ -98,7 +100,9 @@ def _may_be_checkpoint(path: Path) -> bool:
 
 
 def _reading_fault(path: Path) -> str | None:
-    """What reading says of a file that has no checksums: its form is of before torch 1.6."""
+    """What reading says of a file that has no checksums: its form is older than torch 1.6."""
+    if path.is_dir():
+        return None
     with path.open('rb') as file:
         if file.read(2) == b'PK':
             return None

@@ -28,8 +28,8 @@ def fault_of(path: str | Path) -> str | None:
     try:
         if not path.exists():
             return 'it does not exist'
-        if not path.is_file():
-            return 'it is not a file'
+        if path.is_dir():  # a checkpoint of another CheckpointIO, which reads it
+            return None if any(path.iterdir()) else 'it is an empty folder'
         if path.stat().st_size == 0:
             return 'it is empty'
         return checksum_fault(path) if change_of(path) != UNCHANGED else None

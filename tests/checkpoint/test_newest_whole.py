@@ -108,7 +108,7 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
     'text': lambda path: path.write_text('not a checkpoint'),
     'zeros': lambda path: path.write_bytes(bytes(path.stat().st_size)),
     'gone': lambda path: path.unlink(),
-    'a folder': _make_unreadable,
+    'an empty folder': _make_unreadable,
     'a link to nothing': lambda path: (path.unlink(), path.symlink_to('nowhere')),
 }
 
