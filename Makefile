@@ -13,8 +13,9 @@ CORE_PIP := $(CORE_VENV)/bin/python $(PINNED)
 DEMO_CONFIG := examples/digits/config.py
 DEMO_DIR := work_dirs/digits
 SOAK_ROUNDS ?= 10
+SOAK_PROJECTS ?= 500
 
-.PHONY: help demo test soak test-core test-mmcv lint bench bench-peers docs clean
+.PHONY: help demo test soak soak-mmcv test-core test-mmcv lint bench bench-peers docs clean
 
 help:
 	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
@@ -22,6 +23,7 @@ help:
 	@echo 'make soak         look for examples that break a property, drawn anew in each of SOAK_ROUNDS=$(SOAK_ROUNDS) rounds'
 	@echo 'make test-core    import and smoke tests of the built package, nothing but its core dependencies there'
 	@echo 'make test-mmcv    check that recorded trainings are those of MMCV 1.7.2, installed apart in $(MMCV_VENV)'
+	@echo 'make soak-mmcv    draw SOAK_PROJECTS=$(SOAK_PROJECTS) legacy projects, and run each under MMCV and, migrated, here'
 	@echo 'make lint         check style, types, the layers of the package, spelling and plain English'
 	@echo 'make bench        run the benchmarks'
 	@echo 'make bench-peers  the same step in other training engines, installed apart in $(PEERS_VENV)'
@@ -50,6 +52,10 @@ soak: $(VENV)/.installed-dev
 # pytest is called by its own name and without the repository on the path: what is tested is the installed package.
 test-core: $(CORE_VENV)/.installed
 	$(CORE_VENV)/bin/pytest -o pythonpath= -p no:cacheprovider tests/api tests/parity
+
+soak-mmcv: $(MMCV_VENV)/.installed $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/migrate_soak.py --mmcv-python $(MMCV_VENV)/bin/python \
+		--projects $(SOAK_PROJECTS) --scripts $(SOAK_PROJECTS)
 
 # The recorders import nothing of this package.
 test-mmcv: $(MMCV_VENV)/.installed

@@ -42,10 +42,20 @@ def save_checkpoint(
     Raises:
         ValueError: If both ``file_client_args`` and ``backend_args`` are given.
     """
+    write_hashed(checkpoint, filename, one_of(backend_args, file_client_args))
+
+
+def one_of(
+    backend_args: dict[str, Any] | None, file_client_args: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """The arguments of a file backend, under their present or their old name.
+
+    Raises:
+        ValueError: If both are given.
+    """
     if file_client_args is not None and backend_args is not None:
         raise ValueError('Pass backend_args only: file_client_args is its old name.')
-    backend_args = backend_args or file_client_args
-    write_hashed(checkpoint, filename, backend_args)
+    return backend_args or file_client_args
 
 
 def write_hashed(

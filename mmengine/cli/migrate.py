@@ -6,10 +6,10 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from mmengine.cli.options import new_parser
-from mmengine.migrate import checkpoint_cli as checkpoint
-from mmengine.migrate.code import cli as code
-from mmengine.migrate.config import cli as config
-from mmengine.migrate.project import cli as project
+from mmengine.migrate import _checkpoint_cli as checkpoint
+from mmengine.migrate._code import cli as code
+from mmengine.migrate._config import cli as config
+from mmengine.migrate._project import cli as project
 
 if TYPE_CHECKING:
     from mmengine.cli.options import Commands

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,3 +123,13 @@ def leave_process_group() -> None:
 
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+
+
+@contextmanager
+def leaving_when_stopped() -> Iterator[None]:
+    """Leave the process group if the run within this context is stopped on request."""
+    try:
+        yield
+    except SystemExit:
+        leave_process_group()
+        raise

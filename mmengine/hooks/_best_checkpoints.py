@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from mmengine.hooks._best import IS_BETTER, WORST, check_rule
+from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
 from mmengine.logging import print_log
-from mmengine.utils.errors import ArgumentError, ArgumentTypeError
+from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
+
+
+def refuse_unknown(kwargs: dict[str, Any], known: Iterable[str]) -> None:
+    """Refuse an argument that CheckpointHook does not have.
+
+    Raises:
+        TypeError: If there is one.
+    """
+    for name in kwargs:
+        raise TypeError(f'CheckpointHook has no argument {name!r}.{did_you_mean(name, known)}')
 
 
 def check_counts(interval: int, save_begin: int, max_keep_ckpts: int, keep_best: int) -> None:
@@ -65,6 +75,11 @@ def parse_save_best(save_best: Any, rule: Any) -> tuple[list[str], list[str]]:
             'or one for each metric.'
         )
     return keys, rules * len(keys) if len(rules) == 1 else rules
+
+
+def rules_of(keys: list[str], greater: list[str], less: list[str]) -> list[str]:
+    """'greater' or 'less' for each metric, by its name; ``greater`` and ``less`` add names."""
+    return [infer_rule(key, greater, less) for key in keys]
 
 
 def texts(value: Any) -> list[str]:
@@ -141,6 +156,40 @@ class BestCheckpoints:
     def place_of(self, name: str) -> int:
         """The place of a file among the best, from 0."""
         return [entry[1] for entry in self.entries].index(name)
+
+    def told(self, score: float, position: str, name: str) -> str:
+        """What is logged about an added checkpoint."""
+        what, place = f'{score:0.4f} {self.key} at {position}', self.place_of(name)
+        if place == 0:
+            return f'The best checkpoint with {what} is saved to {name}.'
+        return (
+            f'The checkpoint with {what} is number {place + 1} of the best {self.size} and is '
+            f'saved to {name}.'
+        )
+
+    def recall(
+        self,
+        saved: dict[str, Any] | None,
+        score: Any,
+        path: Any,
+        is_there: Callable[[str], bool],
+    ) -> list[str] | None:
+        """Take over the best checkpoints of a resumed run; returns the missing file names.
+
+        Args:
+            saved: :meth:`state_dict` of the saved run, or None.
+            score: Without ``saved``, the best score, or None.
+            path: Without ``saved``, its file.
+            is_there: Whether a file exists in the folder of this run.
+
+        Returns:
+            None if the saved run watched another metric.
+        """
+        if saved is None and score is not None and best_prefix(self.key) in str(path):
+            saved = {'entries': [(score, path)], 'best_score': score}
+        if saved is None or saved['best_score'] is None:
+            return None
+        return self.restore(saved['entries'], saved['best_score'], is_there)
 
     def state_dict(self) -> dict[str, Any]:
         """Scores and file names."""

@@ -50,6 +50,8 @@ class MessageHub(ManagerMixin):
         (0.5, 1)
     """
 
+    _is_of_run = True
+
     def __init__(
         self,
         name: str,

@@ -7,10 +7,12 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    'LegacyEMAHook': 'ema',
-    'LegacyLRScheduler': 'schedulers',
-    'LegacyModel': 'legacy_model',
-    'LegacyMomentumScheduler': 'schedulers',
+    'LegacyEMAHook': '_ema',
+    'LegacyLRScheduler': '_schedulers',
+    'LegacyLrUpdaterHook': '_updater_hooks',
+    'LegacyModel': '_legacy_model',
+    'LegacyMomentumScheduler': '_schedulers',
+    'LegacyParamSchedulerHook': '_scheduler_hook',
 }
 
 __all__ = list(_HOMES)

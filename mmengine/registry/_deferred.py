@@ -40,16 +40,19 @@ DEFERRED: dict[str, dict[str, str]] = {
         'ColossalAIOptimWrapper': 'mmengine.strategy.colossalai',
     },
     'optimizer wrapper constructor': {
-        'LegacyRegexOptimWrapperConstructor': 'mmengine.migrate.paramwise',
+        'LegacyRegexOptimWrapperConstructor': 'mmengine.migrate._paramwise',
     },
-    'hook': {'LegacyEMAHook': 'mmengine.migrate.ema'},
+    'hook': {
+        'LegacyEMAHook': 'mmengine.migrate._ema',
+        'LegacyParamSchedulerHook': 'mmengine.migrate._scheduler_hook',
+    },
     'model': {
-        'LegacyModel': 'mmengine.migrate.legacy_model',
-        'LegacyMovingAverage': 'mmengine.migrate.ema',
+        'LegacyModel': 'mmengine.migrate._legacy_model',
+        'LegacyMovingAverage': 'mmengine.migrate._ema',
     },
     'parameter scheduler': {
-        'LegacyLRScheduler': 'mmengine.migrate.schedulers',
-        'LegacyMomentumScheduler': 'mmengine.migrate.schedulers',
+        'LegacyLRScheduler': 'mmengine.migrate._schedulers',
+        'LegacyMomentumScheduler': 'mmengine.migrate._schedulers',
     },
 }
 """Name of a root registry -> names in it -> the module imported when that name is looked up.

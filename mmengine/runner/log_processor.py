@@ -22,6 +22,7 @@ from mmengine.logging._engine_names import engine_name
 from mmengine.registry import LOG_PROCESSORS
 from mmengine.runner._rank_means import RankMeans
 from mmengine.runner._shown_losses import shown_once
+from mmengine.utils._given import follow, notes_given
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class LogProcessor:
 
     Args:
         window_size: Iterations over which scalars that match ``mean_pattern`` are averaged.
-        by_epoch: Whether log lines show positions in epochs.
+        by_epoch: Whether log lines show positions in epochs. If not given, what the train loop
+            counts.
         custom_cfg: Other statistics: dicts with ``data_src`` (a scalar without its mode),
             ``method_name``, ``window_size`` (a number, 'epoch' or 'global') and ``log_name``. If
             ``log_name`` is missing, the statistic replaces the scalar itself.
@@ -54,6 +56,7 @@ class LogProcessor:
             have the same ``log_name``.
     """
 
+    @notes_given
     def __init__(
         self,
         window_size: int = 10,
@@ -77,6 +80,10 @@ class LogProcessor:
         self._rank_means = RankMeans()
         self._averaged: dict[str, bool] = {}
         self._check_custom()
+
+    def follow_loop(self, by_epoch: bool) -> None:
+        """Show what the train loop counts, unless ``by_epoch`` was given."""
+        follow(self, 'by_epoch', by_epoch)
 
     def get_log_after_iter(
         self, runner: Runner, batch_idx: int, mode: str

@@ -1,6 +1,6 @@
 """Docstrings, comments and messages avoid phrases that are hard to read for non-native speakers.
 
-``make lint`` runs this. A package joins by leaving ``STILL_TO_DO``.
+``make lint`` runs this.
 """
 
 import io
@@ -27,15 +27,6 @@ INSTEAD = {
     r'(?<!learning )(?<!frame )(?<!\w)rates?\b(?!\()': 'learning rate',
 }
 
-# Packages whose text was not revised yet. It only gets shorter.
-STILL_TO_DO = {'migrate'}
-
-
-def _package_of(path: Path) -> str:
-    """The first folder, or the first two below ``optim``; the file itself in no folder."""
-    parts = path.relative_to(ROOT).parts
-    return '/'.join(parts[:2]) if parts[0] == 'optim' else parts[0]
-
 
 def words_to_avoid(text: str) -> list[str]:
     """``line: word (instead)`` for each in the comments and strings of Python code."""
@@ -56,7 +47,6 @@ def words_to_avoid(text: str) -> list[str]:
 
 
 FILES = sorted(ROOT.rglob('*.py'))
-REVISED = [path for path in FILES if _package_of(path) not in STILL_TO_DO]
 
 
 @pytest.mark.parametrize(
@@ -77,13 +67,6 @@ def test_words_are_found_in_comments_and_strings(code: str, words: list[str]) ->
     assert sorted(entry.split("'")[1] for entry in words_to_avoid(code)) == words
 
 
-@pytest.mark.parametrize('path', REVISED, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_text_is_plain(path: Path) -> None:
     assert words_to_avoid(path.read_text(encoding='utf-8')) == []
-
-
-@pytest.mark.parametrize('package', sorted(STILL_TO_DO))
-def test_a_package_without_such_words_leaves_the_list(package: str) -> None:
-    paths = [path for path in FILES if _package_of(path) == package]
-    assert paths, f'{package} has no files: take it off the list'
-    assert any(words_to_avoid(path.read_text(encoding='utf-8')) for path in paths)

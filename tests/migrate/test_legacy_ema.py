@@ -8,7 +8,7 @@ from mmcv_runs import here, toys
 from mmcv_runs.cases import RUNS
 from torch import nn
 
-from mmengine.migrate.ema import LegacyMovingAverage
+from mmengine.migrate._ema import LegacyMovingAverage
 
 AVERAGED = RUNS['epochs/ema/Line-plain']
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmengine.evaluator import BaseMetric
-from mmengine.migrate.legacy_model import LegacyModel
+from mmengine.migrate._legacy_model import LegacyModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import MODELS
 from mmengine.runner import Runner

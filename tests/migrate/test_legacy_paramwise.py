@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmengine.migrate.config import convert_config
+from mmengine.migrate._config import convert_config
 from mmengine.optim import build_optim_wrapper
 from mmengine.utils.errors import ArgumentError
 

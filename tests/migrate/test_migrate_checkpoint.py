@@ -14,8 +14,8 @@ from mmcv_runs.cases import RUNS, STOPPED, file_of
 from mmcv_runs.toys import NUM_BATCHES
 from test_runs_as_mmcv import RECORDED, ROUNDING
 
-from mmengine.migrate import checkpoint as migration
-from mmengine.migrate import checkpoint_cli
+from mmengine.migrate import _checkpoint as migration
+from mmengine.migrate import _checkpoint_cli
 
 DATA = Path(__file__).parent / 'data' / 'checkpoints'
 BY_ITERATION = DATA / file_of('iters/resume/step-warm')
@@ -23,8 +23,8 @@ BY_ITERATION = DATA / file_of('iters/resume/step-warm')
 
 def _migrate(old: Path, new: Path, *words: str) -> int:
     parser = argparse.ArgumentParser()
-    checkpoint_cli.add_arguments(parser)
-    return checkpoint_cli.run(parser.parse_args([str(old), str(new), *words]))
+    _checkpoint_cli.add_arguments(parser)
+    return _checkpoint_cli.run(parser.parse_args([str(old), str(new), *words]))
 
 
 @pytest.mark.parametrize('name', STOPPED)
@@ -162,7 +162,7 @@ def test_rules_are_applied_one_by_one_from_words_and_files(tmp_path):
         ({'meta': {'mmengine_version': '0'}, 'state_dict': {}}, [], 'already'),
         ({'a.w': torch.ones(1), 'b.w': torch.ones(1)}, ['--rename', '^[ab]=c'], 'one name'),
         ({'a': torch.ones(1)}, ['--rename', 'ab'], 'PATTERN=REPLACEMENT'),
-        ({'a': torch.ones(1)}, ['--rename', '(=b'], 'no regular expression'),
+        ({'a': torch.ones(1)}, ['--rename', '(=b'], 'not a valid regular expression'),
     ],
 )
 def test_what_cannot_be_converted_is_told_and_nothing_written(

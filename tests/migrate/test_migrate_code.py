@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mmengine.migrate.code import cli
-from mmengine.migrate.code.homes import HOMES
+from mmengine.migrate._code import cli
+from mmengine.migrate._code.homes import HOMES
 
-convert = pytest.importorskip('mmengine.migrate.code.convert')
+convert = pytest.importorskip('mmengine.migrate._code.convert')
 
 
 def _converted(text: str) -> str:

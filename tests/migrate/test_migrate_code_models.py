@@ -14,7 +14,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
-convert = pytest.importorskip('mmengine.migrate.code.convert')
+convert = pytest.importorskip('mmengine.migrate._code.convert')
 
 TOY = dedent(
     """

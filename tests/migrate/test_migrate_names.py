@@ -7,7 +7,7 @@ import pytest
 
 import mmengine.migrate
 from mmengine.cli.__main__ import main
-from mmengine.migrate.legacy_model import LegacyModel
+from mmengine.migrate._legacy_model import LegacyModel
 
 
 def test_the_names_that_converted_projects_use_are_at_the_top():

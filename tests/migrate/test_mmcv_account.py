@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmcv_runs.cases import RUNS, num_batches
 
-from mmengine.migrate.config.schedules.mmcv_account import legacy_values, run_of
+from mmengine.migrate._config.schedules.mmcv_account import legacy_values, run_of
 
 RECORDED = json.loads((Path(__file__).parent / 'data' / 'runs.json').read_text())
 RUNS_WITH_SCHEDULES = [

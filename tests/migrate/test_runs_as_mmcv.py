@@ -13,7 +13,7 @@ import pytest
 from mmcv_runs import here
 from mmcv_runs.cases import PARALLEL_RUNS, RUNS
 
-from mmengine.migrate.config import migrate_configs
+from mmengine.migrate._config import migrate_configs
 from mmengine.testing._internal.distributed import run_distributed
 
 DATA = Path(__file__).parent / 'data'

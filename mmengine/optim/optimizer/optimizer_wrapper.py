@@ -84,6 +84,7 @@ class OptimWrapper(BaseOptimWrapper):
 
     # On the class, because a subclass need not call this class's `__init__`.
     direct_step = True
+    num_steps: int = 0
     last_grad_norm: Tensor | None = None
     num_skipped: int = 0
     _assigned_hub: MessageHub | None = None
@@ -166,24 +167,17 @@ class OptimWrapper(BaseOptimWrapper):
         return self._window.size == 1 or self._window.is_last
 
     def step(self, **kwargs: Any) -> None:
-        """Clip the gradients if ``clip_grad`` was given, and update the parameters.
-
-        Args:
-            kwargs: Passed to ``step`` of the optimizer.
-        """
+        """Clip if ``clip_grad`` was given, and step the optimizer, which gets ``kwargs``."""
         if self.clip_grad_kwargs:
             self._clip_grad()
         if kwargs or not self.direct_step:
             self.optimizer.step(**kwargs)
         else:
             take_step(self.optimizer)
+        self.num_steps += 1
 
     def zero_grad(self, **kwargs: Any) -> None:
-        """Clear the gradients.
-
-        Args:
-            kwargs: Passed to ``zero_grad`` of the optimizer.
-        """
+        """Clear the gradients; ``zero_grad`` of the optimizer gets ``kwargs``."""
         if kwargs or not self.direct_step:
             self.optimizer.zero_grad(**kwargs)
         else:
@@ -194,9 +188,6 @@ class OptimWrapper(BaseOptimWrapper):
 
         Before the last batch of a window, it is ``no_sync`` of a distributed ``model``, so that
         ranks exchange gradients once per step.
-
-        Args:
-            model: The model that is trained, wrapped or not.
         """
         if self._window.size == 1 or self.should_sync():
             return NO_CONTEXT
@@ -219,8 +210,11 @@ class OptimWrapper(BaseOptimWrapper):
             if self.clip_grad_kwargs:
                 self._clip_grad()
             take_step(self.optimizer, drops_gradients=True)
+            self.num_steps += 1
         else:
+            steps = self.num_steps
             self.step(**step_kwargs or {})
+            self.num_steps = steps + 1  # a subclass may replace `step`, and not count
             self.zero_grad(**zero_kwargs or {})
         # Inlined for speed, because this runs in every step.
         self._window.divisor = 0
@@ -317,6 +311,10 @@ class OptimWrapper(BaseOptimWrapper):
                     f'{window.size} batches, and no gradients of that window were restored. Its '
                     'remaining batches are averaged separately.'
                 )
+        if init_counts == 0:
+            self.num_steps = 0
+        elif self.num_steps == 0:
+            self.num_steps = init_counts // window.size  # of another wrapper, or an old checkpoint
         if window.size > 1 and any(isinstance(part, _BatchNorm) for part in model.modules()):
             self._warn(
                 f'Gradients are accumulated over {window.size} batches, but BatchNorm normalizes '

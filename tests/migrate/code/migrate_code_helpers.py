@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 def migrated(path: Path) -> str:
     """The text of a file after the codemods."""
-    convert = pytest.importorskip('mmengine.migrate.code.convert')
+    convert = pytest.importorskip('mmengine.migrate._code.convert')
     conversion = convert.convert_source(path.read_text(), path)
     assert not conversion.error
     new: str = conversion.new

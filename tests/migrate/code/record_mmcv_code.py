@@ -16,9 +16,11 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / 'project')]
+import record_projects  # noqa: E402
 from mmcv_runs import under_mmcv  # noqa: E402  # found by the line above
 from mmcv_runs.fixtures import write  # noqa: E402
+from random_projects import NUM_IN_SUITE as NUM_PROJECTS  # noqa: E402
 from random_scripts import NUM_IN_SUITE  # noqa: E402
 
 MAX_EPOCHS = 3
@@ -162,6 +164,9 @@ def main(target):
 
     recorded = {'names': record_names()}
     with tempfile.TemporaryDirectory() as folder:
+        # First, as their classes have names that others register too.
+        for seed in range(NUM_PROJECTS):
+            recorded[f'drawn-project/{seed}'] = record_projects.recorded(seed, folder)
         recorded['hooks'] = record_hooks(folder)
         for name in legacy_optimizer_hooks.CASES:
             recorded[f'optimizer/{name}'] = record_optimizer_hook(name, folder)

@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-convert = pytest.importorskip('mmengine.migrate.code.convert')
+convert = pytest.importorskip('mmengine.migrate._code.convert')
 
 
 def _new(text: str) -> str:
@@ -101,7 +101,7 @@ def test_what_else_is_done_with_a_runner_is_quoted():
             runner.run([loader], [('train', 1)])
         """
     )
-    assert 'where Runner is told everything at once: look_at(runner)' in new
+    assert 'where Runner gets everything at once: look_at(runner)' in new
 
 
 def test_the_length_of_a_run_may_come_with_run_by_place():

@@ -5,7 +5,7 @@ import json
 import pytest
 from migrate_code_helpers import HERE
 
-from mmengine.migrate.code.homes import HOMES, advice_for, home_of, is_gone
+from mmengine.migrate._code.homes import HOMES, advice_for, home_of, is_gone
 
 NAMES = json.loads((HERE / 'mmcv_code.json').read_text())['names']
 # Build tools of compiled operators and names of other processors, which no project of ours needs.

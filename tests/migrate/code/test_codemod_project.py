@@ -80,7 +80,7 @@ def main(model, optimizer, loader, distributed):
 
 
 def test_a_model_that_was_wrapped_by_hand_is_given_as_it_is_with_a_launcher():
-    convert = pytest.importorskip('mmengine.migrate.code.convert')
+    convert = pytest.importorskip('mmengine.migrate._code.convert')
     new = convert.convert_source(WRAPPED).new
     assert 'Parallel' not in new
     assert "model=model,\n        work_dir='w'" in new

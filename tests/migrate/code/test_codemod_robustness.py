@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmengine.migrate.code._base import MARK
-from mmengine.migrate.code.homes import advice_for, home_of, is_gone
-from mmengine.migrate.code.names import parse
+from mmengine.migrate._code._base import MARK
+from mmengine.migrate._code.homes import advice_for, home_of, is_gone
+from mmengine.migrate._code.names import parse
 
-convert = pytest.importorskip('mmengine.migrate.code.convert')
+convert = pytest.importorskip('mmengine.migrate._code.convert')
 
 
 def _converted(text: str) -> str:

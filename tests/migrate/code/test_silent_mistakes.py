@@ -7,11 +7,11 @@ from textwrap import dedent
 import pytest
 import torch
 
-from mmengine.migrate.code.runner_names import ARGUMENTS, OF_RUNNER, READ_ONLY
+from mmengine.migrate._code.runner_names import ARGUMENTS, OF_RUNNER, READ_ONLY
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
-convert = pytest.importorskip('mmengine.migrate.code.convert')
+convert = pytest.importorskip('mmengine.migrate._code.convert')
 MARK = 'TODO(mmengine migrate)'
 
 

@@ -6,11 +6,11 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from mmengine.cli.__main__ import main
-from mmengine.migrate.config.convert import convert_config
-from mmengine.migrate.config.migrate import migrate_configs
-from mmengine.migrate.config.report.check import ASSUMED_EPOCH_LENGTHS, TOLERANCE, check_schedules
-from mmengine.migrate.config.report.page import html_report, written_report
-from mmengine.migrate.config.schedules.conversion import Length
+from mmengine.migrate._config.convert import convert_config
+from mmengine.migrate._config.migrate import migrate_configs
+from mmengine.migrate._config.report.check import ASSUMED_EPOCH_LENGTHS, TOLERANCE, check_schedules
+from mmengine.migrate._config.report.page import html_report, written_report
+from mmengine.migrate._config.schedules.conversion import Length
 
 STEP = dict(policy='step', step=[2, 3], warmup='linear', warmup_iters=3, warmup_ratio=0.1)
 CONFIG = """\

@@ -4,7 +4,7 @@ import pytest
 
 from mmengine.cli.__main__ import main
 from mmengine.config import Config
-from mmengine.migrate.config.migrate import migrate_configs
+from mmengine.migrate._config.migrate import migrate_configs
 from mmengine.utils.errors import ArgumentError
 
 MODEL = """\

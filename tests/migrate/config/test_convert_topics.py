@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from mmengine.migrate.config.convert import convert_config
-from mmengine.migrate.config.rules import Rules, apply_rule, load_rules
+from mmengine.migrate._config.convert import convert_config
+from mmengine.migrate._config.rules import Rules, apply_rule, load_rules
 from mmengine.utils.errors import ArgumentError
 
 EPOCHS = dict(runner=dict(type='EpochBasedRunner', max_epochs=12))
@@ -417,7 +417,7 @@ def test_a_transform_in_no_rule_stays_and_names_the_rules_that_know_it():
     result = convert(['mmdet'], data=dict(train=dict(type='CocoDataset', pipeline=pipeline)))
     assert result.config['train_dataloader']['dataset']['pipeline'] == pipeline
     first, second = [note.text for note in result.notes if note.kind == 'todo']
-    assert '--rules mmpose knows it' in first
+    assert '--rules mmpose has it' in first
     assert '--rules' not in second
 
 

@@ -8,8 +8,8 @@ from torch.utils.data import Dataset
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.migrate.config.migrate import migrate_configs
-from mmengine.migrate.config.report.check import TOLERANCE
+from mmengine.migrate._config.migrate import migrate_configs
+from mmengine.migrate._config.report.check import TOLERANCE
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, HOOKS, MODELS
 from mmengine.runner import Runner

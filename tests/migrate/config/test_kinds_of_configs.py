@@ -4,9 +4,9 @@ import pytest
 
 from mmengine.cli.__main__ import main
 from mmengine.config import Config
-from mmengine.migrate.config import convert_config, load_rules
-from mmengine.migrate.config.rules import BUILT_IN, apply_rule, build_metric
-from mmengine.migrate.config.rules.choice import RuleBook
+from mmengine.migrate._config import convert_config, load_rules
+from mmengine.migrate._config.rules import BUILT_IN, apply_rule, build_metric
+from mmengine.migrate._config.rules.choice import RuleBook
 
 NEW = """\
 # of this engine already

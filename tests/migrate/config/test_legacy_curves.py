@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mmengine.migrate.config.notes import Notes
-from mmengine.migrate.config.report.check import check_schedules
-from mmengine.migrate.config.schedules.conversion import Length, convert_schedule, parse_schedule
-from mmengine.migrate.config.schedules.curves import compare, converted_curve, legacy_curve
-from mmengine.migrate.config.schedules.mmcv_account import LegacyRun, legacy_values
+from mmengine.migrate._config.notes import Notes
+from mmengine.migrate._config.report.check import check_schedules
+from mmengine.migrate._config.schedules.conversion import Length, convert_schedule, parse_schedule
+from mmengine.migrate._config.schedules.curves import compare, converted_curve, legacy_curve
+from mmengine.migrate._config.schedules.mmcv_account import LegacyRun, legacy_values
 from mmengine.utils.errors import ArgumentError
 
 CURVES = json.loads(Path(__file__).with_name('curves.json').read_text())
@@ -154,11 +154,14 @@ def test_a_warmup_of_w_iterations_ends_at_w_plus_1():
         (dict(policy='stepp', step=3), "Did you mean 'Step'"),
         (dict(policy='step', steps=3), "Did you mean 'step'"),
         (dict(policy='step'), "needs 'step'"),
-        (dict(policy='step', step=0), 'above 0'),
+        (dict(policy='step', step=0), 'positive integer'),
         (dict(policy='CosineAnnealing'), 'neither'),
         (dict(policy='CosineAnnealing', min_lr=0, min_lr_ratio=0.1), 'both'),
         (dict(policy='fixed', warmup='lineer', warmup_iters=5), "Did you mean 'linear'"),
-        (dict(policy='fixed', warmup='linear', warmup_iters=0), 'warmup_iters above 0'),
+        (
+            dict(policy='fixed', warmup='linear', warmup_iters=0),
+            'positive integer for warmup_iters',
+        ),
         (dict(policy='fixed', warmup='linear', warmup_iters=5, warmup_ratio=0), 'in .0, 1.'),
         (dict(step=[1]), 'policy='),
     ],

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mmengine.migrate.config.migrate import migrate_configs
-from mmengine.migrate.config.report.page import written_report
-from mmengine.migrate.config.rules import apply_rule, build_metric, load_rules
+from mmengine.migrate._config.migrate import migrate_configs
+from mmengine.migrate._config.report.page import written_report
+from mmengine.migrate._config.rules import apply_rule, build_metric, load_rules
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')

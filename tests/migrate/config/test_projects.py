@@ -4,7 +4,7 @@ import projects
 import pytest
 
 from mmengine.config import Config
-from mmengine.migrate.config.migrate import migrate_configs
+from mmengine.migrate._config.migrate import migrate_configs
 
 
 @pytest.fixture(scope='module')

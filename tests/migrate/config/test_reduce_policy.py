@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmengine.migrate.config.convert import convert_config
-from mmengine.migrate.config.report.check import TOLERANCE, check_schedules
-from mmengine.migrate.config.schedules.conversion import Length
-from mmengine.migrate.config.schedules.plateau import compare_plateaus
+from mmengine.migrate._config.convert import convert_config
+from mmengine.migrate._config.report.check import TOLERANCE, check_schedules
+from mmengine.migrate._config.schedules.conversion import Length
+from mmengine.migrate._config.schedules.plateau import compare_plateaus
 from mmengine.registry import PARAM_SCHEDULERS
 
 CASES = json.loads(Path(__file__).with_name('reduce.json').read_text())
@@ -55,7 +55,7 @@ def test_all_options_are_carried_over():
 
 
 def test_the_metric_gets_the_name_that_the_rules_tell():
-    from mmengine.migrate.config.rules import Rules
+    from mmengine.migrate._config.rules import Rules
 
     rules = Rules(metrics={'*': dict(build=lambda *_: {}, takes=[], prefix='edit')})
     converted = convert_config(legacy(), rules=rules).config

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from mmengine.cli.__main__ import main
-from mmengine.migrate.config.convert import convert_config
-from mmengine.migrate.config.rules import Rules, apply_rule, build_metric, load_rules
+from mmengine.migrate._config.convert import convert_config
+from mmengine.migrate._config.rules import Rules, apply_rule, build_metric, load_rules
 from mmengine.utils.errors import ArgumentError
 
 EPOCHS = dict(runner=dict(type='EpochBasedRunner', max_epochs=12))
@@ -304,3 +304,47 @@ def test_an_argument_that_nobody_knows_is_kept_and_listed():
     converted = convert_config(dict(data=data), rules=Rules())
     assert converted.config['train_dataloader']['speed'] == 3
     assert 'data.train_dataloader.speed' in {note.key for note in converted.notes}
+
+
+@pytest.mark.parametrize(
+    ('project', 'dataset', 'evaluation', 'expected'),
+    [
+        ('mmocr', 'IcdarDataset', dict(metric='hmean-iou'), dict(type='HmeanIOUMetric')),
+        ('mmocr', 'OCRDataset', dict(metric='acc'), [
+            dict(type='WordMetric', mode=['exact', 'ignore_case', 'ignore_case_symbol']),
+            dict(type='CharMetric')]),
+        ('mmselfsup', 'SingleViewDataset', dict(topk=(1, 5)),
+         dict(type='mmcls.Accuracy', topk=(1, 5))),
+        ('mmaction', 'RawframeDataset', dict(metrics=['top_k_accuracy']),
+         dict(type='AccMetric', metric_list=('top_k_accuracy',))),
+        ('mmaction', 'AudioFeatureDataset', dict(metrics='mean_class_accuracy'),
+         dict(type='AccMetric', metric_list=('mean_class_accuracy',))),
+        ('mmgen', 'UnconditionalImageDataset', dict(metrics=dict(type='FID', num_images=50000)),
+         [dict(type='FrechetInceptionDistance', prefix='FID-Full', fake_nums=50000)]),
+        ('mmrotate', 'DOTADataset', dict(metric='mAP'), dict(type='DOTAMetric', metric='mAP')),
+        ('mmdet3d', 'ScanNetDataset', {}, dict(type='IndoorMetric')),
+        ('mmdet3d', 'ScanNetSegDataset', {}, dict(type='SegMetric')),
+    ],
+)  # fmt: skip
+def test_metrics_by_the_dataset_and_the_names_of_a_project(project, dataset, evaluation, expected):
+    assert _evaluator_of(project, dataset, evaluation) == expected
+
+
+def test_metrics_of_editing_stand_in_the_test_cfg_of_the_model():
+    found = _evaluator_of(
+        'mmedit', 'SRAnnotationDataset', {}, test_cfg=dict(metrics=['PSNR', 'SSIM'], crop_border=4)
+    )
+    assert found == [dict(type='PSNR', crop_border=4), dict(type='SSIM', crop_border=4)]
+    found = _evaluator_of('mmedit', 'AdobeComp1kDataset', {}, test_cfg=dict(metrics=['SAD', 'MSE']))
+    assert found == [dict(type='SAD'), dict(type='MattingMSE')]
+
+
+def _evaluator_of(project, dataset, evaluation, **more):
+    stages = {stage: dict(type=dataset, pipeline=[]) for stage in ('train', 'val', 'test')}
+    legacy = dict(
+        EPOCHS, **more, model=dict(type='M'), data=stages,
+        evaluation=dict(interval=1, **evaluation),
+    )  # fmt: skip
+    result = convert_config(legacy, rules=load_rules([project]))
+    assert 'evaluation' not in result.leftover
+    return result.config['val_evaluator']

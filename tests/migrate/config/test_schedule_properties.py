@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from mmengine.migrate.config.notes import Notes
-from mmengine.migrate.config.report.check import TOLERANCE
-from mmengine.migrate.config.schedules.conversion import Length, convert_schedule
-from mmengine.migrate.config.schedules.curves import compare, converted_curve
-from mmengine.migrate.config.schedules.mmcv_account import LegacyRun, legacy_values
-from mmengine.migrate.schedule.policies import MOMENTUM_POLICIES, POLICIES
+from mmengine.migrate._config.notes import Notes
+from mmengine.migrate._config.report.check import TOLERANCE
+from mmengine.migrate._config.schedules.conversion import Length, convert_schedule
+from mmengine.migrate._config.schedules.curves import compare, converted_curve
+from mmengine.migrate._config.schedules.mmcv_account import LegacyRun, legacy_values
+from mmengine.migrate._schedule.policies import MOMENTUM_POLICIES, POLICIES
 from mmengine.utils.errors import ArgumentError
 
 EPOCH_LENGTHS = st.sampled_from([1, 2, 7, 13])

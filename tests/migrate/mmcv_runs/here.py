@@ -9,7 +9,7 @@ from mmcv_runs.watch import Watch, numbers
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import EMAHook, Hook
-from mmengine.migrate.config import convert_config, load_rules
+from mmengine.migrate._config import convert_config, load_rules
 from mmengine.registry import DATASETS, METRICS, MODELS
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer

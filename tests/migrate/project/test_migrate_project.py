@@ -9,7 +9,7 @@ import pytest
 
 from mmengine.cli.__main__ import main
 from mmengine.config import Config
-from mmengine.migrate.project.files import new_requirements
+from mmengine.migrate._project.files import new_requirements, new_setup
 
 pytest.importorskip('libcst')
 PROJECT = Path(__file__).parents[1] / 'code' / 'project'
@@ -33,6 +33,7 @@ def source(tmp_path):
     shutil.copytree(PROJECT, root, ignore=shutil.ignore_patterns('__pycache__'))
     (root / 'requirements.txt').write_text('torch\nmmcv-full==1.7.2\nmmcvtools\n')
     (root / 'setup.cfg').write_text('[options]\ninstall_requires = mmcv-full\n')
+    (root / 'Dockerfile').write_text('RUN pip install mmcv-full\n')
     (root / 'README.md').write_text('read me')
     script = root / 'tools' / 'start.sh'
     script.write_text('python tools/train.py "$@"\n')
@@ -62,7 +63,8 @@ def test_the_page_says_what_was_done_what_is_left_and_how_sure_it_is(source, tmp
     # The classes of the project are known, as its code is converted as well.
     assert 'is in no rule' not in page
     assert 'optimizer hook of your own' not in page
-    assert '- setup.cfg names mmcv' in page
+    assert '- setup.cfg: mmengine takes the place of MMCV 1.x.' in page
+    assert '- Dockerfile names mmcv' in page
     assert 'tools/test.py:37: model.test_step(data)' in page
 
 
@@ -104,7 +106,30 @@ def test_a_project_whose_configs_are_broken_still_gets_its_code(source, tmp_path
         ('mmcv\nmmcv-full\n', True, 'mmengine\nmmcv>=2.0.0\n'),
         ('mmcv_tools\n# mmcv\n', True, 'mmcv_tools\n# mmcv\n'),
         ('', True, ''),
+        ('-f https://host/mmcv/dist/index.html\nmmcv-full\n', False, 'mmengine\n'),
+        ('mmcv-full==1.7.2  # exactly\n', False, 'mmengine\n'),
     ],
 )
 def test_requirements_name_this_engine(text, needs_mmcv, expected):
     assert new_requirements(text, needs_mmcv=needs_mmcv) == expected
+
+
+@pytest.mark.parametrize(
+    ('text', 'needs_mmcv', 'expected'),
+    [
+        ("install_requires=['mmcv-full>=1.3,<=1.7.2', 'torch']\n", False,
+         "install_requires=['mmengine', 'torch']\n"),
+        ('install_requires=["mmcv"],\n', True, 'install_requires=["mmengine", "mmcv>=2.0.0"],\n'),
+        ('dependencies = [\n  "torch",\n  "mmcv-full==1.7.2",\n]\n', False,
+         'dependencies = [\n  "torch",\n  "mmengine",\n]\n'),
+        ('install_requires =\n    torch\n    mmcv>=1.3\n', True,
+         'install_requires =\n    torch\n    mmengine\n    mmcv>=2.0.0\n'),
+        ('install_requires = mmcv-full\n', False, 'install_requires = mmengine\n'),
+        ("packages=['mmcv_tools', 'my-mmcv']\n", False, "packages=['mmcv_tools', 'my-mmcv']\n"),
+        ("if 'mmcv' in sys.modules: pass\n", False, "if 'mmcv' in sys.modules: pass\n"),
+        ("['mmengine', 'mmcv>=2.0.0']\n", True, "['mmengine', 'mmcv>=2.0.0']\n"),
+    ],
+)  # fmt: skip
+def test_setup_files_name_this_engine(text, needs_mmcv, expected):
+    assert new_setup(text, needs_mmcv=needs_mmcv) == expected
+    assert new_setup(expected, needs_mmcv=needs_mmcv) == expected

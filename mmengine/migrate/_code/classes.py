@@ -1,0 +1,199 @@
+"""The classes of a project: what each is derived from and defines, across its files."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.migrate._code.names import imported_names, parse
+from mmengine.migrate._hook_facts import HookFacts
+
+_OWN_DATA = frozenset(('len',))
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """One class.
+
+    Args:
+        name: Its name.
+        bases: The full names of its bases, as far as imports tell.
+        methods: The names that its body defines.
+        num_samples: The ``num_samples`` that its ``train_step`` returns, as an expression of
+            ``{data}``; empty if it returns none that only depends on the batch.
+        facts: What it does as a hook that depends on when it runs.
+    """
+
+    name: str
+    bases: tuple[str, ...]
+    methods: frozenset[str]
+    num_samples: str = ''
+    facts: HookFacts = field(default_factory=HookFacts)
+
+
+@dataclass
+class Classes:
+    """The classes of a project by name; classes of one name in several files count together.
+
+    Args:
+        by_name: The classes.
+        is_project: Whether they are all that the project has.
+    """
+
+    by_name: dict[str, list[ClassInfo]] = field(default_factory=dict)
+    is_project: bool = False
+
+    @classmethod
+    def of_module(cls, tree: ast.Module) -> Classes:
+        """The classes of one module."""
+        nodes = list(ast.walk(tree))
+        origins = imported_names(nodes)
+        found: dict[str, list[ClassInfo]] = {}
+        for node in nodes:
+            if isinstance(node, ast.ClassDef):
+                bases = tuple(_full_name(base, origins) for base in node.bases)
+                facts = HookFacts.of(node)
+                info = ClassInfo(node.name, bases, _defined(node), _num_samples_of(node), facts)
+                found.setdefault(node.name, []).append(info)
+        return cls(found)
+
+    @classmethod
+    def of_files(cls, paths: Iterable[Path], *, is_project: bool = False) -> Classes:
+        """The classes of the files that can be parsed.
+
+        Args:
+            paths: The files.
+            is_project: Whether they are all files of a project.
+        """
+        merged = cls()
+        for path in paths:
+            try:
+                tree = parse(path.read_bytes())
+            except (OSError, SyntaxError):
+                # The conversion of the file tells.
+                continue
+            merged = merged.with_those_of(cls.of_module(tree))
+        return Classes(merged.by_name, is_project)
+
+    def with_those_of(self, other: Classes) -> Classes:
+        """These classes and others."""
+        by_name = {name: list(infos) for name, infos in self.by_name.items()}
+        for name, infos in other.by_name.items():
+            known = by_name.setdefault(name, [])
+            known += [info for info in infos if info not in known]
+        return Classes(by_name, self.is_project or other.is_project)
+
+    def ancestors(self, bases: Iterable[str]) -> Iterator[str | ClassInfo]:
+        """All classes above: the project's as ClassInfo, others by their full names."""
+        seen: set[str] = set()
+        waiting = list(bases)
+        while waiting:
+            full = waiting.pop(0)
+            name = full.rpartition('.')[2]
+            if full in seen:
+                continue
+            seen.add(full)
+            infos = () if full.startswith(('mmcv.', 'torch.')) else self.by_name.get(name, ())
+            if not infos:
+                yield full
+            for info in infos:
+                yield info
+                waiting += info.bases
+
+    def inherits_method(self, bases: Iterable[str], method: str) -> bool:
+        """Whether a class of the project above defines ``method``."""
+        return any(
+            isinstance(one, ClassInfo) and method in one.methods for one in self.ancestors(bases)
+        )
+
+    def hook_facts(self, name: str) -> HookFacts:
+        """What a class of the project, or one above it, does as a hook."""
+        above = self.ancestors([name])
+        return HookFacts.joined(one.facts for one in above if isinstance(one, ClassInfo))
+
+    def outside(self, bases: Iterable[str]) -> list[str]:
+        """The classes above that are not the project's."""
+        return [one for one in self.ancestors(bases) if isinstance(one, str)]
+
+    def outputs_read(self) -> frozenset[str]:
+        """The keys of a runner's outputs that hooks of the project read; '*' for any."""
+        if not self.is_project:
+            return frozenset('*')
+        infos = [info for many in self.by_name.values() for info in many]
+        return frozenset[str]().union(*(info.facts.outputs for info in infos))
+
+    def num_samples(self) -> str:
+        """What all models of the project return as ``num_samples``; empty if they differ."""
+        found = {info.num_samples for infos in self.by_name.values() for info in infos}
+        steps = [
+            info
+            for infos in self.by_name.values()
+            for info in infos
+            if 'train_step' in info.methods
+        ]
+        known = {info.num_samples for info in steps}
+        return known.pop() if len(known) == 1 and found else ''
+
+
+def _full_name(node: ast.expr, origins: dict[str, str]) -> str:
+    head, dot, rest = ast.unparse(node).partition('.')
+    return f'{origins.get(head, head)}{dot}{rest}'
+
+
+def _defined(node: ast.ClassDef) -> frozenset[str]:
+    names = set()
+    for item in node.body:
+        if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            names.add(item.name)
+        elif isinstance(item, ast.Assign):
+            names.update(one.id for one in item.targets if isinstance(one, ast.Name))
+    return frozenset(names)
+
+
+def _num_samples_of(node: ast.ClassDef) -> str:
+    """``num_samples`` in the returned dict of ``train_step``, with ``{data}`` for the batch."""
+    methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
+    step, forward = methods.get('train_step'), methods.get('forward')
+    if step is None or len(step.args.args) < 2:
+        return ''
+    data = step.args.args[1].arg
+    found = _count_in(step, {data: '{data}'})
+    unpacks = re.search(rf'self(\.forward)?\(\*\*{data}\b', ast.unparse(step))
+    if found or forward is None or not unpacks:
+        return found
+    names = [one.arg for one in forward.args.args[1:]]
+    return _count_in(forward, {name: f'{{data}}[{name!r}]' for name in names})
+
+
+def _count_in(method: ast.FunctionDef, known: dict[str, str]) -> str:
+    """The one ``num_samples`` of a method, in terms of ``known`` names that are not assigned."""
+    values = []
+    for node in ast.walk(method):
+        if isinstance(node, ast.keyword) and node.arg == 'num_samples':
+            values.append(node.value)
+        elif isinstance(node, ast.Dict):
+            both = zip(node.keys, node.values, strict=True)
+            values += [
+                value
+                for key, value in both
+                if isinstance(key, ast.Constant) and key.value == 'num_samples'
+            ]
+    if len(values) != 1:
+        return ''
+    assigned = {
+        one.id
+        for node in ast.walk(method)
+        if isinstance(node, ast.Assign)
+        for one in node.targets
+        if isinstance(one, ast.Name)
+    }
+    names = {one.id for one in ast.walk(values[0]) if isinstance(one, ast.Name)}
+    if names - _OWN_DATA - known.keys() or assigned & known.keys() & names:
+        return ''
+    for one in ast.walk(values[0]):
+        if isinstance(one, ast.Name) and one.id in known:
+            one.id = known[one.id]
+    return ast.unparse(values[0])

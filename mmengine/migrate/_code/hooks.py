@@ -1,0 +1,405 @@
+"""Hooks: signatures, and what a runner calls its parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import libcst as cst
+
+from mmengine.migrate._code._base import Codemod
+from mmengine.migrate._code._nodes import (
+    body_of,
+    code,
+    dotted,
+    expression,
+    is_docstring,
+    parameters,
+    statements,
+    with_body,
+)
+from mmengine.migrate._code._rewriter import Rewriter
+from mmengine.migrate._code._source import Source
+from mmengine.migrate._code.log_buffer import logged_value, logging_lines
+from mmengine.migrate._code.runner_names import (
+    ARGUMENTS,
+    OF_RUNNER,
+    READ_ONLY,
+    SAME_PLACES,
+    advice_for,
+)
+
+_BEFORE = 'self, {0}, batch_idx, data_batch=None'
+_AFTER = 'self, {0}, batch_idx, data_batch=None, outputs=None'
+# Old method: new name and parameters.
+_METHODS = {
+    'before_train_iter': ('before_train_iter', _BEFORE),
+    'before_val_iter': ('before_val_iter', _BEFORE),
+    'after_train_iter': ('after_train_iter', _AFTER),
+    'after_val_iter': ('after_val_iter', _AFTER),
+    'before_iter': ('_before_iter', f"{_BEFORE}, mode='train'"),
+    'after_iter': ('_after_iter', f"{_AFTER}, mode='train'"),
+    'before_epoch': ('_before_epoch', "self, {0}, mode='train'"),
+    'after_epoch': ('_after_epoch', "self, {0}, mode='train'"),
+    'after_val_epoch': ('after_val_epoch', 'self, {0}, metrics=None'),
+}
+# What the runner has: the new expression for {0}, the runner.
+_ATTRIBUTES = {
+    'optimizer': '{0}.optim_wrapper.optimizer',
+    '_max_iters': '{0}.max_iters',
+    '_max_epochs': '{0}.max_epochs',
+    '_epoch': '{0}.epoch',
+    '_iter': '{0}.iter',
+    '_hooks': '{0}.hooks',
+}
+# What a hook method is handed now, and the parameter of that name that it needs.
+_HANDED = {'outputs': 'outputs', 'data_batch': 'data_batch', 'inner_iter': 'batch_idx',
+           '_inner_iter': 'batch_idx'}  # fmt: skip
+_CALLS = {
+    'current_lr': "{0}.optim_wrapper.get_lr()['lr']",
+    'current_momentum': "{0}.optim_wrapper.get_momentum()['momentum']",
+}
+_OWN_CALLS = {
+    'every_n_iters': 'self.every_n_train_iters({0}, {1})',
+    'every_n_inner_iters': 'self.every_n_inner_iters(batch_idx, {1})',
+    'end_of_epoch': 'self.end_of_epoch({0}.train_dataloader, batch_idx)',
+    'is_last_epoch': 'self.is_last_train_epoch({0})',
+    'is_last_iter': 'self.is_last_train_iter({0})',
+}
+_NEEDS_BATCH = {'every_n_inner_iters', 'end_of_epoch'}
+# What MMCV's Hook.before_train_epoch and the like called: in training alone, with a usual workflow.
+_OF_ALL_MODES = ('before_epoch', 'after_epoch', 'before_iter', 'after_iter')
+_IN_TRAINING = "if mode != 'train':\n    return\n"
+
+
+class Hooks(Codemod):
+    """Subclasses of a hook of MMCV."""
+
+    name = 'hooks'
+    summary = "hooks' new signatures; runner.outputs, data_batch, optimizer, log_buffer, ..."
+    triggers = ('Hook', 'runner')
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._is_hook = [False]
+        self._bases: list[list[str]] = [[]]
+        self._own_methods: list[frozenset[str]] = [frozenset()]
+        self._set_by_project: frozenset[str] = frozenset()
+        self._runner = ['']
+        self._given: list[set[str]] = [set()]
+        self._method = ['']
+        self._asks_for_wrapper = [False]
+
+    def visit_Module(self, node: cst.Module) -> None:
+        """Note what the project itself puts on a runner."""
+        found = re.findall(r'\brunner\.(\w+)(?:: [^=\n]+)? = ', self.source.code_of(node))
+        self._set_by_project = frozenset(found)
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> None:
+        """Note whether the class is a hook, and what it defines."""
+        bases = [self.source.name_of(base.value) for base in node.bases]
+        methods = [item for item in body_of(node) if isinstance(item, cst.FunctionDef)]
+        self._is_hook.append(self._is_hook_class(bases, methods))
+        self._bases.append(bases)
+        self._own_methods.append(frozenset(method.name.value for method in methods))
+
+    def _is_hook_class(self, bases: Sequence[str], methods: Sequence[cst.FunctionDef]) -> bool:
+        if any(base.rpartition('.')[2].endswith('OptimWrapper') for base in bases):
+            return False
+        above = self.source.classes.outside(bases)
+        if any(one.endswith('Hook') and not one.startswith('mmengine.') for one in above):
+            return True
+        # Of an unknown base, its methods tell.
+        return bool(bases) and any(
+            method.name.value in _METHODS and _takes_runner_alone(method) and _names_runner(method)
+            for method in methods
+        )
+
+    def leave_ClassDef(
+        self, original_node: cst.ClassDef, updated_node: cst.ClassDef
+    ) -> cst.ClassDef:
+        """The class is done."""
+        self._is_hook.pop()
+        self._bases.pop()
+        self._own_methods.pop()
+        return updated_node
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        """Note what the method calls its runner, and what it is handed."""
+        names = [param.name.value for param in node.params.params]
+        runner = names[1] if self._is_hook[-1] and len(names) > 1 and 'runner' in names[1] else ''
+        self._runner.append(runner)
+        self._method.append(node.name.value)
+        text = self.source.text_of(node)
+        self._asks_for_wrapper.append(bool(re.search(r"_wrapper\(|'module'|DataParallel", text)))
+        given = set(names)
+        if runner and _takes_runner_alone(node) and node.name.value in _METHODS:
+            fresh = parameters(_METHODS[node.name.value][1].format(runner))
+            given = {param.name.value for param in fresh.params}
+        self._given.append(given)
+
+    def leave_FunctionDef(
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.FunctionDef:
+        """The new signature."""
+        runner = self._runner.pop()
+        self._given.pop()
+        self._method.pop()
+        self._asks_for_wrapper.pop()
+        name = original_node.name.value
+        if runner:
+            self._mark_gradients(name, runner, self.source.text_of(original_node))
+        if not runner or name not in _METHODS:
+            return updated_node
+        new_name, params = _METHODS[name]
+        if not _takes_runner_alone(original_node):
+            if new_name != name:
+                self._marks[-1:] = [[f'{name} has another name and signature: {new_name}']]
+            return updated_node
+        changed = updated_node.with_changes(
+            name=cst.Name(new_name), params=parameters(params.format(runner))
+        )
+        if name in _OF_ALL_MODES:
+            changed = _in_training(changed)
+        if 'super(' not in self.source.text_of(original_node):
+            return changed
+        calls = _SuperCalls(name, new_name, params.format(runner))
+        return cst.ensure_type(changed.visit(calls), cst.FunctionDef)
+
+    def _mark_gradients(self, method: str, runner: str, text: str) -> None:
+        """Mark a method that reads gradients."""
+        text = re.sub(r'#.*', '', text)
+        if re.search(r'\.grad\b(?!\s*=[^=])', text):
+            self.mark(_NO_GRADIENTS.format(method))
+
+    def leave_Subscript(
+        self, original_node: cst.Subscript, updated_node: cst.Subscript
+    ) -> cst.BaseExpression:
+        """``runner.outputs['log_vars']['x']``: the outputs are the log variables now."""
+        if not self._runner[-1]:
+            return updated_node
+        if code(original_node) == f"{self._runner[-1]}.outputs['log_vars']":
+            return updated_node.value
+        if code(original_node.value) == f'{self._runner[-1]}.optimizer':
+            key = code(original_node.with_changes(value=cst.Name('_')))[1:]
+            return expression(f'{self._runner[-1]}.optim_wrapper{key}.optimizer')
+        if (of_one := self._of_one_optimizer(original_node)) is not None:
+            return of_one
+        if code(original_node) == f"{self._runner[-1]}.outputs['num_samples']":
+            count = self.source.classes.num_samples()
+            if count and 'data_batch' in self._given[-1]:
+                return expression(count.replace('{data}', 'data_batch'))
+            self.mark('num_samples is not in outputs here: take the length of data_batch')
+        elif (
+            code(original_node.value) == f'{self._runner[-1]}.outputs'
+            and re.search(r"\[['\"](?!(loss|log_vars)\b)", code(original_node))
+            and 'outputs' in self._given[-1]
+        ):
+            self.mark(f'{code(updated_node)}: outputs is what train_step returns, log variables')
+        logged = logged_value(original_node, self._runner[-1])
+        return expression(logged) if logged else updated_node
+
+    def _of_one_optimizer(self, node: cst.Subscript) -> cst.BaseExpression | None:
+        """``runner.current_lr()['name']`` of several optimizers."""
+        asked = re.fullmatch(
+            rf"""{self._runner[-1]}\.current_(lr|momentum)\(\)(\[['\"].*['\"]\])""", code(node)
+        )
+        if asked is None:
+            return None
+        what, key = asked[1], asked[2]
+        return expression(f"{self._runner[-1]}.optim_wrapper{key}.get_{what}()['{what}']")
+
+    def leave_Attribute(
+        self, original_node: cst.Attribute, updated_node: cst.Attribute
+    ) -> cst.BaseExpression:
+        """A part of the runner by its new name."""
+        runner = self._runner[-1]
+        if runner and dotted(original_node) == f'{runner}.model.module':
+            if self._asks_for_wrapper[-1]:
+                return updated_node
+            # Every model was wrapped under MMCV; here one is that trains in several processes.
+            return expression(f"getattr({runner}.model, 'module', {runner}.model)")
+        if not runner or dotted(original_node.value) != runner:
+            return updated_node
+        name = original_node.attr.value
+        if name in _HANDED:
+            if _HANDED[name] in self._given[-1]:
+                return cst.Name(_HANDED[name])
+            self.mark(f'{runner}.{name} is handed to before_ and after_ methods of an iteration')
+        elif name == 'data_loader':
+            stage = 'val' if '_val_' in self._method[-1] else 'train'
+            return expression(f'{runner}.{stage}_dataloader')
+        elif name in _ATTRIBUTES:
+            return expression(_ATTRIBUTES[name].format(runner))
+        elif name == 'mode' and (mode := self._mode()):
+            return expression(mode)
+        elif name not in OF_RUNNER | self._set_by_project and name not in _SEEN_ELSEWHERE:
+            self.mark(f'{runner}.{name}: {advice_for(name)}')
+        return updated_node
+
+    def _mode(self) -> str:
+        """What ``runner.mode`` is in the method at hand; empty if that is not known."""
+        if 'mode' in self._given[-1]:
+            return 'mode'
+        modes = ("'train'", "'val'")
+        return next((mode for mode in modes if f'_{mode[1:-1]}_' in self._method[-1]), '')
+
+    def leave_AssignTarget(
+        self, original_node: cst.AssignTarget, updated_node: cst.AssignTarget
+    ) -> cst.AssignTarget:
+        """What is assigned to is not read: the whole statement changes, or nothing."""
+        self._mark_target(original_node.target, updated_node.target)
+        if f'{self._runner[-1]}.log_buffer' in code(original_node) and self._runner[-1]:
+            return original_node
+        return updated_node
+
+    def leave_AugAssign(
+        self, original_node: cst.AugAssign, updated_node: cst.AugAssign
+    ) -> cst.AugAssign:
+        """``runner._epoch += 1`` sets as well."""
+        self._mark_target(original_node.target, updated_node.target)
+        return updated_node
+
+    def _mark_target(self, old: cst.CSTNode, new: cst.CSTNode) -> None:
+        """Mark what is set in vain, or cannot be set."""
+        runner = self._runner[-1]
+        if not runner:
+            return
+        if code(old).startswith(f'{runner}.outputs['):
+            self.mark(
+                f'{code(old)} is set in vain: the optimizer step is done when hooks see outputs. '
+                'Change the loss in the model, or in update_params of an optimizer wrapper'
+            )
+        owner, _, name = dotted(new).rpartition('.')
+        if owner == runner and name in READ_ONLY:
+            self.mark(f'{runner}.{name} cannot be set: it is a property that the loops keep')
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        """Questions to the runner and to the hook itself."""
+        runner, name = self._runner[-1], dotted(original_node.func)
+        if not runner:
+            return updated_node
+        owner, _, method = name.rpartition('.')
+        if owner == runner and method in _CALLS and not updated_node.args:
+            return expression(_CALLS[method].format(runner))
+        if owner == runner:
+            self._mark_arguments(method, original_node)
+        if name.startswith(f'{runner}.optimizer.') and method in ('items', 'values', 'keys'):
+            self.mark(
+                f'{runner}.optim_wrapper is a dict of wrappers here: each has its optimizer under '
+                '.optimizer'
+            )
+        if owner != 'self' or method not in _OWN_CALLS or self._has_own(method):
+            return updated_node
+        args = [code(arg.value) for arg in updated_node.args]
+        if not args or args[0] != runner or len(args) > 2:
+            return updated_node
+        if method in _NEEDS_BATCH and 'batch_idx' not in self._given[-1]:
+            self.mark(f'{method} needs the index of the batch, which methods of an iteration get')
+            return updated_node
+        return expression(_OWN_CALLS[method].format(*args, *([''] * (2 - len(args)))))
+
+    def _has_own(self, method: str) -> bool:
+        """Whether a method of MMCV's Hook may be the project's own; marks what is not known."""
+        bases = self._bases[-1]
+        classes = self.source.classes
+        if method in self._own_methods[-1] or classes.inherits_method(bases, method):
+            return True
+        unknown = [
+            one for one in classes.outside(bases) if not one.startswith(('mmcv.', 'mmengine.'))
+        ]
+        unknown = [one for one in unknown if one not in ('object', 'Hook')]
+        if unknown:
+            new = _OWN_CALLS[method].partition('(')[0]
+            self.mark(
+                f'self.{method} may be a method of {unknown[0]}, which is not known here; of a '
+                f'Hook it is {new} now'
+            )
+        return bool(unknown)
+
+    def _mark_arguments(self, method: str, call: cst.Call) -> None:
+        """Mark arguments that a method of Runner does not have, or has in another place."""
+        if method not in ARGUMENTS:
+            return
+        runner = self._runner[-1]
+        names = [arg.keyword.value for arg in call.args if arg.keyword is not None]
+        wrong = [name for name in names if name not in ARGUMENTS[method]]
+        num_positional = sum(arg.keyword is None and not arg.star for arg in call.args)
+        if wrong:
+            self.mark(f'{runner}.{method} has no {", ".join(wrong)}: {_ADVICE.get(method, "")}')
+        elif num_positional > SAME_PLACES[method] or (
+            method == 'save_checkpoint' and 'filename' not in names
+        ):
+            order = ', '.join(ARGUMENTS[method])
+            self.mark(f'{runner}.{method} takes its arguments in this order here: {order}')
+
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement] | cst.RemovalSentinel:
+        """Statements about the log buffer."""
+        runner = self._runner[-1]
+        if not runner or f'{runner}.log_buffer' not in code(original_node):
+            return updated_node
+        new = logging_lines(original_node, updated_node, runner, f'{runner}.message_hub')
+        if new == []:
+            return cst.RemoveFromParent()
+        if new is None:
+            if f'{runner}.log_buffer' in code(updated_node):
+                self.mark(f'{runner}.log_buffer: {advice_for("log_buffer")}')
+            return updated_node
+        lines = statements(''.join(f'{line}\n' for line in new))
+        lines[0] = lines[0].with_changes(leading_lines=updated_node.leading_lines)
+        return cst.FlattenSentinel(lines)
+
+
+_NO_GRADIENTS = (
+    '{0} reads gradients, which update_params has dropped by then: read them in a method '
+    'clip_grads or step of an OptimWrapper'
+)
+_SEEN_ELSEWHERE = ('log_buffer', 'optimizer', *_CALLS)
+_ADVICE = {
+    'save_checkpoint': "give filename='epoch_1.pth', the name itself",
+    'resume': 'the first argument is filename',
+}
+
+
+def _names_runner(method: cst.FunctionDef) -> bool:
+    return 'runner' in method.params.params[1].name.value
+
+
+def _in_training(method: cst.FunctionDef) -> cst.FunctionDef:
+    """``method`` leaving validation and test alone, where its call is not MMCV's."""
+    body = body_of(method)
+    has_text = bool(body) and is_docstring(body[0])
+    head, rest = (body[:1], body[1:]) if has_text else ([], body)
+    return with_body(method, [*head, *statements(_IN_TRAINING), *rest])
+
+
+def _takes_runner_alone(method: cst.FunctionDef) -> bool:
+    params = method.params
+    return len(params.params) == 2 and not (
+        params.kwonly_params or params.star_kwarg or isinstance(params.star_arg, cst.Param)
+    )
+
+
+class _SuperCalls(Rewriter):
+    """``super().after_train_iter(runner)`` passes on what the method got."""
+
+    def __init__(self, old: str, new: str, params: str) -> None:
+        super().__init__()
+        self._old, self._new = old, new
+        names = [param.name.value for param in parameters(params).params[1:]]
+        self._args = ', '.join(
+            name if name in (names[0], 'batch_idx') else f'{name}={name}' for name in names
+        )
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        func = original_node.func
+        if (
+            isinstance(func, cst.Attribute)
+            and func.attr.value == self._old
+            and code(func.value).startswith('super(')
+            and len(original_node.args) == 1
+        ):
+            return expression(f'{code(func.value)}.{self._new}({self._args})')
+        return updated_node

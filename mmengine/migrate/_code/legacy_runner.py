@@ -1,0 +1,242 @@
+"""The arguments of a legacy runner, from the calls that made it and registered its hooks."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import libcst as cst
+
+from mmengine.migrate._code._nodes import code, dotted, entry, expression, keys, keyword
+from mmengine.migrate._code._source import Source
+from mmengine.migrate._code.hook_objects import as_config
+from mmengine.migrate._config.schedules.conversion import COUNTS_ITERATIONS_BY_DEFAULT
+from mmengine.migrate._schedule.legacy_schedule import canonical_name
+
+RUNNERS = {'Runner': True, 'EpochBasedRunner': True, 'IterBasedRunner': False}
+_RUNNER_ARGS = ('model', 'batch_processor', 'optimizer', 'work_dir', 'logger', 'meta', 'max_iters',
+                'max_epochs')  # fmt: skip
+_HOOK_ARGS = ('lr_config', 'optimizer_config', 'checkpoint_config', 'log_config',
+              'momentum_config', 'timer_config', 'custom_hooks_config')  # fmt: skip
+# What registers one kind of hook, and the argument of ``register_training_hooks`` that it is.
+HOOK_METHODS = {
+    'register_lr_hook': 'lr_config',
+    'register_momentum_hook': 'momentum_config',
+    'register_optimizer_hook': 'optimizer_config',
+    'register_checkpoint_hook': 'checkpoint_config',
+    'register_logger_hooks': 'log_config',
+    'register_timer_hook': 'timer_config',
+    'register_custom_hooks': 'custom_hooks_config',
+}
+_RUN_ARGS = ('data_loaders', 'workflow', 'length')  # the last by position: of older versions
+_Arguments = Mapping[str, cst.BaseExpression]
+
+
+@dataclass
+class Legacy:
+    """The arguments of a legacy runner.
+
+    Attributes:
+        runner: Arguments of the runner itself.
+        hooks: Arguments of ``register_training_hooks``.
+        run: Arguments of ``run``.
+        by_epoch: Whether it counts epochs; None if only its config says which.
+        length: The expression for how long it runs.
+        config: The name of the config that holds its parts, if there is one.
+        start: Code for the checkpoint to begin with, and whether to resume it.
+        constants: What names stand for.
+        configs: Names of configs that were read from a file.
+    """
+
+    runner: _Arguments
+    hooks: dict[str, cst.BaseExpression]
+    run: _Arguments
+    by_epoch: bool | None
+    length: cst.BaseExpression | None
+    config: str
+    start: dict[str, str]
+    constants: _Arguments = field(default_factory=dict)
+    configs: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        made: cst.Call,
+        calls: Mapping[str, cst.Call],
+        constants: _Arguments,
+        source: Source,
+        objects: Mapping[str, cst.BaseExpression],
+    ) -> Legacy:
+        """Read the call that made the runner, and calls of its methods.
+
+        Args:
+            made: The call that made the runner.
+            calls: Calls of its methods, by method.
+            constants: What names stand for.
+            source: What is known of the module.
+            objects: Configs of hooks that were registered as objects, by their keys.
+        """
+        hooks = _bound(calls.get('register_training_hooks'), _HOOK_ARGS)
+        for method, key in HOOK_METHODS.items():
+            if method in calls and calls[method].args:
+                hooks[key] = calls[method].args[0].value
+        hooks |= objects
+        run = _bound(calls.get('run'), _RUN_ARGS)
+        legacy = cls({}, hooks, run, None, None, '', _start_of(calls), constants, source.configs)
+        for key, node in hooks.items():
+            call = legacy.resolved(node)
+            if isinstance(call, cst.Call):
+                found = as_config(source.mmcv_name(call.func), call)
+                if found is not None and found.key == key:
+                    legacy.hooks[key] = found.config
+        kind = dotted(made.func).rpartition('.')[2]
+        if kind in RUNNERS:
+            legacy.runner = _bound(made, _RUNNER_ARGS)
+            legacy.by_epoch = RUNNERS[kind]
+        else:
+            legacy._read_build_runner(made)
+        if legacy.by_epoch is not None and legacy.length is None:
+            unit = legacy.unit
+            legacy.length = legacy.runner.get(unit) or run.get(unit) or run.get('length')
+        if legacy.by_epoch is False:
+            legacy._count_epochs_of(key for key in HOOK_METHODS if key in calls)
+        told = [*legacy.runner.values(), *hooks.values(), *run.values(), legacy.length]
+        legacy.config = legacy.config or next(filter(None, map(legacy._config_of, told)), '')
+        return legacy
+
+    def _count_epochs_of(self, methods: Iterable[str]) -> None:
+        """Write out the default of configs that were registered one by one.
+
+        A runner of iterations changes the default of ``register_training_hooks`` alone.
+        """
+        for method in methods:
+            key = HOOK_METHODS[method]
+            config = self.value(self.hooks.get(key))
+            if key not in ('lr_config', 'checkpoint_config') or not isinstance(config, dict):
+                continue
+            policy = canonical_name(str(config.get('policy', '')))
+            if 'by_epoch' not in config and policy not in COUNTS_ITERATIONS_BY_DEFAULT:
+                text = as_code({**config, 'by_epoch': True})
+                self.hooks[key] = expression(text)
+
+    def _read_build_runner(self, made: cst.Call) -> None:
+        """``build_runner(cfg.runner, default_args=dict(model=model, ...))``."""
+        args = _bound(made, ('cfg', 'default_args'))
+        given = self.resolved(args.get('default_args'))
+        names = [name for name in _RUNNER_ARGS if entry(given, name) is not None]
+        self.runner = {name: value for name in names if (value := entry(given, name)) is not None}
+        config = self.value(args.get('cfg'))
+        if isinstance(config, dict):
+            self.by_epoch = RUNNERS.get(str(config.get('type')))
+            if self.by_epoch is not None:
+                self.length = entry(self.resolved(args.get('cfg')), self.unit)
+        elif 'cfg' in args:
+            self.config = self._config_of(args['cfg'])
+
+    @property
+    def unit(self) -> str:
+        """What the length of the run is called."""
+        return 'max_epochs' if self.by_epoch else 'max_iters'
+
+    def is_told_by_config(self, node: cst.BaseExpression | None) -> bool:
+        """Whether ``node`` is an entry of the config, which has been migrated itself."""
+        return bool(self.config) and node is not None and self._config_of(node) == self.config
+
+    def _config_of(self, node: cst.BaseExpression | None) -> str:
+        """``cfg`` of ``cfg.lr_config``, ``cfg['lr_config']`` and ``cfg.get('lr_config')``.
+
+        Options of a command line and environments are read alike: only what the module reads from
+        a config file counts.
+        """
+        text = code(node) if node is not None else ''
+        head = re.match(r'\w+', text)
+        return head[0] if head is not None and head[0] in self.configs else ''
+
+    def resolved(self, node: cst.BaseExpression | None) -> cst.BaseExpression | None:
+        """What a name stands for; any other expression itself."""
+        if isinstance(node, cst.Name):
+            return self.constants.get(node.value, node)
+        return node
+
+    def value(self, node: cst.BaseExpression | None) -> Any:
+        """The value of a literal or of ``dict(...)``; None if it is neither.
+
+        What is not a literal inside a dict or a list is :class:`Code`.
+        """
+        value = self._value(node)
+        return None if isinstance(value, Code) else value
+
+    def _value(self, node: cst.BaseExpression | None) -> Any:
+        resolved = self.resolved(node)
+        if resolved is None:
+            return None
+        if isinstance(resolved, cst.Call) and dotted(resolved.func) == 'dict':
+            names = [arg.keyword.value for arg in resolved.args if arg.keyword is not None]
+            if len(names) != len(resolved.args):
+                return Code(code(resolved))
+            return {name: self._value(keyword(resolved, name)) for name in names}
+        if isinstance(resolved, cst.Dict) and len(keys(resolved)) == len(resolved.elements):
+            return {name: self._value(entry(resolved, name)) for name in keys(resolved)}
+        if isinstance(resolved, (cst.List, cst.Tuple)):
+            return [self._value(element.value) for element in resolved.elements]
+        try:
+            return ast.literal_eval(code(resolved))
+        except (ValueError, SyntaxError):
+            # A name that stands for something else is used by its name.
+            return Code(code(node) if node is not None else '')
+
+
+class Code(str):
+    """An expression in the place of a value that only a run tells."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _start_of(calls: Mapping[str, cst.Call]) -> dict[str, str]:
+    if 'if' in calls:
+        config = dotted(calls['if'].func)
+        return {
+            'load_from': f"{config}.get('load_from')",
+            'resume': f"{config}.get('resume', False)",
+        }
+    for method, extra in (('resume', {'resume': 'True'}), ('load_checkpoint', {})):
+        if method in calls:
+            return {'load_from': code(calls[method].args[0].value), **extra}
+    return {}
+
+
+def _bound(call: cst.Call | None, names: Sequence[str]) -> dict[str, cst.BaseExpression]:
+    """Arguments by name."""
+    found: dict[str, cst.BaseExpression] = {}
+    for index, arg in enumerate(call.args if call is not None else ()):
+        if arg.keyword is not None:
+            found[arg.keyword.value] = arg.value
+        elif not arg.star and index < len(names):
+            found[names[index]] = arg.value
+    return found
+
+
+def as_code(config: dict[str, Any], names: Mapping[float, str] | None = None) -> str:
+    """``dict(...)`` for a config.
+
+    Args:
+        config: The config.
+        names: Expressions for certain numbers.
+    """
+
+    def text(value: Any) -> str:
+        if isinstance(value, dict):
+            return as_code(value, names)
+        if isinstance(value, (list, tuple)):
+            return f'[{", ".join(map(text, value))}]'
+        if names and type(value) in (int, float) and value in names:
+            return names[value]
+        return repr(value)
+
+    return f'dict({", ".join(f"{key}={text(value)}" for key, value in config.items())})'

@@ -1,0 +1,117 @@
+"""The files of a project, by what they are."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.migrate._config.files.tree import KEYS_OF_CONFIGS, is_hidden, is_other_file
+
+_SKIPPED = {'build', 'dist', 'venv', 'node_modules', 'work_dirs'}
+_DATA = ('.json', '.yaml', '.yml')
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+@dataclass
+class ProjectFiles:
+    """The files of a project, hidden ones and results of builds left out.
+
+    Args:
+        configs: Config files, parts of configs among them.
+        code: Python modules and scripts.
+        requirements: Lists of packages for pip.
+        others: What is copied as it is.
+    """
+
+    configs: list[Path] = field(default_factory=list)
+    code: list[Path] = field(default_factory=list)
+    requirements: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, folder: Path, target: Path) -> ProjectFiles:
+        """Look at all files below ``folder``, but for those in ``target``."""
+        found = cls()
+        for path in sorted(folder.rglob('*')):
+            inside = path.relative_to(folder)
+            if not path.is_file() or is_hidden(inside) or target in path.parents:
+                continue
+            if _SKIPPED.intersection(inside.parts):
+                continue
+            found._list_of(path, inside).append(path)
+        return found
+
+    def _list_of(self, path: Path, inside: Path) -> list[Path]:
+        if path.suffix == '.py':
+            return self.configs if _is_config(path, inside) else self.code
+        if path.suffix in _DATA and not is_other_file(path):
+            return self.configs
+        is_list = path.suffix == '.txt' and 'requirements' in str(inside)
+        return self.requirements if is_list else self.others
+
+
+def _is_config(path: Path, inside: Path) -> bool:
+    """Whether a Python file is a config, or a part of one among configs.
+
+    Only what assigns a key of configs and defines nothing is one: code must not be run.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, RecursionError, OSError):
+        return 'configs' in inside.parts
+    if any(isinstance(one, _DEFINITIONS) for one in tree.body):
+        return False
+    names = {
+        target.id
+        for one in tree.body
+        if isinstance(one, ast.Assign)
+        for target in one.targets
+        if isinstance(target, ast.Name)
+    }
+    is_part = 'configs' in inside.parts and path.name != '__init__.py' and bool(names)
+    return is_part or bool(names & KEYS_OF_CONFIGS)
+
+
+def new_requirements(text: str, *, needs_mmcv: bool) -> str:
+    """A list of packages with this engine in the place of MMCV 1.x.
+
+    Args:
+        text: The list.
+        needs_mmcv: Whether code still takes something from MMCV, of which later versions have it.
+    """
+    lines: list[str] = []
+    for line in text.splitlines(keepends=True):
+        if not needs_mmcv and re.match(r'(-f|--find-links)\b.*/mmcv/', line.strip()):
+            continue  # where wheels of mmcv-full were found
+        if not re.match(r'mmcv(-full)?(?![\w-])', line.strip()):
+            lines.append(line)
+            continue
+        new = ['mmengine'] + (['mmcv>=2.0.0'] if needs_mmcv else [])
+        end = '\r\n' if line.endswith('\r\n') else '\n'
+        lines += [f'{one}{end}' for one in new if f'{one}{end}' not in lines]
+    return ''.join(lines)
+
+
+_IN_QUOTES = re.compile(r"""(['"])mmcv(?:-full)?(?![\w-])(?!>=2)[^'"\n]*\1(?=\s*[,\])}\n])""")
+_ALONE = re.compile(r'(?m)^(\s*(?:install_requires\s*=\s*)?)mmcv(?:-full)?(?![\w-])(?!>=2)[^\n]*$')
+
+
+def new_setup(text: str, *, needs_mmcv: bool) -> str:
+    """``setup.py``, ``setup.cfg`` or ``pyproject.toml`` with this engine in the place of MMCV 1.x.
+
+    Args:
+        text: The file.
+        needs_mmcv: Whether code still takes something from MMCV, of which later versions have it.
+    """
+    names = ['mmengine', *(['mmcv>=2.0.0'] if needs_mmcv else [])]
+
+    def quoted(found: re.Match[str]) -> str:
+        return ', '.join(f'{found[1]}{name}{found[1]}' for name in names)
+
+    def alone(found: re.Match[str]) -> str:
+        indent = found[1] if not found[1].strip() else '    '
+        return found[1] + f'\n{indent}'.join(names)
+
+    return _ALONE.sub(alone, _IN_QUOTES.sub(quoted, text))

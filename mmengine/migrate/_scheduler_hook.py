@@ -1,0 +1,62 @@
+"""The hook that steps schedulers when MMCV 1.x set learning rates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mmengine.hooks.hook import DataBatch
+from mmengine.hooks.param_scheduler_hook import ParamSchedulerHook
+from mmengine.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mmengine.hooks.run import Run
+
+
+@HOOKS.register_module()
+class LegacyParamSchedulerHook(ParamSchedulerHook):
+    """Steps each scheduler before the iteration or epoch that its value is for.
+
+    ``ParamSchedulerHook`` steps them after an iteration, so that hooks which run later see the
+    next learning rate. Hooks written for MMCV 1.x expect the learning rate of the last iteration
+    until the next one begins. Write ``default_hooks=dict(param_scheduler=dict(
+    type='LegacyParamSchedulerHook'))``.
+
+    A checkpoint holds schedulers one step behind the schedulers of ``ParamSchedulerHook``. A run
+    that resumes from either takes the steps that are missing.
+    """
+
+    # Before RuntimeInfoHook, which records the learning rate.
+    priority = 'HIGHEST'
+
+    def before_train_epoch(self, runner: Run) -> None:
+        """Step the schedulers whose values change with epochs."""
+        if runner.param_schedulers is not self._source:
+            self._sort(runner)
+        _catch_up(self._by_epoch, runner.epoch)
+        of_epochs = [one for one in self._by_iter if getattr(one, 'changes_with_epochs', False)]
+        _catch_up(of_epochs, runner.iter)
+
+    def before_train_iter(self, runner: Run, batch_idx: int, data_batch: DataBatch = None) -> None:
+        """Step the schedulers that count iterations."""
+        if runner.param_schedulers is not self._source:
+            self._sort(runner)
+        _catch_up(self._by_iter, runner.iter)
+
+    def after_train_iter(
+        self,
+        runner: Run,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Keep the learning rate of the iteration."""
+
+    def after_train_epoch(self, runner: Run) -> None:
+        """Keep the learning rate of the epoch."""
+
+
+def _catch_up(schedulers: list[Any], position: int) -> None:
+    for scheduler in schedulers:
+        # After resuming, several steps may be missing.
+        while scheduler._global_step < position:
+            scheduler.step()

@@ -1,0 +1,146 @@
+"""What hooks saw and did under MMCV because of when they ran: kept, or marked."""
+
+import ast
+
+import pytest
+
+from mmengine.migrate._hook_facts import HookFacts, Registration, differences, priority_of
+
+convert = pytest.importorskip('mmengine.migrate._code.convert')
+SCRIPT = """\
+from mmcv.runner import EpochBasedRunner, Hook, IterBasedRunner, build_optimizer
+
+
+class Looks(Hook):
+    def {method}(self, runner):
+        {line}
+
+
+def main(model, loader):
+    optimizer = build_optimizer(model, dict(type='SGD', lr=0.1))
+    runner = {runner}(model, optimizer=optimizer, work_dir='w', {length})
+    runner.register_training_hooks({configs})
+    runner.register_hook(Looks(), {priority!r})
+    runner.run([loader], [('train', 1)])
+"""
+STEP = "dict(policy='step', step=[1])"
+
+
+def converted(line, method='after_train_iter', priority='NORMAL', **more):
+    options = dict(
+        runner='EpochBasedRunner', length='max_epochs=2', configs=f'{STEP}, dict(grad_clip=None)'
+    )
+    text = SCRIPT.format(line=line, method=method, priority=priority, **{**options, **more})
+    return convert.convert_source(text)
+
+
+@pytest.mark.parametrize(
+    ('method', 'priority'),
+    [('after_train_epoch', 'NORMAL'), ('before_train_epoch', 'NORMAL'), ('after_run', 'NORMAL'),
+     ('after_train_iter', 'LOW')],
+)  # fmt: skip
+def test_a_hook_that_reads_learning_rates_late_gets_schedulers_that_step_late(method, priority):
+    new = converted('print(runner.current_lr())', method, priority)
+    assert new.todo == []
+    assert "param_scheduler=dict(type='LegacyParamSchedulerHook')" in new.new
+
+
+def test_a_hook_that_reads_learning_rates_of_an_iteration_changes_nothing():
+    assert 'LegacyParamSchedulerHook' not in converted('print(runner.current_lr())').new
+
+
+def test_a_checkpoint_is_saved_before_a_hook_that_changes_the_model():
+    saving = f'{STEP}, dict(grad_clip=None), dict(interval=1)'
+    new = converted('runner.model.shift.data += 1', 'after_train_epoch', configs=saving)
+    assert "type='CheckpointHook', priority='NORMAL'" in new.new
+    assert new.todo == []
+
+
+@pytest.mark.parametrize(
+    ('words', 'line', 'options'),
+    [
+        ('before the optimizer step', 'runner.model.shift.data += 1', dict(priority='HIGH')),
+        ('sets a learning rate', "runner.optimizer.param_groups[0]['lr'] = 1", {}),
+        ('reads gradients', 'print(runner.model.shift.grad)', {}),
+        ('never called it', 'pass', dict(
+            method='before_train_epoch', runner='IterBasedRunner', length='max_iters=2')),
+        ('counts epochs', 'print(runner.inner_iter)', dict(
+            runner='IterBasedRunner', length='max_iters=2')),
+        ('has its warm-up', 'print(runner.current_lr())', dict(
+            method='before_epoch',
+            configs="dict(policy='fixed', warmup='linear', warmup_iters=3), dict()")),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_kept_is_marked_once(words, line, options):
+    todo = converted(line, **options).todo
+    assert len([why for _, why in todo if words in why]) == 1
+
+
+def test_without_a_schedule_a_hook_may_set_learning_rates():
+    line = "runner.optimizer.param_groups[0]['lr'] = 1"
+    assert converted(line, configs='None, dict(grad_clip=None)').todo == []
+
+
+def test_facts_follow_helpers_and_bases():
+    text = """
+class Looks:
+    def _rate(self, runner):
+        return runner.current_lr()
+
+    def after_run(self, runner):
+        print(self._rate(runner))
+"""
+    facts = HookFacts.of(ast.parse(text).body[0])
+    assert 'after_run' in facts.reads_learning_rate
+    assert facts.reads_between(50)
+    assert HookFacts.joined([facts, HookFacts()]) == facts
+
+
+def test_priorities_by_name_and_number():
+    given = [None, 'LOW', "'lowest'", '35', 35]
+    assert [priority_of(one) for one in given] == [50, 70, 100, 35, 35]
+
+
+def test_a_hook_without_surprises_has_no_differences():
+    hook = Registration('Looks', 50, True, True, True, True)
+    assert list(differences(hook, HookFacts())) == []
+
+
+SEVERAL = """\
+from mmcv.runner import EpochBasedRunner, build_optimizer
+
+
+def main(model, loader):
+    optimizer = {optimizer}
+    runner = EpochBasedRunner(model, optimizer=optimizer, work_dir='w', max_epochs=2)
+    runner.register_training_hooks(None)
+    runner.run([loader], [('train', 1)])
+"""
+
+
+@pytest.mark.parametrize(
+    ('optimizer', 'expected'),
+    [
+        ("dict(gen=build_optimizer(model.gen, dict(type='SGD', lr=1)))",
+         'OptimWrapperDict(**dict(gen=build_optim_wrapper(model.gen, '
+         "dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1)))))"),
+        ('{name: build_optimizer(getattr(model, name), one) for name, one in CONFIGS.items()}',
+         'OptimWrapperDict(**{name: build_optim_wrapper(getattr(model, name), '
+         "dict(type='OptimWrapper', paramwise_cfg=one.pop('paramwise_cfg', None), optimizer=one)) "
+         'for name, one in CONFIGS.items()})'),
+    ],
+)  # fmt: skip
+def test_several_optimizers_are_built_as_wrappers(optimizer, expected):
+    new = convert.convert_source(SEVERAL.format(optimizer=optimizer))
+    assert new.todo == []
+    assert f'optim_wrapper={expected},' in new.new
+    assert 'mmcv' not in new.new
+
+
+def test_groups_of_parameters_stand_beside_the_optimizer():
+    config = "dict(type='SGD', lr=1, paramwise_cfg=dict(bias_lr_mult=2))"
+    new = convert.convert_source(SEVERAL.format(optimizer=f'build_optimizer(model, {config})'))
+    assert (
+        "optim_wrapper=dict(optimizer=dict(type='SGD', lr=1), "
+        'paramwise_cfg=dict(bias_lr_mult=2)),' in new.new
+    )
