@@ -240,8 +240,8 @@ class NonFiniteLossHook(Hook):
         if self._num_rollbacks > self.give_up_after:
             raise NonFiniteLossError(
                 f'{report} The run was returned to the state after iteration {snapshot.iteration} '
-                f'{self.give_up_after} times already. {_latest_losses(runner)} Lower the learning '
-                'rate or inspect the data.'
+                f'{self.give_up_after} times already. {_latest_losses(runner)} Lower the '
+                'learning rate or inspect the data.'
             )
         snapshot.restore()
         self._unread.clear()
@@ -355,8 +355,8 @@ class NonFiniteLossHook(Hook):
         what = 'gradient norm' if _is_norm(f'train/{name}') else 'loss'
         return (
             f'The {what} {name!r} became {recent[name][-back]} at iteration {finished - back + 1} '
-            f'{where}. All losses of that iteration: {at_that_time}.{weights} Lower the learning '
-            'rate, clip gradients, or inspect that batch. '
+            f'{where}. All losses of that iteration: {at_that_time}.{weights} Lower the '
+            'learning rate, clip gradients, or inspect that batch. '
             "default_hooks=dict(non_finite_loss=dict(policy='skip')) skips such steps, "
             "policy='rollback' returns to earlier weights, policy='ignore' disables the check."
         )

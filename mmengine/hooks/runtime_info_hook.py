@@ -154,7 +154,7 @@ class RuntimeInfoHook(Hook):
 
 def _tell_about_total() -> None:
     print_log(
-        "The name 'loss' is that of the total loss and of one of your losses. Yours keeps the "
+        "The total loss and one of your losses have the name 'loss'. Your loss keeps the "
         "name; the total, which is minimized, is logged as 'engine_loss'.",
         logger='current',
         level=logging.WARNING,

@@ -140,7 +140,7 @@ class MessageHub(ManagerMixin):
             self._of_engine.add(key)
 
     def claim(self, key: str) -> None:
-        """Let ``key`` be the name of a scalar of the user, and rename that of the engine.
+        """Let ``key`` be the name of a scalar of the user, and rename the scalar of the engine.
 
         The values so far belong to the engine: they move to the new name, ``train/engine_time`` for
         ``train/time``. A warning names both.
@@ -154,7 +154,7 @@ class MessageHub(ManagerMixin):
             self._log_scalars[new] = self._log_scalars.pop(key)
             self._resumed_keys[new] = self._resumed_keys.pop(key)
         _warn(
-            f'The name {key!r} is that of a log value of the engine and of one of yours. Yours '
+            f'A log value of the engine and one of yours have the name {key!r}. Your value '
             f'keeps the name; the value of the engine is logged as {new!r}.'
         )
 

@@ -28,8 +28,7 @@ def with_losses(metrics: dict[str, Any], losses: Mapping[str, float], stage: str
             merged[engine_name(name)] = value
             told = f'the loss of the loop is {engine_name(name)!r}'
         print_log(
-            f'The name {name!r} is that of a metric and of a loss. The metric keeps the name; '
-            f'{told}.',
+            f'A metric and a loss have the name {name!r}. The metric keeps the name; {told}.',
             logger='current',
             level=logging.WARNING,
         )

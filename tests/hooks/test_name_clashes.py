@@ -114,7 +114,10 @@ def test_each_clash_is_told_once(make_run):
     runner.train()
     log = _log(runner)
     for name in NAMES:
-        assert log.count(f"The name 'train/{name}' is that of a log value of the engine") == 1
+        assert (
+            log.count(f"A log value of the engine and one of yours have the name 'train/{name}'")
+            == 1
+        )
         assert f"is logged as 'train/engine_{name}'" in log
 
 
@@ -279,7 +282,7 @@ def test_a_metric_keeps_its_name_beside_the_loss_of_the_loop(make_run, name):
     (record,) = (record for record in _records(runner) if record.get(name) == 9.0)
     other = 'val_loss' if name == 'loss' else 'engine_val_loss'
     assert record[other] == pytest.approx(0.6)
-    assert f"The name '{name}' is that of a metric and of a loss." in _log(runner)
+    assert f"A metric and a loss have the name '{name}'." in _log(runner)
 
 
 def test_losses_come_after_the_metrics():

@@ -130,6 +130,8 @@ def _even(rank: int, world_size: int, lengths: list[int], reduces: bool) -> bool
     hook = LoggerHook()
     hook.before_train_epoch(
         SimpleNamespace(
+            epoch=0,
+            iter=0,
             log_processor=LogProcessor(mean_over_ranks=reduces),
             train_loop=SimpleNamespace(dataloader=range(lengths[rank])),
         )
