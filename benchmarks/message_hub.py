@@ -7,8 +7,9 @@ Wall time of one ``MessageHub.update_scalar`` in microseconds, with histories of
 values: median and best of the repeats, each the mean of 2,048 calls, so that the folding of pending
 values (every 1,024) is in it. The budget is for the median of a float. Memory is the growth of this
 process's resident set over iterations that log four scalars each and read their means every 50;
-histories are kept up to 1,000,000 values. ``--peer`` is the interpreter of an environment where
-another implementation of the API is installed; it is measured alike, memory aside.
+histories keep 4,096 values or more, and sums of older ones. ``--peer`` is the interpreter of an
+environment where another implementation of the API is installed; it is measured alike, memory
+aside.
 """
 
 import json

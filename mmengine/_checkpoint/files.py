@@ -42,10 +42,20 @@ def save_checkpoint(
     Raises:
         ValueError: If both ``file_client_args`` and ``backend_args`` are given.
     """
+    write_hashed(checkpoint, filename, one_of(backend_args, file_client_args))
+
+
+def one_of(
+    backend_args: dict[str, Any] | None, file_client_args: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """The arguments of a file backend, under their present or their old name.
+
+    Raises:
+        ValueError: If both are given.
+    """
     if file_client_args is not None and backend_args is not None:
         raise ValueError('Pass backend_args only: file_client_args is its old name.')
-    backend_args = backend_args or file_client_args
-    write_hashed(checkpoint, filename, backend_args)
+    return backend_args or file_client_args
 
 
 def write_hashed(
@@ -125,8 +135,8 @@ def check_is_there(filename: str) -> None:
 def find_latest_checkpoint(path: str) -> str | None:
     """The newest checkpoint in the work dir ``path``, read from its pointer file, or None.
 
-    If the recorded path does not exist, because the work dir was moved, a file with the same name
-    in ``path`` is used.
+    If the work dir was moved or copied, a file with the same name in ``path`` is used, not the file
+    of the old work dir.
     """
     pointer = Path(path, LAST_CHECKPOINT)
     if not pointer.is_file():
@@ -136,11 +146,13 @@ def find_latest_checkpoint(path: str) -> str | None:
         )
         return None
     recorded = pointer.read_text(encoding='utf-8').strip()
-    if not is_remote(recorded) and not Path(recorded).exists():
-        moved = Path(path, Path(recorded).name)
-        if moved.exists():
-            return str(moved)
-    return recorded
+    own = Path(path, Path(recorded).name)
+    if is_remote(recorded) or not own.exists():
+        return recorded
+    # With `out_dir` of CheckpointHook the checkpoints are in a folder that is not a work dir.
+    folder = Path(recorded).parent
+    is_of_old_work_dir = (folder / LAST_CHECKPOINT).exists() and not folder.samefile(path)
+    return str(own) if is_of_old_work_dir or not Path(recorded).exists() else recorded
 
 
 def is_remote(filename: str | Path) -> bool:

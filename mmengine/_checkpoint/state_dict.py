@@ -13,7 +13,12 @@ from mmengine._checkpoint.dtensor import spread_state_dict, whole
 from mmengine._checkpoint.unwrap import is_model_wrapper
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
+from mmengine.utils.errors import ArgumentError
 
+WAY_OUT = (
+    'To begin a new run from the weights that fit, pass the checkpoint as load_from and do not '
+    'resume.'
+)
 _SIZE_MISMATCH = re.compile(
     r'size mismatch for (?P<key>\S+): .*?torch\.Size\((?P<found>\[.*?\])\).*?'
     r'torch\.Size\((?P<expected>\[.*?\])\)'
@@ -69,6 +74,8 @@ def load_state_dict(
     state_dict: Mapping[str, Any],
     strict: bool = False,
     logger: logging.Logger | str | None = None,
+    *,
+    fixed_shapes: bool = False,
 ) -> None:
     """Copy ``state_dict`` into ``module``, through wrappers at any depth, and report mismatches.
 
@@ -80,8 +87,10 @@ def load_state_dict(
         state_dict: A state dict with keys as in the result of :func:`get_state_dict`.
         strict: Raise an error with the summary instead of logging it.
         logger: Receiver of the summary: a logger, its name, 'current', 'silent', or None to print.
+        fixed_shapes: Raise an error for entries with another shape instead of skipping them.
 
     Raises:
+        ArgumentError: If ``fixed_shapes`` is True, and tensors have another shape.
         RuntimeError: If ``strict`` is True, and tensors are missing or unexpected or have another
             shape.
         TypeError: If ``state_dict`` is not a mapping.
@@ -101,6 +110,12 @@ def load_state_dict(
 
     leftovers, problems = _load_collecting(module, wrapped)
     to_plain = _renamer(_wrapped_prefixes(module, ''))
+    shapes = _shape_lines(problems, to_plain)[0]
+    if fixed_shapes and shapes:
+        raise ArgumentError(
+            f'The run cannot be resumed, because {type(module).__name__} has other shapes than the '
+            f'model in the checkpoint ({len(shapes)}): {_shortened(shapes)}\n{WAY_OUT}'
+        )
     summary = _summarise(
         missing=[to_plain(key) for key in leftovers.missing_keys],
         unexpected=[to_plain(key) for key in leftovers.unexpected_keys],
@@ -218,14 +233,7 @@ def _summarise(
     problems: list[str],
     to_plain: Callable[[str], str],
 ) -> str:
-    shapes, others = [], []
-    for line in problems:
-        match = _SIZE_MISMATCH.search(line)
-        if match:
-            key = to_plain(match['key'])
-            shapes.append(f'{key}: {match["found"]} in the file, {match["expected"]} in the model')
-        else:
-            others.append(line)
+    shapes, others = _shape_lines(problems, to_plain)
     groups = {
         'of another shape, skipped': shapes,
         'missing in the file': _by_prefix(
@@ -239,6 +247,21 @@ def _summarise(
         for title, lines in groups.items()
         if lines
     )
+
+
+def _shape_lines(
+    problems: list[str], to_plain: Callable[[str], str]
+) -> tuple[list[str], list[str]]:
+    """Torch's messages about other shapes, in short, and its other messages."""
+    shapes, others = [], []
+    for line in problems:
+        match = _SIZE_MISMATCH.search(line)
+        if match:
+            key = to_plain(match['key'])
+            shapes.append(f'{key}: {match["found"]} in the file, {match["expected"]} in the model')
+        else:
+            others.append(line)
+    return shapes, others
 
 
 def _by_prefix(keys: Iterable[str]) -> list[str]:

@@ -47,6 +47,11 @@ def make_record(
     }
 
 
+def end_record(save_id: str) -> dict[str, Any]:
+    """A record that can only add entries to ``meta`` of the checkpoint ``save_id``."""
+    return {'save_id': save_id, 'meta': {}}
+
+
 def hyperparameters_of(optim_wrapper: Any) -> dict[str, Any]:
     """Learning rate, momentum and similar options of each parameter group, by optimizer name."""
     if hasattr(optim_wrapper, 'optim_wrappers'):
@@ -74,6 +79,8 @@ def merge_record(checkpoint: Any, record: Mapping[str, Any]) -> None:
     if save_id is None or save_id != checkpoint['meta'].get('save_id'):
         return
     checkpoint['meta'].update(record['meta'])
+    if 'hooks' not in record:
+        return
     checkpoint['hooks'] = record['hooks']
     if 'param_schedulers' in checkpoint:
         checkpoint['param_schedulers'] = record['param_schedulers']

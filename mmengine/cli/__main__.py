@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mmengine.cli import config, env, failures, migrate, test, train
+from mmengine.cli import config, env, failures, migrate, runs, test, train
 from mmengine.utils.errors import ArgumentError
 from mmengine.version import __version__
 
-_COMMANDS = (train, test, config, env, migrate)
+_COMMANDS = (train, test, runs, config, env, migrate)
 _INTERRUPTED = 130  # the exit code that shells report after Ctrl-C
 
 
@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SystemExit:
+        raise  # a run that was stopped on request; for Ctrl-C it is a KeyboardInterrupt too
     except KeyboardInterrupt:
         print('\nInterrupted.', file=sys.stderr)
         return _INTERRUPTED

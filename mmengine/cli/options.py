@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +74,8 @@ def load_run_config(options: argparse.Namespace) -> Config:
     if os.getcwd() not in sys.path and '' not in sys.path:
         sys.path.insert(0, os.getcwd())
     os.environ.setdefault('LOCAL_RANK', str(options.local_rank))
-    cfg = load_config(options)
+    cfg = Config.fromfile(options.config, import_custom_modules=False)
+    merge_options(cfg, options.cfg_options)
     run_custom_imports(cfg)
     if options.work_dir is not None:
         cfg.work_dir = options.work_dir
@@ -90,6 +93,23 @@ def load_config(options: argparse.Namespace) -> Config:
     return cfg
 
 
+def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Merge the options into the config of a run, and report new keys that nothing reads.
+
+    Raises:
+        ConfigKeyError: If there is such a key, and ``strict_config`` of the config is set.
+    """
+    from mmengine.runner import Runner
+    from mmengine.runner._arguments import argument_names
+    from mmengine.runner._config_keys import check_strict, new_keys_of_options
+
+    messages = new_keys_of_options(cfg, options, argument_names(Runner, Runner))
+    cfg.merge_from_dict(dict(options))
+    check_strict(cfg, messages)
+    for message in messages:
+        print(f'mmengine: warning: {message}', file=sys.stderr)
+
+
 def build_runner(cfg: Config) -> Any:
     """Build the runner of the class in ``runner_type`` of the config, ``Runner`` by default."""
     from mmengine.registry import RUNNERS
@@ -103,3 +123,13 @@ def leave_process_group() -> None:
 
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+
+
+@contextmanager
+def leaving_when_stopped() -> Iterator[None]:
+    """Leave the process group if the run within this context is stopped on request."""
+    try:
+        yield
+    except SystemExit:
+        leave_process_group()
+        raise

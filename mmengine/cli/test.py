@@ -12,6 +12,7 @@ from mmengine.cli.options import (
     add_run_options,
     build_runner,
     leave_process_group,
+    leaving_when_stopped,
     load_run_config,
     new_parser,
 )
@@ -67,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         dump_predictions(cfg, options.out)
     runner = build_runner(cfg)
-    metrics = runner.test()
+    with leaving_when_stopped():
+        metrics = runner.test()
     if runner.rank == 0:
         print(_table(metrics))
     leave_process_group()

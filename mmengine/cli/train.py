@@ -12,9 +12,11 @@ from mmengine.cli.options import (
     add_run_options,
     build_runner,
     leave_process_group,
+    leaving_when_stopped,
     load_run_config,
     new_parser,
 )
+from mmengine.config import DictAction
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ _EXAMPLES = """\
   mmengine train config.py --work-dir runs/a --cfg-options train_cfg.max_epochs=3 model.depth=50
   mmengine train config.py --resume               resume the newest checkpoint in the work dir
   mmengine train config.py --resume runs/a/epoch_3.pth
+  mmengine train config.py --resume --resume-with schedule=checkpoint on_change=error
   mmengine train config.py --amp bf16
   torchrun --nproc-per-node 2 -m mmengine train config.py --launcher pytorch
 """
@@ -54,6 +57,14 @@ def add_parser(commands: Commands) -> None:
         'CONFIG',
     )
     parser.add_argument(
+        '--resume-with',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='what wins where config and checkpoint differ: schedule=config|checkpoint, '
+        'optimizer=config|checkpoint, on_change=warn|error; again=True opens a run that had ended',
+    )
+    parser.add_argument(
         '--amp',
         nargs='?',
         const=_DEVICE_DEFAULT,
@@ -77,12 +88,13 @@ def run(options: argparse.Namespace) -> int:
         cfg.optim_wrapper = with_amp(cfg.get('optim_wrapper'), _AMP_DTYPES.get(options.amp))
     if options.auto_scale_lr:
         enable_auto_scale_lr(cfg)
-    if options.resume is not None:
-        resume_from(cfg, options.resume)
+    if options.resume is not None or options.resume_with:
+        resume_from(cfg, options.resume, options.resume_with)
     if sys.stdout.isatty():
         add_progress_display(cfg)
     runner = build_runner(cfg)
-    runner.train()
+    with leaving_when_stopped():
+        runner.train()
     if runner.rank == 0:
         print(_where_things_are(runner))
     leave_process_group()
@@ -138,19 +150,32 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr = {**settings, 'enable': True}
 
 
-def resume_from(cfg: Config, source: str) -> None:
-    """Make the run resume ``source``: a checkpoint, or 'auto' for the newest in the work dir.
+def resume_from(cfg: Config, source: str | None, fields: Mapping[str, Any] | None = None) -> None:
+    """Make the run resume.
+
+    ``load_from`` of the config stays: a run without a checkpoint begins with these weights.
+
+    Args:
+        cfg: The config. Fields of a ``resume`` dict in it stay.
+        source: A checkpoint, or 'auto' for the newest in the work dir; None leaves it to the
+            config.
+        fields: More fields of ``resume``.
 
     Raises:
         FileNotFoundError: If ``source`` is a local path that does not exist.
     """
-    cfg.resume = True
-    cfg.load_from = None
-    if source != 'auto':
+    if source not in (None, 'auto'):
         from mmengine._checkpoint.files import check_is_there
 
         check_is_there(source)
-        cfg.load_from = source
+    given = cfg.get('resume')
+    known = dict(given) if isinstance(given, Mapping) else {}
+    if isinstance(given, str):
+        known['path'] = given
+    if source is not None:
+        known['path'] = source
+    known.update(fields or {})
+    cfg.resume = known['path'] if set(known) == {'path'} else known
 
 
 def add_progress_display(cfg: Config) -> None:

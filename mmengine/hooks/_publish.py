@@ -5,12 +5,27 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from logging import Logger
 from typing import Any
 
 from mmengine._checkpoint.files import read_checkpoint, save_checkpoint
 from mmengine._checkpoint.validation_record import RECORD_SUFFIX, merge_record
+from mmengine.dist import barrier, is_main_process
+
+
+def publish_all(
+    paths: Iterable[str | None],
+    keys: Sequence[str],
+    backend: Any,
+    backend_args: dict[str, Any] | None,
+    logger: Logger,
+) -> None:
+    """Publish each of ``paths`` once; see :func:`publish`. All ranks call it; rank 0 writes."""
+    if is_main_process():
+        for path in dict.fromkeys(path for path in paths if path is not None):
+            publish(path, keys, backend, backend_args, logger)
+    barrier()
 
 
 def publish(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mmengine._checkpoint.validation_record import hyperparameters_of, make_record
+
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
 
@@ -25,3 +27,19 @@ def load_hooks_state(runner: Run, states: Mapping[str, list[Any]]) -> None:
         entries = remaining.get(type(hook).__name__)
         if entries and hasattr(hook, 'load_state_dict'):
             hook.load_state_dict(entries.pop(0))
+
+
+def plain_numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """The entries of ``values`` that are numbers, as floats."""
+    return {key: float(value) for key, value in values.items() if isinstance(value, (int, float))}
+
+
+def validation_record(runner: Run, metrics: Mapping[str, float]) -> dict[str, Any]:
+    """What a validation changes in a checkpoint that was written before it."""
+    return make_record(
+        meta={'validation_due': False, 'metrics': dict(metrics)},
+        param_schedulers=runner.strategy.scheduler_state_dict(),
+        optimizer=hyperparameters_of(runner.optim_wrapper),
+        hooks=hooks_state(runner),
+        message_hub=runner.message_hub.state_dict(),
+    )

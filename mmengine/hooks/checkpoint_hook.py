@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmengine._checkpoint.validation_record import hyperparameters_of, make_record
+from mmengine._checkpoint.files import one_of
+from mmengine._checkpoint.validation_record import end_record
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import get_file_backend
-from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
-from mmengine.hooks._publish import publish
-from mmengine.hooks._states import hooks_state
+from mmengine.hooks import _units
+from mmengine.hooks._best import IS_BETTER, WORST
+from mmengine.hooks._best_checkpoints import (
+    BestCheckpoints,
+    as_list,
+    best_prefix,
+    check_counts,
+    parse_save_best,
+    refuse_unknown,
+    rules_of,
+    texts,
+)
+from mmengine.hooks._end import meta_of_end, record_end, stopped_within_epoch
+from mmengine.hooks._publish import publish_all
+from mmengine.hooks._states import plain_numbers, validation_record
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.run import evaluates_alone
-from mmengine.logging import print_log
 from mmengine.registry import HOOKS
-from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
+from mmengine.utils._given import follow, is_given, notes_given
+from mmengine.utils.errors import did_you_mean
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
@@ -32,7 +44,7 @@ class CheckpointHook(Hook):
 
     Args:
         interval: Epochs or iterations between two saves; -1 saves at no interval.
-        by_epoch: Whether ``interval`` counts epochs.
+        by_epoch: Whether ``interval`` counts epochs. If not given, what the train loop counts.
         save_optimizer: Include the optimizers' state.
         save_param_scheduler: Include the schedulers' state.
         out_dir: Folder or URL to save to instead of the work dir. The hook creates a folder in it
@@ -52,6 +64,9 @@ class CheckpointHook(Hook):
         published_keys: After training, write copies of the last and best checkpoints that contain
             only these top-level keys; a part of the SHA-256 is in their names.
         save_begin: First epoch or iteration after which to save; the interval counts from there.
+        unit: 'step' or 'sample': ``interval`` and ``save_begin`` count optimizer steps or samples
+            instead, and file names have that count, as in 'step_1000.pth'.
+        keep_best: Number of best checkpoints to keep for each metric.
 
     Raises:
         ArgumentError: If a value is wrong: an interval of 0, a metric that is given twice, 'auto'
@@ -64,6 +79,7 @@ class CheckpointHook(Hook):
     rule_map = IS_BETTER
     init_value_map = WORST
 
+    @notes_given
     def __init__(
         self,
         interval: int = -1,
@@ -82,41 +98,29 @@ class CheckpointHook(Hook):
         backend_args: dict[str, Any] | None = None,
         published_keys: str | list[str] | None = None,
         save_begin: int = 0,
+        *,
+        unit: str | None = None,
+        keep_best: int = 1,
         **kwargs: Any,
     ) -> None:
-        for name in kwargs:
-            known = CheckpointHook.__init__.__annotations__
-            raise TypeError(f'CheckpointHook has no argument {name!r}.{did_you_mean(name, known)}')
-        if (
-            isinstance(interval, bool)
-            or not isinstance(interval, int)
-            or interval == 0
-            or interval < -1
-        ):
-            raise ArgumentError(
-                f'interval must be a positive integer, or -1 for no interval; got {interval!r}.'
-            )
-        if save_begin < 0:
-            raise ArgumentError(f'save_begin must be 0 or more, got {save_begin}.')
-        if max_keep_ckpts == 0 or max_keep_ckpts < -1:
-            raise ArgumentError(
-                f'max_keep_ckpts must be positive, or -1 for all; got {max_keep_ckpts}.'
-            )
-        if file_client_args is not None and backend_args is not None:
-            raise ValueError('Pass backend_args only: file_client_args is its old name.')
+        refuse_unknown(kwargs, CheckpointHook.__init__.__annotations__)
+        check_counts(interval, save_begin, max_keep_ckpts, keep_best)
+        _units.check_unit(self, unit, is_by_epoch=by_epoch and is_given(self, 'by_epoch'))
         self.interval = interval
-        self.by_epoch = by_epoch
+        self.unit = unit
+        self.by_epoch = by_epoch and unit is None
         self.save_optimizer = save_optimizer
         self.save_param_scheduler = save_param_scheduler
         self.out_dir = out_dir
         self.max_keep_ckpts = max_keep_ckpts
         self.save_last = save_last
         self.save_begin = save_begin
-        self.backend_args = backend_args or file_client_args
-        self.filename_tmpl = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
-        self.published_keys = None if published_keys is None else _texts(published_keys)
-        self.greater_keys = _as_list(greater_keys)
-        self.less_keys = _as_list(less_keys)
+        self.keep_best = keep_best
+        self.backend_args = one_of(backend_args, file_client_args)
+        self.filename_tmpl = filename_tmpl or f'{self._counted}_{{}}.pth'
+        self.published_keys = None if published_keys is None else texts(published_keys)
+        self.greater_keys = as_list(greater_keys)
+        self.less_keys = as_list(less_keys)
         self.last_ckpt: str | None = None
         self._kept: list[int] = []
         self._saved_at: tuple[int, int] | None = None
@@ -124,10 +128,18 @@ class CheckpointHook(Hook):
         self._moment = -1
         self._unvalidated: dict[str, str | None] = {}
         self._metrics: dict[str, float] = {}
+        # What is written next to the last checkpoint, or may be.
+        self._record: dict[str, Any] | None = None
         self._is_training = False
         self._init_best(save_best, rule)
 
     # -- points -----------------------------------------------------------------------------------
+
+    def follow_loop(self, by_epoch: bool) -> None:
+        """Count what the train loop counts, unless ``by_epoch`` was given."""
+        is_default = self.filename_tmpl == f'{self._counted}_{{}}.pth'
+        if self.unit is None and follow(self, 'by_epoch', by_epoch) and is_default:
+            self.filename_tmpl = f'{self._counted}_{{}}.pth'
 
     def get_triggered_stages(self) -> list[str]:
         """Skip the iterations if the hook counts epochs, unless a subclass overrides them."""
@@ -149,6 +161,9 @@ class CheckpointHook(Hook):
         self._settled_dir = str(self.out_dir)
         runner.logger.info(f'Checkpoints will be saved to {self.out_dir}.')
         self._is_training = True
+        if self.unit is not None:
+            self._turns = _units.Interval(self.interval, self.save_begin)
+            self._turns.begin(runner.state.finished(self.unit))
         self._recall(runner)
 
     def after_train_epoch(self, runner: Run) -> None:
@@ -158,7 +173,6 @@ class CheckpointHook(Hook):
         due = self.every_n_epochs(runner, self.interval, self.save_begin)
         if due or (self.save_last and self.is_last_train_epoch(runner)):
             done = runner.epoch + 1
-            runner.logger.info(f'Saving checkpoint at {done} epochs')
             self._save(runner, done, {'epoch': done, 'iter': runner.iter})
 
     def after_train_iter(
@@ -171,11 +185,14 @@ class CheckpointHook(Hook):
         """Save a checkpoint if one is due after this iteration."""
         if self.by_epoch:
             return
-        due = self.every_n_train_iters(runner, self.interval, self.save_begin)
-        if due or (self.save_last and self.is_last_train_iter(runner)):
+        if self.unit is None:
             done = runner.iter + 1
-            runner.logger.info(f'Saving checkpoint at {done} iterations')
-            self._save(runner, done, {'epoch': runner.epoch, 'iter': done})
+            due = self.every_n_train_iters(runner, self.interval, self.save_begin)
+        else:
+            done = runner.state.finished(self.unit)
+            due = self._turns.reaches(done)
+        if due or (self.save_last and self.is_last_train_iter(runner)):
+            self._save(runner, done, {'epoch': runner.epoch, 'iter': runner.iter + 1})
 
     def after_val_epoch(  # type: ignore[override]  # known without a default
         self, runner: Run, metrics: dict[str, float]
@@ -183,11 +200,7 @@ class CheckpointHook(Hook):
         """Save a checkpoint if a watched metric has a new best value."""
         if not self._trains(runner) or runner.iter == 0:
             return  # A validation without training has nothing to save.
-        self._metrics = {
-            key: float(value)
-            for key, value in (metrics or {}).items()
-            if isinstance(value, (int, float))
-        }
+        self._metrics = plain_numbers(metrics or {})
         if self.save_best is None:
             return
         if not metrics:
@@ -201,21 +214,20 @@ class CheckpointHook(Hook):
 
     def after_val(self, runner: Run) -> None:
         """Write the changes of the validation next to the checkpoints of this iteration."""
-        if not self._trains(runner) or not self._of_this_moment(runner):
+        if not self._trains(runner):
             return
-        record = make_record(
-            meta={'validation_due': False, 'metrics': self._metrics},
-            param_schedulers=runner.strategy.scheduler_state_dict(),
-            optimizer=hyperparameters_of(runner.optim_wrapper),
-            hooks=hooks_state(runner),
-            message_hub=runner.message_hub.state_dict(),
-        )
+        if not self._of_this_moment(runner):
+            # The resumed checkpoint still says that this validation is due.
+            self._saved_at = None
+            return
+        record = validation_record(runner, self._metrics)
         if is_main_process():
             for path, save_id in self._unvalidated.items():
                 if save_id is None:
                     continue  # Something of the user wrote it: a record would belong to no file.
                 record['save_id'] = save_id
                 runner.strategy.io.write_record(record, path, self.backend_args)
+        self._record = record
         self._unvalidated.clear()
         barrier()
 
@@ -225,27 +237,39 @@ class CheckpointHook(Hook):
 
     def after_train(self, runner: Run) -> None:
         """Save the last checkpoint if training ended early, and write the published copies."""
-        if self.save_last and self._is_training and runner.iter and not self._holds_end(runner):
-            done = runner.epoch if self.by_epoch else runner.iter
-            runner.logger.info(f'Saving checkpoint at {done} {self._unit}s')
-            self._save(runner, done, {**self._finished(runner), 'validation_due': False})
+        if self.save_last and self._is_training and runner.iter:
+            self._save_end(runner)
         self._is_training = False
-        if self.published_keys is None:
-            return
-        if is_main_process():
+        if self.published_keys is not None and not runner.state.stops.interrupts:
             paths = [self.last_ckpt, *self.best_ckpt_path_dict.values()]
-            for path in dict.fromkeys(path for path in paths if path is not None):
-                publish(path, self.published_keys, self._backend, self.backend_args, runner.logger)
-        barrier()
+            publish_all(paths, self.published_keys, self._backend, self.backend_args, runner.logger)
 
     # -- saving -----------------------------------------------------------------------------------
 
-    def _save(self, runner: Run, done: int, meta: dict[str, Any]) -> None:
-        filename = self.filename_tmpl.format(done)
+    def _save_end(self, runner: Run) -> None:
+        """Let a checkpoint hold the state at the end, and that it is the end."""
+        if self._saved_at == runner.state.moment(runner.iter):
+            record_end(runner, self._record, self.last_ckpt, self.backend_args)
+            return
+        is_within = self.by_epoch and stopped_within_epoch(runner)
+        done = runner.iter if is_within else _units.done_in(runner, self._counted)
+        self._save(runner, done, meta_of_end(runner), f'iter_{done}.pth' if is_within else None)
+
+    def _save(
+        self, runner: Run, done: int, meta: dict[str, Any], interim: str | None = None
+    ) -> None:
+        """Save a checkpoint after ``done`` counted units, or as the file ``interim``."""
+        counted = 'iter' if interim else self._counted
+        place = ', within an epoch' if interim else ''
+        runner.logger.info(f'Saving checkpoint at {done} {_units.NAMES[counted]}{place}')
+        filename = interim or self.filename_tmpl.format(done)
         self.last_ckpt = self._path(filename)
         hub = runner.message_hub
         dropped: list[int] = []
-        if self.max_keep_ckpts > 0:
+        older_interim = hub.pop_info('interim_ckpt')
+        if interim is not None:
+            hub.update_info('interim_ckpt', interim)
+        elif self.max_keep_ckpts > 0:
             dropped = self._drop_from_kept(done)
             hub.update_info('keep_ckpt_ids', list(self._kept))
         hub.update_info('last_ckpt', self.last_ckpt)
@@ -257,6 +281,8 @@ class CheckpointHook(Hook):
             runner.strategy.io.mark_newest(runner.work_dir, self.last_ckpt)
         for number in dropped:
             self._remove(runner, self._path(self.filename_tmpl.format(number)))
+        if older_interim not in (None, filename) and self.max_keep_ckpts > 0:
+            self._remove(runner, self._path(older_interim))
 
     def _drop_from_kept(self, done: int) -> list[int]:
         """Add ``done`` to the kept checkpoints; returns the numbers of the ones to remove."""
@@ -277,6 +303,7 @@ class CheckpointHook(Hook):
             backend_args=self.backend_args,
         )
         self._unvalidated[self._path(filename)] = runner.state.save_id
+        self._record = None if runner.state.save_id is None else end_record(runner.state.save_id)
         self._moment = meta['iter']
 
     def _trains(self, runner: Run) -> bool:
@@ -289,70 +316,38 @@ class CheckpointHook(Hook):
             self._unvalidated.clear()
         return self._unvalidated
 
-    def _holds_end(self, runner: Run) -> bool:
-        """Whether the last checkpoint holds the present state of training."""
-        return self._saved_at == runner.state.moment(runner.iter)
-
     def _path(self, filename: str) -> str:
         return str(self._backend.join_path(str(self.out_dir), filename))
+
+    def _has(self, filename: str) -> bool:
+        return bool(self._backend.isfile(self._path(filename)))
 
     def _remove(self, runner: Run, path: str) -> None:
         if is_main_process():
             runner.strategy.io.remove(path, self.backend_args)
 
-    @property
-    def _unit(self) -> str:
-        return 'epoch' if self.by_epoch else 'iteration'
-
-    @staticmethod
-    def _finished(runner: Run) -> dict[str, int]:
-        """Counts of finished epochs and iterations, which the loop updates before a validation."""
-        return {'epoch': runner.epoch, 'iter': runner.iter}
+    _counted = property(lambda self: self.unit or ('epoch' if self.by_epoch else 'iter'))
 
     # -- the best ---------------------------------------------------------------------------------
 
     def _init_best(self, save_best: str | list[str] | None, rule: str | list[str] | None) -> None:
         self.save_best = save_best
         self.best_ckpt_path_dict: dict[str, str | None] = {}
-        self._best_scores: dict[str, float] = {}
-        self._rules: dict[str, str] = {}
-        self._given_rules: list[str] = []
-        self._is_auto = save_best in ('auto', ['auto'])
+        self._best: dict[str, BestCheckpoints] = {}
+        self._resumed: dict[str, Any] = {}
         self.key_indicators: list[str] = []
-        if save_best is None:
-            if rule is not None:
-                print_log(
-                    'CheckpointHook ignores rule: it defines the best value, but save_best has no '
-                    'metric.',
-                    logger='current',
-                    level=logging.WARNING,
-                )
-            return
-        keys = _texts(save_best)
-        if len(keys) != len(set(keys)):
-            raise ArgumentError(f'save_best contains a metric twice: {keys}.')
-        if 'auto' in keys and len(keys) > 1:
-            raise ArgumentError(
-                "save_best='auto' cannot be combined with other metrics: it uses the first "
-                'metric that is reported.'
-            )
-        rules = [check_rule(one) for one in _as_list(rule)]
-        if len(rules) not in (0, 1, len(keys)):
-            raise ArgumentError(
-                f'save_best has {len(keys)} metrics and rule has {len(rules)} entries; pass one '
-                'rule, or one for each metric.'
-            )
-        self._given_rules = rules * len(keys) if len(rules) == 1 else rules
-        if not self._is_auto:
+        keys, self._given_rules = parse_save_best(save_best, rule)
+        if keys and keys != ['auto']:
             self._watch(keys)
 
     def _watch(self, keys: list[str]) -> None:
         self.key_indicators = keys
         self.best_ckpt_path_dict = dict.fromkeys(keys)
-        rules = self._given_rules or [
-            infer_rule(key, self.greater_keys, self.less_keys) for key in keys
-        ]
-        self._rules = dict(zip(keys, rules, strict=True))
+        rules = self._given_rules or rules_of(keys, self.greater_keys, self.less_keys)
+        self._best = {
+            key: BestCheckpoints(key, rule, self.keep_best)
+            for key, rule in zip(keys, rules, strict=True)
+        }
 
     def _settle_keys(self, runner: Run, metrics: dict[str, float]) -> None:
         """Replace 'auto' by the first metric that is reported."""
@@ -367,24 +362,28 @@ class CheckpointHook(Hook):
                 f'({", ".join(metrics)}).{did_you_mean(key, metrics)}'
             )
             return
-        score, rule = metrics[key], self._rules[key]
-        if not self.rule_map[rule](score, self._best_scores.get(key, self.init_value_map[rule])):
+        score, best = metrics[key], self._best[key]
+        if not best.accepts(score):
             return
-        hub = runner.message_hub
-        score_name, path_name = self._info_names(key)
-        done, unit = (runner.epoch, 'epoch') if self.by_epoch else (runner.iter, 'iter')
-        filename = f'{_best_prefix(key)}{unit}_{done}.pth'
-        older, path = self.best_ckpt_path_dict.get(key), self._path(filename)
-        hub.update_info(score_name, score)
-        hub.update_info(path_name, path)
-        self.best_ckpt_path_dict[key] = path
-        self._best_scores[key] = score
+        unit = _units.unit_of_validations(runner) or self._counted
+        done = _units.done_in(runner, unit)
+        filename = f'{best_prefix(key)}{unit}_{done}.pth'
+        dropped = best.add(score, filename)
+        self._publish_best(runner, key)
         self._write_best(runner, filename)
-        if older is not None and older != path:
-            self._remove(runner, older)
-        runner.logger.info(
-            f'The best checkpoint with {score:0.4f} {key} at {done} {unit} is saved to {filename}.'
-        )
+        for name in dropped:
+            self._remove(runner, self._path(name))
+        runner.logger.info(best.told(score, f'{done} {unit}', filename))
+
+    def _publish_best(self, runner: Run, key: str) -> None:
+        """Write score and path of the best checkpoint to the attributes and the message hub."""
+        score_name, path_name = self._info_names(key)
+        best = self._best[key]
+        path = self._path(best.entries[0][1]) if best.entries else None
+        self.best_ckpt_path_dict[key] = path
+        runner.message_hub.update_info(score_name, best.best_score)
+        if path is not None:
+            runner.message_hub.update_info(path_name, path)
 
     def _write_best(self, runner: Run, filename: str) -> None:
         """Link the checkpoint of this iteration to ``filename``, or write it if there is none."""
@@ -397,60 +396,55 @@ class CheckpointHook(Hook):
             present[path] = present[self.last_ckpt]
             return
         # The remaining changes of this validation are written at its end, in a record.
-        self._write(runner, filename, {**self._finished(runner), 'validation_due': True})
+        meta = {'epoch': runner.epoch, 'iter': runner.iter, 'validation_due': True}
+        self._write(runner, filename, meta)
 
     def _info_names(self, key: str) -> tuple[str, str]:
         """Names in the message hub; they contain ``key`` only if several metrics are watched."""
         suffix = f'_{key}' if len(self.key_indicators) > 1 else ''
         return f'best_score{suffix}', f'best_ckpt{suffix}'
 
+    def state_dict(self) -> dict[str, Any]:
+        """Names and scores of the best checkpoints, without the folder, which may be moved."""
+        return {'best': {key: best.state_dict() for key, best in self._best.items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember the best checkpoints of the saved run; training takes those that exist."""
+        self._resumed = dict(state_dict.get('best', {}))
+
     def _recall(self, runner: Run) -> None:
-        """Read the saved checkpoints of a resumed run from its message hub."""
+        """Read the saved checkpoints of a resumed run from its state and its message hub."""
         hub = runner.message_hub
         if runner.iter == 0:
             return
         if self._saved_at is None:
             self._saved_at = runner.state.resumed_at
-        self.last_ckpt = self.last_ckpt or hub.get_info('last_ckpt')
+        last = os.path.basename(str(hub.get_info('last_ckpt') or ''))
+        if self.last_ckpt is None and last and self._has(last):
+            self.last_ckpt = self._path(last)
+            hub.update_info('last_ckpt', self.last_ckpt)
         self._kept = self._kept or list(hub.get_info('keep_ckpt_ids') or [])
-        for key in self.key_indicators:
-            score_name, path_name = self._info_names(key)
-            score, path = hub.get_info(score_name), hub.get_info(path_name)
-            if score is None or path is None or _best_prefix(key) not in path:
+        for key, best in self._best.items():
+            if best.best_score is not None:
+                continue  # another call of `train` goes on
+            score, path = (hub.get_info(name) for name in self._info_names(key))
+            missing = best.recall(self._resumed.pop(key, None), score, path, self._has)
+            if missing is None:
                 continue  # The best value belongs to another metric, which the saved run watched.
-            self._best_scores[key] = score
-            if self._backend.exists(path):
-                self.best_ckpt_path_dict[key] = path
-                continue
-            runner.logger.warning(
-                f'The best checkpoint of the resumed run, {path}, does not exist any more.'
-            )
+            if missing:
+                runner.logger.warning(
+                    f'The best checkpoints of the resumed run are not all in {self.out_dir}; '
+                    f'missing: {", ".join(missing)}.'
+                )
+            self._publish_best(runner, key)
 
     @property
     def rules(self) -> list[str]:
         """'greater' or 'less' for each watched metric."""
-        return [self._rules[key] for key in self.key_indicators]
+        return [self._best[key].rule for key in self.key_indicators]
 
     @property
     def best_ckpt_path(self) -> str | None:
         """Path of the best checkpoint, if one metric is watched."""
-        paths = list(self.best_ckpt_path_dict.values())
-        return paths[0] if len(paths) == 1 else None
-
-
-def _best_prefix(key: str) -> str:
-    """Prefix of the file names of the best checkpoints for a metric."""
-    return f'best_{key.replace("/", "_")}_'
-
-
-def _texts(value: Any) -> list[str]:
-    texts = _as_list(value)
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise ArgumentTypeError(f'Expected a name or a list of names, got {value!r}.')
-    return texts
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+        paths = self.best_ckpt_path_dict
+        return next(iter(paths.values())) if len(paths) == 1 else None

@@ -118,9 +118,11 @@ class CurvesHook(Hook):
             mode, _, name = key.partition('/')
             if mode != 'train' or not ('loss' in name or name.rsplit('.', 1)[-1] == 'lr'):
                 continue
-            values = buffer.data[0]
-            at = np.arange(runner.iter - len(values), runner.iter, dtype=np.float64) + 1
-            curve = _shortened(at, values)
+            at, values = buffer.curve()
+            if not len(at):
+                continue
+            # The latest value belongs to the latest iteration.
+            curve = _shortened(at + (runner.iter - at[-1]), values)
             (losses if 'loss' in name else rates)[name] = curve
         for name, points in self._metrics.items():
             at, values = np.array(points, dtype=np.float64).T

@@ -75,6 +75,11 @@ class EarlyStoppingHook(Hook):
         self.wait_count = 0
         self.best_score = WORST[self.rule]
 
+    def before_train(self, runner: Run) -> None:
+        """Wait again with full patience if the run had stopped early and is to go on."""
+        if runner.state.is_reopened:
+            self.wait_count = 0
+
     def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Compare the metric with the best value, and end training if it has stopped improving."""
         if evaluates_alone(runner):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmengine._checkpoint.state_dict import load_state_dict, weights_to_cpu
 from mmengine._checkpoint.unwrap import unwrap_model
+from mmengine.hooks._units import Interval, check_unit, steps_of_each
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.logging import print_log
 from mmengine.model._copying import reshard
@@ -27,7 +28,10 @@ _PREFIX = 'module.'
 
 @HOOKS.register_module()
 class EMAHook(Hook):
-    """Averages the weights over the training steps; validation and test use the average.
+    """Averages the weights over the optimizer steps; validation and test use the average.
+
+    With gradient accumulation the average changes once per window, so that it equals the average of
+    a training with the large batch.
 
     In a checkpoint, ``state_dict`` holds the averaged weights, so that other programs load the
     average, and ``ema_state_dict`` holds the raw weights, from which a resumed run continues.
@@ -42,11 +46,13 @@ class EMAHook(Hook):
             the model, instead of a warning.
         begin_iter: The average begins with this iteration, counted from 1.
         begin_epoch: The average begins with this epoch, counted from 1. Pass only one of the two.
+        unit: What ``interval`` of the averaged model counts: 'step' (iterations in which an
+            optimizer stepped), 'iter' (all iterations, as in the MMEngine API) or 'sample'.
         **kwargs: Arguments of the averaged model, such as ``momentum`` or ``update_buffers``.
 
     Raises:
         ArgumentError: If ``begin_iter`` or ``begin_epoch`` is negative, or both are given, or
-            training ends before the average begins.
+            training ends before the average begins, or ``unit`` is unknown.
     """
 
     priority = 'NORMAL'
@@ -57,8 +63,11 @@ class EMAHook(Hook):
         strict_load: bool = False,
         begin_iter: int = 0,
         begin_epoch: int = 0,
+        *,
+        unit: str = 'step',
         **kwargs: Any,
     ) -> None:
+        check_unit(self, unit, ('step', 'iter', 'sample'))
         for name, number in (('begin_iter', begin_iter), ('begin_epoch', begin_epoch)):
             if number < 0:
                 raise ArgumentError(f'{name} of EMAHook must be 0 or more, got {number}.')
@@ -67,6 +76,10 @@ class EMAHook(Hook):
                 f'The average begins once: pass begin_iter ({begin_iter}) or begin_epoch '
                 f'({begin_epoch}), not both.'
             )
+        self.unit = unit
+        # The averaged model counts its updates, and an update comes every so many samples.
+        self._interval = Interval(kwargs.pop('interval', 1) if unit == 'sample' else 1)
+        self._steps_seen: tuple[int, ...] | None = None
         self.ema_cfg = {'type': ema_type, **kwargs}
         self.strict_load = strict_load
         self.begin_iter = begin_iter
@@ -87,11 +100,16 @@ class EMAHook(Hook):
             else (self.begin_iter, runner.max_iters, 'iter')
         )
         if begin > end:
+            hint = ' Pass begin_iter instead.' if self.enabled_by_epoch and end == 1 else ''
             raise ArgumentError(
                 f'EMAHook has begin_{unit}={begin}, but training ends at {unit} {end}: the average '
-                'would never begin.'
+                f'would never begin.{hint}'
             )
         self._has_begun = False
+        if self.unit == 'step' and self._steps_seen is None:  # else a failed training goes on
+            self._steps_seen = steps_of_each(runner)
+        if self.unit == 'sample':
+            self._interval.begin(runner.state.finished('sample'))
 
     def after_train_iter(
         self,
@@ -101,11 +119,22 @@ class EMAHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Add the new weights to the average."""
-        if self._has_begun or self._begins(runner):
+        is_due = self._is_due(runner)
+        if (self._has_begun or self._begins(runner)) and is_due:
             self.ema_model.update_parameters(self.src_model)
+
+    def after_train_epoch(self, runner: Run) -> None:
+        """Add the weights of a step that was taken after the last iteration."""
+        self._add_late_step(runner)
+
+    def after_train(self, runner: Run) -> None:
+        """Add the weights of a step that was taken after the last iteration."""
+        self._add_late_step(runner)
+        self._steps_seen = None
 
     def before_val_epoch(self, runner: Run) -> None:
         """Validate with the average."""
+        self._add_late_step(runner)
         self._swap()
 
     def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
@@ -118,6 +147,10 @@ class EMAHook(Hook):
 
     def after_test_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Restore the raw weights."""
+        self._swap_back()
+
+    def on_evaluation_cut(self, runner: Run) -> None:
+        """Put the trained parameters back: the run stops before the validation has ended."""
         self._swap_back()
 
     def on_exception(self, runner: Run, error: BaseException) -> None:
@@ -148,6 +181,7 @@ class EMAHook(Hook):
         was saved with an average.
         """
         self._follow(runner)
+        self._steps_seen = None
         if not runner.state.is_resuming:
             self.ema_model.steps.fill_(0)
             return
@@ -171,6 +205,20 @@ class EMAHook(Hook):
         checkpoint['state_dict'] = _updated(average, raw)
 
     # -- the average ------------------------------------------------------------------------------
+
+    def _is_due(self, runner: Run) -> bool:
+        """Whether the iteration that ends now changes the average."""
+        if self.unit == 'sample':
+            return self._interval.reaches(runner.state.finished('sample'))
+        if self.unit == 'iter':
+            return True
+        seen, self._steps_seen = self._steps_seen, steps_of_each(runner)
+        return seen is None or seen != self._steps_seen
+
+    def _add_late_step(self, runner: Run) -> None:
+        """Add the weights if an open accumulation window has been closed since the iteration."""
+        if self._steps_seen is not None and self._has_begun and self._is_due(runner):
+            self.ema_model.update_parameters(self.src_model)
 
     def _begins(self, runner: Run) -> bool:
         if self.enabled_by_epoch:

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from mmengine._checkpoint.files import one_of
 from mmengine.dataset._dataloader import num_batches
-from mmengine.dist import master_only
+from mmengine.dist import all_gather_object, get_world_size, master_only
 from mmengine.fileio import dump, get_file_backend
+from mmengine.hooks._end import stopped_within_epoch
+from mmengine.hooks._units import Interval, check_unit, unit_of_validations
 from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.logging._engine_names import engine_name
 from mmengine.registry import HOOKS
+from mmengine.utils._given import follow, notes_given
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -28,16 +33,18 @@ class LoggerHook(Hook):
     Args:
         interval: Iterations between two log lines.
         ignore_last: Do not log the last iterations of an epoch if they are fewer than
-            ``interval``.
+            ``interval``. The last iteration of an iteration-based run, or of a run that stops
+            within an epoch, is always logged.
         interval_exp_name: Iterations between two lines with the experiment name; it is also logged
             at the end of an epoch.
         out_dir: Folder or URL to which the log files are copied after the run.
         out_suffix: Suffixes of the files to copy.
         keep_local: Keep the local files after copying.
         file_client_args: The old name of ``backend_args``.
-        log_metric_by_epoch: Record metrics by epoch. Iteration-based runs always record metrics by
-            iteration.
+        log_metric_by_epoch: Record metrics by epoch. If not given, what the train loop counts. A
+            log processor with ``by_epoch=False`` records them by iteration.
         backend_args: Arguments of the file backend for ``out_dir``.
+        unit: 'step' or 'sample': in training, ``interval`` counts optimizer steps or samples.
 
     Raises:
         ArgumentError: If ``interval`` or ``interval_exp_name`` is not a positive integer.
@@ -45,7 +52,9 @@ class LoggerHook(Hook):
     """
 
     priority = 'BELOW_NORMAL'
+    unit: str | None = None
 
+    @notes_given
     def __init__(
         self,
         interval: int = 10,
@@ -57,26 +66,36 @@ class LoggerHook(Hook):
         file_client_args: dict[str, Any] | None = None,
         log_metric_by_epoch: bool = True,
         backend_args: dict[str, Any] | None = None,
+        *,
+        unit: str | None = None,
     ) -> None:
+        check_unit(self, unit)
         for name, number in (('interval', interval), ('interval_exp_name', interval_exp_name)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 kind = ArgumentError if isinstance(number, (int, float)) else TypeError
                 raise kind(f'{name} of LoggerHook must be a positive integer, got {number!r}.')
-        if file_client_args is not None and backend_args is not None:
-            raise ValueError('Pass backend_args only: file_client_args is its old name.')
         if out_dir is not None and not isinstance(out_dir, (str, Path)):
             raise TypeError(f'out_dir must be a path or a URL, got {type(out_dir).__name__}.')
         self.interval = interval
+        self.unit = unit
+        self._turns = Interval(interval)
         self.ignore_last = ignore_last
         self.interval_exp_name = interval_exp_name
         self.out_dir = out_dir
         self.out_suffix = (out_suffix,) if isinstance(out_suffix, str) else tuple(out_suffix)
         self.keep_local = keep_local
-        self.backend_args = backend_args or file_client_args
+        self.backend_args = one_of(backend_args, file_client_args)
         self.log_metric_by_epoch = log_metric_by_epoch
         self._target: str | None = None
         # Batches of an epoch, -1 if unknown: read once per epoch, not in every step.
         self._epoch_length: int | None = None
+        # The epoch that was begun last, and the iterations that were finished at the last log line.
+        self._epoch = self._logged_at = 0
+        self._are_ranks_even = False
+
+    def follow_loop(self, by_epoch: bool) -> None:
+        """Record metrics by what the loop counts, unless ``log_metric_by_epoch`` was given."""
+        follow(self, 'log_metric_by_epoch', by_epoch)
 
     def before_run(self, runner: Run) -> None:
         """Set the names of the files of this start."""
@@ -88,9 +107,21 @@ class LoggerHook(Hook):
             )
             runner.logger.info(f'Log files will be copied to {self._target} after the run.')
 
+    def before_train(self, runner: Run) -> None:
+        """Count optimizer steps or samples from here, if ``interval`` is in them."""
+        if self.unit is not None:
+            self._turns = Interval(self.interval)
+            self._turns.begin(runner.state.finished(self.unit))
+
     def before_train_epoch(self, runner: Run) -> None:
         """Read the number of batches, which may differ from the previous epoch."""
         self._epoch_length = None
+        self._epoch, self._logged_at = runner.epoch, runner.iter
+        self._are_ranks_even = False
+        if get_world_size() > 1 and getattr(runner.log_processor, 'mean_over_ranks', False):
+            # Ranks of different lengths have different log points.
+            lengths = all_gather_object(num_batches(runner.train_loop.dataloader))
+            self._are_ranks_even = len(set(lengths)) == 1
 
     def after_train_iter(
         self,
@@ -102,15 +133,31 @@ class LoggerHook(Hook):
         """Every ``interval`` iterations: write a log line and a record."""
         length = self._epoch_length
         if length is None:
-            length = self._epoch_length = num_batches(runner.train_loop.dataloader) or -1
+            length = self._epoch_length = _batches_of_epoch(runner)
         done = batch_idx + 1
         if done == length or (runner.iter + 1) % self.interval_exp_name == 0:
             runner.logger.info(f'Exp name: {runner.experiment_name}')
-        if done % self.interval == 0 or (done == length and self._logs_rest_of(length)):
-            tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
-            runner.logger.info(line)
-            runner.visualizer.axes = {'iter': runner.iter + 1, 'epoch': runner.epoch}
-            runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
+        if self._is_turn(runner, done) or (
+            done == length and (self._logs_rest_of(length) or _is_one_epoch(runner))
+        ):
+            self._log_iter(runner, batch_idx)
+
+    def after_train(self, runner: Run) -> None:
+        """Log the last iteration of a run that ends before its length."""
+        is_one_epoch = _is_one_epoch(runner)
+        if not is_one_epoch and not stopped_within_epoch(runner):
+            return  # the end of an epoch was logged, or is not to be
+        if runner.iter > self._logged_at:
+            done = runner.iter if is_one_epoch else runner.state.position.batch_in_epoch
+            last: Any = _AtLastIteration(runner, self._epoch)
+            self._log_iter(last, done - 1)
+
+    def _log_iter(self, runner: Run, batch_idx: int) -> None:
+        tag, line = self._log_of_training(runner, batch_idx)
+        runner.logger.info(line)
+        self._logged_at = runner.iter + 1
+        axes = {'iter': runner.iter + 1, 'epoch': runner.epoch}
+        self._add_scalars(runner, tag, runner.iter + 1, axes)
 
     def after_val_iter(
         self,
@@ -143,9 +190,11 @@ class LoggerHook(Hook):
         )
         runner.logger.info(line)
         by_epoch = self.log_metric_by_epoch and runner.log_processor.by_epoch
+        by_epoch = by_epoch and unit_of_validations(runner) is None  # else several in an epoch
         step = runner.epoch if by_epoch else runner.iter
-        runner.visualizer.axes = {'iter': runner.iter, 'epoch': runner.epoch}
-        runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
+        axes = {'iter': runner.iter, 'epoch': runner.epoch}
+        free = {engine_name(name) if name in tag else name: axes[name] for name in axes}
+        self._add_scalars(runner, tag, step, free)
 
     def after_test_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Write the metrics as a log line, and as a JSON file next to the log."""
@@ -169,9 +218,32 @@ class LoggerHook(Hook):
         finally:
             runner.visualizer.close()
 
+    def _is_turn(self, runner: Run, done: int) -> bool:
+        if self.unit is None:
+            return done % self.interval == 0
+        return self._turns.reaches(runner.state.finished(self.unit))
+
+    def _log_of_training(self, runner: Run, batch_idx: int) -> tuple[dict[str, Any], str]:
+        processor = runner.log_processor
+        processor.is_on_all_ranks = self._are_ranks_even
+        try:
+            log: tuple[dict[str, Any], str]
+            log = processor.get_log_after_iter(runner, batch_idx, 'train')
+        finally:
+            processor.is_on_all_ranks = False
+        return log
+
+    def _add_scalars(
+        self, runner: Run, tag: dict[str, Any], step: int, axes: dict[str, int]
+    ) -> None:
+        if 'step' in tag:  # A value of the user: trackers then read the step of the engine.
+            tag = {**tag, engine_name('step'): step}
+        runner.visualizer.axes = axes
+        runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
+
     def _logs_rest_of(self, epoch_length: int) -> bool:
         """Whether the end of an epoch is logged; always if it is shorter than ``interval``."""
-        return not self.ignore_last or epoch_length <= self.interval
+        return not self.ignore_last or (self.unit is None and epoch_length <= self.interval)
 
     @master_only
     def _dump_metrics(self, runner: Run, metrics: dict[str, Any]) -> None:
@@ -192,9 +264,34 @@ class LoggerHook(Hook):
                 path.unlink()
 
 
+class _AtLastIteration:
+    """A run as it was in its last iteration, which is counted by now."""
+
+    def __init__(self, runner: Run, epoch: int) -> None:
+        self._runner = runner
+        self.iter = runner.iter - 1
+        self.epoch = epoch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner, name)
+
+
+def _is_one_epoch(runner: Run) -> bool:
+    """Whether the run counts iterations, over any number of passes."""
+    return hasattr(runner.train_loop, 'dataloader_iterator')
+
+
+def _batches_of_epoch(runner: Run) -> int:
+    """The number of batches after which an epoch ends, or the run if it is one; -1 if unknown."""
+    if _is_one_epoch(runner):
+        return runner.max_iters
+    return num_batches(runner.train_loop.dataloader) or -1
+
+
 def log_interval(runner: Run) -> int | None:
-    """Iterations between two log points of ``runner``; None if it has no :class:`LoggerHook`."""
-    return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), None)
+    """Iterations between two log points of ``runner``; None if no :class:`LoggerHook` has them."""
+    loggers = (hook for hook in runner.hooks if isinstance(hook, LoggerHook) and hook.unit is None)
+    return next((hook.interval for hook in loggers), None)
 
 
 def _as_plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks.hook import DataBatch, Hook
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class ParamSchedulerHook(Hook):
     """Steps each scheduler after every iteration or every epoch, depending on its ``by_epoch``.
 
+    Schedulers with ``unit='step'`` step after each step of their optimizer. Schedulers with
+    ``unit='sample'`` step once for each sample that was trained on.
+
     Schedulers with ``need_val_args`` (such as ReduceOnPlateau) step twice: once per epoch without
     metrics, which advances their epoch counter, and after each validation with the metrics.
     """
@@ -29,6 +32,9 @@ class ParamSchedulerHook(Hook):
         self._by_iter: list[Any] = []
         self._by_epoch: list[Any] = []
         self._by_metric: list[Any] = []
+        # Schedulers in steps or samples, and how many of these they have counted.
+        self._by_count: list[tuple[Any, Callable[[], int]]] = []
+        self._counted: list[int] = []
 
     def before_train(self, runner: Run) -> None:
         """Group the schedulers by the unit that they count."""
@@ -55,6 +61,10 @@ class ParamSchedulerHook(Hook):
             self._sort(runner)
         for scheduler in self._by_iter:
             scheduler.step()
+        for index, (scheduler, units_done) in enumerate(self._by_count):
+            seen, self._counted[index] = self._counted[index], units_done()
+            for _ in range(self._counted[index] - seen):
+                scheduler.step()
 
     def after_train_epoch(self, runner: Run) -> None:
         """Step the schedulers that count epochs."""
@@ -74,14 +84,19 @@ class ParamSchedulerHook(Hook):
 
     def _sort(self, runner: Run) -> None:
         self._source = runner.param_schedulers
-        self._by_iter, self._by_epoch, self._by_metric = [], [], []
+        self._by_iter, self._by_epoch, self._by_metric, self._by_count = [], [], [], []
         for scheduler in _flattened(self._source):
             if getattr(scheduler, 'need_val_args', False):
                 self._by_metric.append(scheduler)
-            if scheduler.by_epoch:
+            if getattr(scheduler, 'unit', None) is not None:
+                units_done = runner.state.counter_of(scheduler)
+                assert units_done is not None
+                self._by_count.append((scheduler, units_done))
+            elif scheduler.by_epoch:
                 self._by_epoch.append(scheduler)
             else:
                 self._by_iter.append(scheduler)
+        self._counted = [units_done() for _, units_done in self._by_count]
 
 
 def _flattened(schedulers: Any) -> Iterator[Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
     from mmengine.config import Config
     from mmengine.hooks.hook import Hook
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.optim import BaseOptimWrapper
+    from mmengine.process._stop_requests import StopRequests
     from mmengine.visualization import Visualizer
 
 
@@ -46,6 +49,9 @@ class RunStrategy(Protocol):
     def param_schedulers(self) -> Any:
         """The built schedulers: a list, or lists by optimizer name."""
 
+    def all_ranks_agree(self, flag: Tensor) -> bool:
+        """Whether a 0-d bool tensor is True on every rank. All ranks must call it."""
+
     def scheduler_state_dict(self) -> Any:
         """State of the schedulers, in the same form."""
 
@@ -54,9 +60,18 @@ class RunState(Protocol):
     """The part of the state of a run that hooks may use."""
 
     stage: str | None
+    position: Any
+    stops: StopRequests
+    is_reopened: bool
     is_resuming: bool
     resumed_at: tuple[int, int] | None
     save_id: str | None
+
+    def finished(self, unit: str) -> int:
+        """Steps or samples that the training has finished, including the present iteration."""
+
+    def counter_of(self, schedule: Any) -> Callable[[], int] | None:
+        """Returns the steps or samples that ``schedule`` counts."""
 
     def moment(self, iteration: int) -> tuple[int, int]:
         """The state of training after ``iteration`` iterations."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from numbers import Number
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 
 from mmengine.hooks.hook import DataBatch, Hook
+from mmengine.logging import print_log
+from mmengine.logging._engine_names import RESERVED
 from mmengine.registry import HOOKS
 from mmengine.version import __version__
 
@@ -32,6 +35,7 @@ class RuntimeInfoHook(Hook):
     def __init__(self) -> None:
         # Names are built once for each loss, not in every step.
         self._scalar_names: dict[str, str] = {}
+        self._rate_names: dict[str, str] = {}
         self._stage_before_val: str | None = None
 
     def before_run(self, runner: Run) -> None:
@@ -69,7 +73,7 @@ class RuntimeInfoHook(Hook):
     def before_train_iter(self, runner: Run, batch_idx: int, data_batch: DataBatch = None) -> None:
         """Record the iteration and the first learning rate of each optimizer."""
         runner.message_hub.update_info('iter', runner.iter)
-        self._record(runner.message_hub, runner.optim_wrapper.leading_lr())
+        self._record_rates(runner.message_hub, runner.optim_wrapper.leading_lr())
 
     def after_train_iter(
         self,
@@ -118,17 +122,43 @@ class RuntimeInfoHook(Hook):
         _record_metrics(runner, 'test', metrics)
 
     def _record(self, hub: MessageHub, values: Mapping[str, Any]) -> None:
-        """Append ``values`` to their histories; every step calls this twice."""
+        """Append log values of the user to their histories; called in every step."""
         names, histories = self._scalar_names, hub.log_scalars
         for key, value in values.items():
             name = names.get(key)
             if name is None:
                 name = names[key] = f'train/{key}'
+                if key in RESERVED or key in self._rate_names:
+                    hub.claim(name)
+                elif key == 'engine_loss':
+                    _tell_about_total()
             history = histories.get(name)
             if history is None:
                 hub.update_scalar(name, value)
             else:
                 history.update(value)
+
+    def _record_rates(self, hub: MessageHub, values: Mapping[str, float]) -> None:
+        """Append learning rates to their histories; called in every step."""
+        names, histories, moved = self._rate_names, hub.log_scalars, hub.engine_keys
+        for key, value in values.items():
+            name = names.get(key)
+            if name is None:
+                name = names[key] = f'train/{key}'
+            history = histories.get(moved.get(name, name))
+            if history is None:
+                hub.record(name, value)
+            else:
+                history.update(value)
+
+
+def _tell_about_total() -> None:
+    print_log(
+        "The name 'loss' is that of the total loss and of one of your losses. Yours keeps the "
+        "name; the total, which is minimized, is logged as 'engine_loss'.",
+        logger='current',
+        level=logging.WARNING,
+    )
 
 
 def _record_seed(runner: Run) -> None:
@@ -138,6 +168,8 @@ def _record_seed(runner: Run) -> None:
 
 def _record_metrics(runner: Run, stage: str, metrics: dict[str, Any] | None) -> None:
     for key, value in (metrics or {}).items():
+        if key in RESERVED:
+            runner.message_hub.claim(f'{stage}/{key}')
         if _is_scalar(value):
             runner.message_hub.update_scalar(f'{stage}/{key}', value)
         else:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from operator import attrgetter
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,15 +12,19 @@ import torch
 from torch import Tensor
 
 from mmengine.dist._dtensor import full_tensor
-from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
+from mmengine.dist._warn import warn_once
+from mmengine.logging._numbers import as_count, as_number, check_holds_one_number
+from mmengine.logging._past import NO_PAST, Past
+from mmengine.logging._pending import read_pending
+from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _FloatArray = npt.NDArray[np.float64]
 _Statistic = TypeVar('_Statistic', bound=Callable[..., Any])
 
+# Values that a bounded history keeps one by one.
+NUM_KEPT = 4096
 _MAX_PENDING = 1024
 _PLAIN_NUMBERS = frozenset({float, int, bool})
-_device_of = attrgetter('device')
-_dtype_of = attrgetter('dtype')
 # A pending 0-d view keeps its whole storage alive. For a larger storage, a copy is cheaper.
 _MAX_PINNED_BYTES = 4096
 
@@ -34,6 +35,11 @@ class HistoryBuffer:
     Appending is one list append: a tensor is detached and kept on its device, unread. Reading
     (``mean``, ``data`` ...) transfers all pending values from the device at once. Memory is bounded
     by ``max_length`` values and 1,024 pending ones.
+
+    A message hub keeps the latest 4,096 values or more of each quantity, and of older values the
+    sums and extremes. Statistics over everything, and over a window of the latest values, do not
+    change. A window that was used before and becomes longer is kept whole. ``data`` has the kept
+    values only.
 
     Values need not be finite: ``nan`` and ``inf`` are kept, and statistics over them show them.
 
@@ -75,6 +81,9 @@ class HistoryBuffer:
         # None while every count is 1, which is the usual case and needs no memory.
         self._counts: npt.NDArray[Any] | None = None
         self._begin = self._end = 0
+        # A bounded history keeps so many values; the older ones are in `_past`.
+        self._num_kept: int | None = None
+        self._past = Past()
         self._pending_values: list[float | Tensor] = []
         # Counts that are not 1, by position among the pending values.
         self._pending_counts: dict[int, float] = {}
@@ -99,12 +108,12 @@ class HistoryBuffer:
             ArgumentError: If a tensor or array does not have exactly one element.
         """
         if count != 1 and type(count) is not int:
-            count = _as_count(count)
+            count = as_count(count)
         if type(log_val) not in _PLAIN_NUMBERS:
             if isinstance(log_val, Tensor):
                 log_val = self._detached_scalar(log_val)
             else:
-                log_val = _as_number(log_val)
+                log_val = as_number(log_val)
         pending = self._pending_values
         if count != 1:
             self._pending_counts[len(pending)] = count
@@ -119,6 +128,14 @@ class HistoryBuffer:
         if counts is None:
             return values.copy(), np.ones(len(values), dtype=np.int64)
         return values.copy(), counts.copy()
+
+    def curve(self) -> tuple[_FloatArray, _FloatArray]:
+        """All values so far with their positions, from 1; older ones as means of blocks."""
+        values, _ = self._window(None)
+        at, means = self._past.curve()
+        first = len(self._past) + 1
+        positions = np.arange(first, first + len(values), dtype=np.float64)
+        return np.concatenate([at, positions]), np.concatenate([means, values])
 
     @classmethod
     def register_statistics(cls, method: _Statistic) -> _Statistic:
@@ -159,29 +176,34 @@ class HistoryBuffer:
         A value is thus a sum over ``count`` samples; :meth:`weighted_mean` is for values that are
         means. It is ``nan`` where the counts sum to zero, an empty buffer included.
         """
-        values, counts = self._window(window_size)
-        return _ratio(values, counts)
+        values, counts, past = self._span(window_size)
+        with np.errstate(invalid='ignore', over='ignore'):
+            total = values.sum() + past.total
+        return _ratio(total, _total_count(values, counts) + past.count)
 
     def weighted_mean(self, window_size: int | None = None) -> np.float64:
         """Mean of the latest ``window_size`` values, each a mean over ``count`` samples itself.
 
         It is ``nan`` where the counts sum to zero, an empty buffer included.
         """
-        values, counts = self._window(window_size)
+        values, counts, past = self._span(window_size)
         with np.errstate(invalid='ignore', over='ignore'):
-            return _ratio(values if counts is None else values * counts, counts)
+            total = (values if counts is None else values * counts).sum() + past.weighted_total
+        return _ratio(total, _total_count(values, counts) + past.count)
 
     def max(self, window_size: int | None = None) -> np.float64:
         """Largest of the latest ``window_size`` values; of all without a window."""
-        return _float64(self._filled_window(window_size).max())
+        values, past = self._filled_span(window_size)
+        return _float64(np.maximum(values.max(), past.high))
 
     def min(self, window_size: int | None = None) -> np.float64:
         """Smallest of the latest ``window_size`` values; of all without a window."""
-        return _float64(self._filled_window(window_size).min())
+        values, past = self._filled_span(window_size)
+        return _float64(np.minimum(values.min(), past.low))
 
     def current(self) -> np.float64:
         """The latest value."""
-        return _float64(self._filled_window(1)[-1])
+        return _float64(self._filled_span(1)[0][-1])
 
     def _detached_scalar(self, value: Tensor) -> Tensor:
         """``value`` as a detached 0-d tensor, with a note in ``_pending_tensors``."""
@@ -190,7 +212,7 @@ class HistoryBuffer:
             value = full_tensor(value)
         num_dims = value.dim()
         if num_dims or value.is_complex():
-            _check_holds_one_number(value)
+            check_holds_one_number(value)
         try:
             version = value._version
         except RuntimeError:  # a tensor of inference mode does not count its changes
@@ -232,21 +254,39 @@ class HistoryBuffer:
                 self._counts = self._counts.astype(np.result_type(self._counts, counts))
             self._counts[self._end : stop] = counts
         self._end = stop
+        kept = self._num_kept
+        # A quarter more is kept at times, so that older values are added up in large blocks.
+        if kept is not None and stop - self._begin > kept + kept // 4:
+            self._forget(stop - kept)
+
+    def _forget(self, begin: int) -> None:
+        """Add up the values before ``begin``, and stop keeping them."""
+        for start in range(self._begin, begin, _MAX_PENDING):
+            old = slice(start, min(start + _MAX_PENDING, begin))
+            self._past.add(self._values[old], None if self._counts is None else self._counts[old])
+        self._begin = begin
+        if len(self._values) > 4 * (self._end - begin):
+            self._make_room(0)
+
+    def bound(self, num_kept: int = NUM_KEPT) -> HistoryBuffer:
+        """Keep the latest ``num_kept`` values only, and sums of the older ones; returns itself."""
+        self._num_kept = min(max(num_kept, self._num_kept or 0), self.max_length)
+        self._extend(np.empty(0), None)
+        return self
 
     def _make_room(self, incoming: int) -> None:
         kept = slice(self._begin, self._end)
         length = self._end - self._begin
         needed = length + incoming
-        capacity = max(
-            needed, min(needed + needed // 2, self.max_length + self.max_length // 4), 64
-        )
+        most = self.max_length if self._num_kept is None else self._num_kept + self._num_kept // 4
+        capacity = max(needed, min(needed + needed // 2, most + most // 4), 64)
         self._values = _moved_to_front(self._values[kept], capacity)
         if self._counts is not None:
             self._counts = _moved_to_front(self._counts[kept], capacity)
         self._begin, self._end = 0, length
 
     def _window(self, size: int | None) -> tuple[_FloatArray, npt.NDArray[Any] | None]:
-        """Views of the latest ``size`` values and counts, pending ones folded in."""
+        """Views of the latest ``size`` kept values and counts, pending ones folded in."""
         if self._pending_values:
             read_pending((self,))
         begin = self._begin
@@ -258,11 +298,28 @@ class HistoryBuffer:
         live = slice(begin, self._end)
         return self._values[live], None if self._counts is None else self._counts[live]
 
-    def _filled_window(self, size: int | None) -> _FloatArray:
-        values, _ = self._window(size)
+    def _span(self, size: int | None) -> tuple[_FloatArray, npt.NDArray[Any] | None, Past]:
+        """The latest ``size`` kept values, and the older ones if the window has all of them."""
+        values, counts = self._window(size)
+        if self._num_kept is None or not len(self._past):
+            return values, counts, NO_PAST
+        length = len(self._past) + self._end - self._begin
+        if not size or size >= length:
+            return values, counts, self._past
+        if size > len(values):
+            warn_once(
+                'A statistic over a window of a history is over the kept values only, because the '
+                'window was never used before and is longer than these. From now on it is kept.'
+            )
+        if 2 * size > self._num_kept:
+            self._num_kept = min(2 * int(size), self.max_length)
+        return values, counts, NO_PAST
+
+    def _filled_span(self, size: int | None) -> tuple[_FloatArray, Past]:
+        values, _, past = self._span(size)
         if not len(values):
             raise ValueError('The history is empty: call update() before reading it.')
-        return values
+        return values, past
 
     def _take_tensors(self) -> tuple[list[int], list[Tensor]]:
         """Positions of the pending tensors, and these."""
@@ -302,6 +359,8 @@ class HistoryBuffer:
             'max_length': self.max_length,
             '_log_history': values,
             '_count_history': counts,
+            '_num_kept': self._num_kept,
+            '_past': self._past.blocks,
         }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -309,26 +368,36 @@ class HistoryBuffer:
         HistoryBuffer.__init__(
             self, state['_log_history'], state['_count_history'], state['max_length']
         )
+        self._num_kept = state.get('_num_kept')
+        self._past = Past(state.get('_past'))
 
     def state_dict(self) -> dict[str, Any]:
         """The history as tensors and plain values; no ``count_history`` when every count is 1."""
         values, counts = self._window(None)
-        return {
+        state = {
             'log_history': torch.from_numpy(values.copy()),
             'count_history': None if counts is None else torch.from_numpy(counts.copy()),
             'max_length': self.max_length,
         }
+        if self._num_kept is not None:
+            state['num_kept'] = self._num_kept
+            state['past'] = torch.from_numpy(self._past.blocks.copy())
+        return state
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> HistoryBuffer:
         """A buffer with the history in a :meth:`state_dict`."""
         values = np.asarray(state['log_history'], dtype=np.float64)
         counts = state.get('count_history')
-        return cls(
+        buffer = cls(
             values,
             np.ones(len(values), dtype=np.int64) if counts is None else np.asarray(counts),
             int(state.get('max_length', 1000000)),
         )
+        buffer._num_kept = state.get('num_kept')
+        if state.get('past') is not None:
+            buffer._past = Past(np.asarray(state['past']))
+        return buffer
 
 
 for _method in (
@@ -341,77 +410,8 @@ for _method in (
     HistoryBuffer.register_statistics(_method)
 
 
-def read_pending(buffers: Iterable[HistoryBuffer]) -> None:
-    """Read the pending tensors of all ``buffers``, with one transfer for each device and dtype."""
-    buffers = [buffer for buffer in buffers if buffer._pending_values]
-    batches: dict[tuple[torch.device, torch.dtype], _Batch] = {}
-    for buffer in buffers:
-        if buffer._pending_tensors:
-            for kind, positions, tensors in _by_kind(*buffer._take_tensors()):
-                batch = batches.setdefault(kind, _Batch())
-                batch.tensors += tensors
-                batch.owners.append((buffer, positions))
-    for batch in batches.values():
-        numbers = iter(torch.stack(batch.tensors).tolist())
-        for buffer, positions in batch.owners:
-            for position in positions:
-                buffer._pending_values[position] = next(numbers)
-    for buffer in buffers:
-        buffer._fold_pending()
-
-
-@dataclass
-class _Batch:
-    """Tensors of one device and dtype, and where their values belong: buffers, with positions."""
-
-    tensors: list[Tensor] = field(default_factory=list)
-    owners: list[tuple[HistoryBuffer, list[int]]] = field(default_factory=list)
-
-
-def _by_kind(
-    positions: list[int], tensors: list[Tensor]
-) -> Iterator[tuple[tuple[torch.device, torch.dtype], list[int], list[Tensor]]]:
-    devices = set(map(_device_of, tensors))
-    dtypes = set(map(_dtype_of, tensors))
-    for kind in itertools.product(devices, dtypes):
-        if len(devices) == len(dtypes) == 1:
-            yield kind, positions, tensors
-            return
-        chosen = [
-            (position, tensor)
-            for position, tensor in zip(positions, tensors, strict=True)
-            if (tensor.device, tensor.dtype) == kind
-        ]
-        if chosen:
-            yield kind, [position for position, _ in chosen], [tensor for _, tensor in chosen]
-
-
-def _check_holds_one_number(value: Tensor) -> None:
-    if value.numel() != 1 or value.is_complex():
-        raise ArgumentError(
-            'A logged tensor must hold one real number, '
-            f'got shape {tuple(value.shape)} of {value.dtype}. '
-            'Reduce it first, for example with .mean().'
-        )
-
-
 def _keeps_large_storage(view: Tensor) -> bool:
     return view.untyped_storage().nbytes() > _MAX_PINNED_BYTES
-
-
-def _as_number(value: Any) -> float:
-    if isinstance(value, np.ndarray):
-        if value.size != 1:
-            raise ArgumentError(
-                f'A logged array must hold one number, got shape {value.shape}. '
-                'Reduce it first, for example with .mean().'
-            )
-        value = value.reshape(-1)[0]
-    if isinstance(value, (int, float, np.floating, np.integer, np.bool_)):
-        return float(value)
-    raise ArgumentTypeError(
-        f'A logged value must be a number or a tensor of one element, got a {type(value).__name__}.'
-    )
 
 
 def _float64(value: Any) -> np.float64:
@@ -419,23 +419,16 @@ def _float64(value: Any) -> np.float64:
     return number
 
 
-def _ratio(values: _FloatArray, counts: npt.NDArray[Any] | None) -> np.float64:
-    """The sum of ``values`` over the sum of ``counts``, which are all 1 when None."""
-    total = float(len(values) if counts is None else counts.sum())
-    if total == 0:
+def _total_count(values: _FloatArray, counts: npt.NDArray[Any] | None) -> float:
+    """The sum of ``counts``, which are all 1 when None."""
+    return float(len(values) if counts is None else counts.sum())
+
+
+def _ratio(total: Any, count: float) -> np.float64:
+    if count == 0:
         return _float64(np.nan)
     with np.errstate(invalid='ignore', over='ignore'):
-        return _float64(values.sum() / total)
-
-
-def _as_count(count: Any) -> float:
-    if isinstance(count, (int, np.integer, np.bool_)):
-        return int(count)
-    if isinstance(count, (float, np.floating)):
-        return float(count)
-    if isinstance(count, Tensor) and count.numel() == 1:
-        return _as_count(count.item())
-    raise TypeError(f'count must be a number, got {type(count).__name__}.')
+        return _float64(total / count)
 
 
 def _moved_to_front(live: npt.NDArray[Any], capacity: int) -> npt.NDArray[Any]:

@@ -128,6 +128,9 @@ class MMLogger(logging.Logger, ManagerMixin):
         >>> logger.info('not shown')
     """
 
+    _is_of_run = True
+    _holds_files = True
+
     def __init__(
         self,
         name: str,
@@ -178,6 +181,8 @@ class MMLogger(logging.Logger, ManagerMixin):
         for handler in self.handlers:
             if record.levelno >= handler.level:
                 handler.handle(record)
+        if not self._holds_files:
+            self._close_streams()
 
     def setLevel(self, level: int | str) -> None:
         """Log records of ``level`` and above, in the console and in the file.
@@ -199,6 +204,26 @@ class MMLogger(logging.Logger, ManagerMixin):
         """Whether a record of ``level`` would be logged."""
         # The base class caches the result, and clears the cache only for loggers made by getLogger.
         return not self.disabled and level > self.manager.disable and level >= self.level
+
+    def hold_files(self, hold: bool) -> None:
+        """Keep files open between two records, as usual, or open them for each record.
+
+        A run that has ended holds no file. A later record is still appended.
+        """
+        self._holds_files = hold
+        if not hold:
+            self._close_streams()
+
+    def _close_streams(self) -> None:
+        for handler in self.handlers:
+            if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+                handler.acquire()
+                try:
+                    handler.mode = 'a'  # it is opened again by the next record
+                    handler.stream.close()
+                    handler.stream = None  # type: ignore[assignment]  # as in FileHandler(delay=True)
+                finally:
+                    handler.release()
 
     def close(self) -> None:
         """Close the file and drop all handlers; a later record goes nowhere."""

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmengine.logging.history_buffer import HistoryBuffer, read_pending
+from mmengine.logging._engine_names import engine_name
+from mmengine.logging._pending import read_pending
+from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.logging.logger import print_log
 from mmengine.utils._plain import plain
 from mmengine.utils.errors import ArgumentError, did_you_mean
@@ -20,6 +22,7 @@ from mmengine.utils.manager import ManagerMixin
 _STATE_KEYS = ('log_scalars', 'runtime_info', 'resumed_keys')
 # An array in the state dict is a tensor under this key, so that it comes back as an array.
 _ARRAY_TAG = '__ndarray__'
+_ENGINE_KEYS = 'engine_keys'
 
 
 class MessageHub(ManagerMixin):
@@ -47,6 +50,8 @@ class MessageHub(ManagerMixin):
         (0.5, 1)
     """
 
+    _is_of_run = True
+
     def __init__(
         self,
         name: str,
@@ -59,6 +64,9 @@ class MessageHub(ManagerMixin):
         self._runtime_info: OrderedDict[str, Any] = OrderedDict(runtime_info or {})
         self._resumed_keys: OrderedDict[str, bool] = OrderedDict(resumed_keys or {})
         self._keys_of_this_start: set[str] = set()
+        #: Where scalars of the engine are, if the user has a scalar of their usual name.
+        self.engine_keys: dict[str, str] = {}
+        self._of_engine: set[str] = set()
         for key, buffer in self._log_scalars.items():
             if not isinstance(buffer, HistoryBuffer):
                 raise ArgumentError(
@@ -95,27 +103,60 @@ class MessageHub(ManagerMixin):
             ArgumentError: If a tensor does not have exactly one element, or ``resumed`` differs
                 from earlier updates.
         """
+        if key in self._of_engine:
+            self.claim(key)
         buffer = self._log_scalars.get(key)
         if buffer is None or self._resumed_keys.get(key) is not resumed:
             self._check_resumed(key, resumed)
             if buffer is None:
                 # The key appears only when its first value is accepted.
-                buffer = HistoryBuffer()
+                buffer = HistoryBuffer().bound()
                 buffer.update(value, count)
                 self._log_scalars[key] = buffer
                 return
         buffer.update(value, count)
 
     def append_number(self, key: str, value: float) -> None:
-        """Same as :meth:`update_scalar` for a Python number, at the price of a list append.
+        """:meth:`record` of a Python number, at the price of a list append.
 
         Nothing is checked, and pending values are bounded only by reads. For updates in every step.
         """
+        key = self.engine_keys.get(key, key)
         buffer = self._log_scalars.get(key)
-        if buffer is None:
-            self.update_scalar(key, value)
+        if buffer is None or key not in self._of_engine:
+            self.record(key, value)
         else:
             buffer.append(value)
+
+    def record(self, key: str, value: float | Tensor) -> None:
+        """:meth:`update_scalar` for a value of the engine.
+
+        If the user has a scalar of this name, the value is in another one; see :meth:`claim`.
+        """
+        key = self.engine_keys.get(key, key)
+        self._of_engine.discard(key)
+        self.update_scalar(key, value)
+        if '/' in key:  # Values of the engine belong to a mode, as in `train/time`.
+            self._of_engine.add(key)
+
+    def claim(self, key: str) -> None:
+        """Let ``key`` be the name of a scalar of the user, and rename that of the engine.
+
+        The values so far belong to the engine: they move to the new name, ``train/engine_time`` for
+        ``train/time``. A warning names both.
+        """
+        if key in self.engine_keys:
+            return
+        self._of_engine.discard(key)
+        new = self.engine_keys[key] = engine_name(key)
+        self.update_info(_ENGINE_KEYS, dict(self.engine_keys))
+        if key in self._log_scalars:
+            self._log_scalars[new] = self._log_scalars.pop(key)
+            self._resumed_keys[new] = self._resumed_keys.pop(key)
+        _warn(
+            f'The name {key!r} is that of a log value of the engine and of one of yours. Yours '
+            f'keeps the name; the value of the engine is logged as {new!r}.'
+        )
 
     def update_scalars(self, log_dict: Mapping[str, Any], resumed: bool = True) -> None:
         """Append to several histories: ``{key: value}``, or ``{key: dict(value=..., count=...)}``.
@@ -264,9 +305,9 @@ class MessageHub(ManagerMixin):
         loaded = set()
         for key, saved in state_dict['log_scalars'].items():
             if isinstance(saved, HistoryBuffer):
-                self._log_scalars[key] = copy.deepcopy(saved)
+                self._log_scalars[key] = copy.deepcopy(saved).bound()
             elif isinstance(saved, Mapping) and 'log_history' in saved:
-                self._log_scalars[key] = HistoryBuffer.from_state_dict(saved)
+                self._log_scalars[key] = HistoryBuffer.from_state_dict(saved).bound()
             else:
                 _warn(
                     f'The saved scalar {key!r} is skipped: '
@@ -282,6 +323,7 @@ class MessageHub(ManagerMixin):
         for key, resumed in state_dict['resumed_keys'].items():
             if key in loaded:
                 self._resumed_keys[key] = bool(resumed)
+        self.engine_keys.update(state_dict['runtime_info'].get(_ENGINE_KEYS, {}))
 
     def _check_resumed(self, key: str, resumed: bool) -> None:
         settled = self._resumed_keys.setdefault(key, bool(resumed))

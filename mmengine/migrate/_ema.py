@@ -87,7 +87,7 @@ class LegacyEMAHook(EMAHook):
         strict_load: bool = False,
     ) -> None:
         options: dict[str, Any] = {'momentum': momentum, 'interval': interval, 'warm_up': warm_up}
-        super().__init__('LegacyMovingAverage', strict_load, **options)
+        super().__init__('LegacyMovingAverage', strict_load, unit='iter', **options)
 
     def before_train(self, runner: Run) -> None:
         """Begin the average, unless a resumed run brought one."""

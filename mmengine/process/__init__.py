@@ -3,9 +3,13 @@
 from mmengine.process.env import check_launcher, describe_environment, setup_process
 from mmengine.process.failure import RankFailedError, stop_together
 from mmengine.process.seed import rng_state, set_random_seed, set_rng_state
+from mmengine.process.signals import Preempt, RunInterrupted, RunStopped
 
 __all__ = [
+    'Preempt',
     'RankFailedError',
+    'RunInterrupted',
+    'RunStopped',
     'check_launcher',
     'describe_environment',
     'rng_state',

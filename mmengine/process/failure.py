@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mmengine.dist import get_dist_info, is_distributed
+from mmengine.process.signals import RunStopped
 
 _POLL_S = 0.5
 # How long a thread may take to raise, and a failing rank 0 stays for the others.
@@ -83,7 +84,7 @@ class _Notice:
 
     def publish(self, error: BaseException) -> str | None:
         """Leave this rank's traceback, unless another failed before; returns that one's then."""
-        if isinstance(error, SystemExit) and not error.code:
+        if isinstance(error, SystemExit) and not error.code and not isinstance(error, RunStopped):
             return None  # no failure: the other ranks may have something to finish
         own = f'Rank {self._rank} failed:\n' + ''.join(traceback.format_exception(error))
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmengine.process.env import (
     synced_timestamp,
 )
 from mmengine.process.seed import set_random_seed
+from mmengine.utils.manager import release_instances_of_run
 
 
 class Session:
@@ -47,6 +49,8 @@ class Session:
         self.experiment_name = (
             f'{experiment_name}_{self.timestamp}' if experiment_name else self.timestamp
         )
+        # The logger, the message hub and others of this name are forgotten with the run.
+        weakref.finalize(self, release_instances_of_run, self.experiment_name).atexit = False
         self.logger = self.build_logger(**(log_kwargs or {}))
 
     def set_randomness(

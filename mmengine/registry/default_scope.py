@@ -21,6 +21,8 @@ class DefaultScope(ManagerMixin):
         scope_name: Name of the scope, usually the name of a package.
     """
 
+    _is_of_run = True
+
     def __init__(self, name: str, scope_name: str) -> None:
         if not isinstance(scope_name, str):
             raise ArgumentError(

@@ -14,7 +14,8 @@ from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import BaseOptimWrapper
 from mmengine.process.env import setup_process
-from mmengine.runner import _build, _build_run
+from mmengine.process.signals import Preempt
+from mmengine.runner import _build, _build_run, _units
 from mmengine.runner._hook_list import HookConfig, HookList, default_hooks
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.log_processor import LogProcessor
@@ -37,6 +38,7 @@ class RunnerMembers:
     """
 
     cfg: Config
+    preempt: Preempt = Preempt()
     state: RunState
     _strategy: BaseStrategy
     _hooks: HookList
@@ -51,6 +53,7 @@ class RunnerMembers:
     _launcher: str
     _model_name: str
     _randomness_cfg: dict[str, Any]
+    _counts_epochs: bool | None
 
     # What the run trains, and where it stands
 
@@ -204,7 +207,7 @@ class RunnerMembers:
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Add the default hooks, changed by ``hooks``; see :func:`default_hooks`."""
-        for hook in default_hooks(hooks):
+        for hook in default_hooks(hooks, _units.default_hook_configs(self._train_loop, hooks)):
             self.register_hook(hook)
 
     def register_custom_hooks(self, hooks: Sequence[HookConfig]) -> None:
@@ -269,8 +272,9 @@ class RunnerMembers:
 
     def build_param_scheduler(self, scheduler: Any) -> list[Any] | dict[str, list[Any]]:
         """Schedulers of this run's optimizers; their ``end`` defaults to the end of training."""
+        counted = _units.with_unit_of_loop(self, scheduler)
         return _build_run.build_param_scheduler(
-            self.strategy, scheduler, self.optim_wrapper, self.train_loop
+            self.strategy, counted, self.optim_wrapper, self.train_loop
         )
 
     def scale_lr(

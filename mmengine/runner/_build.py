@@ -15,6 +15,7 @@ from mmengine.dataset import DefaultSampler, worker_init_fn
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, LOOPS
+from mmengine.runner._worker_options import drop_worker_options
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import as_positive
 from mmengine.utils.errors import ArgumentError, did_you_mean
@@ -100,6 +101,7 @@ def build_dataloader(
     _build_samplers(options, dataset, None if diff_rank_seed else seed)
     if num_batches is not None and 'batch_sampler' in options:
         options['batch_sampler'] = _FirstBatches(options['batch_sampler'], num_batches)
+    drop_worker_options(options)
     options['worker_init_fn'] = _build_worker_init(options, seed, is_quiet)
     options['collate_fn'] = _build_collate(options.get('collate_fn', {'type': 'pseudo_collate'}))
     try:

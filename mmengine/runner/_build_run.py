@@ -15,6 +15,7 @@ from mmengine.dataset._dataloader import num_batches
 from mmengine.logging import MessageHub, print_log
 from mmengine.optim import BaseOptimWrapper
 from mmengine.registry import LOG_PROCESSORS, VISUALIZERS
+from mmengine.runner._sample_count import samples_of_training
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.utils import _get_batch_size
 from mmengine.strategy import BaseStrategy
@@ -98,11 +99,16 @@ def wrap_model(strategy: BaseStrategy, model: nn.Module, model_wrapper_cfg: Any)
 
 
 def training_lengths(train_loop: Any) -> dict[str, int | None]:
-    """What schedules may refer to: batches of an epoch, epochs and iterations of the training."""
+    """Batches of an epoch, and epochs, iterations and samples of the training, where known.
+
+    Schedules may refer to them.
+    """
+    max_iters = getattr(train_loop, 'max_iters', None)
     return {
         'epoch_length': num_batches(train_loop.dataloader),
         'max_epochs': getattr(train_loop, 'max_epochs', None),
-        'max_iters': getattr(train_loop, 'max_iters', None),
+        'max_iters': max_iters,
+        'max_samples': samples_of_training(train_loop.dataloader, max_iters),
     }
 
 

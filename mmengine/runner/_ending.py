@@ -11,7 +11,10 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_distributed
+from mmengine.logging import MMLogger
+from mmengine.process._stop_requests import StopRequests
 from mmengine.process.failure import stop_together
+from mmengine.runner._stopping import clear_stop_file
 
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
@@ -28,12 +31,24 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
     ``on_exception(runner, error)``, then those whose ``after_run`` was not called yet get it. The
     error goes on to the caller. In a stage within a stage (a hook may call ``runner.test()``) hooks
     hear of an error once: when it leaves the inner one.
+
+    Raises:
+        RunStopped: After everything is closed, if there was a request to stop.
     """
     state = runner.state
     outer, state.stage = state.stage, name
     closed: list[Any] = []
+    if outer is None:
+        _hold_log(runner, True)
+        # A test in the work dir of a training does not take the training's stop file.
+        state.stops = StopRequests(runner.preempt, runner.work_dir if name == 'train' else None)
+        if name == 'train':
+            clear_stop_file(runner)
     try:
-        with stop_together() if outer is None else nullcontext():
+        with (
+            state.stops.active() if outer is None else nullcontext(),
+            stop_together() if outer is None else nullcontext(),
+        ):
             yield
             for method in runner._hooks.acting['after_run']:
                 closed.append(method)
@@ -47,6 +62,14 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
         state.stage = outer
         if outer is None:
             state.error = None
+            _hold_log(runner, False)
+    if outer is None:
+        state.stops.raise_if_asked()
+
+
+def _hold_log(runner: Runner, hold: bool) -> None:
+    if isinstance(runner.logger, MMLogger):  # a user may set another logger
+        runner.logger.hold_files(hold)
 
 
 def flush_open_windows(runner: Any) -> None:
@@ -55,8 +78,11 @@ def flush_open_windows(runner: Any) -> None:
     The stock loops call it after their last batch. It is also the first thing that happens at
     ``after_train``, whichever loop ends and why. A checkpoint that was written before the step is
     out of date then.
+
+    A run that is interrupted keeps its window open: the resumed run has the gradients of the
+    unbroken one, from the checkpoint.
     """
-    if runner.optim_wrapper.flush():
+    if not runner.state.stops.interrupts and runner.optim_wrapper.flush():
         runner.state.num_flushes += 1
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -18,9 +19,13 @@ from mmengine.device import autocast
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
 from mmengine.logging import HistoryBuffer, print_log
+from mmengine.process._stop_requests import EvaluationCut, StopRequests
 from mmengine.process.seed import rng_state, set_rng_state
 from mmengine.registry import LOOPS
 from mmengine.runner._build import named_parts
+from mmengine.runner._sample_count import num_samples_of
+from mmengine.runner._shown_losses import with_losses
+from mmengine.runner._stopping import NO_REQUESTS
 from mmengine.runner.base_loop import BaseLoop, dataloader_of, number_samples_of
 from mmengine.structures import BaseDataElement
 
@@ -86,6 +91,7 @@ class _EvaluationLoop(BaseLoop):
     parts: list[EvaluationPart]
     """The datasets in the order of evaluation; one part if there is one dataloader."""
     _part: EvaluationPart
+    _stops: StopRequests = NO_REQUESTS
 
     def _set_up(
         self,
@@ -114,6 +120,11 @@ class _EvaluationLoop(BaseLoop):
             part.share_metainfo()
         self.parts = parts
         self._select(parts[0])
+
+    @property
+    def is_cuttable(self) -> bool:
+        """Whether the loop looks for requests to stop after each batch."""
+        return type(self).run is _EvaluationLoop.run
 
     def run(self) -> dict[str, float]:
         """Evaluate all parts once; returns the metrics, which are the same on every rank."""
@@ -191,21 +202,25 @@ class _EvaluationLoop(BaseLoop):
 
     def _evaluate_part(self) -> dict[str, float]:
         self.losses.clear()
+        stops = self._stops
         # Every evaluation draws the same augmentation, so that two of them can be compared.
         number_samples_of(self._runner, self.dataloader)
         begin_pass(self.dataloader, 0, TEST if self.stage == 'test' else VAL)
         try:
             with torch.no_grad():
-                for idx, data_batch in enumerate(self.dataloader):
-                    self.run_iter(idx, data_batch)
+                for idx, data_batch in enumerate(self.dataloader, start=1):
+                    self.run_iter(idx - 1, data_batch)
+                    stops.batch = idx
+                    if monotonic() >= stops.look_at and stops.reached(idx):
+                        raise EvaluationCut
+            stops.end_evaluation_batches()
         except BaseException:
             if isinstance(self.evaluator, Evaluator):
                 self.evaluator.drop_results()
             raise
         size = _size_of(self.dataloader.dataset, self.evaluator)
         metrics: dict[str, float] = self.evaluator.evaluate(size)
-        metrics.update(_parse_losses(self.losses, self.stage))
-        return metrics
+        return with_losses(metrics, _parse_losses(self.losses, self.stage), self.stage)
 
     def _predict(self, data_batch: Any) -> Any:
         raise NotImplementedError
@@ -219,7 +234,7 @@ class _EvaluationLoop(BaseLoop):
             )
         data = model.data_preprocessor(data_batch, False)
         losses = model._run_forward(data, mode='loss')
-        _record(losses, self.losses, _num_samples(data_batch))
+        _record(losses, self.losses, num_samples_of(data_batch))
 
     def _warn_of_own_run(self) -> None:
         if type(self).run is not _EvaluationLoop.run:
@@ -389,17 +404,3 @@ def _record(found: Mapping[str, Any], losses: dict[str, HistoryBuffer], count: i
                 f'{type(value).__name__}.'
             )
         losses.setdefault(name, HistoryBuffer()).update(mean, count)
-
-
-def _num_samples(data_batch: Any) -> int:
-    """The number of samples in a batch: the length of its first list or tensor."""
-    if isinstance(data_batch, Mapping):
-        parts: list[Any] = list(data_batch.values())
-    elif isinstance(data_batch, (list, tuple)):
-        parts = list(data_batch)
-    else:
-        parts = [data_batch]
-    for part in parts:
-        if isinstance(part, (list, tuple)) or (hasattr(part, 'shape') and len(part.shape)):
-            return len(part)
-    return 1

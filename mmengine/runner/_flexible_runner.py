@@ -53,7 +53,7 @@ class FlexibleRunner(Runner):
         custom_hooks: list[HookConfig] | None = None,
         data_preprocessor: nn.Module | dict[str, Any] | None = None,
         load_from: str | None = None,
-        resume: bool | str = False,
+        resume: bool | str | dict[str, Any] = False,
         launcher: str | None = None,
         env_cfg: dict[str, Any] = dict(dist_cfg=dict(backend='nccl')),  # noqa: B006  # the API's
         log_processor: LogProcessor | dict[str, Any] | None = None,
@@ -63,6 +63,7 @@ class FlexibleRunner(Runner):
         randomness: dict[str, Any] = dict(seed=None),  # noqa: B006  # the API's
         compile: bool | dict[str, Any] = False,
         cfg: ConfigLike | None = None,
+        preempt: dict[str, Any] | None = None,
     ) -> None:
         self._given_strategy = strategy
         self._given_compile = compile
@@ -95,6 +96,7 @@ class FlexibleRunner(Runner):
             randomness=randomness,
             experiment_name=experiment_name,
             cfg=cfg,
+            preempt=preempt,
         )
 
     def build_strategy(

@@ -71,6 +71,10 @@ class HookList:
         self.hooks.insert(place, built)
         self.acting.clear()
 
+    def begin_with(self, point: str, method: Callable[..., None]) -> None:
+        """Let the run itself do ``method`` at ``point``, before all hooks."""
+        self.acting.begin_with(point, method)
+
     def describe(self) -> str:
         """Which hooks act at which point, as text for the log."""
         acting = [(hook, set(hook.get_triggered_stages())) for hook in self.hooks]
@@ -97,7 +101,12 @@ class _ActingMethods(dict[str, tuple[Callable[..., None], ...]]):
     def __init__(self, hooks: list[Hook], first: Mapping[str, Callable[..., None]]) -> None:
         super().__init__()
         self._hooks = hooks
-        self._first = first
+        self._first = dict(first)
+
+    def begin_with(self, point: str, method: Callable[..., None]) -> None:
+        """Let ``method`` be the first at ``point``."""
+        self._first[point] = method
+        self.pop(point, None)
 
     def __missing__(self, point: str) -> tuple[Callable[..., None], ...]:
         methods = tuple(_method_at(hook, point) for hook in self._hooks if _acts_at(hook, point))
@@ -107,7 +116,9 @@ class _ActingMethods(dict[str, tuple[Callable[..., None], ...]]):
         return methods
 
 
-def default_hooks(overrides: Mapping[str, Any] | None) -> list[HookConfig]:
+def default_hooks(
+    overrides: Mapping[str, Any] | None, defaults: Mapping[str, dict[str, Any]] = DEFAULT_HOOKS
+) -> list[HookConfig]:
     """The default hooks with the user's changes: a config or hook replaces one, None drops it, a
     new key adds one.
 
@@ -116,16 +127,16 @@ def default_hooks(overrides: Mapping[str, Any] | None) -> list[HookConfig]:
     Raises:
         ValueError: If a new key comes without ``type``.
     """
-    chosen: dict[str, Any] = {key: dict(config) for key, config in DEFAULT_HOOKS.items()}
+    chosen: dict[str, Any] = {key: dict(config) for key, config in defaults.items()}
     for key, hook in (overrides or {}).items():
         if isinstance(hook, Mapping) and 'type' not in hook:
-            if key not in DEFAULT_HOOKS:
+            if key not in defaults:
                 raise ValueError(
                     f'default_hooks has {key!r}, which names no default hook '
-                    f'({", ".join(DEFAULT_HOOKS)}) '
+                    f'({", ".join(defaults)}) '
                     "and says no type. Give it a 'type', or put it in custom_hooks."
                 )
-            hook = placed(hook, **DEFAULT_HOOKS[key])
+            hook = placed(hook, **defaults[key])
         chosen[key] = hook
     return [hook for hook in chosen.values() if hook is not None]
 

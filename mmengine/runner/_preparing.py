@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mmengine.dist import is_distributed
+from mmengine.dist import get_world_size, is_distributed
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.runner import _build_run
+from mmengine.runner._units import with_unit_of_loop
 from mmengine.runner.utils import _get_batch_size
 from mmengine.strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
 from mmengine.strategy._schedule_resume import advance_schedulers, flattened
@@ -103,14 +104,16 @@ def prepare_training(runner: Runner) -> None:
             state.is_lr_scaled = True
         if schedulers is not None:
             schedulers = runner.build_param_scheduler(schedulers)
+    batch_size = _get_batch_size(loop.dataloader)
+    state.batch_size = batch_size * get_world_size() if batch_size else None
     prepared = runner.strategy.prepare(
         runner.model,
         optim_wrapper=optim_wrapper,
-        param_scheduler=schedulers,
+        param_scheduler=with_unit_of_loop(runner, schedulers),
         compile=_compile_options(runner._compile_settings, 'train_step'),
         dispatch_kwargs={
             **_build_run.training_lengths(loop),
-            'train_micro_batch_size_per_gpu': _get_batch_size(loop.dataloader),
+            'train_micro_batch_size_per_gpu': batch_size,
         },
     )
     _adopt(runner, prepared)

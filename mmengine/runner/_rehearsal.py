@@ -74,6 +74,7 @@ def update_params_step(self: OptimWrapper, loss: torch.Tensor) -> None:
     if self.should_update():
         # Without a gradient this moves nothing, but schedulers want to have seen it.
         self.optimizer.step()
+        self.num_steps += 1
 
 
 def runtimeinfo_step(

@@ -12,6 +12,7 @@ from mmengine.dataset._dataloader import set_epoch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks._states import hooks_state, load_hooks_state
 from mmengine.process.seed import rng_state, set_rng_state
+from mmengine.strategy._resume_source import lineage
 from mmengine.version import __version__
 
 if TYPE_CHECKING:
@@ -37,11 +38,15 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
         'epoch': runner.epoch + 1 if in_training and by_epoch else runner.epoch,
         'iter': runner.iter + 1 if in_training and not by_epoch else runner.iter,
         'cfg': runner.config_text,
+        'arguments': runner._arguments_text,
+        'optimizer_options': runner.state.built_options(),
+        'resumed_from': runner.state.resumed_from,
         'seed': runner.seed,
         'experiment_name': runner.experiment_name,
         'time': time.strftime('%Y%m%d_%H%M%S', time.localtime()),
         'mmengine_version': __version__,
         'world_size': get_world_size(),
+        'counts': runner.state.counts(),
         'save_id': uuid.uuid4().hex,
         **(meta or {}),
     }
@@ -63,6 +68,7 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
 def unpack(runner: Runner, checkpoint: Checkpoint) -> None:
     """Go on where ``checkpoint`` was saved: position, seed, messages, hooks, random numbers."""
     meta = checkpoint.get('meta', {})
+    runner.state.resumed_from = lineage(checkpoint)
     if 'message_hub' in checkpoint:
         runner.message_hub.load_state_dict(checkpoint['message_hub'])
         runner.message_hub.pop_info('loop_stage', None)  # the stage in which it was saved
@@ -70,19 +76,11 @@ def unpack(runner: Runner, checkpoint: Checkpoint) -> None:
     _warn_about_changes(runner, meta)
     load_hooks_state(runner, checkpoint.get('hooks', {}))
     _continue_at(runner, meta, _own_rng(runner, checkpoint))
+    runner.state.ended = meta.get('ended')
     runner.state.resumed_at = runner.state.moment(meta.get('iter', 0))
     if hasattr(runner.train_loop, 'owes_validation'):
         runner.train_loop.owes_validation = bool(meta.get('validation_due'))
     runner.logger.info(f'resumed epoch: {runner.epoch}, iter: {runner.iter}')
-
-
-def load_by_own_methods(runner: Runner, load_from: str | None, resume: bool | str) -> None:
-    """Load through ``resume`` and ``load_checkpoint`` of a runner's class that overrides them."""
-    source = runner.strategy.find_resume_source(load_from, resume)
-    if source is not None:
-        runner.resume(source)
-    elif load_from is not None:
-        runner.load_checkpoint(load_from)
 
 
 def _train_dataset(runner: Runner) -> Any:
@@ -115,9 +113,7 @@ def _data_position(runner: Runner, moment: tuple[int, int], by_epoch: bool) -> A
         position = loop.data_position(is_pass_over=by_epoch, ahead=0 if by_epoch else 1)
     else:
         return None
-    wrapper = runner.optim_wrapper
-    position['optimizer_steps'] = getattr(wrapper, 'num_steps', None)
-    position['accumulative_counts'] = getattr(wrapper, '_accumulative_counts', None)
+    position['accumulative_counts'] = getattr(runner.optim_wrapper, '_accumulative_counts', None)
     return position
 
 

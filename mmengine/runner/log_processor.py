@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,11 @@ from mmengine.device import (
     is_cuda_available,
     is_musa_available,
 )
+from mmengine.logging._engine_names import engine_name
 from mmengine.registry import LOG_PROCESSORS
+from mmengine.runner._rank_means import RankMeans
+from mmengine.runner._shown_losses import shown_once
+from mmengine.utils._given import follow, notes_given
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
 
 _TIMES = ('time', 'data_time')
+_RATES = ('lr', 'base_lr', engine_name('lr'), engine_name('base_lr'))
 
 
 @LOG_PROCESSORS.register_module()
@@ -34,7 +39,8 @@ class LogProcessor:
 
     Args:
         window_size: Iterations over which scalars that match ``mean_pattern`` are averaged.
-        by_epoch: Whether log lines show positions in epochs.
+        by_epoch: Whether log lines show positions in epochs. If not given, what the train loop
+            counts.
         custom_cfg: Other statistics: dicts with ``data_src`` (a scalar without its mode),
             ``method_name``, ``window_size`` (a number, 'epoch' or 'global') and ``log_name``. If
             ``log_name`` is missing, the statistic replaces the scalar itself.
@@ -42,12 +48,15 @@ class LogProcessor:
         log_with_hierarchy: Keep the mode in scalar names: 'train/loss'.
         mean_pattern: Regular expression for the scalars to average; for other scalars the last
             value is shown.
+        mean_over_ranks: In a distributed training, let :class:`LoggerHook` log the mean of each
+            value over all ranks, except the times; False logs the values of each rank.
 
     Raises:
         ArgumentError: If an entry of ``custom_cfg`` has no source or a wrong window, or two entries
             have the same ``log_name``.
     """
 
+    @notes_given
     def __init__(
         self,
         window_size: int = 10,
@@ -56,6 +65,8 @@ class LogProcessor:
         num_digits: int = 4,
         log_with_hierarchy: bool = False,
         mean_pattern: str = r'.*(loss|time|data_time|grad_norm).*',
+        *,
+        mean_over_ranks: bool = True,
     ) -> None:
         self.window_size = window_size
         self.by_epoch = by_epoch
@@ -63,8 +74,16 @@ class LogProcessor:
         self.num_digits = num_digits
         self.log_with_hierarchy = log_with_hierarchy
         self.mean_pattern = re.compile(mean_pattern)
+        self.mean_over_ranks = mean_over_ranks
+        #: Whether all ranks make the present call, so that values can be exchanged.
+        self.is_on_all_ranks = False
+        self._rank_means = RankMeans()
         self._averaged: dict[str, bool] = {}
         self._check_custom()
+
+    def follow_loop(self, by_epoch: bool) -> None:
+        """Show what the train loop counts, unless ``by_epoch`` was given."""
+        follow(self, 'by_epoch', by_epoch)
 
     def get_log_after_iter(
         self, runner: Runner, batch_idx: int, mode: str
@@ -79,8 +98,12 @@ class LogProcessor:
         Returns:
             The scalars by name with ``epoch`` (by epoch; not in a test) and ``iter``, and the line.
         """
-        runner.message_hub.read_scalars()  # one transfer reads all pending values
+        hub = runner.message_hub
+        hub.read_scalars()  # one transfer reads all pending values
+        times = _time_names(hub, mode)
         tag = self._scalars(runner, batch_idx + 1, mode)
+        if self.is_on_all_ranks and self.mean_over_ranks:
+            tag = self._over_ranks(tag, mode, times)
         # The line has its mode once, at its beginning.
         values = {name.removeprefix(f'{mode}/'): value for name, value in tag.items()}
         line = self._position(runner, batch_idx, mode)
@@ -90,22 +113,23 @@ class LogProcessor:
                 for name, value in values.items()
                 if self._is_rate(name)
             )
-        line += '  ' + self._times(runner.message_hub, values)
+        line += '  ' + self._times(hub, values, times)
         memory = _max_memory_mb()
         if memory is not None:
-            tag['memory'] = memory
-            line += f'memory: {memory}  '
+            tag[_free_name('memory', tag)] = memory
+            line += f'{_free_name("memory", values)}: {memory}  '
         if mode == 'train':
             # During a validation only the times are shown, because metrics exist only at its end.
             line += '  '.join(
                 f'{name}: {self._number(value)}'
                 for name, value in values.items()
-                if not self._is_rate(name) and name not in _TIMES
+                if not self._is_rate(name) and name not in times
             )
         if self.by_epoch and mode != 'test':
-            tag['epoch'] = runner.epoch + 1 if mode == 'train' else runner.epoch
+            epoch = runner.epoch + 1 if mode == 'train' else runner.epoch
+            tag[_free_name('epoch', tag)] = epoch
         # The iteration that runs, or that comes after a validation: what subclasses expect here.
-        tag['iter'] = runner.iter + 1
+        tag[_free_name('iter', tag)] = runner.iter + 1
         return tag, line
 
     def get_log_after_epoch(
@@ -129,12 +153,9 @@ class LogProcessor:
             for key, value in hub.runtime_info.items()
             if key.startswith(f'{mode}/')
         }
-        scalars = self._scalars(runner, batch_idx, mode, whole_epoch=True)
-        times = {
-            name: scalars.pop(name)
-            for name in (self._full_name('data_time', mode), self._full_name('time', mode))
-            if name in scalars
-        }
+        scalars = shown_once(self._scalars(runner, batch_idx, mode, whole_epoch=True), mode)
+        time, data_time = (self._full_name(name, mode) for name in _time_names(hub, mode))
+        times = {name: scalars.pop(name) for name in (data_time, time) if name in scalars}
         shown = {**scalars, **others, **times}
         line = self._epoch_position(runner, mode)
         line += '  '.join(f'{name}: {self._number(value)}' for name, value in shown.items())
@@ -157,6 +178,7 @@ class LogProcessor:
         num_batches = max(num_batches, 1)  # a window of 0 would mean the whole history
         scalars: dict[str, Any] = {}
         buffers = runner.message_hub.log_scalars
+        times = _time_names(runner.message_hub, mode)
         in_place, added = self._custom_of(mode, buffers)
         # Each validation has separate times; times of an earlier validation are not used.
         smoothing = self.window_size if mode == 'train' else min(self.window_size, num_batches)
@@ -170,7 +192,7 @@ class LogProcessor:
                 scalars[shown] = buffer.statistics(
                     entry['method_name'], **self._window_argument(entry, runner, num_batches, mode)
                 )
-            elif whole_epoch and name not in _TIMES:
+            elif whole_epoch and name not in times:
                 # A metric has one value per validation; earlier values belong to earlier ones.
                 scalars[shown] = buffer.current()
             elif self._is_averaged(name):
@@ -183,6 +205,18 @@ class LogProcessor:
                 entry['method_name'], **self._window_argument(entry, runner, num_batches, mode)
             )
         return scalars
+
+    def _over_ranks(
+        self, scalars: Mapping[str, Any], mode: str, times: Sequence[str]
+    ) -> dict[str, Any]:
+        own = {self._full_name(name, mode) for name in times}
+        methods = {
+            self._full_name(entry.get('log_name', entry['data_src']), mode): entry['method_name']
+            for entry in self.custom_cfg
+            if 'method_name' in entry
+        }
+        given = {name: value for name, value in scalars.items() if name not in own}
+        return {**scalars, **self._rank_means.reduce(given, methods)}
 
     def _custom_of(
         self, mode: str, buffers: Mapping[str, Any]
@@ -258,7 +292,7 @@ class LogProcessor:
     @staticmethod
     @lru_cache(maxsize=1024)
     def _is_rate(name: str) -> bool:
-        return name.rsplit('/', 1)[-1].rsplit('.', 1)[-1] in ('lr', 'base_lr')
+        return name.rsplit('/', 1)[-1].rsplit('.', 1)[-1] in _RATES
 
     # -- text -------------------------------------------------------------------------------------
 
@@ -297,13 +331,13 @@ class LogProcessor:
             return f'Iter({mode}) {at}'
         return f'Epoch({mode}) [{runner.epoch}]{at}' if mode == 'val' else f'Epoch({mode}) {at}'
 
-    def _times(self, hub: MessageHub, values: Mapping[str, Any]) -> str:
+    def _times(self, hub: MessageHub, values: Mapping[str, Any], times: Sequence[str]) -> str:
         """Remaining time and times, if a timer hook records them."""
-        if any(name not in values for name in _TIMES):
+        if any(name not in values for name in times):
             return ''
         eta = timedelta(seconds=int(hub.get_info('eta') or 0))
-        times = '  '.join(f'{name}: {values[name]:.{self.num_digits}f}' for name in _TIMES)
-        return f'eta: {eta}  {times}  '
+        shown = '  '.join(f'{name}: {values[name]:.{self.num_digits}f}' for name in times)
+        return f'{_free_name("eta", values)}: {eta}  {shown}  '
 
     def _number(self, value: Any) -> str:
         if isinstance(value, (float, np.floating)):
@@ -311,6 +345,17 @@ class LogProcessor:
         if isinstance(value, torch.Tensor) and value.numel() == 1:
             return f'{value.item():.{self.num_digits}f}'
         return str(value)
+
+
+def _time_names(hub: MessageHub, mode: str) -> list[str]:
+    """Names of the times of the engine, which are others if the user has values of these names."""
+    keys = [f'{mode}/{name}' for name in _TIMES]
+    return [hub.engine_keys.get(key, key).split('/', 1)[1] for key in keys]
+
+
+def _free_name(name: str, taken: Mapping[str, Any]) -> str:
+    """A name for a value of the engine that no value of the user has."""
+    return engine_name(name) if name in taken else name
 
 
 def _max_memory_mb() -> int | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmengine.dataset._sample_order import TRAIN, begin_pass
+from mmengine.hooks._units import Interval
 from mmengine.registry import LOOPS
 from mmengine.runner._batch_position import (
     batch_number,
@@ -25,9 +27,17 @@ from mmengine.runner._data_position import (
 from mmengine.runner._ending import flush_open_windows
 from mmengine.runner._endless_batches import _InfiniteDataloaderIterator
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
-from mmengine.runner._resumable_loop import ResumableLoop
+from mmengine.runner._even_batches import checked_choice, epoch_length, even_batches
+from mmengine.runner._stopping import (
+    is_over_after_epoch,
+    is_over_after_iter,
+    report,
+    stays_ended,
+    watched_by,
+)
+from mmengine.runner._validating_loop import ValidatingLoop
 from mmengine.runner.base_loop import number_samples_of
-from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at
+from mmengine.runner.utils import as_positive
 from mmengine.strategy._state import Position
 
 if TYPE_CHECKING:
@@ -58,8 +68,8 @@ def _of_position(name: str, doc: str) -> Any:
     return property(read, write, doc=doc)
 
 
-class _TrainLoop(ResumableLoop):
-    """What both train loops have: the position of the run, and when to validate.
+class _TrainLoop(ValidatingLoop):
+    """What both train loops have: the position of the run.
 
     ``_epoch``, ``_iter``, ``_max_epochs`` and ``_max_iters``, which subclasses read and write,
     belong to the position.
@@ -71,15 +81,13 @@ class _TrainLoop(ResumableLoop):
     _max_iters: int = _of_position('max_iters', 'Iterations to train.')
 
     # Subclasses of the API may call the constructor of BaseLoop alone, and set these by themselves.
-    val_begin = 1
-    val_interval = 1
     stop_training = False
-    owes_validation = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """A loop has its position before any constructor."""
         loop = super().__new__(cls)
         loop._position = Position()
+        loop._turns_of_validation = Interval(1)
         return loop
 
     def __init__(
@@ -89,16 +97,11 @@ class _TrainLoop(ResumableLoop):
         val_begin: int = 1,
         val_interval: int = 1,
         dynamic_intervals: Sequence[tuple[int, int]] | None = None,
+        val_unit: str | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
         self._has_new_data = False
-        self.val_begin = as_positive('val_begin', val_begin)
-        self.val_interval = as_positive('val_interval', val_interval)
-        self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
-            val_interval, dynamic_intervals
-        )
-        for interval in self.dynamic_intervals:
-            as_positive('dynamic_intervals', interval)
+        self._set_validations(val_begin, val_interval, dynamic_intervals, val_unit)
         self._show_metainfo()
 
     @property
@@ -120,43 +123,6 @@ class _TrainLoop(ResumableLoop):
     def max_iters(self) -> int:
         """Iterations to train."""
         return self._position.max_iters
-
-    def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
-        """Whether a validation comes next after ``epoch`` epochs and ``iteration`` iterations.
-
-        Args:
-            epoch: Finished epochs.
-            iteration: Finished iterations.
-            by_epoch: Whether the last of these epochs has just ended.
-        """
-        raise NotImplementedError
-
-    def _validate_owed(self) -> None:
-        """Make up for the validation that this run, or the resumed one, had not finished."""
-        if self.owes_validation:
-            self._validate()
-
-    def _validate_if_due(self, finished: int, last: int) -> None:
-        """Validate at each interval and at the end; ``finished`` is in the unit of this loop."""
-        self.val_interval = self._interval_at(finished + 1)
-        if self._is_due(finished, last):
-            self._validate()
-
-    def _validate(self) -> None:
-        loop = self._runner.val_loop
-        if loop is not None:
-            self.owes_validation = True
-            loop.run()
-            self._runner.model.train()
-        self.owes_validation = False
-
-    def _is_due(self, finished: int, last: int) -> bool:
-        if self._runner.val_loop is None or finished < self.val_begin:
-            return False
-        return finished % self._interval_at(finished + 1) == 0 or finished == last
-
-    def _interval_at(self, position: int) -> int:
-        return interval_at(self.dynamic_milestones, self.dynamic_intervals, position)
 
     def _flush_open_windows(self) -> None:
         """Let gradients that are still being accumulated at the end of the run make their step."""
@@ -181,13 +147,19 @@ class EpochBasedTrainLoop(_TrainLoop):
         val_begin: The first epoch to validate after, from 1.
         val_interval: Validate after every so many epochs, and after the last.
         dynamic_intervals: Pairs (epoch, interval): validate at that interval from that epoch on.
+        uneven: What happens if ranks have different numbers of batches: 'error', or 'shortest' to
+            end an epoch with the rank that has the fewest.
+        val_unit: 'iter', 'step' or 'sample': the three arguments before count iterations, optimizer
+            steps or samples instead of epochs.
 
     Raises:
+        ArgumentError: If ranks have different numbers of batches and ``uneven`` is 'error'.
         ArgumentError: If a number is not a positive integer, the data gives no batch, or a pass
             over the data never ends.
     """
 
     _pass: BegunPass | None = None
+    uneven = 'error'
 
     def __init__(
         self,
@@ -197,8 +169,12 @@ class EpochBasedTrainLoop(_TrainLoop):
         val_begin: int = 1,
         val_interval: int = 1,
         dynamic_intervals: list[tuple[int, int]] | None = None,
+        *,
+        uneven: str = 'error',
+        val_unit: str | None = None,
     ) -> None:
-        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        self.uneven = checked_choice(uneven)
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals, val_unit)
         self._max_epochs = as_positive('max_epochs', max_epochs)
         self._adopt_data()
 
@@ -208,16 +184,24 @@ class EpochBasedTrainLoop(_TrainLoop):
         self._count_iterations()
 
     def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
-        """Whether a validation comes next; within an epoch none does."""
+        """Whether a validation comes next; within an epoch only those in another unit do."""
+        if self.val_unit is not None:
+            is_last = by_epoch and epoch == self._max_epochs
+            return self._is_due_in_unit(self._done_in_unit(iteration), is_last)
         return by_epoch and self._is_due(epoch, self._max_epochs)
 
     def run(self) -> nn.Module:
         """Train to the end; returns the model."""
+        self.stop_training |= stays_ended(self, 'epoch')
         self._runner.call_hook('before_train')
+        stops = watched_by(self)
         self._validate_owed()
-        while self._epoch < self._max_epochs and not self.stop_training:
+        while self._epoch < self._max_epochs and not is_over_after_epoch(self, stops):
             self.run_epoch()
+            if stops.is_reached:
+                break  # within the epoch
             self._validate_if_due(self._epoch, self._max_epochs)
+        report(self._runner)
         self._runner.call_hook('after_train')
         return self._runner.model
 
@@ -226,8 +210,15 @@ class EpochBasedTrainLoop(_TrainLoop):
         self._runner.call_hook('before_train_epoch')
         self._runner.model.train()
         first, batches = self._begin_epoch()
-        for idx, data_batch in enumerate(batches, start=first):
+        stops, length = self._runner.state.stops, epoch_length(self.dataloader, self.uneven)
+        for idx, data_batch in enumerate(even_batches(batches, first, length), start=first):
             self.run_iter(idx, data_batch)
+            # The validation after the last batch follows the end of the epoch.
+            if self.val_unit is not None and idx + 1 < length:
+                self._validate_in_unit()
+            # After the last batch, the epoch ends first.
+            if monotonic() >= stops.look_at and idx + 1 < length and stops.reached(self._iter):
+                return
         if self._iter >= self._max_iters:
             self._flush_open_windows()
         self._runner.call_hook('after_train_epoch')
@@ -257,6 +248,8 @@ class EpochBasedTrainLoop(_TrainLoop):
     def _count_iterations(self) -> None:
         """The iterations to train, from the present position on."""
         position, length = self._position, len(self.dataloader)
+        if self.uneven == 'shortest':
+            length = epoch_length(self.dataloader, self.uneven)
         epochs_to_come = max(position.max_epochs - position.epoch, 0)
         done = min(position.batch_in_epoch, length) if epochs_to_come else 0
         position.max_iters = position.iter + epochs_to_come * length - done
@@ -313,6 +306,8 @@ class IterBasedTrainLoop(_TrainLoop):
         val_interval: Validate after every so many iterations, and after the last.
         dynamic_intervals: Pairs (iteration, interval): validate at that interval from that
             iteration on.
+        val_unit: 'step' or 'sample': the three arguments before count optimizer steps or samples
+            instead of iterations.
 
     Raises:
         ArgumentError: If a number is not a positive integer, or the data gives no batch.
@@ -326,8 +321,10 @@ class IterBasedTrainLoop(_TrainLoop):
         val_begin: int = 1,
         val_interval: int = 1000,
         dynamic_intervals: list[tuple[int, int]] | None = None,
+        *,
+        val_unit: str | None = None,
     ) -> None:
-        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals, val_unit)
         self._max_iters = as_positive('max_iters', max_iters)
         self._max_epochs = 1
         self._adopt_data()
@@ -338,25 +335,39 @@ class IterBasedTrainLoop(_TrainLoop):
 
     def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
         """Whether a validation comes next; at the end of the one epoch it has been made."""
-        return not by_epoch and self._is_due(iteration, self._max_iters)
+        if by_epoch or self.val_unit is None:
+            return not by_epoch and self._is_due(iteration, self._max_iters)
+        is_last = iteration == self._max_iters
+        return self._is_due_in_unit(self._done_in_unit(iteration), is_last)
 
     def run(self) -> nn.Module:
         """Train to the end; returns the model."""
         runner = self._runner
+        is_ended = stays_ended(self, 'iter')
         self._epoch = 0  # the one epoch goes on
         runner.call_hook('before_train')
+        if is_ended:
+            runner.call_hook('after_train')
+            return runner.model
         runner.call_hook('before_train_epoch')
+        stops = watched_by(self)
         self._validate_owed()
         runner.model.train()
         self._begin_data()
-        while self._iter < self._max_iters and not self.stop_training:
+        while self._iter < self._max_iters:
+            if (self.stop_training or monotonic() >= stops.look_at) and is_over_after_iter(
+                self, stops
+            ):
+                break
             if self._has_new_data:
                 self._begin_data()
             self.run_iter(next(self.dataloader_iterator))
             self._validate_if_due(self._iter, self._max_iters)
-        self._flush_open_windows()
-        runner.call_hook('after_train_epoch')
-        self._epoch += 1
+        report(runner)
+        if not stops.interrupts:
+            self._flush_open_windows()
+            runner.call_hook('after_train_epoch')
+            self._epoch += 1
         runner.call_hook('after_train')
         return runner.model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -15,8 +16,9 @@ from mmengine.fileio import join_path
 from mmengine.hooks._states import load_hooks_state
 from mmengine.optim import BaseOptimWrapper
 from mmengine.process.env import check_launcher
+from mmengine.process.signals import Preempt
 from mmengine.registry import RUNNERS, DefaultScope
-from mmengine.runner import _resume
+from mmengine.runner import _loading, _resume
 from mmengine.runner._api import Loader, RunnerMembers
 from mmengine.runner._arguments import (
     ConfigLike,
@@ -28,6 +30,7 @@ from mmengine.runner._arguments import (
 )
 from mmengine.runner._build import _SlicedDataset
 from mmengine.runner._build_run import write_config
+from mmengine.runner._config_keys import check_given, misspelt_keys
 from mmengine.runner._ending import flush_open_windows, stage_of
 from mmengine.runner._hook_list import HookConfig, HookList
 from mmengine.runner._preparing import (
@@ -38,10 +41,15 @@ from mmengine.runner._preparing import (
     strategy_arguments,
     with_preprocessor,
 )
+from mmengine.runner._sample_count import count_samples
+from mmengine.runner._settings import arguments_text
+from mmengine.runner._stopping import evaluate_alone
+from mmengine.runner._units import counts_epochs, follow_loop, report_units
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.loops import EpochBasedTrainLoop, TestLoop, ValLoop
 from mmengine.strategy import BaseStrategy
+from mmengine.strategy._resume_request import parse_resume
 from mmengine.strategy._state import RunState
 from mmengine.visualization import Visualizer
 
@@ -82,9 +90,10 @@ class Runner(RunnerMembers):
         default_hooks: Changes to the default hooks by key; None drops one.
         custom_hooks: More hooks.
         data_preprocessor: Config put into the model's config.
-        load_from: Checkpoint whose weights are loaded, or, with ``resume``, whose run is continued.
-        resume: Continue the run of ``load_from``; without that, or with 'auto', of the newest
-            checkpoint in ``work_dir``, and begin anew if there is none. A path says which.
+        load_from: Checkpoint whose weights a new run begins with; see ``resume``.
+        resume: True continues the newest checkpoint in ``work_dir``, or the run of ``load_from`` if
+            there is none; 'auto' continues the newest or begins anew; a path says which. A dict of
+            fields of :class:`ResumeRequest` also says what wins.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
         env_cfg: ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit``.
         log_processor: A log processor or its config.
@@ -94,7 +103,10 @@ class Runner(RunnerMembers):
         randomness: Arguments of :meth:`Session.set_randomness`, such as ``seed``.
         experiment_name: Name of the run; the config's file name by default.
         cfg: The whole config, kept with the run; also read for ``model_wrapper_cfg``, ``sync_bn``,
-            ``find_unused_parameters``, ``compile`` and ``activation_checkpointing``.
+            ``find_unused_parameters``, ``compile``, ``activation_checkpointing`` and
+            ``strict_config``, which makes warnings about misspelt keys errors.
+        preempt: ``signals`` that ask the run to stop, the ``exit_code`` then, and
+            ``save_within_s``; see :class:`Preempt`.
 
     Raises:
         ArgumentError: If a stage is half given, or a value is wrong.
@@ -119,7 +131,7 @@ class Runner(RunnerMembers):
         custom_hooks: list[HookConfig] | None = None,
         data_preprocessor: nn.Module | dict[str, Any] | None = None,
         load_from: str | None = None,
-        resume: bool | str = False,
+        resume: bool | str | dict[str, Any] = False,
         launcher: str = 'none',
         env_cfg: dict[str, Any] = dict(dist_cfg=dict(backend='nccl')),  # noqa: B006  # the API's
         log_processor: LogProcessor | dict[str, Any] | None = None,
@@ -129,8 +141,13 @@ class Runner(RunnerMembers):
         randomness: dict[str, Any] = dict(seed=None),  # noqa: B006  # the API's
         experiment_name: str | None = None,
         cfg: ConfigLike | None = None,
+        *,
+        preempt: dict[str, Any] | None = None,
     ) -> None:
         self.cfg = own_config(cfg)
+        self.preempt = Preempt.of(preempt or self.cfg.get('preempt'))
+        self._arguments_text = arguments_text(Runner.__init__, self.cfg, locals())
+        misspelt = misspelt_keys(self.cfg, argument_names(type(self), Runner))
         check_given_together(
             'training',
             train_dataloader=train_dataloader,
@@ -158,13 +175,17 @@ class Runner(RunnerMembers):
         self._test_dataloader, self._test_loop = test_dataloader, test_cfg
         self._test_evaluator = test_evaluator
         self._built_from: dict[str, BuiltFrom] = {}
-        self._load_from, self._resume = load_from, resume
+        request = parse_resume(resume)
+        self._load_from, self._resume = load_from, request.source
         self._has_loaded = False
         self._states_of_hooks: dict[str, list[Any]] = {}
+        self._counts_epochs = counts_epochs(train_cfg)
+        self._reported_units: set[str] = set()
 
         self._launcher = check_launcher(launcher)
         self._randomness_cfg = dict(randomness or {})
         self.state = RunState()
+        self.state.resume_request = request
         self._strategy = self._build_strategy(
             strategy_arguments(
                 self.cfg,
@@ -186,17 +207,20 @@ class Runner(RunnerMembers):
             self.experiment_name, scope_name=default_scope
         )
         self.message_hub = self.build_message_hub()
-        self.state.checkpoint_read = self._show_loaded
+        self.state.checkpoint_read = partial(_loading.show_loaded, self)
         self.log_processor = self.build_log_processor(log_processor or {})
         self.visualizer = self.build_visualizer(visualizer)
         if self.cfg:
             self.visualizer.add_config(self.cfg)
         self.logger.info(self.strategy.collect_env())
         self.logger.info(f'Config:\n{self.config_text}')
+        for message in misspelt:
+            self.logger.warning(message)
 
         self._hooks = HookList(first={'after_train': flush_open_windows})
         self.model = self._build_placed_model(model, data_preprocessor)
         self.register_hooks(default_hooks, custom_hooks)
+        follow_loop(self)
         self.logger.info(f'Hooks will be executed in the following order:\n{self.get_hooks_info()}')
         self.dump_config()
 
@@ -210,9 +234,7 @@ class Runner(RunnerMembers):
             KeyError: If ``model`` or ``work_dir`` is missing.
         """
         cfg = copy.deepcopy(cfg)
-        for name in ('model', 'work_dir'):
-            if cfg.get(name) is None:
-                raise KeyError(f'The config has no {name}, which a run cannot do without.')
+        check_given(cfg, 'model', 'work_dir')
         given = {
             name: cfg[name]
             for name in argument_names(cls, Runner) - {'cfg'}
@@ -235,11 +257,14 @@ class Runner(RunnerMembers):
             raise RuntimeError(nothing_to('train', 'train_dataloader, train_cfg and optim_wrapper'))
         with stage_of(self, 'train'):
             prepare_training(self)
+            follow_loop(self)
+            report_units(self)
             self.call_hook('before_run')
             self._init_weights()
             self.load_or_resume()
             self._restore_hooks()
             loop = self.train_loop
+            count_samples(self)
             self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
             model: nn.Module = loop.run()
         return model
@@ -270,7 +295,7 @@ class Runner(RunnerMembers):
             place_model(self)
             self.call_hook('before_run')
             self.load_or_resume()
-            metrics: dict[str, float] = loop.run()
+            metrics: dict[str, float] = evaluate_alone(self, loop)
         return metrics
 
     def _init_weights(self) -> None:
@@ -322,30 +347,8 @@ class Runner(RunnerMembers):
 
         A validation or a test takes the weights alone, so a training that follows still resumes.
         """
-        if self._has_loaded:
-            return
-        stage, load_from, resume = self.state.stage, self._load_from, self._resume
-        trains = self._train_loop is not None and stage in (None, 'train')
-        if resume and not trains:
-            load_from, resume = self.strategy.find_resume_source(load_from, resume), False
-        elif resume and stage is None:
-            prepare_training(self)
-        if self._overrides('resume') or self._overrides('load_checkpoint'):
-            _resume.load_by_own_methods(self, load_from, resume)
-        else:
-            with self.state.resuming(bool(resume)):
-                checkpoint = self.strategy.load_or_resume(load_from=load_from, resume=resume)
-            if resume and checkpoint is not None:
-                self._go_on_from(checkpoint)
-        # A validation before the training leaves the resuming to the training.
-        self._has_loaded = trains or not self._resume or self._train_loop is None
-
-    def _go_on_from(self, checkpoint: dict[str, Any]) -> None:
-        _resume.unpack(self, checkpoint)
-        self._has_loaded = True
-        if self.state.stage != 'train':
-            # `before_run` of the training to come lets hooks begin anew.
-            self._states_of_hooks = checkpoint.get('hooks', {})
+        if not self._has_loaded:
+            _loading.load_or_resume(self)
 
     def load_checkpoint(
         self,
@@ -393,7 +396,7 @@ class Runner(RunnerMembers):
                 resume_param_scheduler=resume_param_scheduler,
                 map_location=map_location,
             )
-        self._go_on_from(checkpoint)
+        _loading.go_on_from(self, checkpoint)
 
     def save_checkpoint(
         self,
@@ -419,6 +422,7 @@ class Runner(RunnerMembers):
                 not counted yet.
             backend_args: Which file backend to use.
         """
+        self.call_hook('before_gather_state')
         extra = _resume.pack(self, meta, by_epoch)
         extra['backend_args'] = backend_args or file_client_args
         self.strategy.save_checkpoint(
@@ -436,6 +440,3 @@ class Runner(RunnerMembers):
         """Write the config to the work dir; see :func:`write_config`."""
         if is_main_process():
             write_config(self.cfg, self.work_dir, self.timestamp)
-
-    def _show_loaded(self, checkpoint: dict[str, Any]) -> None:
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)

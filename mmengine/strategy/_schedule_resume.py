@@ -10,17 +10,30 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from mmengine.optim.scheduler._base import INF, _ParamScheduler, same_value
+from mmengine.optim.scheduler._base import _ParamScheduler, same_value
+from mmengine.optim.scheduler._torch import TorchSchedule
+from mmengine.strategy._learned_factors import learned_factors, scale_values
+from mmengine.strategy._optimizer_resume import OptimizerResume
+from mmengine.strategy._resume_report import WAY_OUT, ResumeReport
+from mmengine.strategy._schedule_chains import Chain, chains_of, steps_taken
+from mmengine.strategy._schedule_notes import (
+    tell_of_early_end,
+    tell_of_other_base,
+    tell_of_settings,
+)
+from mmengine.utils.errors import ArgumentError
+
+# What ReduceLROnPlateau of torch learns.
+_LEARNED_BY_TORCH = ('best', 'num_bad_epochs', 'cooldown_counter', 'last_epoch', '_last_lr')
 
 _Schedulers = list[Any] | dict[str, list[Any]]
 _State = dict[str, Any]
@@ -38,6 +51,26 @@ class _Position:
         advance_schedulers(schedulers, self.epoch, self.iteration, self.epoch_length)
 
 
+@dataclass(frozen=True)
+class ScheduleResume:
+    """What decides between the schedules of this run and of the checkpoint.
+
+    Attributes:
+        choice: ``resume_request.schedule``.
+        optimizer: Decides about the initial values of groups; None uses the values of this run.
+        report: Receives the differences; None logs them.
+        is_loaded: Whether the groups hold the values of the checkpoint.
+        is_moved: Whether the given iteration counts batches of this run, whose epochs have
+            another length than in the saved run.
+    """
+
+    choice: str | None = None
+    optimizer: OptimizerResume | None = None
+    report: ResumeReport | None = None
+    is_loaded: bool = True
+    is_moved: bool = False
+
+
 def restore_schedulers(
     schedulers: _Schedulers,
     saved_states: Any,
@@ -48,14 +81,15 @@ def restore_schedulers(
     epoch_length: int | None = None,
     max_epochs: int | None = None,
     max_iters: int | None = None,
+    resume: ScheduleResume | None = None,
 ) -> None:
     """Move freshly built schedulers to the position of a checkpoint.
 
     Call this after the optimizer state is loaded. Schedulers that change the same parameter of the
     same optimizer are restored together, because their factors multiply:
 
-    - If none of their settings has changed, the schedulers load their saved states. The param
-      groups keep the values from the checkpoint.
+    - If none of their settings and initial values has changed, the schedulers load their saved
+      states. The param groups keep the values from the checkpoint.
     - Otherwise the schedulers step from the initial values of this run to the saved position, in
       the order of a run. Attributes that do not follow from the steps come from the checkpoint.
     - Schedulers that learn from metrics (``need_val_args``) keep their saved state and take only
@@ -71,19 +105,34 @@ def restore_schedulers(
             iterations.
         max_epochs: Epochs of this run, if known.
         max_iters: Iterations of this run, if known.
+        resume: What wins where this run and the checkpoint differ. None requires a scheduler for
+            each state.
 
     Raises:
-        ValueError: If the numbers of schedulers or the names of optimizers differ.
+        ArgumentError: If the schedulers do not match the states, and have to.
     """
-    pairs = _paired(schedulers, saved_states)
+    is_strict = resume is None or resume.choice == 'checkpoint'
+    resume = resume or ScheduleResume()
+    chains = chains_of(schedulers, saved_states, is_strict, resume.report)
+    states = flattened(saved_states)
+    # A schedule in iterations counts its own steps. The loop may have counted otherwise.
+    saved_iteration = steps_taken(states, by_epoch=False)
+    if saved_iteration is None:
+        saved_iteration = iteration or 0
     position = _Position(
-        _steps_taken(pairs, by_epoch=True) if epoch is None else epoch,
-        _steps_taken(pairs, by_epoch=False) if iteration is None else iteration,
+        (steps_taken(states, by_epoch=True) or 0) if epoch is None else epoch,
+        iteration if resume.is_moved and iteration is not None else saved_iteration,
         epoch_length,
     )
-    for chain in _chains(pairs):
-        _restore_chain(chain, position, logger)
-        _tell_of_early_end([scheduler for scheduler, _ in chain], max_epochs, max_iters, logger)
+    then = replace(position, iteration=saved_iteration)
+    if resume.is_moved:
+        then = replace(then, epoch_length=None)
+    for chain in chains:
+        if resume.choice == 'checkpoint':
+            _load_chain(chain, resume)
+        else:
+            _restore_chain(chain, position, then, logger, resume)
+        tell_of_early_end([each for each, _ in chain.pairs], max_epochs, max_iters, logger)
 
 
 def advance_schedulers(
@@ -91,8 +140,9 @@ def advance_schedulers(
 ) -> None:
     """Step freshly built schedulers through ``epoch`` epochs and ``iteration`` iterations.
 
-    Schedulers by epoch and schedulers by iteration step in the order of a run. Schedulers that need
-    metrics do not step, because the metrics were not saved.
+    Schedulers by epoch and schedulers by iteration step in the order of a run. Schedulers in
+    optimizer steps or samples step to the count of the run, spread evenly over the iterations.
+    Schedulers that need metrics do not step, because the metrics were not saved.
 
     Args:
         schedulers: A list, or lists by optimizer name. The param groups of the optimizers change.
@@ -103,12 +153,18 @@ def advance_schedulers(
     if epoch_length is not None and epoch * epoch_length > iteration:
         epoch_length = None  # the epochs of the saved run were shorter
     movable = [each for each in flattened(schedulers) if not getattr(each, 'need_val_args', False)]
-    by_epoch = [scheduler for scheduler in movable if scheduler.by_epoch]
-    by_iter = [scheduler for scheduler in movable if not scheduler.by_epoch]
+    in_units = [each for each in movable if getattr(each, '_units_done', None) is not None]
+    counted = [(scheduler, scheduler._units_done()) for scheduler in in_units]
+    others = [each for each in movable if each not in in_units]
+    by_epoch = [scheduler for scheduler in others if scheduler.by_epoch]
+    by_iter = [scheduler for scheduler in others if not scheduler.by_epoch]
     epochs_done = 0
     for done in range(1, iteration + 1):
         for scheduler in by_iter:
             scheduler.step()
+        for scheduler, total in counted:
+            for _ in range(done * total // iteration - (done - 1) * total // iteration):
+                scheduler.step()
         while epochs_done < epoch and (
             (epochs_done + 1) * iteration <= done * epoch
             if epoch_length is None
@@ -167,86 +223,108 @@ def position_of(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
-def _paired(schedulers: _Schedulers, saved_states: Any) -> list[tuple[Any, _State]]:
-    own: Any = schedulers
-    saved: Any = saved_states
-    if not isinstance(own, dict) and not isinstance(saved, dict):
-        own, saved = {'': own}, {'': saved}
-    if not isinstance(own, dict) or not isinstance(saved, dict) or own.keys() != saved.keys():
-        raise ValueError(
-            f'The checkpoint has schedulers for {_names(saved)}, this run has schedulers for '
-            f'{_names(own)}.'
-        )
-    pairs: list[tuple[Any, _State]] = []
-    for name, of_one in own.items():
-        states = saved[name]
-        if len(of_one) != len(states):
-            optimizer = f' for optimizer {name!r}' if name else ''
-            raise ValueError(
-                f'The checkpoint has {len(states)} parameter schedulers, this run has '
-                f'{len(of_one)}{optimizer}. Resume with the same param_scheduler, or load the '
-                'weights only with load_from.'
+def _load_chain(chain: Chain, resume: ScheduleResume) -> None:
+    """Continue the schedules of the checkpoint, whatever this run has set."""
+    for scheduler, state in chain.pairs:
+        if _settings_of_another_class(scheduler, state):
+            raise ArgumentError(
+                f'The checkpoint has another schedule of {scheduler.param_name!r} than the '
+                f'{type(scheduler).__name__} of this run, so it cannot continue. Resume with '
+                f"schedule='config', or set the schedule of the checkpoint. {WAY_OUT}"
             )
-        pairs += zip(of_one, states, strict=True)
-    return pairs
-
-
-def _names(schedulers: Any) -> str:
-    return f'optimizers {sorted(schedulers)}' if isinstance(schedulers, dict) else 'one optimizer'
-
-
-def _steps_taken(pairs: list[tuple[Any, _State]], *, by_epoch: bool) -> int:
-    return max(
-        (state.get('_global_step', 0) for _, state in pairs if state.get('by_epoch') is by_epoch),
-        default=0,
-    )
-
-
-def _chains(pairs: list[tuple[Any, _State]]) -> list[list[tuple[Any, _State]]]:
-    """Group the schedulers that change the same parameter of the same groups; the order is kept.
-
-    A scheduler that does not inherit from ours is a group by itself.
-    """
-    chains: dict[Any, list[tuple[Any, _State]]] = {}
-    for scheduler, state in pairs:
-        key: Any = id(scheduler)
-        if isinstance(scheduler, _ParamScheduler):
-            # A wrapper may return a new list each time; its items are always the same groups.
-            key = (id(scheduler.optimizer.param_groups[0]), scheduler.param_name)
-        chains.setdefault(key, []).append((scheduler, state))
-    return list(chains.values())
+        scheduler.load_state_dict(state)
+        if not resume.is_loaded and state.get('_last_value') is not None:
+            scheduler._write(state['_last_value'])
 
 
 def _restore_chain(
-    chain: list[tuple[Any, _State]], position: _Position, logger: logging.Logger
+    chain: Chain,
+    position: _Position,
+    then: _Position,
+    logger: logging.Logger,
+    resume: ScheduleResume,
 ) -> None:
-    changes = {id(scheduler): _changed_settings(scheduler, state) for scheduler, state in chain}
-    stepped = [pair for pair in chain if not getattr(pair[0], 'need_val_args', False)]
-    if any(changes[id(scheduler)] for scheduler, _ in stepped):
-        _tell_of_other_base(chain, logger, wins='this run')
-        factors = _learned_factors(chain, position) if len(stepped) < len(chain) else None
-        for scheduler, _ in chain:
-            scheduler._rewind_groups()
+    changes = {
+        id(scheduler): _changed_settings(scheduler, state) for scheduler, state in chain.pairs
+    }
+    stepped = [pair for pair in chain.pairs if not getattr(pair[0], 'need_val_args', False)]
+    bases = _base_values(chain, resume)
+    if bases is not None:
+        tell_of_other_base(chain, bases, logger, resume.report)
+    is_changed = bases is not None and (
+        any(changes[id(scheduler)] for scheduler, _ in stepped)
+        or not same_value(bases, chain.base_then)
+        or not chain.is_complete
+        or not resume.is_loaded
+        or (resume.choice == 'config' and bool(stepped))
+        or (resume.is_moved and any(_is_moved(state, position) for _, state in stepped))
+    )
+    if is_changed and bases is not None:
+        has_learned = len(stepped) < len(chain.pairs) and resume.is_loaded
+        factors = learned_factors(chain, then) if has_learned else None
+        _restart(chain, bases)
         built = {id(scheduler): scheduler.state_dict() for scheduler, _ in stepped}
         position.advance([scheduler for scheduler, _ in stepped])
         if factors is not None:
-            _scale(chain[0][0], factors)
+            scale_values(chain.first, factors)
         for scheduler, state in stepped:
             scheduler.load_state_dict(_merged(scheduler, built[id(scheduler)], state))
     else:
-        _tell_of_other_base(chain, logger, wins='the checkpoint')
         for scheduler, state in stepped:
             scheduler.load_state_dict(state)
-    for scheduler, state in chain:
-        if getattr(scheduler, 'need_val_args', False):
-            names = changes[id(scheduler)]
-            scheduler.load_state_dict(_with_settings(scheduler, state, names))
-        for name in changes[id(scheduler)]:
-            logger.info(
-                f'{type(scheduler).__name__} of {scheduler.param_name!r} continues with {name}='
-                f'{getattr(scheduler, name)!r} of this run; the checkpoint has '
-                f'{state.get(name)!r}.'
+    for scheduler, state in chain.pairs:
+        names = changes[id(scheduler)]
+        if getattr(scheduler, 'need_val_args', False) and state:
+            initial = scheduler.base_values if is_changed else state.get('base_values')
+            scheduler.load_state_dict(
+                {**_with_settings(scheduler, state, names), 'base_values': initial}
             )
+        tell_of_settings(scheduler, state, names, logger, resume.report)
+
+
+def _base_values(chain: Chain, resume: ScheduleResume) -> list[float] | None:
+    """Initial values of the groups; None for schedulers that do not inherit from ours."""
+    first, then = chain.first, chain.base_then
+    if not isinstance(first, _ParamScheduler):
+        return None
+    now = list(first.base_values)
+    if then is None and resume.optimizer is not None:
+        then = resume.optimizer.options_then(chain.optimizer, first.param_name)
+    if then is None or len(then) != len(now) or resume.optimizer is None:
+        return now
+    return resume.optimizer.base_values(chain.optimizer, first.param_name, then, now)
+
+
+def _is_moved(state: _State, position: _Position) -> bool:
+    """Whether a schedule in iterations was saved at another iteration than ``position``."""
+    steps = state.get('_global_step')
+    counts_iterations = state.get('by_epoch') is False and state.get('unit') is None
+    return counts_iterations and steps not in (None, position.iteration)
+
+
+def _restart(chain: Chain, bases: list[float]) -> None:
+    """Put the schedulers of ``chain`` where they are after building, with these initial values."""
+    schedulers = [scheduler for scheduler, _ in chain.pairs]
+    first = schedulers[0]
+    has_own_state = any(isinstance(scheduler, TorchSchedule) for scheduler in schedulers)
+    if same_value(bases, first.base_values) and not has_own_state:
+        for scheduler in schedulers:
+            scheduler._rewind()
+        return
+    for group, base in zip(first.optimizer.param_groups, bases, strict=True):
+        group[f'initial_{first.param_name}'] = base
+    first._write(bases)
+    if hasattr(first, '_write_betas'):
+        first._write_betas()
+    for scheduler in schedulers:
+        scheduler._restart_from(bases)
+
+
+def _settings_of_another_class(scheduler: Any, state: _State) -> set[str]:
+    """Settings in ``state`` that ``scheduler`` does not have."""
+    if not isinstance(scheduler, _ParamScheduler) or '_learned' not in state:
+        return set()
+    return set(state) - set(scheduler._state()) - set(state['_learned']) - scheduler._not_state
 
 
 def _changed_settings(scheduler: Any, state: _State) -> list[str]:
@@ -254,16 +332,13 @@ def _changed_settings(scheduler: Any, state: _State) -> list[str]:
     if not isinstance(scheduler, _ParamScheduler):
         return []
     now = scheduler._state()
-    ignored = scheduler._progress | {'verbose'}
-    gone: set[str] = set()
+    ignored = scheduler._progress | {'verbose'} | (scheduler._added_settings - set(state))
     if '_learned' in state:
         settings = set(now) - set(state['_learned'])
-        # The state belongs to another class, which has different settings.
-        gone = set(state) - set(now) - set(state['_learned']) - scheduler._not_state
     else:
         # Older states do not list their settings: every constructor argument is a setting.
         settings = set(now) & (_constructor_arguments(type(scheduler)) | {'min_values'})
-    if gone:
+    if _settings_of_another_class(scheduler, state):
         return sorted(settings - ignored)
     return [
         name
@@ -302,98 +377,13 @@ def _with_settings(scheduler: Any, saved: _State, names: list[str]) -> _State:
         # The best value belongs to another metric, or to the opposite order.
         restart = ('best', 'num_bad_epochs', 'cooldown_counter')
         settings |= {name: getattr(scheduler, name) for name in restart if hasattr(scheduler, name)}
+    if 'arguments' in names:
+        # A scheduler of torch: its settings and what it learned are in one state.
+        ours, kept = scheduler.scheduler.state_dict(), saved.get('scheduler', {})
+        settings['scheduler'] = {
+            **ours, **{name: kept[name] for name in _LEARNED_BY_TORCH if name in kept}
+        }  # fmt: skip
     return {**saved, **settings}
-
-
-def _learned_factors(chain: list[tuple[Any, _State]], position: _Position) -> list[float] | None:
-    """The factor by which schedulers with metrics scaled each group before the checkpoint.
-
-    The factor is the saved value divided by the value that the other schedulers alone produce with
-    the saved settings. None if the groups do not match the checkpoint.
-    """
-    values = chain[0][0]._read()
-    if values == chain[-1][0]._values_as_built:
-        return None
-    alone = _StandIn(chain[0][0].param_name, chain[0][1].get('base_values', values))
-    twins = []
-    for scheduler, state in chain:
-        if not scheduler.need_val_args:
-            twin = copy.copy(scheduler)
-            known = {key: value for key, value in state.items() if key not in twin._not_state}
-            vars(twin).update(copy.deepcopy(known))
-            restart = {'last_step': -1, '_global_step': -1, '_last_value': None}
-            vars(twin).update(optimizer=alone, _holds_tensors=False, **restart)
-            twin.step()
-            twins.append(twin)
-    position.advance(twins)
-    expected = [group[chain[0][0].param_name] for group in alone.param_groups]
-    factors = [
-        value / other if other else 1.0 for value, other in zip(values, expected, strict=True)
-    ]
-    return [1.0 if abs(factor - 1) < 1e-9 else factor for factor in factors]
-
-
-class _StandIn:
-    """Param groups without an optimizer, used to compute the values that schedulers produce."""
-
-    def __init__(self, param_name: str, values: list[float]) -> None:
-        self.param_groups: list[dict[str, Any]] = [
-            {param_name: value, f'initial_{param_name}': value, 'betas': (0.0, 0.0)}
-            for value in values
-        ]
-
-
-def _scale(scheduler: Any, factors: list[float]) -> None:
-    values = scheduler._read()
-    scheduler._write([value * factor for value, factor in zip(values, factors, strict=True)])
-    if hasattr(scheduler, '_write_betas'):
-        scheduler._write_betas()
-
-
-def _tell_of_other_base(
-    chain: list[tuple[Any, _State]], logger: logging.Logger, *, wins: str
-) -> None:
-    scheduler, state = chain[0]
-    saved = state.get('base_values')
-    if not isinstance(scheduler, _ParamScheduler) or saved is None:
-        return
-    if not same_value(saved, scheduler.base_values):
-        logger.warning(
-            f'The schedules of {scheduler.param_name!r} start from {_short(saved)} in the '
-            f'checkpoint and from {_short(scheduler.base_values)} in this run. They continue with '
-            f'the values of {wins}.'
-        )
-
-
-def _short(values: list[float]) -> str:
-    different = sorted(set(values))
-    return ', '.join(f'{value:g}' for value in different[:4]) + (', ...' * (len(different) > 4))
-
-
-def _tell_of_early_end(
-    chain: list[Any], max_epochs: int | None, max_iters: int | None, logger: logging.Logger
-) -> None:
-    """Warn if all schedules of a parameter end before the training, or a cosine rises again."""
-    known = [each for each in chain if isinstance(each, _ParamScheduler)]
-    limits = [(each, max_epochs if each.by_epoch else max_iters) for each in known]
-    if not limits or any(limit is None for _, limit in limits):
-        return
-    for each, limit in limits:
-        unit = 'epoch' if each.by_epoch else 'iteration'
-        turn = each.begin + getattr(each, 'T_max', INF)
-        if turn < min(each.end, limit or 0):
-            logger.warning(
-                f'{type(each).__name__} has T_max={each.T_max}, so {each.param_name!r} '  # type: ignore[attr-defined]  # a cosine
-                f'rises again after {unit} {turn}, but training continues to {unit} {limit}.'
-            )
-    if all(each.end < (limit or 0) for each, limit in limits):
-        each, limit = limits[-1]
-        unit = 'epoch' if each.by_epoch else 'iteration'
-        logger.warning(
-            f'{type(each).__name__} has end={each.end}, so {each.param_name!r} keeps its value '
-            f'after {unit} {each.end}, but training continues to {unit} {limit}. Remove end from '
-            'the config to let the schedule end with the run.'
-        )
 
 
 def _keys_of(scheduler: Any) -> tuple[str, ...]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
+from mmengine.process._stop_requests import StopRequests
+from mmengine.strategy._optimizer_resume import Options, options_of
+from mmengine.strategy._resume_report import ResumeReport
+from mmengine.strategy._resume_request import ResumeRequest
+from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,10 +81,22 @@ class RunState:
         stage: ``train``, ``val`` or ``test`` while such a stage runs, else None.
         error: The error with which the present stage leaves, once hooks were called with it.
         is_resuming: Whether a checkpoint is being loaded to continue its run.
+        resume_request: Whether the run resumes, and what wins where config and checkpoint differ.
+        resume_report: What differs between the run and the checkpoint that is being loaded; None
+            if nothing compares them.
+        resumed_iteration: The position of the checkpoint in batches of this run, and whether the
+            saved run had another number of batches in an epoch; None if unknown.
+        resumed_from: ``save_id`` of the checkpoints that the run was resumed from, newest first.
         num_flushes: How often the weights may have changed without an iteration: an open
             accumulation window was closed by a separate step, or a batch failed.
         resumed_at: ``moment`` that the resumed checkpoint holds; None if nothing was resumed.
         save_id: ``meta['save_id']`` of the newest checkpoint.
+        stops: Requests to stop the present stage.
+        ended: Why the resumed run had ended early, and its lengths then; None if it had not.
+        is_reopened: Whether a run that had ended early goes on.
+        num_samples: Samples of all ranks that were trained on; counted only in a training with a
+            part that has ``unit='sample'``.
+        batch_size: Samples of all ranks in a full batch; None if unknown.
         optimizer_run: The object that optimizer wrappers of this run use; set by the strategy.
     """
 
@@ -98,15 +118,88 @@ class RunState:
         self.stage: str | None = None
         self.error: BaseException | None = None
         self.is_resuming = False
+        self.resume_request = ResumeRequest()
+        self.resume_report: ResumeReport | None = None
+        self.resumed_iteration: tuple[int, bool] | None = None
+        self.resumed_from: list[str] = []
         self.num_flushes = 0
         self.resumed_at: tuple[int, int] | None = None
         self.save_id: str | None = None
+        self.stops = StopRequests()
+        self.ended: dict[str, Any] | None = None
+        self.is_reopened = False
+        self.num_samples = 0
+        self.batch_size: int | None = None
         self._optim_wrapper: Any = None
+        self._built_options: tuple[Any, Options] | None = None
 
     @property
     def is_placed(self) -> bool:
         """Whether the strategy has placed the present model."""
         return self.model is not None and self.model is self.placed_model
+
+    def finished(self, unit: str) -> int:
+        """Units that the training has finished, including the iteration that ends now.
+
+        Args:
+            unit: 'step' or 'sample'. With several optimizers, the steps of the optimizer that has
+                taken most. Samples of all ranks count.
+
+        Raises:
+            ArgumentError: If the class of the optimizer wrapper does not count its steps.
+        """
+        if unit == 'sample':
+            return self.num_samples
+        steps: int | None = getattr(self._optim_wrapper, 'num_steps', None)
+        if steps is None:
+            raise ArgumentError(
+                f'{type(self._optim_wrapper).__name__} does not count its optimizer steps '
+                "(num_steps), so nothing can have unit='step'. Count iterations instead."
+            )
+        return steps
+
+    def counts(self) -> dict[str, Any]:
+        """Finished steps of each optimizer, and finished samples, as a checkpoint holds them."""
+        steps = [getattr(each, 'num_steps', None) for each in wrappers_of(self._optim_wrapper)]
+        return {'steps': steps, 'samples': self.num_samples or None}
+
+    def load_counts(self, meta: Mapping[str, Any], iteration: int) -> None:
+        """Continue with the counts of a checkpoint that was saved after ``iteration`` iterations.
+
+        Numbers that the checkpoint does not have are computed from its position in the data, or
+        from the iterations as if each had a full batch.
+
+        Args:
+            meta: Entry ``meta`` of the checkpoint.
+            iteration: Finished iterations.
+        """
+        saved, data = meta.get('counts') or {}, meta.get('data') or {}
+        wrappers = wrappers_of(self._optim_wrapper)
+        steps = saved.get('steps') or []
+        for index, wrapper in enumerate(wrappers):
+            if isinstance(getattr(wrapper, 'num_steps', None), int):
+                known = steps[index] if len(steps) == len(wrappers) else None
+                size = getattr(wrapper, '_accumulative_counts', 1)
+                wrapper.num_steps = iteration // size if known is None else known
+        samples = saved.get('samples')
+        if samples is None and data.get('samples') is not None:
+            samples = data['pass'] * (data['num_samples'] or 0) + data['samples']
+        self.num_samples = iteration * (self.batch_size or 0) if samples is None else samples
+
+    def counter_of(self, schedule: Any) -> Callable[[], int] | None:
+        """Returns the units that ``schedule`` counts; None if these are epochs or iterations.
+
+        A schedule counts the steps of the optimizer that it changes.
+        """
+        unit = getattr(schedule, 'unit', None)
+        if unit != 'step':
+            return None if unit is None else partial(self.finished, unit)
+        optimizer = schedule.optimizer
+        for wrapper in (optimizer, *wrappers_of(self._optim_wrapper)):
+            is_own = wrapper is optimizer or getattr(wrapper, 'optimizer', None) is optimizer
+            if is_own and isinstance(getattr(wrapper, 'num_steps', None), int):
+                return partial(getattr, wrapper, 'num_steps')
+        return partial(self.finished, unit)
 
     def moment(self, iteration: int) -> tuple[int, int]:
         """Two numbers that identify the state of training after ``iteration`` iterations."""
@@ -115,11 +208,21 @@ class RunState:
     @contextmanager
     def resuming(self, really: bool = True) -> Iterator[None]:
         """Set ``is_resuming`` within this context."""
-        self.is_resuming = really
+        before, self.is_resuming = self.is_resuming, really
         try:
             yield
         finally:
-            self.is_resuming = False
+            self.is_resuming = before
+
+    def built_options(self) -> Options:
+        """The options with which the present optimizer was built; see :func:`options_of`.
+
+        The first call with an optimizer decides, so call this before its options change.
+        """
+        wrapper = self._optim_wrapper
+        if self._built_options is None or self._built_options[0] is not wrapper:
+            self._built_options = (wrapper, options_of(wrapper))
+        return self._built_options[1]
 
     def _set_optim_wrapper(self, optim_wrapper: Any) -> None:
         self._optim_wrapper = optim_wrapper

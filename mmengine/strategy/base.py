@@ -22,7 +22,8 @@ from mmengine.optim.scheduler._build import build_param_schedulers
 from mmengine.process.session import Session
 from mmengine.strategy._compiling import compile_method
 from mmengine.strategy._learning_rates import scale_learning_rates
-from mmengine.strategy._schedule_resume import restore_schedulers
+from mmengine.strategy._resume_source import find_resume_source
+from mmengine.strategy._schedule_resume import flattened, restore_schedulers
 from mmengine.strategy._session_views import SessionViews
 from mmengine.strategy._spreading import spread_wrapper_state
 from mmengine.strategy._state import RunState, Schedulers, are_built, view_of_state
@@ -179,7 +180,7 @@ class BaseStrategy(SessionViews, ABC):
             optim_wrapper: As in :meth:`build_optim_wrapper`.
             param_scheduler: As in :meth:`build_param_scheduler`; needs ``optim_wrapper``.
             compile: As in :meth:`compile_model`.
-            dispatch_kwargs: ``epoch_length``, ``max_epochs``, ``max_iters`` and
+            dispatch_kwargs: ``epoch_length``, ``max_epochs``, ``max_iters``, ``max_samples`` and
                 ``train_micro_batch_size_per_gpu``, where known.
 
         Returns:
@@ -199,13 +200,14 @@ class BaseStrategy(SessionViews, ABC):
             if not state.is_lr_scaled:
                 self.scale_lr(built_wrapper, known.get('train_micro_batch_size_per_gpu'))
                 state.is_lr_scaled = True
+            state.built_options()
             prepared.append(built_wrapper)
         if param_scheduler is not None:
             if self.optim_wrapper is None:
                 raise ValueError('param_scheduler needs an optimizer: pass optim_wrapper too.')
             state.lengths = {key: known.get(key) for key in state.lengths}
             state.param_schedulers = self.build_param_scheduler(
-                param_scheduler, self.optim_wrapper, state.lengths
+                param_scheduler, self.optim_wrapper, known
             )
             prepared.append(state.param_schedulers)
         return prepared[0] if len(prepared) == 1 else tuple(prepared)
@@ -261,16 +263,15 @@ class BaseStrategy(SessionViews, ABC):
         Args:
             scheduler: A scheduler or its config, a list, or lists by optimizer name.
             optim_wrapper: The wrapper whose param groups the schedulers change.
-            default_args: ``epoch_length``, ``max_epochs`` and ``max_iters``, where known.
+            default_args: Known ones of ``epoch_length``, ``max_epochs``, ``max_iters`` and
+                ``max_samples``.
         """
-        known = default_args or {}
-        return build_param_schedulers(
-            scheduler,
-            optim_wrapper,
-            epoch_length=known.get('epoch_length'),
-            max_epochs=known.get('max_epochs'),
-            max_iters=known.get('max_iters'),
-        )
+        names = ('epoch_length', 'max_epochs', 'max_iters', 'max_samples')
+        known = {name: (default_args or {}).get(name) for name in names}
+        built = build_param_schedulers(scheduler, optim_wrapper, **known)
+        for schedule in flattened(built):
+            schedule._units_done = self.state.counter_of(schedule)
+        return built
 
     def scale_lr(self, optim_wrapper: BaseOptimWrapper, batch_size: int | None) -> None:
         """Scale learning rates by ``auto_scale_lr``; see :func:`scale_learning_rates`.
@@ -368,6 +369,7 @@ class BaseStrategy(SessionViews, ABC):
             epoch=None,
             iteration=None,
             logger=self.logger,
+            resume=None,
             **self.state.lengths,
         )
 
@@ -411,13 +413,18 @@ class BaseStrategy(SessionViews, ABC):
         If the checkpoint has no scheduler state, the schedulers step to its epoch and iteration.
         """
         self.logger.info(f'Resume checkpoint from {filename}')
-        checkpoint = self.load_checkpoint(filename, map_location=map_location, callback=callback)
-        load_training_state(
-            self,
-            checkpoint,
-            resume_optimizer=resume_optimizer,
-            resume_param_scheduler=resume_param_scheduler,
-        )
+        with self.state.resuming():
+            checkpoint = self.load_checkpoint(
+                filename, map_location=map_location, callback=callback
+            )
+            if self.state.resume_report is not None:
+                self.state.resume_report.source = filename
+            load_training_state(
+                self,
+                checkpoint,
+                resume_optimizer=resume_optimizer,
+                resume_param_scheduler=resume_param_scheduler,
+            )
         return checkpoint
 
     def load_or_resume(
@@ -431,15 +438,10 @@ class BaseStrategy(SessionViews, ABC):
         if source is not None:
             return self.resume(source)
         if load_from is not None:
-            return self.load_checkpoint(load_from)
+            with self.state.resuming(False):
+                return self.load_checkpoint(load_from)
         return None
 
     def find_resume_source(self, load_from: str | None, resume: bool | str) -> str | None:
-        """The path in ``resume``, or ``load_from``, or the newest checkpoint of the work dir."""
-        if not resume:
-            return None
-        if isinstance(resume, str) and resume != 'auto':
-            return resume
-        if load_from is not None:
-            return load_from
-        return self.io.newest(self.work_dir)
+        """The checkpoint to resume, or None; see :func:`find_resume_source`."""
+        return find_resume_source(self.io, self.work_dir, load_from, resume, self.logger)

@@ -46,7 +46,9 @@ class SingleDeviceStrategy(BaseStrategy):
     ) -> None:
         """Load a state into the model, wrapped or not. All ranks must call it."""
         revised = revise_state_dict_keys(state_dict, revise_keys)
-        load_state_dict(self.present_model(), revised, strict, self.logger)
+        load_state_dict(
+            self.present_model(), revised, strict, self.logger, fixed_shapes=self.state.is_resuming
+        )
 
     def save_checkpoint(
         self,

@@ -3,7 +3,8 @@
 import inspect
 import os
 import threading
-from typing import Any, TypeVar
+import weakref
+from typing import Any, ClassVar, TypeVar
 
 from typing_extensions import Self
 
@@ -38,10 +39,15 @@ class ManagerMeta(type):
     """Gives each class a separate ``_instance_dict`` and checks that ``__init__`` has ``name``."""
 
     _instance_dict: dict[str, Any]
+    # Names whose owner is gone, and the instances dropped for it that somebody still holds.
+    _released: set[str]
+    _dropped: 'weakref.WeakValueDictionary[str, Any]'
 
     def __init__(cls, *args: Any) -> None:
         super().__init__(*args)
         cls._instance_dict = {}
+        cls._released = set()
+        cls._dropped = weakref.WeakValueDictionary()
         constructor = next(
             vars(base)['__init__'] for base in cls.__mro__ if '__init__' in vars(base)
         )
@@ -74,6 +80,9 @@ class ManagerMixin(metaclass=ManagerMeta):
         True
     """
 
+    # Whether an instance belongs to the run of the same name, and goes when the run is gone.
+    _is_of_run: ClassVar[bool] = False
+
     def __init__(self, name: str = '', **kwargs: Any) -> None:
         if not isinstance(name, str) or not name:
             raise ArgumentError(
@@ -97,10 +106,23 @@ class ManagerMixin(metaclass=ManagerMeta):
                 f'{cls.__name__}.get_instance needs a name as a string, got {type(name).__name__}.'
             )
         with _lock:
-            found = cls._instance_dict.get(name)
+            found = cls._instance_dict.get(name) or cls._dropped.get(name)
             if found is None:
+                cls._drop_released()
                 found = cls._instance_dict[name] = cls(name=name, **kwargs)
         return found
+
+    @classmethod
+    def _drop_released(cls) -> None:
+        """Forget instances of runs that are gone; a new one is about to be the current one."""
+        while cls._released:
+            cls._drop(cls._released.pop())
+
+    @classmethod
+    def _drop(cls, name: str) -> None:
+        instance = cls._instance_dict.pop(name, None)
+        if instance is not None:
+            cls._dropped[name] = instance  # whoever holds it, and asks by name, gets the same
 
     @classmethod
     def get_current_instance(cls) -> Self:
@@ -125,3 +147,21 @@ class ManagerMixin(metaclass=ManagerMeta):
     def instance_name(self) -> str:
         """The name under which the instance is kept."""
         return self._instance_name
+
+
+def release_instances_of_run(name: str) -> None:
+    """Let each class forget the instance of a run that is gone; the newest stays until the next.
+
+    The garbage collector may call it at any moment, so it takes no lock.
+    """
+    pending: list[type[ManagerMixin]] = [ManagerMixin]
+    while pending:
+        for cls in pending.pop().__subclasses__():
+            pending.append(cls)
+            instances = cls._instance_dict
+            if not cls._is_of_run or name not in instances:
+                continue
+            if next(reversed(instances)) == name:
+                cls._released.add(name)
+            else:
+                cls._drop(name)

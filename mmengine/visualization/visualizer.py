@@ -68,6 +68,8 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
         >>> visualizer.close()
     """
 
+    _is_of_run = True
+
     def __init__(
         self,
         name: str = 'visualizer',

@@ -287,3 +287,31 @@ def test_ctrl_c_ends_with_the_shells_code_for_it(
 def test_errors_known_by_name_exist(name: str) -> None:
     module, _, attribute = name.rpartition('.')
     assert issubclass(getattr(importlib.import_module(module), attribute), Exception)
+
+
+# Options that create keys
+
+
+def test_an_option_that_creates_a_key_nothing_reads_is_a_warning(
+    project: Path, capsys: CaptureFixture
+) -> None:
+    assert main(['train', 'toy.py', '--cfg-options', 'max_epochs=3']) == 0
+    message = capsys.readouterr().err
+    assert "mmengine: warning: The option 'max_epochs' creates the new key 'max_epochs'" in message
+
+
+def test_an_option_that_creates_a_key_is_an_error_if_the_config_is_strict(
+    project: Path, capsys: CaptureFixture
+) -> None:
+    add_lines(project, 'strict_config = True')
+    message = message_of(
+        capsys, 'train', 'toy.py', '--cfg-options', 'optim_wrapper.optimzer.lr=0.5'
+    )
+    assert "Did you mean 'optimizer'?" in message
+    assert not (project / 'work_dirs').exists()
+
+
+def test_options_of_known_keys_print_nothing(project: Path, capsys: CaptureFixture) -> None:
+    words = ['train', 'toy.py', '--cfg-options', 'randomness.seed=1', 'train_cfg.max_epochs=1']
+    assert main(words) == 0
+    assert 'warning' not in capsys.readouterr().err

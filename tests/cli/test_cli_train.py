@@ -106,6 +106,31 @@ def test_resume_goes_on_from_a_given_checkpoint(project: Path) -> None:
     assert weight_in(project / 'b/epoch_2.pth') == pytest.approx(slope_after(2))
 
 
+def test_resume_with_says_what_wins(project: Path) -> None:
+    main(['train', 'toy.py', '--work-dir', 'a'])
+    changed = ['train_cfg.max_epochs=2', 'optim_wrapper.optimizer.lr=0.2']
+    main(['train', 'toy.py', '--work-dir', 'b', '--resume', 'a/epoch_1.pth', '--cfg-options',
+          *changed])  # fmt: skip
+    after_one = slope_after(1)
+    assert weight_in(project / 'b/epoch_2.pth') == pytest.approx(slope_after(1, after_one, 0.2))
+    main(['train', 'toy.py', '--work-dir', 'c', '--resume', 'a/epoch_1.pth', '--cfg-options',
+          *changed, '--resume-with', 'optimizer=checkpoint'])  # fmt: skip
+    assert weight_in(project / 'c/epoch_2.pth') == pytest.approx(slope_after(2))
+
+
+def test_resume_with_joins_what_the_config_has(project: Path, built: list[Runner]) -> None:
+    main(['train', 'toy.py', '--resume-with', 'on_change=error', 'again=True', '--cfg-options',
+          'resume.schedule=config'])  # fmt: skip
+    request = built[0].state.resume_request
+    assert (request.enabled, request.path) == (True, None)
+    assert (request.schedule, request.on_change, request.again) == ('config', 'error', True)
+
+
+def test_resume_keeps_the_weights_to_begin_with(project: Path, built: list[Runner]) -> None:
+    main(['train', 'toy.py', '--resume', '--cfg-options', 'load_from=first.pth'])
+    assert (built[0]._load_from, built[0]._resume) == ('first.pth', 'auto')
+
+
 def test_amp_trains_with_the_amp_wrapper(project: Path) -> None:
     assert main(['train', 'toy.py', '--amp', 'bf16']) == 0
     saved = torch.load(project / 'work_dirs/toy/epoch_1.pth', weights_only=True)

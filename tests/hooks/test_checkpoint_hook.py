@@ -55,7 +55,7 @@ def test_iterations_at_which_a_checkpoint_is_left(make_run):
 
 
 def test_a_hook_that_counts_epochs_saves_at_the_end_of_an_iteration_run(make_run):
-    runner = _train(make_run, {'interval': 1}, iters=3)
+    runner = _train(make_run, {'interval': 1, 'by_epoch': True}, iters=3)
     assert _files(runner.work_dir) == ['epoch_1.pth']
 
 

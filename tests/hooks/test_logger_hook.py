@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mmengine.hooks import LoggerHook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 from mmengine.visualization import BaseVisBackend
 
@@ -52,12 +52,39 @@ def test_iterations_that_are_logged(make_run, logger, batches, expected):
 def test_iterations_of_an_iteration_run_that_are_logged(make_run):
     runner = _train(make_run, {'interval': 4}, iters=10, batches=5)
     lines = _lines(runner, r'Iter\(train\)')
-    assert [line[:20] for line in lines] == ['Iter(train) [ 4/10] ', 'Iter(train) [ 8/10] ']
+    assert [line[:20] for line in lines] == [
+        'Iter(train) [ 4/10] ', 'Iter(train) [ 8/10] ', 'Iter(train) [10/10] ',
+    ]  # fmt: skip
 
 
-def test_the_first_pass_of_an_iteration_run_shorter_than_the_interval_is_logged(make_run):
-    runner = _train(make_run, {'interval': 4}, iters=10, batches=3)
-    assert [record['iter'] for record in _records(runner)] == [3, 4, 8]
+@pytest.mark.parametrize('batches', [3, 100])
+def test_an_iteration_run_logs_its_own_end_not_that_of_a_pass(make_run, batches):
+    runner = _train(make_run, {'interval': 4}, iters=10, batches=batches)
+    assert [record['iter'] for record in _records(runner)] == [4, 8, 10]
+
+
+def test_an_iteration_run_shorter_than_the_interval_is_logged(make_run):
+    runner = _train(make_run, {'interval': 10}, iters=3, batches=2)
+    assert [record['iter'] for record in _records(runner)] == [3]
+    # Losses 1, 0.9 and 0.8.
+    assert _records(runner)[0]['loss'] == pytest.approx(0.9)
+
+
+class StopsAfter(Hook):
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+
+    def after_train_iter(self, runner: Any, **kwargs: Any) -> None:
+        if runner.iter + 1 == self.iteration:
+            runner.train_loop.stop_training = True
+
+
+@pytest.mark.parametrize(('stop', 'expected'), [(6, [4, 6]), (8, [4, 8]), (2, [2])])
+def test_an_iteration_run_that_stops_early_logs_its_last_iteration(make_run, stop, expected):
+    runner = _train(make_run, {'interval': 4}, iters=10, hooks=[StopsAfter(stop)])
+    records = _records(runner)
+    assert [record['iter'] for record in records] == expected
+    assert [record['step'] for record in records] == expected
 
 
 def test_a_resumed_run_logs_at_the_same_places(make_run):

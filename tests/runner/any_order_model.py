@@ -300,11 +300,6 @@ class PlainRun:
         if done % self.settings.accumulation == 0 or self._is_last_iter():
             self._step()
         now.losses.append(loss.item())
-        if self.settings.ema:
-            first = now.average is None
-            now.average = now.weights.clone() if first else torch.lerp(
-                now.average, now.weights, EMA_MOMENTUM
-            )  # fmt: skip
         self._point('after_train_iter', self._end_iteration)
         now.iter, now.place, self.is_counted_ahead = done, now.place.after_one(), False
 
@@ -347,6 +342,11 @@ class PlainRun:
         now.gradients = []
         now.buffer = gradient if now.buffer is None else MOMENTUM * now.buffer + gradient
         now.weights = now.weights - now.lr * now.buffer
+        if self.settings.ema:
+            first = now.average is None
+            now.average = now.weights.clone() if first else torch.lerp(
+                now.average, now.weights, EMA_MOMENTUM
+            )  # fmt: skip
 
     def _flush(self) -> None:
         if self.now.gradients:
@@ -402,7 +402,8 @@ class PlainRun:
         if now.has_schedule:
             share = min(now.iter_steps, WARMUP_ITERS) / WARMUP_ITERS
             warmup = WARMUP_START + (1 - WARMUP_START) * share
-            now.lr = now.base_lr * warmup * EPOCH_GAMMA**now.epoch_steps
+            epoch_steps = now.epoch_steps if self.settings.by_epoch else 0
+            now.lr = now.base_lr * warmup * EPOCH_GAMMA**epoch_steps
 
     def _save_by_hook(self, done: int, **position: Any) -> None:
         now = self.now

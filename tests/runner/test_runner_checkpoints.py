@@ -251,11 +251,18 @@ def test_another_seed_or_dataset_than_before_is_pointed_out(tmp_path, capsys, mo
     assert 'describes itself (metainfo) otherwise' in text
 
 
-def test_other_schedulers_than_before_are_an_error(tmp_path):
+def test_another_number_of_schedulers_needs_those_of_the_config(tmp_path, capsys):
     _trained(tmp_path)
     two = [{'type': 'ExponentialLR', 'gamma': 0.5, 'end': 9}] * 2
-    with pytest.raises(ValueError, match='has 1 parameter schedulers, this run has 2'):
-        toy_runner(tmp_path, resume=True, param_scheduler=two).load_or_resume()
+    changes = {'param_scheduler': two, 'log_level': 'WARNING'}
+    with pytest.raises(ValueError, match=r'has 1 parameter schedulers, this run has 2.*load_from'):
+        toy_runner(tmp_path, resume={'schedule': 'checkpoint'}, **changes).load_or_resume()
+    capsys.readouterr()
+    runner = toy_runner(tmp_path, resume=True, **changes)
+    runner.load_or_resume()
+    # Two epochs, in each of which both schedules halve the learning rate.
+    assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(0.1 * 0.25**2)]
+    assert "number of schedulers of 'lr'  1" in capsys.readouterr().out
 
 
 def test_weights_are_loaded_through_the_runner_as_told(tmp_path):

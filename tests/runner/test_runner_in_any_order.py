@@ -164,8 +164,9 @@ def _make_runner(work_dir: Path, given: Settings, trap: Trap, **changes: Any) ->
     unit = 'epochs' if given.by_epoch else 'iters'
     schedule: list[dict[str, Any]] = [
         dict(type='LinearLR', start_factor=WARMUP_START, end=WARMUP_ITERS + 1, by_epoch=False),
-        dict(type='ExponentialLR', gamma=EPOCH_GAMMA, by_epoch=True, end=1000),
     ]
+    if given.by_epoch:
+        schedule.append(dict(type='ExponentialLR', gamma=EPOCH_GAMMA, by_epoch=True, end=1000))
     average = dict(type='EMAHook', momentum=EMA_MOMENTUM)
     checkpoint = dict(
         type='CheckpointHook', by_epoch=given.by_epoch, interval=given.interval, max_keep_ckpts=2

@@ -143,8 +143,6 @@ def _by_hand() -> dict[str, Any]:
         for start in window:
             batch = {key: value[start : start + 4] for key, value in data.items()}
             (model(**batch, mode='loss')['loss'] / len(window)).backward()
-            if start != window[-1]:
-                updates = _averaged(average, model, updates)
         norms.append(float(nn.utils.clip_grad_norm_(model.parameters(), CLIP)))
         optimizer.step()
         updates = _averaged(average, model, updates)

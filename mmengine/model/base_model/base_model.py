@@ -157,8 +157,8 @@ class BaseModel(AcceleratorMoves, BaseModule):
 
         Returns:
             The total, and the values to log by name; the total is the first entry, ``loss``. If
-            ``losses`` has an entry ``loss``, the log keeps the value of that entry. Without any
-            loss the total is 0.
+            ``losses`` has an entry ``loss``, the log keeps the value of that entry, and the total
+            of several losses is ``engine_loss``. Without any loss the total is 0.
 
         Raises:
             TypeError: If an entry is neither a tensor nor a list of tensors; the message has its
@@ -183,6 +183,8 @@ class BaseModel(AcceleratorMoves, BaseModule):
             return 0, log_vars  # type: ignore[return-value]  # nothing to minimise; train_step raises an error
         if 'loss' not in losses:
             log_vars['loss'] = total
+        elif total is not log_vars['loss']:
+            log_vars.setdefault('engine_loss', total)
         return total, log_vars
 
     # This assigns the function itself: a method that calls it would add a frame to every step.

@@ -99,6 +99,7 @@ class AmpOptimWrapper(OptimWrapper):
         else:
             take_step(self.optimizer)
         self.loss_scaler.update(self._scale_update_param)
+        self.num_steps += 1
 
     def own_state_dict(self) -> dict[str, Any]:
         """:meth:`OptimWrapper.own_state_dict` with the scaler's state under ``loss_scaler``."""

@@ -29,11 +29,15 @@ class BaseOptimWrapper(metaclass=ABCMeta):
     Attributes:
         own_state_names: Names in the state dict that :meth:`own_state_dict` may write. All other
             names belong to the optimizer. A subclass that adds a name must add it here too.
+        num_steps: Number of optimizer steps that the run has taken, including steps before a
+            resume; None if the class does not count. A step that a loss scaler skips counts,
+            because only the device can tell.
     """
 
     own_state_names: ClassVar[tuple[str, ...]] = ('base_param_settings',)
 
     # On the class, because a subclass need not call this class's `__init__`.
+    num_steps: int | None = None
     _run: OptimizerRun = STANDALONE
 
     def __init__(self, optimizer: Any) -> None:

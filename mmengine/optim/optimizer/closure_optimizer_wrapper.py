@@ -58,6 +58,7 @@ class ClosureOptimWrapper(OptimWrapper):
 
         self.optimizer.step(closure)
         self.optimizer.zero_grad()
+        self.num_steps += 1
         self._inner_count = count + 1  # one batch, however often it was evaluated
 
     def update_params(

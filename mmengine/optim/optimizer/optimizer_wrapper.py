@@ -60,6 +60,7 @@ class OptimWrapper(BaseOptimWrapper):
             backward pass. This reads the loss from the device once per batch. In an accumulation
             window a skipped batch counts as a batch with zero gradients. In a configuration:
             ``optim_wrapper=dict(skip_non_finite=True, ...)``.
+        last_grad_norm, num_skipped: The last norm before clipping, and batches skipped in a row.
         direct_step: Whether to leave out torch's profiler labels and hooks around ``step`` and
             ``zero_grad`` of the optimizer while nobody uses them. The results are the same. Set
             False on the class or on one wrapper to always call both methods.
@@ -83,6 +84,9 @@ class OptimWrapper(BaseOptimWrapper):
 
     # On the class, because a subclass need not call this class's `__init__`.
     direct_step = True
+    num_steps: int = 0
+    last_grad_norm: Tensor | None = None
+    num_skipped: int = 0
     _assigned_hub: MessageHub | None = None
 
     def __init__(
@@ -104,7 +108,6 @@ class OptimWrapper(BaseOptimWrapper):
                 self.clip_func = CLIPPERS[clip_type]
             self.grad_name = f'grad_{clip_type}'
         self.skip_non_finite = False
-
         self._window = AccumulationWindow(accumulative_counts)
         # The model whose ranks hold different gradients since a batch under its `no_sync`.
         self._unsynced_model: nn.Module | None = None
@@ -164,24 +167,17 @@ class OptimWrapper(BaseOptimWrapper):
         return self._window.size == 1 or self._window.is_last
 
     def step(self, **kwargs: Any) -> None:
-        """Clip the gradients if ``clip_grad`` was given, and update the parameters.
-
-        Args:
-            kwargs: Passed to ``step`` of the optimizer.
-        """
+        """Clip if ``clip_grad`` was given, and step the optimizer, which gets ``kwargs``."""
         if self.clip_grad_kwargs:
             self._clip_grad()
         if kwargs or not self.direct_step:
             self.optimizer.step(**kwargs)
         else:
             take_step(self.optimizer)
+        self.num_steps += 1
 
     def zero_grad(self, **kwargs: Any) -> None:
-        """Clear the gradients.
-
-        Args:
-            kwargs: Passed to ``zero_grad`` of the optimizer.
-        """
+        """Clear the gradients; ``zero_grad`` of the optimizer gets ``kwargs``."""
         if kwargs or not self.direct_step:
             self.optimizer.zero_grad(**kwargs)
         else:
@@ -192,9 +188,6 @@ class OptimWrapper(BaseOptimWrapper):
 
         Before the last batch of a window, it is ``no_sync`` of a distributed ``model``, so that
         ranks exchange gradients once per step.
-
-        Args:
-            model: The model that is trained, wrapped or not.
         """
         if self._window.size == 1 or self.should_sync():
             return NO_CONTEXT
@@ -217,8 +210,11 @@ class OptimWrapper(BaseOptimWrapper):
             if self.clip_grad_kwargs:
                 self._clip_grad()
             take_step(self.optimizer, drops_gradients=True)
+            self.num_steps += 1
         else:
+            steps = self.num_steps
             self.step(**step_kwargs or {})
+            self.num_steps = steps + 1  # a subclass may replace `step`, and not count
             self.zero_grad(**zero_kwargs or {})
         # Inlined for speed, because this runs in every step.
         self._window.divisor = 0
@@ -235,8 +231,9 @@ class OptimWrapper(BaseOptimWrapper):
             norm = self.clip_func(params, **kwargs)
         else:
             norm = self._run.clip_grad(params, clip_type, **kwargs)
+        self.last_grad_norm = norm
         if norm is not None:
-            self.message_hub.update_scalar(f'train/{self.grad_name}', norm)
+            self.message_hub.record(f'train/{self.grad_name}', norm)
 
     # The run
 
@@ -314,6 +311,10 @@ class OptimWrapper(BaseOptimWrapper):
                     f'{window.size} batches, and no gradients of that window were restored. Its '
                     'remaining batches are averaged separately.'
                 )
+        if init_counts == 0:
+            self.num_steps = 0
+        elif self.num_steps == 0:
+            self.num_steps = init_counts // window.size  # of another wrapper, or an old checkpoint
         if window.size > 1 and any(isinstance(part, _BatchNorm) for part in model.modules()):
             self._warn(
                 f'Gradients are accumulated over {window.size} batches, but BatchNorm normalizes '
@@ -349,21 +350,20 @@ class OptimWrapper(BaseOptimWrapper):
     # Skipped batches
 
     def _is_finite_on_all_ranks(self, loss: Tensor) -> bool:
-        # All ranks decide together: if only one rank skipped its backward pass, the other ranks
-        # would wait for its gradients.
+        # All ranks decide together: the others would wait for the gradients of one that skips.
         return self._run.all_ranks_agree(torch.isfinite(loss.detach()).all())
 
     def _skip_batch(
         self, step_kwargs: dict[str, Any] | None, zero_kwargs: dict[str, Any] | None
     ) -> None:
-        window = self._window
-        finished_iters = self._run.finished_iters
+        window, finished = self._window, self._run.finished_iters
         self._warn(
-            f'The loss of iteration {window.count if finished_iters is None else finished_iters} '
-            'is not finite on every rank; the batch is skipped (skip_non_finite).'
+            f'The loss of iteration {window.count if finished is None else finished} is not finite '
+            'on every rank; the batch is skipped (skip_non_finite).'
         )
         self._fit_gradients(window.count)
         window.skipped += 1
+        self.num_skipped += 1
         self._count_batch()
         if window.is_full:
             start, end = window.bounds(window.count - 1)
@@ -411,10 +411,8 @@ class OptimWrapper(BaseOptimWrapper):
         """
         state, window = super().own_state_dict(), self._window
         if window.size > 1:
-            gradients: list[dict[int, Tensor]] = []
-            if window.is_open:
-                is_shared = self._unsynced_model is None
-                gradients = gather_gradients(self.optimizer.param_groups, is_shared)
+            groups, is_shared = self.optimizer.param_groups, self._unsynced_model is None
+            gradients = gather_gradients(groups, is_shared) if window.is_open else []
             state['accumulation'] = {**window.state_dict(), 'gradients': gradients}
         return state
 

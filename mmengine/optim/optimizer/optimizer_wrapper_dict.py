@@ -203,6 +203,11 @@ class OptimWrapperDict(OptimWrapper):
                 )
         return [(name, wrapper) for name, wrapper in self.items() if name in state_dict]
 
+    @property
+    def num_steps(self) -> int:  # type: ignore[override]  # each wrapper has its own number
+        """Number of steps of the optimizer that has taken most."""
+        return max((wrapper.num_steps for wrapper in self.values()), default=0)
+
     # Methods that need one wrapper
 
     def update_params(

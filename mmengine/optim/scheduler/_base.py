@@ -3,7 +3,7 @@
 import copy
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from operator import itemgetter
 from types import MappingProxyType
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mmengine.logging import print_log
+from mmengine.utils._given import notes_given
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 from ._checks import require_range
@@ -49,7 +50,8 @@ class _ParamScheduler:
         end: The step from which it no longer acts.
         last_step: Index of the last step that the schedule itself took, to go on from there with an
             optimizer whose groups hold ``initial_<param_name>``; -1 starts afresh.
-        by_epoch: Whether ``begin``, ``end`` and all other counts are epochs; else iterations.
+        by_epoch: Whether ``begin``, ``end`` and all other counts are epochs; else iterations. In a
+            run, if not given, what the train loop counts.
         verbose: Log each group's value at every step.
 
     Raises:
@@ -58,21 +60,45 @@ class _ParamScheduler:
         ArgumentError: If ``begin`` is negative or not below ``end``.
     """
 
+    unit: str | None = None
+    """'step' or 'sample': all counts are optimizer steps or samples, whatever ``by_epoch`` says.
+
+    A config has it as a key. Of an object, set it before the training begins.
+    """
+
     need_val_args: bool = False
     """Whether :meth:`step` waits for the metrics of a validation."""
 
     _epoch_counts: ClassVar[tuple[str, ...]] = ('begin', 'end')
     _fixed_param_name: ClassVar[str | None] = None
     _not_state: ClassVar[frozenset[str]] = frozenset(
-        {'optimizer', '_holds_tensors', '_as_built', '_values_as_built', '_learned'}
+        {
+            'optimizer',
+            '_holds_tensors',
+            '_as_built',
+            '_values_as_built',
+            '_learned',
+            '_given',
+            '_units_done',
+        }
     )
     _progress: ClassVar[frozenset[str]] = frozenset(
         {'base_values', 'last_step', '_global_step', '_last_value'}
     )
 
+    # Settings that older states do not have.
+    _added_settings: ClassVar[frozenset[str]] = frozenset()
+
     _as_built: Mapping[str, Any] = MappingProxyType({})
     _values_as_built: Sequence[float] = ()
+    _units_done: Callable[[], int] | None = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if '__init__' in vars(cls):
+            cls.__init__ = notes_given(cls.__init__)  # type: ignore[method-assign]  # as it was
+
+    @notes_given
     def __init__(
         self,
         optimizer: 'Optimizer | BaseOptimWrapper',
@@ -171,6 +197,24 @@ class _ParamScheduler:
             key: copy.deepcopy(value) if isinstance(value, (list, dict, set)) else value
             for key, value in self._state().items()
         }
+
+    def _restart_from(self, base_values: Sequence[float]) -> None:
+        """Take the first step again, from other initial values, which the groups hold already.
+
+        Schedules of the same value restart in the order in which they were built.
+        """
+        vars(self).update(copy.deepcopy(dict(self._as_built)))
+        self.base_values = list(base_values)
+        self.last_step = self._global_step = -1
+        self._last_value = None
+        self._take_first_step()
+        self._note_as_built()
+
+    def _rewind(self) -> None:
+        """Return to the state right after building, in which a new schedule is already."""
+        self._rewind_groups()
+        if self._global_step != self._as_built['_global_step']:
+            vars(self).update(copy.deepcopy(dict(self._as_built)))
 
     def _rewind_groups(self) -> None:
         """Write the values that the groups had when this schedule was built."""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 Schedules = list[_ParamScheduler]
 
+_UNITS = {
+    'epoch': 'epochs', 'iter': 'iterations', 'step': 'optimizer steps', 'sample': 'samples'
+}  # fmt: skip
+
 
 def build_param_schedulers(
     scheduler: Any,
@@ -29,6 +33,7 @@ def build_param_schedulers(
     epoch_length: int | None = None,
     max_epochs: int | None = None,
     max_iters: int | None = None,
+    max_samples: int | None = None,
 ) -> Schedules | dict[str, Schedules]:
     """Build every schedule of a run.
 
@@ -42,6 +47,7 @@ def build_param_schedulers(
         epoch_length: Iterations in an epoch, for configs with ``convert_to_iter_based=True``.
         max_epochs: Epochs of the run: the default ``end`` of schedules with ``by_epoch=True``.
         max_iters: Iterations of the run: the default ``end`` of the others.
+        max_samples: Samples of the run: the default ``end`` of schedules with ``unit='sample'``.
 
     Returns:
         The schedules in order; by optimizer name when configs were built for an
@@ -50,19 +56,31 @@ def build_param_schedulers(
     Raises:
         TypeError: If something is neither a config nor a schedule.
         ArgumentError: If configs by name come with a single optimizer, a name is unknown, a
-            schedule would begin after the run has ended, or a conversion lacks ``epoch_length``.
+            schedule would begin after the run has ended, a conversion lacks ``epoch_length``, or a
+            unit is wrong.
     """
 
     def build(config: Any, optimizer: Any) -> _ParamScheduler:
         if isinstance(config, _ParamScheduler):
             return config
+        config, unit = _without_unit(config)
         torchs = torch_scheduler_class(config.get('type'))
+        schedule: _ParamScheduler
         if torchs is not None:  # without an end it goes on, as it does in torch
             options = {key: config[key] for key in config if key not in ('type', '_scope_')}
-            return TorchSchedule(optimizer, torchs, **options)
-        filled = _with_default_end(config, max_epochs, max_iters)
-        defaults = {'optimizer': optimizer, 'epoch_length': epoch_length}
-        schedule: _ParamScheduler = PARAM_SCHEDULERS.build(filled, default_args=defaults)
+            schedule = TorchSchedule(optimizer, torchs, **options)
+        else:
+            limits = {
+                'epoch': max_epochs,
+                'iter': max_iters,
+                'step': _num_steps(max_iters, optimizer),
+                'sample': max_samples,
+            }
+            filled = _with_default_end(config, unit, limits)
+            defaults = {'optimizer': optimizer, 'epoch_length': epoch_length}
+            schedule = PARAM_SCHEDULERS.build(filled, default_args=defaults)
+        if unit is not None:
+            schedule.unit = unit
         if isinstance(schedule, _ParamScheduler):
             # Once more: a subclass may set attributes after the constructor of the base.
             schedule._note_as_built()
@@ -129,22 +147,58 @@ def _as_list(scheduler: Any) -> list[Any]:
     return configs
 
 
+def _without_unit(config: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """A config in which ``by_epoch`` replaces ``unit``, and the unit if ``by_epoch`` has none.
+
+    Raises:
+        ArgumentError: If the unit is unknown, or contradicts another entry.
+    """
+    unit = config.get('unit')
+    if 'unit' not in config or unit is None:
+        return config, None
+    place = _written_at(config, 'unit')
+    if unit not in _UNITS:
+        raise ArgumentError(
+            f'unit of {config.get("type")} must be {", ".join(map(repr, _UNITS))}, got {unit!r}'
+            f'{place}.{did_you_mean(str(unit), _UNITS)}'
+        )
+    if config.get('by_epoch', unit == 'epoch') != (unit == 'epoch'):
+        raise ArgumentError(
+            f'{config.get("type")} has unit={unit!r}{place} and by_epoch={config["by_epoch"]}, '
+            'which contradict each other. Leave by_epoch out.'
+        )
+    if config.get('convert_to_iter_based') and unit != 'epoch':
+        raise ArgumentError(
+            f'{config.get("type")} has unit={unit!r}{place}, and convert_to_iter_based=True turns '
+            'epochs into iterations. Leave one of them out.'
+        )
+    # A copy of a ConfigDict keeps its location in the file, which the registry's errors name.
+    rest = copy.copy(config)
+    del rest['unit']
+    rest['by_epoch'] = unit == 'epoch'
+    return rest, unit if unit in ('step', 'sample') else None
+
+
+def _num_steps(max_iters: int | None, optimizer: Any) -> int | None:
+    """Optimizer steps in ``max_iters`` iterations, the one of a shorter last window included."""
+    counts = getattr(optimizer, '_accumulative_counts', 1)
+    return None if max_iters is None else -(-max_iters // counts)
+
+
 def _with_default_end(
-    config: dict[str, Any], max_epochs: int | None, max_iters: int | None
+    config: dict[str, Any], unit: str | None, limits: Mapping[str, int | None]
 ) -> dict[str, Any]:
-    by_epoch = config.get('by_epoch', True)
-    limit = max_epochs if by_epoch else max_iters
+    counted = unit or ('epoch' if config.get('by_epoch', True) else 'iter')
+    limit = limits[counted]
     if limit is None or 'end' in config:
         return config
     begin = config.get('begin', 0)
     if begin >= limit:
-        unit = 'epochs' if by_epoch else 'iterations'
         raise ArgumentError(
             f'{config.get("type")} begins at {begin}{_written_at(config, "begin")}, but the run '
-            f'ends after {limit} {unit}. Begin earlier, train longer, or set the end of this '
-            'schedule.'
+            f'ends after {limit} {_UNITS[counted]}. Begin earlier, train longer, or set the end of '
+            'this schedule.'
         )
-    # A copy of a ConfigDict keeps its location in the file, which the registry's errors name.
     filled = copy.copy(config)
     filled['end'] = limit
     return filled

@@ -190,6 +190,10 @@ class OneCycleParamScheduler(_ParamScheduler):
         super()._rewind_groups()
         self._mark_groups(self.optimizer, self.param_name)
 
+    def _restart_from(self, base_values: Sequence[float]) -> None:
+        self._mark_groups(self.optimizer, self.param_name)
+        super()._restart_from([self.eta_max / self.div_factor] * len(base_values))
+
     def _get_value(self) -> list[float]:
         return [self._value_at(self.last_step)] * len(self.optimizer.param_groups)
 

@@ -2,11 +2,14 @@
 
 import inspect
 import warnings
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch.optim import lr_scheduler
 
 from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.utils._plain import plain
 from mmengine.utils.errors import ArgumentError
 
 from ._base import INF, _ParamScheduler
@@ -35,7 +38,8 @@ class TorchSchedule(_ParamScheduler):
         **arguments: Arguments of the class, in its own units: nothing is converted.
     """
 
-    _not_state = _ParamScheduler._not_state | {'scheduler'}
+    _not_state = _ParamScheduler._not_state | {'scheduler', '_make'}
+    _added_settings = frozenset({'arguments'})
 
     def __init__(
         self,
@@ -49,7 +53,12 @@ class TorchSchedule(_ParamScheduler):
         **arguments: Any,
     ) -> None:
         opened: Any = getattr(optimizer, 'optimizer', optimizer)
-        self.scheduler: Any = scheduler(opened, **arguments)
+        self._make = partial(scheduler, opened, **arguments)
+        self.scheduler: Any = self._make()
+        self.arguments = {
+            'type': scheduler.__name__,
+            **plain(arguments, lambda _: NotImplemented, _name_of),
+        }
         self.monitor = monitor
         self.need_val_args = isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau)
         if self.need_val_args and not by_epoch:
@@ -83,6 +92,10 @@ class TorchSchedule(_ParamScheduler):
             warnings.filterwarnings('ignore', r'.*before `optimizer\.step\(\)`', UserWarning)
             self.scheduler.step(*metric)
 
+    def _restart_from(self, base_values: Sequence[float]) -> None:
+        self.scheduler = self._make()
+        super()._restart_from(base_values)
+
     def state_dict(self) -> dict[str, Any]:
         """The state of the window, and the scheduler's own."""
         return {**super().state_dict(), 'scheduler': self.scheduler.state_dict()}
@@ -92,6 +105,11 @@ class TorchSchedule(_ParamScheduler):
         super().load_state_dict(state_dict)
         if 'scheduler' in state_dict:
             self.scheduler.load_state_dict(state_dict['scheduler'])
+
+
+def _name_of(value: Any) -> str:
+    """The name of a function or a class; the class of an object, which has no stable name."""
+    return str(getattr(value, '__qualname__', type(value).__qualname__))
 
 
 def torch_scheduler_class(kind: Any) -> type[lr_scheduler.LRScheduler] | None:

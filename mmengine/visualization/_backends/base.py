@@ -73,9 +73,17 @@ def _refuse(value: Any) -> Any:
     )
 
 
+ENGINE_STEP = 'engine_step'
+
+
 def take_step(scalar_dict: Mapping[str, Any], step: int) -> tuple[dict[str, Any], int]:
-    """The scalars without ``'step'``, and the step: the one among them, or else ``step``."""
+    """The scalars without ``'step'``, and the step: the one among them, or else ``step``.
+
+    If there is an ``'engine_step'``, ``'step'`` is a scalar of the user and stays.
+    """
     scalars = dict(scalar_dict)
+    if ENGINE_STEP in scalars:
+        return scalars, scalars.pop(ENGINE_STEP)
     return scalars, scalars.pop('step', step)
 
 

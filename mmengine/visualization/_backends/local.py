@@ -11,7 +11,7 @@ from mmengine.registry import VISBACKENDS
 from mmengine.utils.errors import ArgumentError, ArgumentTypeError
 
 from ._files import JsonLines, json_line
-from .base import BaseVisBackend, force_init_env, require_image
+from .base import ENGINE_STEP, BaseVisBackend, force_init_env, require_image
 
 
 @VISBACKENDS.register_module()
@@ -123,7 +123,8 @@ class LocalVisBackend(BaseVisBackend):
         """
         if not isinstance(scalar_dict, dict):
             raise ArgumentTypeError(f'add_scalars takes a dict, got {type(scalar_dict).__name__}.')
-        record = {'step': step} | scalar_dict
+        # A record with `engine_step` has a `step` of the user, too.
+        record = scalar_dict if ENGINE_STEP in scalar_dict else {'step': step} | scalar_dict
         if 'step' not in scalar_dict:
             record['step'] = record.pop('step')
         line = json_line(record)

@@ -11,7 +11,7 @@ from mmengine.registry import VISBACKENDS
 from mmengine.utils.errors import ArgumentError
 
 from ._service import ServiceVisBackend, plain_config
-from .base import force_init_env
+from .base import ENGINE_STEP, force_init_env
 
 
 @VISBACKENDS.register_module()
@@ -88,7 +88,8 @@ class WandbVisBackend(ServiceVisBackend):
 
     def _log_numbers(self, numbers: dict[str, int | float], step: int) -> None:
         if numbers:
-            self._run.log({**numbers, 'step': step}, commit=self._commit)
+            name = ENGINE_STEP if 'step' in numbers else 'step'
+            self._run.log({**numbers, name: step}, commit=self._commit)
 
     def _finish(self) -> None:
         self._run.finish(exit_code=1 if self._has_failed else 0)

@@ -143,6 +143,13 @@ def _note_differences(ctx: Context, key: str, hook: Mapping[str, Any]) -> None:
         ctx.notes.todo(key, f'{text}.')
 
 
+def _accumulates(ctx: Context) -> bool:
+    """Whether an optimizer step needs several batches."""
+    settings = ctx.legacy.get('optimizer_config')
+    names = ('cumulative_iters', 'update_interval')
+    return isinstance(settings, Mapping) and any(settings.get(name, 1) != 1 for name in names)
+
+
 def _ema_hook(ctx: Context, key: str, hook: Mapping[str, Any]) -> Config:
     options = dict(hook)
     kind = options.pop('type')
@@ -160,6 +167,8 @@ def _ema_hook(ctx: Context, key: str, hook: Mapping[str, Any]) -> Config:
             converted['interval'] = options['interval']
         options.pop('interval', None)
         converted['update_buffers'] = not options.pop('skip_buffers', False)
+        if _accumulates(ctx):
+            converted['unit'] = 'iter'  # it averaged after every batch
     resume = options.pop('resume_from', None)
     if resume is not None:
         ctx.notes.todo(

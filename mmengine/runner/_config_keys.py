@@ -1,0 +1,209 @@
+"""Keys of a config that look like misspelt arguments of a run.
+
+A config file also holds variables of its author (``data_root``, ``num_classes``), so an unknown key
+is not wrong. It is reported only if it is one typing error away from a key that a run reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from mmengine.config._origin.places import source_location
+from mmengine.config.config_dict import raw_items
+from mmengine.config.errors import ConfigKeyError
+from mmengine.utils.errors import did_you_mean
+
+# Keys that are read from the config itself, not passed to the constructor of the runner.
+READ_FROM_CONFIG = frozenset(
+    {
+        'activation_checkpointing', 'compile', 'custom_imports', 'find_unused_parameters',
+        'model_wrapper_cfg', 'runner_type', 'strategy', 'strict_config', 'sync_bn', 'tta_model',
+        'tta_pipeline',
+    }
+)  # fmt: skip
+# Dicts without a type whose keys are all known.
+_CLOSED: dict[str, tuple[str, ...]] = {
+    'auto_scale_lr': ('base_batch_size', 'enable'),
+    'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
+    'randomness': ('seed', 'diff_rank_seed', 'deterministic', 'per_sample'),
+}
+_SAME_WORDS = {'config': 'cfg', 'configs': 'cfgs', 'optimizer': 'optim', 'optimiser': 'optim'}
+# In shorter words another letter usually makes another word: test, text.
+_MIN_LETTERS_TO_REPLACE = 5
+
+
+def misspelt_keys(cfg: Any, arguments: Collection[str]) -> list[str]:
+    """Messages about top-level keys that are probably misspelt.
+
+    Args:
+        cfg: The config of a run.
+        arguments: Names of the arguments of the runner.
+
+    Raises:
+        ConfigKeyError: If there are any, and ``strict_config`` of the config is set.
+    """
+    known = {*arguments, *READ_FROM_CONFIG} - {'cfg', 'model'}
+    found = [
+        f'{_place(cfg, key)}{key!r} is not a key that a run reads. Did you mean {meant!r}?'
+        for key in cfg
+        if isinstance(key, str)
+        and key not in known
+        and (meant := _meant_by(key, known)) is not None
+        and not _is_used(cfg, key)
+    ]
+    check_strict(cfg, found)
+    return found
+
+
+def check_given(cfg: Any, *names: str) -> None:
+    """Check that the config has all keys that a run needs.
+
+    Raises:
+        KeyError: If one is missing or None; names a similar key.
+    """
+    for name in names:
+        if cfg.get(name) is None:
+            raise KeyError(
+                f'The config has no {name}, which a run cannot do without.'
+                f'{did_you_mean(name, cfg, limit=1)}'
+            )
+
+
+def check_strict(cfg: Any, messages: list[str]) -> None:
+    """Raise an error with the messages if ``strict_config`` is set in the config.
+
+    Raises:
+        ConfigKeyError: If there is a message and ``strict_config`` is true.
+    """
+    if messages and cfg.get('strict_config', False):
+        raise ConfigKeyError(' '.join(messages) + ' strict_config=True makes this an error.')
+
+
+def new_keys_of_options(
+    cfg: Any, options: Mapping[str, Any], arguments: Collection[str]
+) -> list[str]:
+    """Messages about ``options`` that create a key which nothing reads, as far as is known.
+
+    Args:
+        cfg: The config before the options are merged.
+        options: Values by dotted keys, as on a command line.
+        arguments: Names of the arguments of the runner.
+    """
+    known = {*arguments, *READ_FROM_CONFIG} - {'cfg'}
+    messages = []
+    for option in options:
+        parent, key, node = _first_new_key(cfg, str(option))
+        if key is None or key in ('_delete_', 'type'):
+            continue
+        siblings = [str(name) for name in node]
+        if not parent:
+            is_unknown, candidates = key not in known, [*known, *siblings]
+        elif parent in _CLOSED:
+            is_unknown, candidates = key not in _CLOSED[parent], list(_CLOSED[parent])
+        else:
+            near = _meant_by(key, siblings)
+            is_unknown, candidates = near is not None, [near or '']
+        if is_unknown:
+            where = f'in {parent!r}' if parent else 'at the top level'
+            messages.append(
+                f'The option {option!r} creates the new key {key!r} {where} of the config.'
+                f'{did_you_mean(key, candidates, limit=1)}'
+            )
+    return messages
+
+
+def _first_new_key(cfg: Any, option: str) -> tuple[str, str | None, Mapping[str, Any]]:
+    """The dict in which ``option`` creates a key: its dotted path, that key, and the dict.
+
+    The key is None if the option changes an existing value, or leads into a list.
+    """
+    node: Any = cfg
+    path: list[str] = []
+    for key in option.split('.'):
+        if not isinstance(node, Mapping):
+            return '.'.join(path), None, {}
+        if key not in node:
+            return '.'.join(path), key, node
+        node = node[key]
+        path.append(key)
+    return '.'.join(path), None, {}
+
+
+def _meant_by(key: str, known: Iterable[str]) -> str | None:
+    """The known key of which ``key`` is a misspelling; None if it is probably another name."""
+    if key.startswith('_') or len(key) < 4:
+        return None
+    return next((name for name in sorted(known) if _is_misspelt(key.lower(), name)), None)
+
+
+def _is_misspelt(key: str, name: str) -> bool:
+    return _are_near(key.split('_'), name.split('_')) or _are_near(_words(key), _words(name))
+
+
+def _are_near(words: list[str], meant: list[str]) -> bool:
+    if [word.rstrip('s') for word in words] == [word.rstrip('s') for word in meant]:
+        return True
+    if ''.join(words) == ''.join(meant):
+        return True
+    if len(words) != len(meant):
+        word, name = ''.join(words), ''.join(meant)
+        return len(word) >= 8 and _is_one_edit_away(word, name)
+    differing = [pair for pair in zip(words, meant, strict=True) if pair[0] != pair[1]]
+    if sum(map(len, meant)) < 8 and len(meant) > 1:
+        # In short names only exchanged and doubled letters are certain: enc_cfg is not env_cfg.
+        return len(differing) == 1 and set(differing[0][0]) == set(differing[0][1])
+    return len(differing) <= 2 and all(_is_one_edit_away(*pair) for pair in differing)
+
+
+def _words(key: str) -> list[str]:
+    return [_SAME_WORDS.get(word, word) for word in key.split('_')]
+
+
+def _is_one_edit_away(word: str, meant: str) -> bool:
+    """Whether one letter is missing, added or replaced, or two neighbours are exchanged.
+
+    Numbered names (``model2``) and words with another first letter are other names.
+    """
+    if re.search(r'\d', word) or not word or not meant or word[0] != meant[0]:
+        return False
+    if min(len(word), len(meant)) < 3:
+        return False
+    if word.startswith(meant) and word[-1] != meant[-1]:
+        return False  # another form of the word: compiler, resumed
+    if abs(len(word) - len(meant)) == 1:
+        longer, shorter = (word, meant) if len(word) > len(meant) else (meant, word)
+        return any(longer[:at] + longer[at + 1 :] == shorter for at in range(len(longer)))
+    if len(word) != len(meant):
+        return False
+    differing = [at for at in range(len(word)) if word[at] != meant[at]]
+    if len(differing) == 1:
+        return len(word) >= _MIN_LETTERS_TO_REPLACE
+    return (
+        len(differing) == 2
+        and differing[1] == differing[0] + 1
+        and sorted(word[at] for at in differing) == sorted(meant[at] for at in differing)
+    )
+
+
+def _is_used(cfg: Any, key: str) -> bool:
+    """Whether other entries contain the value of ``key``: then it is a variable of the author."""
+    value = cfg[key]
+    if not isinstance(value, (dict, list, tuple)) or not value:
+        return False
+    return any(
+        part == value for name, entry in raw_items(cfg) if name != key for part in _parts(entry)
+    )
+
+
+def _parts(entry: Any) -> Iterator[Any]:
+    if isinstance(entry, (dict, list, tuple)):
+        yield entry
+        for item in entry.values() if isinstance(entry, dict) else entry:
+            yield from _parts(item)
+
+
+def _place(cfg: Any, key: str) -> str:
+    place = source_location(cfg, key)
+    return f'{place}: ' if place else ''

@@ -1,0 +1,105 @@
+"""Equal numbers of batches on all ranks: a rank with more would wait for the others for ever."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+
+from mmengine.dist import all_gather, get_rank, get_world_size
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+CHOICES = ('error', 'shortest')
+# How long the ranks have to come to the end of an epoch that was shorter than announced.
+_END_OF_EPOCH_S = 10.0
+
+
+class UnevenBatchesError(ArgumentError):
+    """Ranks have different numbers of batches; the message says who has how many."""
+
+
+def checked_choice(uneven: str) -> str:
+    """``uneven`` itself.
+
+    Raises:
+        ArgumentError: If it is not one of 'error' and 'shortest'.
+    """
+    if uneven not in CHOICES:
+        raise ArgumentError(
+            f"uneven of EpochBasedTrainLoop is 'error' or 'shortest', got {uneven!r}."
+            f'{did_you_mean(str(uneven), CHOICES)}'
+        )
+    return uneven
+
+
+def epoch_length(dataloader: Any, uneven: str) -> int:
+    """Batches of an epoch, the same on all ranks. All ranks call it.
+
+    Raises:
+        UnevenBatchesError: If ranks have different numbers and ``uneven`` is 'error'.
+    """
+    own = len(dataloader)
+    if get_world_size() == 1:
+        return own
+    counts = [int(count) for count in all_gather(torch.tensor(own))]
+    if len(set(counts)) == 1:
+        return own
+    if uneven == 'shortest':
+        return min(counts)
+    raise UnevenBatchesError(
+        f'The ranks have different numbers of training batches: {_by_rank(counts)}. Use a sampler '
+        'that gives all ranks the same number of samples (DefaultSampler with round_up=True), or '
+        "train_cfg=dict(..., uneven='shortest') to end an epoch with the shortest rank."
+    )
+
+
+def even_batches(batches: Iterator[Any], first: int, length: int) -> Iterator[Any]:
+    """Batches ``first`` to ``length`` of an epoch, also if this rank has more.
+
+    Raises:
+        UnevenBatchesError: If this rank gives fewer than it announced, but not all ranks do.
+    """
+    if get_world_size() == 1:
+        return batches
+    return _counted(islice(batches, max(length - first, 0)), first, length)
+
+
+def _counted(batches: Iterator[Any], first: int, length: int) -> Iterator[Any]:
+    given = first
+    for batch in batches:
+        yield batch
+        given += 1
+    if given < length:
+        _check_all_ended(given, length)
+
+
+_num_short_epochs = 0
+
+
+def _check_all_ended(given: int, length: int) -> None:
+    """Compare with the other ranks, which may wait for a batch that this rank does not have."""
+    from torch.distributed.distributed_c10d import _get_default_store
+
+    global _num_short_epochs
+    _num_short_epochs += 1
+    store: Any = _get_default_store()
+    keys = [f'mmengine/short_epoch/{_num_short_epochs}/{rank}' for rank in range(get_world_size())]
+    store.set(keys[get_rank()], str(given))
+    deadline = time.monotonic() + _END_OF_EPOCH_S
+    while not store.check(keys) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    counts = [int(store.get(key)) if store.check([key]) else None for key in keys]
+    if len(set(counts)) > 1:
+        raise UnevenBatchesError(
+            f'The training dataloader of rank {get_rank()} gave {given} batches, but its length is '
+            f'{length}. The ranks have different numbers of batches: {_by_rank(counts)}.'
+        )
+
+
+def _by_rank(counts: list[Any]) -> str:
+    return ', '.join(
+        f'rank {rank} has {"more" if count is None else count}' for rank, count in enumerate(counts)
+    )

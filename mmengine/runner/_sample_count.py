@@ -1,0 +1,105 @@
+"""Samples that a training has seen, for parts that count samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import BatchSampler
+
+from mmengine.dist import all_gather_object, get_world_size
+from mmengine.runner._batch_position import is_endless
+from mmengine.strategy._schedule_resume import flattened
+
+if TYPE_CHECKING:
+    from mmengine.runner.runner import Runner
+
+
+def count_samples(runner: Runner) -> None:
+    """Count the samples of all ranks from now on, if a part of the training has that unit.
+
+    All ranks call it.
+    """
+    schedulers = flattened(runner.param_schedulers)
+    loop = runner.train_loop
+    units = {getattr(part, 'unit', None) for part in (*runner.hooks, *schedulers)}
+    if 'sample' in units or getattr(loop, 'val_unit', None) == 'sample':
+        runner._hooks.begin_with('after_train_iter', _SampleCount())
+
+
+class _SampleCount:
+    """Adds the samples of each batch to the count of the run, before hooks act.
+
+    All ranks must come to the same count, because they save and validate together. Ranks that are
+    known to have equal batches multiply. Other ranks add up their batches, which makes each
+    iteration wait for all of them.
+    """
+
+    def __init__(self) -> None:
+        self._dataloader: Any = None
+        self._is_equal = False
+
+    def __call__(
+        self, runner: Runner, batch_idx: int = 0, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        world_size = get_world_size()
+        count = num_samples_of(data_batch)
+        if world_size > 1:
+            if self._dataloader is not runner.train_loop.dataloader:
+                self._dataloader = runner.train_loop.dataloader
+                sizes = all_gather_object(_regular_sizes(self._dataloader))
+                self._is_equal = None not in sizes and len(set(sizes)) == 1
+            if self._is_equal:
+                count *= world_size
+            else:
+                count = sum(all_gather_object(count))
+        runner.state.num_samples += count
+
+
+def samples_of_training(dataloader: Any, max_iters: int | None) -> int | None:
+    """Samples of all ranks in ``max_iters`` iterations; None if unknown."""
+    sizes = _regular_sizes(dataloader)
+    if sizes is None or max_iters is None:
+        return None
+    size, of_pass, length = sizes
+    passes, rest = (0, max_iters) if length is None else divmod(max_iters, length)
+    own = passes * min(of_pass, (length or 0) * size)
+    own += rest * size if length is None else min(rest * size, of_pass)
+    return own * get_world_size()
+
+
+def num_samples_of(data_batch: Any) -> int:
+    """The number of samples in a batch, before or after they are collated.
+
+    A list of dicts has one for each sample. In all other batches the first list or tensor, of the
+    values of a dict or of the items of a list, has as many items as there are samples.
+    """
+    if isinstance(data_batch, (list, tuple)):
+        if data_batch and isinstance(data_batch[0], Mapping):
+            return len(data_batch)
+        lengths = map(_length, data_batch)
+        return next((length for length in lengths if length is not None), max(len(data_batch), 1))
+    length = _length(data_batch)
+    return 1 if length is None else length
+
+
+def _length(part: Any) -> int | None:
+    if isinstance(part, Mapping):
+        return next((n for n in map(_length, part.values()) if n is not None), None)
+    is_sized = isinstance(part, (list, tuple)) or bool(getattr(part, 'shape', None))
+    return len(part) if is_sized else None
+
+
+def _regular_sizes(dataloader: Any) -> tuple[int, int, int | None] | None:
+    """Batch size, samples and batches of a pass on this rank; None if batches are not regular.
+
+    The number of batches is None for a pass that does not end.
+    """
+    sampler = getattr(dataloader, 'batch_sampler', None)
+    if type(sampler) is not BatchSampler:
+        return None
+    length = None if is_endless(dataloader) else len(dataloader)
+    try:
+        return sampler.batch_size, len(sampler.sampler), length  # type: ignore[arg-type]  # sized
+    except TypeError:
+        return None
