@@ -76,7 +76,10 @@ class Parts:
             self.gone.append(index)
         elif call is not None and method == 'register_hook' and self._is_config(call, source):
             self.gone.append(index)
-        elif call is not None and method == 'register_hook' and len(call.args) == 1:
+        elif (
+            call is not None and method == 'register_hook' and len(call.args) == 1 and not self.kept
+        ):
+            # Behind one that stays, it stays as well: equal priorities run in this order.
             self.custom_hooks.append(code(call.args[0].value))
             self.gone.append(index)
         elif method == 'register_hook' or self._only_registers(statement):

@@ -144,3 +144,19 @@ def test_groups_of_parameters_stand_beside_the_optimizer():
         "optim_wrapper=dict(optimizer=dict(type='SGD', lr=1), "
         'paramwise_cfg=dict(bias_lr_mult=2)),' in new.new
     )
+
+
+def test_hooks_of_one_priority_stay_in_the_order_of_their_registration():
+    text = SCRIPT.format(
+        line='pass', method='after_iter', runner='EpochBasedRunner', length='max_epochs=2',
+        configs='None', priority='NORMAL',
+    )  # fmt: skip
+    registered = "    runner.register_hook(Looks(), 'NORMAL')\n"
+    for added, expected in (
+        (f'    runner.register_hook(First())\n{registered}', ['custom_hooks=[First()]']),
+        (f'{registered}    runner.register_hook(Last())\n', ['runner.register_hook(Last())']),
+    ):
+        new = convert.convert_source(text.replace(registered, added)).new
+        assert all(one in new for one in expected)
+        assert registered in new
+    assert new.index(registered) < new.index(expected[0])

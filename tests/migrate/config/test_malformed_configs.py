@@ -51,13 +51,19 @@ def test_no_tree_makes_a_traceback(block, tmp_path, capsys):
     [
         ('evaluation = dict(\n  interval=0)\n' + GOOD, 'a.py:2: evaluation.interval: it is a'),
         (GOOD + "lr_config = dict(policy='exp', gamma='x')\n", 'gamma is a number, got'),
-        (GOOD + "lr_config = dict(policy='step', step=[2.5])\n", 'every step is a whole number'),
+        (
+            GOOD + "lr_config = dict(policy='step', step=[2.5])\n",
+            'every step is a positive integer',
+        ),
         (
             GOOD + "lr_config = dict(policy='fixed', warmup='exp', warmup_iters=.5)\n",
-            'a whole number, got 0.5',
+            'a positive integer for warmup_iters, got 0.5',
         ),
         (GOOD + 'fp16 = 3\n', 'a.py:3: fp16: it is a dict, got 3.'),
-        (GOOD + "data = dict(samples_per_gpu='2')\n", "data.samples_per_gpu: it is a whole number"),
+        (
+            GOOD + "data = dict(samples_per_gpu='2')\n",
+            'data.samples_per_gpu: it is a positive integer',
+        ),
         (GOOD + 'find_unused_parameters = 1\n', 'a.py:3: find_unused_parameters: it is True or'),
         (GOOD + "log_config = dict(hooks=['Text'])\n", 'log_config.hooks: it is a list of dicts'),
         (GOOD + "workflow = ['train']\n", "a.py:3: workflow: it is a list like [('train', 1)]"),
