@@ -8,7 +8,15 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from torch.utils.data import DataLoader, IterableDataset, IterDataPipe, MapDataPipe
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    IterDataPipe,
+    MapDataPipe,
+    Subset,
+    TensorDataset,
+)
+from torch.utils.data import default_collate as torch_default_collate
 
 from mmengine.dataset._sample_seed import (
     NumberedBatch,
@@ -19,6 +27,7 @@ from mmengine.dataset._sample_seed import (
     SeededStream,
     WorkerStart,
 )
+from mmengine.dataset.utils import default_collate, pseudo_collate
 from mmengine.dist._data_parallel import get_data_parallel_info
 
 TRAIN, VAL, TEST = 0, 1, 2
@@ -125,12 +134,14 @@ class NumberedOrder:
         order: Batches of indices, or indices.
         passes: Of the dataloader.
         is_batched: Whether ``order`` gives batches.
+        is_seeded: Whether each sample is loaded in a random state of its own.
     """
 
-    def __init__(self, order: Any, passes: Passes, is_batched: bool) -> None:
+    def __init__(self, order: Any, passes: Passes, is_batched: bool, is_seeded: bool) -> None:
         self._order = order
         self._passes = passes
         self._is_batched = is_batched
+        self._is_seeded = is_seeded
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__') or name == '_order':
@@ -149,9 +160,10 @@ class NumberedOrder:
         passes, is_batched = self._passes, self._is_batched
         number, given = passes.begin()
         rank, world_size = get_data_parallel_info()
-        is_seeded = passes.seed is not None
+        is_seeded = self._is_seeded
         base: int | None = None
         own = first = 0
+        last_size = -1
         for count, entry in enumerate(order):
             if base is None:
                 # A resumed pass starts inside: known once it has.
@@ -163,7 +175,9 @@ class NumberedOrder:
             else:
                 batch, size = entry, 1
             before = base + own * world_size
-            given.note(first + count, before, size * world_size)
+            if size != last_size:
+                given.note(first + count, before, size * world_size)
+                last_size = size
             own += size
             if not is_seeded:
                 yield batch
@@ -223,11 +237,26 @@ class _IteratorMaker:
         name = 'batch_sampler' if is_batched else 'sampler'
         if name not in vars(loader):
             return {}
-        order = NumberedOrder(vars(loader)[name], passes, is_batched)
-        if passes.seed is None:
+        is_seeded = passes.seed is not None and not draws_nothing(dataset, loader.collate_fn)
+        order = NumberedOrder(vars(loader)[name], passes, is_batched, is_seeded)
+        if passes.seed is None or not is_seeded:
             return {name: order}
         seeds = SampleSeeds(passes.seed, passes.stream)
         return {name: order, **_seeded(loader, SeededMap(dataset, seeds))}
+
+
+def draws_nothing(dataset: Any, collate_fn: Any) -> bool:
+    """Whether samples are only looked up, by code of torch and Python that draws no numbers.
+
+    A random state for each of them would cost more than the look-up.
+    """
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    return type(dataset) in _LOOKED_UP and collate_fn in _COLLATES
+
+
+_LOOKED_UP = (list, tuple, TensorDataset)
+_COLLATES = (torch_default_collate, default_collate, pseudo_collate)
 
 
 def _seeded(loader: Any, dataset: SeededMap | SeededStream) -> dict[str, Any]:

@@ -19,13 +19,14 @@ from torch.utils.data import (
     IterableDataset,
     SequentialSampler,
     Subset,
+    TensorDataset,
     get_worker_info,
 )
 
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import DefaultSampler, pseudo_collate
 from mmengine.dataset._dataloader import set_epoch
 from mmengine.dataset._sample_order import VAL, begin_pass, number_samples, passes_of
-from mmengine.dataset._sample_seed import SampleSeeds
+from mmengine.dataset._sample_seed import SampleSeeds, SeededMap
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'runner'))
 from elastic_toy import Augmented
@@ -325,3 +326,25 @@ def test_a_loader_with_its_own_state_is_left_alone():
     loader = Stateful(Piped())
     number_samples(loader, 1)
     assert passes_of(loader) is None
+
+
+class DrawsToo(TensorDataset):
+    def __getitem__(self, index):
+        return super().__getitem__(index)[0] + torch.rand(())
+
+
+def _fetched(dataset, **kwargs):
+    loader = DataLoader(dataset, batch_size=2, **kwargs)
+    number_samples(loader, 0)
+    return iter(loader)._dataset_fetcher.dataset
+
+
+def test_data_that_is_only_looked_up_gets_no_random_state():
+    """It would cost more than the look-up. Anything that may draw numbers keeps one."""
+    tensors = TensorDataset(torch.arange(4.0))
+    for dataset in (tensors, [1, 2, 3, 4], Subset(tensors, [0, 2])):
+        assert _fetched(dataset) is dataset
+    assert _fetched([1, 2], collate_fn=pseudo_collate) == [1, 2]
+    for dataset in (DrawsToo(torch.arange(4.0)), Subset(DrawsToo(torch.arange(4.0)), [0, 1])):
+        assert isinstance(_fetched(dataset), SeededMap)
+    assert isinstance(_fetched(tensors, collate_fn=lambda batch: torch.rand(1)), SeededMap)
