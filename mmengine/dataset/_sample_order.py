@@ -134,7 +134,7 @@ class NumberedOrder:
         order: Batches of indices, or indices.
         passes: Of the dataloader.
         is_batched: Whether ``order`` gives batches.
-        is_seeded: Whether each sample is loaded in a random state of its own.
+        is_seeded: Whether each sample is loaded in a separate random state.
     """
 
     def __init__(self, order: Any, passes: Passes, is_batched: bool, is_seeded: bool) -> None:

@@ -79,7 +79,7 @@ def _may_be_built(path: str) -> bool:
 
 
 def _registries() -> Iterator[Any]:
-    """All registries, those of projects included."""
+    """All registries, also the registries of projects."""
     waiting = [each for each in vars(roots).values() if isinstance(each, Registry)]
     while waiting:
         registry = waiting.pop()

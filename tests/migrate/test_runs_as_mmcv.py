@@ -72,13 +72,11 @@ DIFFERENT |= {
 }
 # Mixed precision is for training; a validation in it is asked for by val_cfg=dict(fp16=True).
 IN_FULL_PRECISION = ('epochs/half/validated', 'iters/half/validated')
-# An epoch's end is logged if the epoch is not longer than the interval, or with ignore_last=False;
-# on an iteration run that is the end of the first pass.
+# An epoch's end is logged if the epoch is not longer than the interval, or with ignore_last=False.
+# A run of iterations logs its last one.
 EXTRA_LINES = {
     'epochs/log/ten': [5, 10, 15],
-    'iters/log/ten': [5],
-    'iters/log/two-all': [5],
-    'iters/log/three-all': [5],
+    **{name: [13] for name in LOGS if name.startswith('iters/')},
 }
 # Every step counts once in the average of grad_norm, over the last steps wherever an epoch ends;
 # MMCV weighed them by samples.
