@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mmengine.hooks.run import evaluates_alone
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -51,6 +52,8 @@ def done_in(runner: Run, unit: str) -> int:
 
 def unit_of_validations(runner: Run) -> str | None:
     """The unit in which validations are due, if the train loop has one besides epochs."""
+    if evaluates_alone(runner):
+        return None  # asking for the train loop would build it, with its data
     unit = getattr(getattr(runner, 'train_loop', None), 'val_unit', None)
     return unit if isinstance(unit, str) else None
 

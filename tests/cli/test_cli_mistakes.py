@@ -305,7 +305,11 @@ def test_an_option_that_creates_a_key_is_an_error_if_the_config_is_strict(
 ) -> None:
     add_lines(project, 'strict_config = True')
     message = message_of(
-        capsys, 'train', 'toy.py', '--cfg-options', 'optim_wrapper.optimzer.lr=0.5'
+        capsys,
+        'train',
+        'toy.py',
+        '--cfg-options',
+        'optim_wrapper.optimzer.lr=0.5',  # codespell:ignore
     )
     assert "Did you mean 'optimizer'?" in message
     assert not (project / 'work_dirs').exists()

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 import torch
 from runner_toy import NO_TEST, NO_VALIDATION, Line, Net, parameters, toy_runner, trained_by_hand
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
+from mmengine.registry import DATASETS
 
 TRAINING = {**NO_VALIDATION, **NO_TEST}
 BY_ITER: dict[str, Any] = {'by_epoch': False, 'max_iters': 6}
@@ -219,3 +220,27 @@ def test_the_state_of_hooks_is_loaded_once(tmp_path):
     _fails_once(runner)
     runner.train()
     assert hook.count == runner.iter == 8
+
+
+@DATASETS.register_module()
+class NeverBuilt(Dataset):
+    def __init__(self) -> None:
+        raise AssertionError('built for a run that does not train')
+
+
+@pytest.mark.parametrize('hooks', [[], ['EMAHook'], ['SyncBuffersHook'], ['EarlyStoppingHook']])
+@pytest.mark.parametrize(
+    'loop', [{'by_epoch': True, 'max_epochs': 1}, {'by_epoch': False, 'max_iters': 4}]
+)
+def test_a_validation_alone_builds_no_training_data(tmp_path, hooks, loop):
+    settings = {'EarlyStoppingHook': {'monitor': 'toy/error', 'rule': 'less'}}
+    runner = toy_runner(
+        tmp_path,
+        train_cfg=loop,
+        train_dataloader={'dataset': {'type': 'NeverBuilt'}, 'batch_size': 2},
+        custom_hooks=[{'type': name, **settings.get(name, {})} for name in hooks],
+        default_hooks={
+            'checkpoint': {'type': 'CheckpointHook', 'save_best': 'toy/error', 'rule': 'less'}
+        },
+    )
+    assert 'toy/error' in runner.val()
