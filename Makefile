@@ -87,6 +87,7 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed-demo
 	$(PIP) --no-build-isolation --editable '.[test,lint,ecosystem]'
+	$(PIP) --no-deps timm
 	touch $@
 
 $(CORE_VENV)/.installed: pyproject.toml constraints.txt $(shell find mmengine -name '*.py' -o -name '*.json')

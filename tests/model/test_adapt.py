@@ -1,10 +1,14 @@
 """Modules, datasets and models of the ecosystem in a run, as they are."""
 
 import copy
+import importlib.util
+import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -14,6 +18,7 @@ from torch.utils.data import Dataset, IterableDataset
 from mmengine.evaluator import BaseMetric
 from mmengine.model import AdaptedModel
 from mmengine.model.adapt import adapt
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmengine.utils.errors import ArgumentError
 
@@ -182,15 +187,38 @@ def test_transformers_and_datasets_train_as_by_hand(tmp_path: Path, streams: boo
     assert runner.message_hub.get_scalar('val/n').current() == 4
 
 
-def test_a_model_of_timm(tmp_path: Path) -> None:
-    try:
-        import timm  # noqa: F401
-    except ImportError:  # it needs torchvision
-        pytest.skip('timm cannot be imported')
-    model = AdaptedModel(
-        {'type': 'timm.create_model', 'model_name': 'resnet10t', 'num_classes': 3},
-        loss=nn.CrossEntropyLoss(),
-        target=1,
-    )
-    images = torch.zeros(2, 3, 32, 32)
-    assert model(images, LABELS[:2], mode='loss')['loss'].dim() == 0
+class _StandIn(types.ModuleType):
+    """Stands in for torchvision, which timm imports for its data and does not need for models."""
+
+    __path__: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):
+            raise AttributeError(name)
+        return MagicMock(name=name)
+
+
+def test_a_model_of_timm_trains_as_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec('timm') is None:
+        pytest.skip('timm is not installed')
+    if importlib.util.find_spec('torchvision') is None:
+        for part in ('', '.transforms', '.transforms.functional', '.datasets', '.ops', '.ops.misc'):
+            monkeypatch.setitem(sys.modules, f'torchvision{part}', _StandIn(f'torchvision{part}'))
+    import timm
+
+    torch.manual_seed(0)
+    config = {'type': 'timm.create_model', 'model_name': 'resnet10t', 'num_classes': 3}
+    model = AdaptedModel(config, loss=nn.CrossEntropyLoss(), target=1)
+    by_hand = timm.create_model('resnet10t', num_classes=3)
+    by_hand.load_state_dict(model.inner.state_dict())
+    images, labels = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 1])
+
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    for _ in range(2):
+        model.train_step([images, labels], wrapper)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(by_hand(images), labels).backward()
+        optimizer.step()
+    for ours, theirs in zip(model.inner.parameters(), by_hand.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
