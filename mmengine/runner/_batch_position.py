@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from mmengine.dist._data_parallel import get_data_parallel_info
@@ -67,9 +68,10 @@ def start_batches(
         The number of the first batch in its pass, and the batches.
     """
     if start == 0:
-        if rng_state is not None:
-            set_rng_state(rng_state)
-        return 0, iter(dataloader)
+        if rng_state is None:
+            return 0, iter(dataloader)
+        set_rng_state(rng_state)
+        return 0, _iterate_again(dataloader)
     first_batch = batch_number(dataloader, start)
     name = index_sampler_name(dataloader)
     if name is None:
@@ -334,6 +336,21 @@ def innermost_sampler(dataloader: Any) -> Any:
     """The sampler that draws single indices, below the batching if there is any."""
     batch_sampler = getattr(dataloader, 'batch_sampler', None)
     return getattr(batch_sampler, 'sampler', None) or getattr(dataloader, 'sampler', None)
+
+
+def _iterate_again(dataloader: Any) -> Iterator[Any]:
+    """Iterate as for a pass that is not the first one.
+
+    Persistent workers live on then, and no seed is drawn for them. A resumed run makes them anew,
+    with a seed from a separate generator.
+    """
+    if not getattr(dataloader, 'persistent_workers', False) or dataloader.generator is not None:
+        return iter(dataloader)
+    dataloader.generator = torch.Generator()
+    try:
+        return iter(dataloader)
+    finally:
+        dataloader.generator = None
 
 
 def with_rng(batches: Iterator[Any], rng_state: dict[str, Any] | None) -> Iterator[Any]:

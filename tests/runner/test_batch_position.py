@@ -359,3 +359,30 @@ def test_a_few_samples_without_end_fill_any_batch(tmp_path):
     runner = toy_runner(tmp_path, train_dataloader=loader, train_cfg=BY_ITER)
     runner.train()
     assert runner.iter == 4
+
+
+@pytest.mark.parametrize('shuffle', [False, True])
+@pytest.mark.parametrize('persistent', [False, True])
+def test_a_later_pass_that_is_resumed_leaves_the_random_state_of_the_unbroken_one(
+    shuffle: bool, persistent: bool
+) -> None:
+    """Persistent workers are seeded once, in the first pass of an unbroken run."""
+
+    def loader() -> Any:
+        return DataLoader(
+            list(range(6)),
+            batch_size=2,
+            shuffle=shuffle,
+            num_workers=1,
+            persistent_workers=persistent,
+        )
+
+    unbroken = loader()
+    torch.manual_seed(5)
+    list(unbroken)
+    saved = rng_state()
+    expected = torch.cat(list(unbroken)).tolist(), torch.rand(3).tolist()
+
+    torch.manual_seed(99)
+    again = torch.cat(list(batches_from(loader(), 0, saved))).tolist()
+    assert (again, torch.rand(3).tolist()) == expected

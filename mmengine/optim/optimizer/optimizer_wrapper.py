@@ -59,7 +59,8 @@ class OptimWrapper(BaseOptimWrapper):
         skip_non_finite: If True and a loss is NaN or infinite on any rank, all ranks skip its
             backward pass. This reads the loss from the device once per batch. In an accumulation
             window a skipped batch counts as a batch with zero gradients. In a configuration:
-            ``optim_wrapper=dict(skip_non_finite=True, ...)``.
+            ``optim_wrapper=dict(skip_non_finite=True, ...)``. Among the default hooks
+            ``NonFiniteLossHook`` ends the run nevertheless; its ``policy='skip'`` sets this too.
         last_grad_norm, num_skipped: The last norm before clipping, and batches skipped in a row.
         direct_step: Whether to leave out torch's profiler labels and hooks around ``step`` and
             ``zero_grad`` of the optimizer while nobody uses them. The results are the same. Set
