@@ -62,13 +62,7 @@ def checksum_fault(path: Path) -> str | None:
         try:
             with zipfile.ZipFile(file) as archive:
                 damaged = archive.testzip()
-        except (
-            zipfile.BadZipFile,
-            NotImplementedError,
-            ValueError,
-            EOFError,
-            RuntimeError,
-        ) as error:
+        except _UNREADABLE as error:
             return f'it was truncated or changed ({error})'
     return None if damaged is None else f'the checksum of its part {damaged} is wrong'
 

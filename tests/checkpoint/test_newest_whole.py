@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 import xxhash
 from torch import nn
 
+from mmengine._checkpoint._verify import fault_of
 from mmengine._checkpoint.files import CheckpointReadError, read_checkpoint
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
@@ -187,6 +189,24 @@ def test_no_flipped_bit_loads_in_silence(
         if 'is not the file that the run wrote' not in capsys.readouterr().out:
             silent.append(step)
     assert silent == []
+
+
+def test_damage_to_a_compressed_file_is_told(work_dir: Path) -> None:
+    """What zlib raises is a reason to pass the file over, not an error of the search."""
+    path = work_dir / 'epoch_3.pth'
+    with zipfile.ZipFile(path) as plain:
+        parts = {name: plain.read(name) for name in plain.namelist()}
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as packed:
+        for name, content in parts.items():
+            packed.writestr(name, content)
+    whole = path.read_bytes()
+    assert fault_of(path) is None
+    faults = set()
+    for step in range(40):
+        path.write_bytes(whole)
+        _flip(path, step / 80)
+        faults.add(str(fault_of(path)))
+    assert any('Error -3 while decompressing' in fault for fault in faults)
 
 
 def test_a_name_that_is_written_again_has_the_new_hash(work_dir: Path) -> None:
