@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,5 +118,5 @@ def _report(work_dir: str, what: str, reasons: list[str]) -> None:
     print_log(
         f'{what}. Passed over in {work_dir}: ' + '; '.join(reasons) + '.',
         logger='current',
-        level=30,
+        level=logging.WARNING,
     )

@@ -70,8 +70,7 @@ def body_of(response: HTTPResponse, address: str, max_bytes: int) -> Iterator[by
         IncompleteDownloadError: If the connection ends before the stated length, or the body is
             larger than ``max_bytes``.
     """
-    stated = response.headers.get('Content-Length')
-    expected = int(stated) if stated and stated.isdigit() else None
+    expected = _stated_length(response)
     if expected is not None and expected > max_bytes:
         raise _too_large(address, expected, max_bytes)
     received = 0
@@ -84,6 +83,11 @@ def body_of(response: HTTPResponse, address: str, max_bytes: int) -> Iterator[by
         raise IncompleteDownloadError(
             f'{address} broke off: {received:,} of {expected:,} bytes came.'
         )
+
+
+def _stated_length(response: HTTPResponse) -> int | None:
+    stated = response.headers.get('Content-Length')
+    return int(stated) if stated and stated.isdigit() else None
 
 
 def _too_large(address: str, size: int, max_bytes: int) -> IncompleteDownloadError:
@@ -133,9 +137,8 @@ def _shown(response: HTTPResponse, address: str, max_bytes: int, progress: bool)
         return
     from rich.progress import Progress
 
-    stated = response.headers.get('Content-Length')
     with Progress() as bar:
-        task = bar.add_task(address.rpartition('/')[2], total=int(stated) if stated else None)
+        task = bar.add_task(address.rpartition('/')[2], total=_stated_length(response))
         for chunk in body:
             yield chunk
             bar.advance(task, len(chunk))

@@ -16,7 +16,6 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     'on_change': ('warn', 'error'),
 }
 _KEYS = ('path', *_CHOICES, 'again')
-_AUTO = 'auto'
 
 
 @dataclass(frozen=True)

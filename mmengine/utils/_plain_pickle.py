@@ -112,12 +112,13 @@ class _Bounded:
         self.readline = file.readline
 
     def read(self, size: int) -> bytes:
-        self.check(size)
+        _check_size(size, self.size - self._file.tell())
         return self._file.read(size)
 
-    def check(self, size: int) -> None:
-        if size > self.size - self._file.tell():
-            raise pickle.UnpicklingError(f'The pickle states {size:,} bytes, which it lacks.')
+
+def _check_size(stated: int, present: int) -> None:
+    if stated > present:
+        raise pickle.UnpicklingError(f'The pickle states {stated:,} bytes, which it lacks.')
 
 
 class RecordingUnpickler(pickle._Unpickler):
@@ -151,8 +152,7 @@ class RecordingUnpickler(pickle._Unpickler):
     def load_bytearray8(self) -> None:
         """Check the stated size first; the base class makes an array of it first."""
         (size,) = struct.unpack('<Q', self.read(8))  # type: ignore[attr-defined]  # set by load
-        if size > self._bounded.size:
-            raise pickle.UnpicklingError(f'The pickle states {size:,} bytes, which it lacks.')
+        _check_size(size, self._bounded.size)
         self.append(bytearray(self.read(size)))  # type: ignore[attr-defined]  # set by load
 
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8  # type: ignore[assignment]  # for this class

@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,18 +19,24 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setenv('no_proxy', '*')
-    (tmp_path / 'numbers.json').write_text('{"a": [1, 2]}')
-    (tmp_path / 'lines.txt').write_bytes('eins\nzwölf\n'.encode())
-    httpd = ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=str(tmp_path)))
+@contextmanager
+def _serving(handler: type[SimpleHTTPRequestHandler], folder: Path) -> Iterator[str]:
+    httpd = ThreadingHTTPServer(('127.0.0.1', 0), partial(handler, directory=str(folder)))
     thread = threading.Thread(target=httpd.serve_forever)
     thread.start()
     yield f'http://127.0.0.1:{httpd.server_address[1]}'
     httpd.shutdown()
     thread.join()
     httpd.server_close()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv('no_proxy', '*')
+    (tmp_path / 'numbers.json').write_text('{"a": [1, 2]}')
+    (tmp_path / 'lines.txt').write_bytes('eins\nzwölf\n'.encode())
+    with _serving(Quiet, tmp_path) as address:
+        yield address
 
 
 def test_content_as_bytes_text_and_file(server: str) -> None:
@@ -95,13 +102,8 @@ class Odd(Quiet):
 def odd_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv('no_proxy', '*')
     (tmp_path / 'page.txt').write_text('here')
-    httpd = ThreadingHTTPServer(('127.0.0.1', 0), partial(Odd, directory=str(tmp_path)))
-    thread = threading.Thread(target=httpd.serve_forever)
-    thread.start()
-    yield f'http://127.0.0.1:{httpd.server_address[1]}'
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
+    with _serving(Odd, tmp_path) as address:
+        yield address
 
 
 def test_a_body_that_breaks_off_or_is_too_large_is_an_error(odd_server: str) -> None:
