@@ -18,6 +18,7 @@ SELF_EXPLAINING = {
     'mmengine.registry._errors.ComponentArgumentError': USER_MISTAKE,
     'mmengine._checkpoint.files.CheckpointReadError': USER_MISTAKE,
     'mmengine.hooks.non_finite_loss_hook.NonFiniteLossError': RUN_FAILED,
+    'mmengine.process._lock.WorkDirInUseError': USER_MISTAKE,
     'mmengine.process.failure.RankFailedError': RUN_FAILED,
 }
 _PATH_ERRORS = (

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_distributed
 from mmengine.logging import MMLogger
+from mmengine.process._lock import holding
 from mmengine.process._stop_requests import StopRequests
 from mmengine.process.failure import stop_together
 from mmengine.runner._stopping import clear_stop_file
@@ -32,9 +33,19 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
     error goes on to the caller. In a stage within a stage (a hook may call ``runner.test()``) hooks
     hear of an error once: when it leaves the inner one.
 
+    A training holds the lock of its work dir meanwhile.
+
     Raises:
         RunStopped: After everything is closed, if there was a request to stop.
+        WorkDirInUseError: If another run trains in the work dir. Nothing has begun then.
     """
+    lock = runner.strategy.session.lock if name == 'train' else False
+    with holding(runner.work_dir, lock), _begun(runner, name):
+        yield
+
+
+@contextmanager
+def _begun(runner: Runner, name: str) -> Iterator[None]:
     state = runner.state
     outer, state.stage = state.stage, name
     closed: list[Any] = []
