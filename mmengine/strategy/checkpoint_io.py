@@ -8,7 +8,7 @@ import shutil
 from abc import ABC, abstractmethod
 from typing import Any
 
-from mmengine._checkpoint._ledger import append_entry, facts_of, read_entries
+from mmengine._checkpoint._ledger import append_entry, append_folder, facts_of, read_entries
 from mmengine._checkpoint._newest import newest_whole
 from mmengine._checkpoint._verify import fault_of
 from mmengine._checkpoint.files import (
@@ -146,7 +146,14 @@ class FileCheckpointIO(CheckpointIO):
         return newest_whole(work_dir)
 
     def mark_newest(self, work_dir: str, path: str) -> None:
-        """Write the file ``last_checkpoint``."""
+        """Write the file ``last_checkpoint``.
+
+        A folder of checkpoints outside the work dir is noted in the ledger too, so that it is found
+        without that file.
+        """
+        folder = os.path.dirname(path)
+        if not is_remote(path) and os.path.realpath(folder) != os.path.realpath(work_dir):
+            append_folder(work_dir, os.path.abspath(folder))
         with atomic_write(os.path.join(work_dir, LAST_CHECKPOINT)) as file:
             file.write(path.encode())
 

@@ -104,16 +104,12 @@ def _start_of_this(pid: int) -> str:
 
 @lru_cache(maxsize=1)
 def _host() -> str:
-    place = [platform.node()]
-    for read in (
-        lambda: Path('/proc/sys/kernel/random/boot_id').read_text(),
-        lambda: os.readlink('/proc/self/ns/pid'),
-    ):
-        try:
-            place.append(read())
-        except OSError:  # another system than Linux
-            place.append('')
-    return _digest('/'.join(place))
+    try:
+        boot = Path('/proc/sys/kernel/random/boot_id').read_text()
+        namespace = os.readlink('/proc/self/ns/pid')
+    except OSError:  # another system than Linux
+        boot = namespace = ''
+    return _digest('/'.join((platform.node(), boot, namespace)))
 
 
 def _digest(text: str) -> str:
