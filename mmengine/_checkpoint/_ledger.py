@@ -108,6 +108,8 @@ def facts_of(meta: Mapping[str, Any]) -> dict[str, Any]:
         'iter': meta.get('iter'),
         'epoch': meta.get('epoch'),
         'config': None if not isinstance(text, str) else hash_of(text.encode()),
+        'run': meta.get('run_id'),
+        'rotation': meta.get('rotation'),
     }
 
 

@@ -17,6 +17,7 @@ SELF_EXPLAINING = {
     'mmengine.registry._errors.RegistryKeyError': USER_MISTAKE,
     'mmengine.registry._errors.ComponentArgumentError': USER_MISTAKE,
     'mmengine._checkpoint._outside.CheckpointReadError': USER_MISTAKE,
+    'mmengine._checkpoint._save_error.CheckpointSaveError': RUN_FAILED,
     'mmengine.hooks.non_finite_loss_hook.NonFiniteLossError': RUN_FAILED,
     'mmengine.process._lock.WorkDirInUseError': USER_MISTAKE,
     'mmengine.process.failure.RankFailedError': RUN_FAILED,

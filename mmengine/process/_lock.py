@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
+from mmengine.fileio._atomic import temporary_beside
 from mmengine.logging import print_log
 from mmengine.utils._process_identity import ProcessIdentity, parse_identity, this_process
 from mmengine.utils.errors import ArgumentError
@@ -220,7 +221,7 @@ def _create(path: Path, key: str) -> bool:
         'since': time.strftime('%Y-%m-%d %H:%M:%S'),
         'key': key,
     }
-    draft = path.with_name(f'.{uuid.uuid4().hex}.{identity}.tmp')
+    draft = Path(temporary_beside(path))
     draft.write_text(json.dumps(content) + '\n')
     try:
         os.link(draft, path)
@@ -299,7 +300,7 @@ def _changed_at(path: Path) -> float | None:
 
 def _now_of(path: Path) -> float:
     """The present time on the clock of the file system, which may be another machine's."""
-    probe = path.with_name(f'.{uuid.uuid4().hex}.{this_process()}.tmp')
+    probe = Path(temporary_beside(path))
     try:
         probe.touch(exist_ok=False)
         return probe.stat().st_mtime

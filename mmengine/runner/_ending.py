@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import traceback
@@ -10,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from mmengine.dist import is_distributed
+from mmengine.dist import is_distributed, is_main_process
+from mmengine.fileio._atomic import remove_temporaries
 from mmengine.logging import MMLogger
 from mmengine.process._lock import holding
 from mmengine.process._stop_requests import StopRequests
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 # How long hooks may take to close what a failed run has open, where other ranks may be gone.
 _CLOSING_S = 30.0
+_TIMESTAMP = re.compile(r'[0-9]{8}_[0-9]{6}')
 
 
 @contextmanager
@@ -55,6 +58,8 @@ def _begun(runner: Runner, name: str) -> Iterator[None]:
         state.stops = StopRequests(runner.preempt, runner.work_dir if name == 'train' else None)
         if name == 'train':
             clear_stop_file(runner)
+            if is_main_process():
+                _remove_temporaries(runner.work_dir)
     try:
         with (
             state.stops.active() if outer is None else nullcontext(),
@@ -81,6 +86,14 @@ def _begun(runner: Runner, name: str) -> Iterator[None]:
 def _hold_log(runner: Runner, hold: bool) -> None:
     if isinstance(runner.logger, MMLogger):  # a user may set another logger
         runner.logger.hold_files(hold)
+
+
+def _remove_temporaries(work_dir: str) -> None:
+    """Remove what killed starts of the run have left, in the work dir and the folders of logs."""
+    for folder in (work_dir, *(os.path.join(work_dir, name) for name in os.listdir(work_dir))):
+        if folder == work_dir or _TIMESTAMP.fullmatch(os.path.basename(folder)):
+            remove_temporaries(folder)
+            remove_temporaries(os.path.join(folder, 'vis_data'))
 
 
 def flush_open_windows(runner: Any) -> None:

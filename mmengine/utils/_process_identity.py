@@ -109,7 +109,7 @@ def _host() -> str:
         namespace = os.readlink('/proc/self/ns/pid')
     except OSError:  # another system than Linux
         boot = namespace = ''
-    return _digest('/'.join((platform.node(), boot, namespace)))
+    return _digest(f'{platform.node()}/{boot}/{namespace}')
 
 
 def _digest(text: str) -> str:

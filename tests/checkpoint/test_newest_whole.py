@@ -295,9 +295,12 @@ def test_a_resumed_file_is_hashed_once_and_the_ledger_read_once_for_all_candidat
     DAMAGE['one bit of a weight'](work_dir / 'epoch_3.pth')
     hashed, read = [], []
     hash_of_open, read_ledger = _verify._hash_of_open, _ledger.read_ledger
-    monkeypatch.setattr(
-        _verify, '_hash_of_open', lambda file: hashed.append(os.fstat(file).st_ino) or hash_of_open(file)
-    )  # fmt: skip
+
+    def count(file: int) -> str:
+        hashed.append(os.fstat(file).st_ino)
+        return hash_of_open(file)
+
+    monkeypatch.setattr(_verify, '_hash_of_open', count)
     for module in (_ledger, _newest):
         monkeypatch.setattr(
             module, 'read_ledger', lambda folder: read.append(folder) or read_ledger(folder)
