@@ -149,6 +149,7 @@ def make(work_dir: str, settings: dict[str, Any]) -> Runner:
                 'interval': settings.get('interval', 1000),
                 'by_epoch': settings.get('saves_by_epoch', 'iters' not in settings),
                 'max_keep_ckpts': settings.get('max_keep', -1),
+                **settings.get('hook', {}),
             },
             'logger': {'type': 'LoggerHook', 'interval': 100},
         },
