@@ -56,6 +56,11 @@ def newest_whole(work_dir: str) -> str | None:
     )
 
 
+def named_by_pointer(work_dir: str) -> str | None:
+    """The checkpoint that ``last_checkpoint`` names; None without one, or if that is damaged."""
+    return _named(work_dir)[0]
+
+
 def _named(work_dir: str) -> tuple[str | None, str | None]:
     """The path in the pointer file, or None and what is wrong with that file."""
     pointer = Path(work_dir, LAST_CHECKPOINT)

@@ -13,11 +13,14 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from stoppable_run import make, state_of
+
+import mmengine.process.env
 
 CALLS = ('fsync', 'replace', 'rename', 'unlink', 'remove', 'link')
 
@@ -81,6 +84,10 @@ def start(work_dir: str, settings: dict[str, Any], prepare: Any, count: int) -> 
 
 def main(work_dir: str, settings: dict[str, Any]) -> None:
     torch.set_num_threads(1)
+    mmengine.process.env.collect_env = dict  # it starts compilers to ask for their versions
+    # What a run imports late is imported before the forks, not in each of them.
+    with tempfile.TemporaryDirectory() as folder:
+        make(folder, {**settings, 'halves': None, 'epochs': 1}).train()
     kills = 0
     settings = {**settings, 'resume': True}
     for count in range(1, settings.pop('halves', 0) + 1):

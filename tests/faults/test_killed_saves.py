@@ -15,7 +15,7 @@ from stoppable_run import make, state_of
 SCRIPT = Path(__file__).with_name('killed_saves.py')
 ROOT = SCRIPT.parents[2]
 LIMIT_S = 500.0
-EPOCHS = 5
+EPOCHS = 3
 
 pytestmark = pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
 
@@ -57,7 +57,7 @@ def test_after_kills_at_every_place_the_run_is_whole_and_nothing_is_left(tmp_pat
     rest = {name for name in found - set(others) if not name.endswith('.after_val')}
     assert rest == {
         'checkpoints.jsonl', 'last_checkpoint', 'state.json', 'link.pth',
-        'epoch_4.pth', 'epoch_5.pth', 'best_mean_epoch_5.pth',
+        'epoch_2.pth', 'epoch_3.pth', 'best_mean_epoch_3.pth',
     }  # fmt: skip
     for name in found - rest - set(others):
         assert name.removesuffix('.after_val') in rest
@@ -65,5 +65,5 @@ def test_after_kills_at_every_place_the_run_is_whole_and_nothing_is_left(tmp_pat
         assert (work_dir / name).read_bytes() == content
     assert (tmp_path / 'elsewhere.pth').read_bytes() == b'elsewhere'
     assert not list(work_dir.glob('2*/**/.*.tmp'))
-    for name in ('epoch_4.pth', 'epoch_5.pth', 'best_mean_epoch_5.pth'):
+    for name in ('epoch_2.pth', 'epoch_3.pth', 'best_mean_epoch_3.pth'):
         torch.load(work_dir / name, weights_only=True)
