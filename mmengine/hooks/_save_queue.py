@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint._host_copy import host_copy
 from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
+from mmengine.utils._background import start_writer
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import RunCheckpoints, RunStrategy
@@ -141,9 +142,7 @@ class SaveQueue:
         with self._lock:
             self._jobs.append(job)
             if self._thread is None:
-                # Not a daemon: the interpreter waits for it before it exits.
-                self._thread = threading.Thread(target=self._work, name='checkpoint writer')
-                self._thread.start()
+                self._thread = start_writer(self._work)
 
     def _work(self) -> None:
         while True:

@@ -18,6 +18,7 @@ from mmengine.process._lock import holding
 from mmengine.process._stop_requests import StopRequests
 from mmengine.process.failure import stop_together
 from mmengine.runner._stopping import clear_stop_file
+from mmengine.utils._background import is_writing
 
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
@@ -137,7 +138,9 @@ def _report(runner: Runner, point: str, method: Any, error: BaseException) -> No
 
 
 def _end_unless(has_left: threading.Event) -> None:
-    """End the process if hooks wait for ranks that are gone."""
-    if not has_left.wait(_CLOSING_S):
+    """End the process if hooks wait for ranks that are gone, and not for a checkpoint."""
+    while not has_left.wait(_CLOSING_S):
+        if is_writing():
+            continue
         print(f'Hooks did not close within {_CLOSING_S:g} s.', file=sys.stderr, flush=True)
         os._exit(1)
