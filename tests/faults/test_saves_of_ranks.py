@@ -1,8 +1,9 @@
-"""Two ranks: saves in a thread, saves that fail on rank 0, and a work dir that is in use."""
+"""Saves in a thread with signals and ranks, saves that fail on rank 0, a work dir in use."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from test_stop_requests import Run
@@ -12,7 +13,7 @@ from mmengine.process._lock import holding
 
 pytestmark = [
     pytest.mark.distributed,
-    pytest.mark.skipif(os.name != 'posix', reason='process groups of POSIX'),
+    pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX'),
 ]
 
 
@@ -50,3 +51,19 @@ def test_a_work_dir_in_use_is_refused_on_all_ranks(tmp_path):
             for rank in (0, 1):
                 assert f'is in use by process {os.getpid()} on' in run.text(rank)
                 assert 'WorkDirInUseError' in run.text(rank)
+
+
+def test_a_run_that_stops_for_a_signal_waits_for_the_thread(tmp_path):
+    hook = {'async_save': True, 'interval': 1, 'max_keep_ckpts': 1}
+    with Run(tmp_path / 'run', at=13, hook=hook) as run:
+        run.until_ready().send(signal.SIGTERM)
+        assert run.codes() == [0], run.text()
+        (interim,) = (name for name in run.checkpoints() if name.startswith('iter_'))
+        pointer = (tmp_path / 'run' / 'last_checkpoint').read_text()
+        assert pointer.endswith(interim)
+        assert fault_of(pointer) is None
+    with Run(tmp_path / 'run', resume=True, hook=hook) as run:
+        resumed = run.state()
+        assert run.checkpoints() == ['epoch_4.pth']
+    with Run(tmp_path / 'unbroken') as run:
+        assert run.state() == resumed
