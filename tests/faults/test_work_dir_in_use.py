@@ -25,16 +25,17 @@ LIMIT_S = 120.0
 pytestmark = pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
 
 
-def _start(work_dir: Path, **settings: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, '-W', 'ignore', str(SCRIPT), str(work_dir), json.dumps(settings)],
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def _start(work_dir: Path, output: Path, **settings: object) -> subprocess.Popen[bytes]:
+    # Not into a pipe: a run that nobody reads from would wait when that is full.
+    with output.open('wb') as file:
+        return subprocess.Popen(
+            [sys.executable, '-W', 'ignore', str(SCRIPT), str(work_dir), json.dumps(settings)],
+            env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 @pytest.fixture
@@ -43,25 +44,28 @@ def work_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def first(work_dir: Path) -> Iterator[subprocess.Popen[str]]:
+def first(work_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A training that is at work, and goes on until it is stopped."""
-    process = _start(work_dir, at=3, epochs=100_000, interval=1, max_keep=1)
+    output = work_dir.with_name('first.txt')
+    process = _start(work_dir, output, at=3, epochs=100_000, interval=1, max_keep=1)
     deadline = time.monotonic() + LIMIT_S
     try:
         while not (work_dir / 'ready').exists():
             assert time.monotonic() < deadline
-            assert process.poll() is None
+            assert process.poll() is None, output.read_text()
             time.sleep(0.05)
         yield process
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=LIMIT_S)
+        process.wait(LIMIT_S)
 
 
 def test_a_second_training_is_refused_and_the_first_goes_on(work_dir, first):
-    second = _start(work_dir, resume=True)
-    text = second.communicate(timeout=LIMIT_S)[0]
+    output = work_dir.with_name('second.txt')
+    second = _start(work_dir, output, resume=True)
+    second.wait(LIMIT_S)
+    text = output.read_text()
     assert second.returncode == 1, text
     assert f'is in use by process {first.pid} on' in text
     assert not (work_dir / 'stop').exists()
