@@ -7,6 +7,11 @@
 The engine also makes sure that the file is on the disk before its name moves to it; so `torch.save`
 followed by fsync is shown too, and the ratio of wall times is to that one. The budget is for both
 ratios, of CPU time and of wall time; each is of two saves side by side, and shown are medians.
+
+With `CheckpointHook(async_save=True)` a thread writes the file. Its stall is the time until the
+training goes on: gathering the state and one copy of it in host memory, beside which stands the
+time of copying the same tensors alone. What the thread takes from the training is the time of a
+fixed piece of computation while it writes, over the time without it.
 """
 
 import os
@@ -25,6 +30,7 @@ from _report import format_table, make_parser, silenced, verdict, write_report
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mmengine.hooks._save_queue import SaveQueue
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
@@ -113,6 +119,61 @@ def measure(runner: Runner, folder: str, repeat: int) -> dict[str, Any]:
     }
 
 
+def measure_async(runner: Runner, folder: str, repeat: int) -> dict[str, Any]:
+    path = os.path.join(folder, 'checkpoint.pth')
+    runner.save_checkpoint(*os.path.split(path))
+    written = torch.load(path, weights_only=True)
+    os.unlink(path)
+    tensors = [value for value in _tensors(written) if value.numel()]
+    queue = SaveQueue(in_background=True)
+    times: dict[str, list[float]] = {
+        'one copy': [], 'stall, async': [], 'stall, sync': [], 'work': [], 'work while writing': []
+    }  # fmt: skip
+
+    def clock(name: str, call: Callable[[], Any]) -> None:
+        begin = time.perf_counter()
+        kept = call()
+        times[name].append((time.perf_counter() - begin) * 1e3)
+        del kept
+
+    def save_async() -> None:
+        with queue.used_by(runner.strategy):
+            runner.save_checkpoint(*os.path.split(path))
+
+    matrix = torch.randn(256, 256)
+
+    def work() -> None:
+        for _ in range(100):
+            matrix @ matrix
+
+    for _ in range(repeat + 1):
+        clock('one copy', lambda: [tensor.clone() for tensor in tensors])
+        clock('stall, sync', lambda: runner.save_checkpoint(*os.path.split(path)))
+        os.unlink(path)
+        clock('work', work)
+        clock('stall, async', save_async)
+        clock('work while writing', work)
+        error = queue.outcome()
+        assert error is None, error
+        os.unlink(path)
+    medians = {name: round(statistics.median(found[1:]), 3) for name, found in times.items()}
+    pairs = list(zip(times['stall, async'][1:], times['one copy'][1:], strict=True))
+    return {
+        'ms': medians,
+        'stall_over_copy': round(statistics.median(stall / copy for stall, copy in pairs), 3),
+    }
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        return [tensor for item in value.values() for tensor in _tensors(item)]
+    if isinstance(value, (list, tuple)):
+        return [tensor for item in value for tensor in _tensors(item)]
+    return []
+
+
 def main() -> None:
     parser = make_parser(__file__, __doc__)
     parser.add_argument('--repeat', type=int, default=15)
@@ -125,6 +186,7 @@ def main() -> None:
             with silenced():
                 runner = trained_runner(shape, folder)
             results[name] = measure(runner, folder, args.repeat)
+            results[name]['async'] = measure_async(runner, folder, args.repeat)
 
     rows = []
     for name, found in results.items():
@@ -132,7 +194,18 @@ def main() -> None:
             rows.append([f'{name}: {method}', f'{wall_ms:.2f}', f'{found["cpu_ms"][method]:.2f}'])
         rows.append([f'{name}: ratio', found['wall_ratio'], found['cpu_ratio']])
     print(format_table(['', 'wall ms', 'CPU ms'], rows))
+    print(
+        format_table(
+            ['', 'ms'],
+            [
+                [f'{name}: {what}', f'{ms:.2f}']
+                for name, found in results.items()
+                for what, ms in found['async']['ms'].items()
+            ],
+        )
+    )
     large = results[list(SIZES)[-1]]
+    print('large: stall, async, over one copy:', large['async']['stall_over_copy'])
     print('large:', verdict(max(large['wall_ratio'], large['cpu_ratio']), BUDGET_RATIO))
     write_report(args.out, repeat=args.repeat, budget_ratio=BUDGET_RATIO, results=results)
 

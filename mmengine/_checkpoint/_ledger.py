@@ -3,20 +3,36 @@
 The file only grows. A line has the name of a checkpoint file in the same folder, its size and the
 xxh3 hash of its bytes, so that a reader can tell the file that was written from a damaged one; and
 for people and tools the position, the metrics, the hash of the config and the time. A line that a
-crash cut off is ignored, as are files without a line.
+crash cut off is ignored, as are files without a line. In a work dir, lines with the event 'folder'
+name other folders that have checkpoints of the run.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 LEDGER = 'checkpoints.jsonl'
 Entry = dict[str, Any]
+
+
+@dataclass
+class Ledger:
+    """What the lines of a ledger say in the end.
+
+    Attributes:
+        entries: The last entry of each file that was not removed, the file written last at the end.
+        folders: Other folders with checkpoints of the run, the one named last at the end.
+    """
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
 
 
 def append_entry(path: str | Path, event: str, **facts: Any) -> None:
@@ -28,34 +44,61 @@ def append_entry(path: str | Path, event: str, **facts: Any) -> None:
         facts: Entries of the line beside the file, the event and the time.
     """
     folder, name = os.path.split(os.fspath(path))
-    now = time.strftime('%Y-%m-%dT%H:%M:%S%z')
-    line = json.dumps({'file': name, 'event': event, **facts, 'time': now})
+    _append(folder, {'file': name, 'event': event, **facts})
+
+
+def append_folder(work_dir: str | Path, folder: str) -> None:
+    """Note in the ledger of ``work_dir`` that ``folder`` has checkpoints of the run."""
+    folders = read_ledger(work_dir).folders
+    if not folders or folders[-1] != folder:
+        _append(work_dir, {'file': '', 'event': 'folder', 'folder': folder})
+
+
+def _append(folder: str | Path, entry: Entry) -> None:
+    line = json.dumps({**entry, 'time': time.strftime('%Y-%m-%dT%H:%M:%S%z')}).encode() + b'\n'
     # One write of one line, which other processes that append do not divide.
-    with open(os.path.join(folder, LEDGER), 'ab', buffering=0) as ledger:
-        ledger.write(line.encode() + b'\n')
+    with open(os.path.join(folder, LEDGER), 'a+b', buffering=0) as ledger:
+        size = ledger.seek(0, os.SEEK_END)
+        if size:
+            ledger.seek(size - 1)
+            if ledger.read(1) != b'\n':  # a crash, or a full disk, has cut the last line off
+                line = b'\n' + line
+        if ledger.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ledger.name)
         os.fsync(ledger.fileno())
 
 
 def read_entries(folder: str | Path) -> dict[str, Entry]:
-    """The last entry of each file that was not removed, the file written last at the end."""
+    """``entries`` of the ledger in ``folder``."""
+    return read_ledger(folder).entries
+
+
+def read_ledger(folder: str | Path) -> Ledger:
+    """The ledger in ``folder``; without the file, an empty one."""
     try:
         lines = Path(folder, LEDGER).read_bytes().splitlines()
     except OSError:
-        return {}
-    entries: dict[str, Entry] = {}
+        return Ledger()
+    ledger = Ledger()
     for line in lines:
         try:
             entry = json.loads(line)
             name, event = entry['file'], entry['event']
+            if event == 'folder':
+                ledger.folders = [
+                    *(one for one in ledger.folders if one != entry['folder']),
+                    str(entry['folder']),
+                ]
+                continue
         except (ValueError, KeyError, TypeError):
             continue
         if event == 'validated':
-            entries.get(name, {}).update(entry)
+            ledger.entries.get(name, {}).update(entry)
             continue
-        entries.pop(name, None)
+        ledger.entries.pop(name, None)
         if event != 'removed':
-            entries[name] = entry
-    return entries
+            ledger.entries[name] = entry
+    return ledger
 
 
 def facts_of(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +108,8 @@ def facts_of(meta: Mapping[str, Any]) -> dict[str, Any]:
         'iter': meta.get('iter'),
         'epoch': meta.get('epoch'),
         'config': None if not isinstance(text, str) else hash_of(text.encode()),
+        'run': meta.get('run_id'),
+        'rotation': meta.get('rotation'),
     }
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmengine._checkpoint._ledger import read_entries
+from mmengine._checkpoint._ledger import Entry, read_ledger
 from mmengine._checkpoint._outside import CheckpointReadError
 from mmengine._checkpoint._verify import fault_of
 from mmengine._checkpoint.files import LAST_CHECKPOINT, read_checkpoint
@@ -35,9 +35,9 @@ def newest_whole(work_dir: str) -> str | None:
         return named  # its storage answers for it
     reasons = [] if fault is None else [f'{LAST_CHECKPOINT}: {fault}']
     seen = False
-    for path in _candidates(work_dir, named):
+    for path, entries in _candidates(work_dir, named):
         seen = True
-        fault = fault_of(path) or _reading_fault(path)
+        fault = fault_of(path, entries, is_read_next=True) or _reading_fault(path)
         if fault is None:
             if reasons:
                 _report(work_dir, f'{path} is used', reasons)
@@ -54,6 +54,11 @@ def newest_whole(work_dir: str) -> str | None:
         + '\n  '.join(reasons)
         + '\nTo start anew all the same, pass resume=False or move them away.'
     )
+
+
+def named_by_pointer(work_dir: str) -> str | None:
+    """The checkpoint that ``last_checkpoint`` names; None without one, or if that is damaged."""
+    return _named(work_dir)[0]
 
 
 def _named(work_dir: str) -> tuple[str | None, str | None]:
@@ -79,20 +84,31 @@ def _named(work_dir: str) -> tuple[str | None, str | None]:
     return str(path), None
 
 
-def _candidates(work_dir: str, named: str | None) -> Iterator[Path]:
-    """The named checkpoint, then the others in its folder, the newest first."""
-    given = [] if named is None else [Path(named)]
-    yield from given
-    # Checkpoints may be kept in a folder outside the work dir, which only the pointer names.
-    folder = given[0].parent if given and given[0].parent.is_dir() else Path(work_dir)
-    entries = read_entries(folder)
-    written = [folder / name for name in reversed(entries) if name.endswith(_SUFFIX)]
-    try:
-        others = {path for path in folder.iterdir() if _may_be_checkpoint(path)}
-    except OSError:
-        others = set()
-    unknown = sorted(others - set(written), key=lambda path: path.lstat().st_mtime, reverse=True)
-    yield from (path for path in [*written, *unknown] if path not in given)
+def _candidates(work_dir: str, named: str | None) -> Iterator[tuple[Path, dict[str, Entry]]]:
+    """The named checkpoint, then the others in the folders of the run, the newest first.
+
+    Each has the entries of the ledger in its folder.
+    """
+    given = None if named is None else Path(named)
+    ledgers = {Path(work_dir): read_ledger(work_dir)}
+    # Checkpoints may be kept in a folder outside the work dir: `out_dir` of CheckpointHook.
+    outside = [Path(folder) for folder in reversed(ledgers[Path(work_dir)].folders)]
+    folders = [] if given is None else [given.parent]
+    for folder in dict.fromkeys([*folders, *outside, Path(work_dir)]):
+        if folder not in ledgers:
+            ledgers[folder] = read_ledger(folder)
+        entries = ledgers[folder].entries
+        if given is not None and folder == given.parent:
+            yield given, entries
+        written = [folder / name for name in reversed(entries) if name.endswith(_SUFFIX)]
+        try:
+            others = {path for path in folder.iterdir() if _may_be_checkpoint(path)}
+        except OSError:
+            others = set()
+        unknown = sorted(
+            others - set(written), key=lambda path: path.lstat().st_mtime, reverse=True
+        )
+        yield from ((path, entries) for path in [*written, *unknown] if path != given)
 
 
 def _may_be_checkpoint(path: Path) -> bool:

@@ -5,25 +5,36 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import IO
 
-from mmengine._checkpoint._ledger import read_entries
+from mmengine._checkpoint._ledger import Entry, read_entries
 
 _CHUNK = 2**24
 # NotImplementedError, of a kind of compression that is not there, is a RuntimeError.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError)
+# A file that was found to be whole, for the reader that opens it next.
+_just_verified: tuple[str, int, int, int] | None = None
 
 
-def fault_of(path: str | Path) -> str | None:
+def fault_of(
+    path: str | Path, entries: Mapping[str, Entry] | None = None, *, is_read_next: bool = False
+) -> str | None:
     """What is wrong with a checkpoint file, or None.
 
     A file that has the hash of its line in the ledger is whole. In any other file, which somebody
     may have written in its place, the checksums of the parts decide: zip files have them.
+
+    Args:
+        path: The file.
+        entries: Of the ledger in its folder; None reads them.
+        is_read_next: Whether the caller reads the file at once if it is whole. It is not hashed
+            again then.
     """
+    global _just_verified
     path = Path(path)
     try:
         if not path.exists():
@@ -32,7 +43,11 @@ def fault_of(path: str | Path) -> str | None:
             return None if any(path.iterdir()) else 'it is an empty folder'
         if path.stat().st_size == 0:
             return 'it is empty'
-        return checksum_fault(path) if change_of(path) != UNCHANGED else None
+        before = _signature(path)
+        if change_of(path, entries) != UNCHANGED:
+            return checksum_fault(path)
+        _just_verified = before if is_read_next else None
+        return None
     except OSError as error:
         return f'it cannot be read ({error.strerror or error})'
 
@@ -40,10 +55,14 @@ def fault_of(path: str | Path) -> str | None:
 UNCHANGED = ''
 
 
-def change_of(path: str | Path) -> str | None:
+def change_of(path: str | Path, entries: Mapping[str, Entry] | None = None) -> str | None:
     """How a file differs from its line in the ledger; '' if it does not, None without a line."""
+    global _just_verified
     path = Path(path)
-    entry = read_entries(path.parent).get(path.name)
+    verified, _just_verified = _just_verified, None
+    if verified is not None and verified == _signature(path):
+        return UNCHANGED
+    entry = (read_entries(path.parent) if entries is None else entries).get(path.name)
     if entry is None or 'xxh3' not in entry:
         return None
     size = path.stat().st_size
@@ -52,6 +71,11 @@ def change_of(path: str | Path) -> str | None:
     with path.open('rb') as file:
         found = _hash_of_open(file.fileno())
     return UNCHANGED if found == entry['xxh3'] else 'its hash is another'
+
+
+def _signature(path: Path) -> tuple[str, int, int, int]:
+    found = path.stat()
+    return os.path.realpath(path), found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def checksum_fault(path: Path) -> str | None:

@@ -16,6 +16,7 @@ from mmengine._checkpoint._outside import (
     check_unpacked_size,
     names_bytearray,
 )
+from mmengine._checkpoint._save_error import explained
 from mmengine._checkpoint._verify import UNCHANGED, Digest, change_of, checksum_fault, hashing
 from mmengine._checkpoint.legacy import READ_ERRORS, load_without_running_code
 from mmengine.fileio import atomic_write, get_file_backend
@@ -40,6 +41,7 @@ def save_checkpoint(
         backend_args: Arguments of the file backend; None selects a backend by ``filename``.
 
     Raises:
+        CheckpointSaveError: If the disk is full.
         ValueError: If both ``file_client_args`` and ``backend_args`` are given.
     """
     write_hashed(checkpoint, filename, one_of(backend_args, file_client_args))
@@ -64,17 +66,27 @@ def write_hashed(
     """Like :func:`save_checkpoint`; returns the size and the hash of a local file."""
     if not is_remote(filename) and not backend_args:
         Path(filename).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(filename) as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            with hashing(file) as digest:
-                os.fsync(file.fileno())
-        return digest
+        try:
+            return _write_local(checkpoint, filename)
+        except (OSError, RuntimeError) as error:
+            known = explained(error, checkpoint, filename)
+            if known is error:
+                raise
+            raise known from error
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     backend = get_file_backend(filename, backend_args=backend_args)
     backend.put(buffer.getvalue(), filename)
     return None
+
+
+def _write_local(checkpoint: Mapping[str, Any], filename: str | Path) -> Digest:
+    with atomic_write(filename) as file:
+        torch.save(checkpoint, file)
+        file.flush()
+        with hashing(file) as digest:
+            os.fsync(file.fileno())
+    return digest
 
 
 def read_checkpoint(

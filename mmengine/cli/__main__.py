@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mmengine.cli import config, env, failures, migrate, runs, test, train
+from mmengine.cli import ckpt, config, env, failures, migrate, runs, test, train
 from mmengine.utils.errors import ArgumentError
 from mmengine.version import __version__
 
-_COMMANDS = (train, test, runs, config, env, migrate)
+_COMMANDS = (train, test, runs, ckpt, config, env, migrate)
 _INTERRUPTED = 130  # the exit code that shells report after Ctrl-C
 
 

@@ -16,8 +16,10 @@ SELF_EXPLAINING = {
     'mmengine.config.errors.ConfigError': USER_MISTAKE,
     'mmengine.registry._errors.RegistryKeyError': USER_MISTAKE,
     'mmengine.registry._errors.ComponentArgumentError': USER_MISTAKE,
-    'mmengine._checkpoint.files.CheckpointReadError': USER_MISTAKE,
+    'mmengine._checkpoint._outside.CheckpointReadError': USER_MISTAKE,
+    'mmengine._checkpoint._save_error.CheckpointSaveError': RUN_FAILED,
     'mmengine.hooks.non_finite_loss_hook.NonFiniteLossError': RUN_FAILED,
+    'mmengine.process._lock.WorkDirInUseError': USER_MISTAKE,
     'mmengine.process.failure.RankFailedError': RUN_FAILED,
 }
 _PATH_ERRORS = (

@@ -73,6 +73,11 @@ def add_parser(commands: Commands) -> None:
         help='train in mixed precision; the default is fp16 on CUDA and bf16 on the CPU',
     )
     parser.add_argument(
+        '--force',
+        action='store_true',
+        help='train although another run holds the work dir',
+    )
+    parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help='scale learning rates by the real batch size divided by '
@@ -90,6 +95,9 @@ def run(options: argparse.Namespace) -> int:
         enable_auto_scale_lr(cfg)
     if options.resume is not None or options.resume_with:
         resume_from(cfg, options.resume, options.resume_with)
+    if options.force:
+        cfg.env_cfg = {**(cfg.get('env_cfg') or {}), 'lock': 'force'}
+    refuse_second_run(cfg)
     if sys.stdout.isatty():
         add_progress_display(cfg)
     runner = build_runner(cfg)
@@ -99,6 +107,18 @@ def run(options: argparse.Namespace) -> int:
         print(_where_things_are(runner))
     leave_process_group()
     return 0
+
+
+def refuse_second_run(cfg: Config) -> None:
+    """Refuse a work dir that another run holds, before anything is written to it.
+
+    Raises:
+        WorkDirInUseError: If another run holds it.
+    """
+    from mmengine.process._lock import check_lock_setting, refuse_if_held
+
+    if check_lock_setting((cfg.get('env_cfg') or {}).get('lock', True)) is True:
+        refuse_if_held(cfg.work_dir)
 
 
 def with_amp(optim_wrapper: Any, dtype: str | None) -> dict[str, Any]:

@@ -2,13 +2,20 @@
 
 import errno
 import os
+import re
 import stat
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from mmengine.utils._process_identity import parse_identity, this_process
+
+# Files of earlier versions have names without a process.
+_TEMPORARY = re.compile(r'\.[0-9a-f]{32}(?:\.([^.]+))?\.tmp')
+_FORGOTTEN_AFTER_S = 24 * 3600.0
 # Readable too: a checkpoint is hashed while it is synced.
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
 
@@ -52,7 +59,7 @@ def atomic_write(
         # Renaming over a file checks the permissions of the folder only, not of the file.
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    temporary = os.path.join(os.path.dirname(target), f'.{uuid.uuid4().hex}.tmp')
+    temporary = temporary_beside(target)
     # os.open applies the umask. A process can read the umask only by changing it.
     try:
         descriptor = os.open(temporary, _CREATE, 0o666)
@@ -71,6 +78,39 @@ def atomic_write(
         os.unlink(temporary)
         raise
     _sync_folder(os.path.dirname(target))
+
+
+def temporary_beside(path: str | Path) -> str:
+    """A name for a temporary file of this process in the folder of ``path``."""
+    return os.path.join(os.path.dirname(path), f'.{uuid.uuid4().hex}.{this_process()}.tmp')
+
+
+def remove_temporaries(folder: str | Path) -> list[str]:
+    """Remove temporary files of processes that were killed; returns their names.
+
+    Files of a living process stay. Where that cannot be found out, as for a process on another
+    host, a file stays until it has not changed for a day.
+    """
+    removed = []
+    try:
+        found = [entry for entry in os.scandir(folder) if _TEMPORARY.fullmatch(entry.name)]
+    except OSError:  # it is not there, or is not a folder
+        return []
+    for entry in found:
+        with suppress(OSError):  # another process removed it, or may write where this one may not
+            if entry.is_file(follow_symlinks=False) and _is_abandoned(entry):
+                os.unlink(entry.path)
+                removed.append(entry.name)
+    return removed
+
+
+def _is_abandoned(entry: os.DirEntry[str]) -> bool:
+    match = _TEMPORARY.fullmatch(entry.name)
+    owner = parse_identity(match[1]) if match is not None and match[1] else None
+    is_alive = None if owner is None else owner.is_alive()
+    if is_alive is not None:
+        return not is_alive
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > _FORGOTTEN_AFTER_S
 
 
 def _mode_of(path: str) -> int | None:

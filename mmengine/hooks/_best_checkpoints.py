@@ -43,6 +43,16 @@ def check_counts(interval: int, save_begin: int, max_keep_ckpts: int, keep_best:
         raise ArgumentError(f'keep_best must be a positive integer, got {keep_best!r}.')
 
 
+def check_policy(on_save_error: str) -> None:
+    """Check the argument of that name.
+
+    Raises:
+        ArgumentError: If it is neither 'raise' nor 'warn'.
+    """
+    if on_save_error not in ('raise', 'warn'):
+        raise ArgumentError(f"on_save_error must be 'raise' or 'warn', got {on_save_error!r}.")
+
+
 def parse_save_best(save_best: Any, rule: Any) -> tuple[list[str], list[str]]:
     """The metrics of ``save_best``, and their rules; the rules are empty if none is given.
 

@@ -9,7 +9,10 @@ from collections.abc import Iterable, Sequence
 from logging import Logger
 from typing import Any
 
-from mmengine._checkpoint.files import read_checkpoint, save_checkpoint
+import torch
+
+from mmengine._checkpoint.files import read_checkpoint
+from mmengine._checkpoint.plain import plain_checkpoint
 from mmengine._checkpoint.validation_record import RECORD_SUFFIX, merge_record
 from mmengine.dist import barrier, is_main_process
 
@@ -18,13 +21,12 @@ def publish_all(
     paths: Iterable[str | None],
     keys: Sequence[str],
     backend: Any,
-    backend_args: dict[str, Any] | None,
     logger: Logger,
 ) -> None:
     """Publish each of ``paths`` once; see :func:`publish`. All ranks call it; rank 0 writes."""
     if is_main_process():
         for path in dict.fromkeys(path for path in paths if path is not None):
-            publish(path, keys, backend, backend_args, logger)
+            publish(path, keys, backend, logger)
     barrier()
 
 
@@ -32,7 +34,6 @@ def publish(
     path: str,
     keys: Sequence[str],
     backend: Any,
-    backend_args: dict[str, Any] | None,
     logger: Logger,
 ) -> None:
     """Write a copy of the checkpoint ``path`` that contains only the top-level ``keys``.
@@ -52,10 +53,9 @@ def publish(
         )
     kept = {key: value for key, value in checkpoint.items() if key in keys}
     stem, suffix = os.path.splitext(path)
-    draft = f'{stem}-publish{suffix}'
-    save_checkpoint(kept, draft, backend_args=backend_args)
-    content = backend.get(draft)
+    buffer = io.BytesIO()
+    torch.save(plain_checkpoint(kept), buffer)
+    content = buffer.getvalue()
     final = f'{stem}-{hashlib.sha256(content).hexdigest()[:8]}{suffix}'
     backend.put(content, final)
-    backend.remove(draft)
     logger.info(f'{final} contains {", ".join(kept)} for publishing.')

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint.files import one_of
 from mmengine._checkpoint.validation_record import end_record
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.fileio import get_file_backend
+from mmengine.fileio._atomic import remove_temporaries
 from mmengine.hooks import _units
 from mmengine.hooks._best import IS_BETTER, WORST
 from mmengine.hooks._best_checkpoints import (
@@ -18,13 +19,18 @@ from mmengine.hooks._best_checkpoints import (
     as_list,
     best_prefix,
     check_counts,
+    check_policy,
     parse_save_best,
     refuse_unknown,
     rules_of,
     texts,
 )
+from mmengine.hooks._checkpoint_memory import Memory, publish_best, recall, remember
 from mmengine.hooks._end import meta_of_end, record_end, stopped_within_epoch
+from mmengine.hooks._leftovers import BEST, INTERIM, INTERVAL
 from mmengine.hooks._publish import publish_all
+from mmengine.hooks._save_queue import SaveQueue
+from mmengine.hooks._settling import remove_leftovers, settle, settle_unless_async
 from mmengine.hooks._states import plain_numbers, validation_record
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.run import evaluates_alone
@@ -67,6 +73,11 @@ class CheckpointHook(Hook):
         unit: 'step' or 'sample': ``interval`` and ``save_begin`` count optimizer steps or samples
             instead, and file names have that count, as in 'step_1000.pth'.
         keep_best: Number of best checkpoints to keep for each metric.
+        on_save_error: 'raise' ends the run if a checkpoint cannot be written (a full disk, for
+            example); 'warn' goes on with the earlier checkpoints, which are whole.
+        async_save: Copy the checkpoint to host memory and let a thread write it. One checkpoint is
+            in flight: the next save waits for it, as does the end of the run. Its errors are raised
+            after the next iteration, at the next save or at the end of the training.
 
     Raises:
         ArgumentError: If a value is wrong: an interval of 0, a metric that is given twice, 'auto'
@@ -101,10 +112,13 @@ class CheckpointHook(Hook):
         *,
         unit: str | None = None,
         keep_best: int = 1,
+        on_save_error: str = 'raise',
+        async_save: bool = False,
         **kwargs: Any,
     ) -> None:
         refuse_unknown(kwargs, CheckpointHook.__init__.__annotations__)
         check_counts(interval, save_begin, max_keep_ckpts, keep_best)
+        check_policy(on_save_error)
         _units.check_unit(self, unit, is_by_epoch=by_epoch and is_given(self, 'by_epoch'))
         self.interval = interval
         self.unit = unit
@@ -116,6 +130,10 @@ class CheckpointHook(Hook):
         self.save_last = save_last
         self.save_begin = save_begin
         self.keep_best = keep_best
+        self.on_save_error = on_save_error
+        self.async_save = async_save
+        self._queue = SaveQueue(in_background=async_save)
+        self._before: Memory | None = None
         self.backend_args = one_of(backend_args, file_client_args)
         self.filename_tmpl = filename_tmpl or f'{self._counted}_{{}}.pth'
         self.published_keys = None if published_keys is None else texts(published_keys)
@@ -144,7 +162,8 @@ class CheckpointHook(Hook):
     def get_triggered_stages(self) -> list[str]:
         """Skip the iterations if the hook counts epochs, unless a subclass overrides them."""
         stages = super().get_triggered_stages()
-        if self.by_epoch and type(self).after_train_iter is CheckpointHook.after_train_iter:
+        is_stock = type(self).after_train_iter is CheckpointHook.after_train_iter
+        if self.by_epoch and is_stock and not self.async_save:
             stages.remove('after_train_iter')
         return stages
 
@@ -164,7 +183,10 @@ class CheckpointHook(Hook):
         if self.unit is not None:
             self._turns = _units.Interval(self.interval, self.save_begin)
             self._turns.begin(runner.state.finished(self.unit))
-        self._recall(runner)
+        recall(self, runner)
+        if is_main_process():
+            remove_temporaries(str(self.out_dir))
+        remove_leftovers(self, runner)
 
     def after_train_epoch(self, runner: Run) -> None:
         """Save a checkpoint if one is due after this epoch."""
@@ -183,6 +205,8 @@ class CheckpointHook(Hook):
         outputs: Outputs = None,
     ) -> None:
         """Save a checkpoint if one is due after this iteration."""
+        if self._queue.has_failed and self.on_save_error == 'raise':
+            settle(self, runner, alone=True)
         if self.by_epoch:
             return
         if self.unit is None:
@@ -221,35 +245,42 @@ class CheckpointHook(Hook):
             self._saved_at = None
             return
         record = validation_record(runner, self._metrics)
-        if is_main_process():
-            for path, save_id in self._unvalidated.items():
-                if save_id is None:
-                    continue  # Something of the user wrote it: a record would belong to no file.
-                record['save_id'] = save_id
-                runner.strategy.io.write_record(record, path, self.backend_args)
+        for path, save_id in self._unvalidated.items():
+            if save_id is None:
+                continue  # Something of the user wrote it: a record would belong to no file.
+            record['save_id'] = save_id
+            self._queue.write_record(record, path, self.backend_args)
         self._record = record
         self._unvalidated.clear()
-        barrier()
+        settle_unless_async(self, runner)
 
     def on_exception(self, runner: Run, error: BaseException) -> None:
-        """No training runs any more."""
+        """No training runs any more; what is being written becomes whole."""
         self._is_training = False
+        failure = self._queue.own_outcome()
+        if failure is not None:
+            runner.logger.error(f'The last checkpoint was not written. {failure}')
 
     def after_train(self, runner: Run) -> None:
         """Save the last checkpoint if training ended early, and write the published copies."""
         if self.save_last and self._is_training and runner.iter:
             self._save_end(runner)
+        settle(self, runner)
+        if self._is_training:
+            remove_leftovers(self, runner)
         self._is_training = False
         if self.published_keys is not None and not runner.state.stops.interrupts:
             paths = [self.last_ckpt, *self.best_ckpt_path_dict.values()]
-            publish_all(paths, self.published_keys, self._backend, self.backend_args, runner.logger)
+            publish_all(paths, self.published_keys, self._backend, runner.logger)
 
     # -- saving -----------------------------------------------------------------------------------
 
     def _save_end(self, runner: Run) -> None:
         """Let a checkpoint hold the state at the end, and that it is the end."""
+        settle(self, runner)
         if self._saved_at == runner.state.moment(runner.iter):
-            record_end(runner, self._record, self.last_ckpt, self.backend_args)
+            with self._queue.used_by(runner.strategy):
+                record_end(runner, self._record, self.last_ckpt, self.backend_args)
             return
         is_within = self.by_epoch and stopped_within_epoch(runner)
         done = runner.iter if is_within else _units.done_in(runner, self._counted)
@@ -259,6 +290,8 @@ class CheckpointHook(Hook):
         self, runner: Run, done: int, meta: dict[str, Any], interim: str | None = None
     ) -> None:
         """Save a checkpoint after ``done`` counted units, or as the file ``interim``."""
+        settle(self, runner)
+        self._before = remember(self, runner)
         counted = 'iter' if interim else self._counted
         place = ', within an epoch' if interim else ''
         runner.logger.info(f'Saving checkpoint at {done} {_units.NAMES[counted]}{place}')
@@ -270,38 +303,36 @@ class CheckpointHook(Hook):
         if interim is not None:
             hub.update_info('interim_ckpt', interim)
         elif self.max_keep_ckpts > 0:
-            dropped = self._drop_from_kept(done)
+            self._kept = [number for number in self._kept if number != done] + [done]
+            dropped = self._kept[: -self.max_keep_ckpts]
+            self._kept = self._kept[-self.max_keep_ckpts :]
             hub.update_info('keep_ckpt_ids', list(self._kept))
         hub.update_info('last_ckpt', self.last_ckpt)
         self._unvalidated.clear()
+        if self.max_keep_ckpts > 0:
+            meta = {**meta, 'rotation': INTERVAL if interim is None else INTERIM}
         self._write(runner, filename, meta)
         self._saved_at = runner.state.moment(meta['iter'])
         # Remove only after writing: a crash must not leave the run without any checkpoint.
-        if is_main_process():
-            runner.strategy.io.mark_newest(runner.work_dir, self.last_ckpt)
+        self._queue.mark_newest(runner.work_dir, self.last_ckpt)
         for number in dropped:
-            self._remove(runner, self._path(self.filename_tmpl.format(number)))
+            self._remove(self._path(self.filename_tmpl.format(number)))
         if older_interim not in (None, filename) and self.max_keep_ckpts > 0:
-            self._remove(runner, self._path(older_interim))
-
-    def _drop_from_kept(self, done: int) -> list[int]:
-        """Add ``done`` to the kept checkpoints; returns the numbers of the ones to remove."""
-        self._kept = [number for number in self._kept if number != done] + [done]
-        dropped = self._kept[: -self.max_keep_ckpts]
-        self._kept = self._kept[-self.max_keep_ckpts :]
-        return dropped
+            self._remove(self._path(older_interim))
+        settle_unless_async(self, runner)
 
     def _write(self, runner: Run, filename: str, meta: dict[str, Any]) -> None:
         runner.state.save_id = None
-        runner.save_checkpoint(
-            str(self.out_dir),
-            filename,
-            save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler,
-            meta=dict(meta),
-            by_epoch=self.by_epoch,
-            backend_args=self.backend_args,
-        )
+        with self._queue.used_by(runner.strategy):
+            runner.save_checkpoint(
+                str(self.out_dir),
+                filename,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=dict(meta),
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+            )
         self._unvalidated[self._path(filename)] = runner.state.save_id
         self._record = None if runner.state.save_id is None else end_record(runner.state.save_id)
         self._moment = meta['iter']
@@ -322,9 +353,8 @@ class CheckpointHook(Hook):
     def _has(self, filename: str) -> bool:
         return bool(self._backend.isfile(self._path(filename)))
 
-    def _remove(self, runner: Run, path: str) -> None:
-        if is_main_process():
-            runner.strategy.io.remove(path, self.backend_args)
+    def _remove(self, path: str) -> None:
+        self._queue.remove(path, self.backend_args)
 
     _counted = property(lambda self: self.unit or ('epoch' if self.by_epoch else 'iter'))
 
@@ -353,7 +383,7 @@ class CheckpointHook(Hook):
         """Replace 'auto' by the first metric that is reported."""
         if not self.key_indicators:
             self._watch([next(iter(metrics))])
-            self._recall(runner)
+            recall(self, runner)
 
     def _save_if_best(self, runner: Run, key: str, metrics: dict[str, float]) -> None:
         if key not in metrics:
@@ -368,41 +398,29 @@ class CheckpointHook(Hook):
         unit = _units.unit_of_validations(runner) or self._counted
         done = _units.done_in(runner, unit)
         filename = f'{best_prefix(key)}{unit}_{done}.pth'
+        if self._moment != runner.iter:  # otherwise it belongs to the save at this moment
+            settle(self, runner)
+        if self._before is None:
+            self._before = remember(self, runner)
         dropped = best.add(score, filename)
-        self._publish_best(runner, key)
+        publish_best(self, runner, key)
         self._write_best(runner, filename)
         for name in dropped:
-            self._remove(runner, self._path(name))
-        runner.logger.info(best.told(score, f'{done} {unit}', filename))
-
-    def _publish_best(self, runner: Run, key: str) -> None:
-        """Write score and path of the best checkpoint to the attributes and the message hub."""
-        score_name, path_name = self._info_names(key)
-        best = self._best[key]
-        path = self._path(best.entries[0][1]) if best.entries else None
-        self.best_ckpt_path_dict[key] = path
-        runner.message_hub.update_info(score_name, best.best_score)
-        if path is not None:
-            runner.message_hub.update_info(path_name, path)
+            self._remove(self._path(name))
+        if settle_unless_async(self, runner):
+            runner.logger.info(best.told(score, f'{done} {unit}', filename))
 
     def _write_best(self, runner: Run, filename: str) -> None:
         """Link the checkpoint of this iteration to ``filename``, or write it if there is none."""
         path = self._path(filename)
         present = self._of_this_moment(runner)
         if self.last_ckpt is not None and self.last_ckpt in present:
-            if is_main_process():
-                runner.strategy.io.link(self.last_ckpt, path, self.backend_args)
-            barrier()
+            self._queue.link(self.last_ckpt, path, self.backend_args)
             present[path] = present[self.last_ckpt]
             return
         # The remaining changes of this validation are written at its end, in a record.
         meta = {'epoch': runner.epoch, 'iter': runner.iter, 'validation_due': True}
-        self._write(runner, filename, meta)
-
-    def _info_names(self, key: str) -> tuple[str, str]:
-        """Names in the message hub; they contain ``key`` only if several metrics are watched."""
-        suffix = f'_{key}' if len(self.key_indicators) > 1 else ''
-        return f'best_score{suffix}', f'best_ckpt{suffix}'
+        self._write(runner, filename, {**meta, 'rotation': BEST})
 
     def state_dict(self) -> dict[str, Any]:
         """Names and scores of the best checkpoints, without the folder, which may be moved."""
@@ -411,32 +429,6 @@ class CheckpointHook(Hook):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Remember the best checkpoints of the saved run; training takes those that exist."""
         self._resumed = dict(state_dict.get('best', {}))
-
-    def _recall(self, runner: Run) -> None:
-        """Read the saved checkpoints of a resumed run from its state and its message hub."""
-        hub = runner.message_hub
-        if runner.iter == 0:
-            return
-        if self._saved_at is None:
-            self._saved_at = runner.state.resumed_at
-        last = os.path.basename(str(hub.get_info('last_ckpt') or ''))
-        if self.last_ckpt is None and last and self._has(last):
-            self.last_ckpt = self._path(last)
-            hub.update_info('last_ckpt', self.last_ckpt)
-        self._kept = self._kept or list(hub.get_info('keep_ckpt_ids') or [])
-        for key, best in self._best.items():
-            if best.best_score is not None:
-                continue  # another call of `train` goes on
-            score, path = (hub.get_info(name) for name in self._info_names(key))
-            missing = best.recall(self._resumed.pop(key, None), score, path, self._has)
-            if missing is None:
-                continue  # The best value belongs to another metric, which the saved run watched.
-            if missing:
-                runner.logger.warning(
-                    f'The best checkpoints of the resumed run are not all in {self.out_dir}; '
-                    f'missing: {", ".join(missing)}.'
-                )
-            self._publish_best(runner, key)
 
     @property
     def rules(self) -> list[str]:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 class RunCheckpoints(Protocol):
     """Access to the checkpoints of a run; see :class:`mmengine.strategy.CheckpointIO`."""
 
+    def write(
+        self, checkpoint: dict[str, Any], path: str, backend_args: dict[str, Any] | None = None
+    ) -> None:
+        """Write a checkpoint."""
+
     def write_record(
         self, record: dict[str, Any], path: str, backend_args: dict[str, Any] | None = None
     ) -> None:
@@ -41,9 +46,8 @@ class RunCheckpoints(Protocol):
 class RunStrategy(Protocol):
     """The part of a strategy that hooks may use."""
 
-    @property
-    def io(self) -> RunCheckpoints:
-        """Writes, finds, reads and removes checkpoints."""
+    io: Any
+    """Writes, finds, reads and removes checkpoints; see :class:`RunCheckpoints`."""
 
     @property
     def param_schedulers(self) -> Any:
@@ -66,6 +70,7 @@ class RunState(Protocol):
     is_resuming: bool
     resumed_at: tuple[int, int] | None
     save_id: str | None
+    run_id: str
 
     def finished(self, unit: str) -> int:
         """Steps or samples that the training has finished, including the present iteration."""

@@ -1,5 +1,6 @@
 """The process that a run is in: environment, random numbers, and the failure of a rank."""
 
+from mmengine.process._lock import WorkDirInUseError
 from mmengine.process.env import check_launcher, describe_environment, setup_process
 from mmengine.process.failure import RankFailedError, stop_together
 from mmengine.process.seed import rng_state, set_random_seed, set_rng_state
@@ -10,6 +11,7 @@ __all__ = [
     'RankFailedError',
     'RunInterrupted',
     'RunStopped',
+    'WorkDirInUseError',
     'check_launcher',
     'describe_environment',
     'rng_state',

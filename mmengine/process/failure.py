@@ -19,6 +19,7 @@ from typing import Any
 
 from mmengine.dist import get_dist_info, is_distributed
 from mmengine.process.signals import RunStopped
+from mmengine.utils._background import is_writing
 
 _POLL_S = 0.5
 # How long a thread may take to raise, and a failing rank 0 stays for the others.
@@ -163,7 +164,9 @@ class _Watcher:
                 return
             self.found = found
             self._interrupt(_OtherRankFailed)
-        if not self._stopped.wait(_GRACE_S):
+        while not self._stopped.wait(_GRACE_S):
+            if is_writing():
+                continue  # a checkpoint in a thread, which becomes whole
             print(f'Ended, as another rank failed.\n{found}', file=sys.stderr, flush=True)
             os._exit(1)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.dist import is_distributed
 from mmengine.logging import MMLogger
+from mmengine.process._lock import check_lock_setting
 from mmengine.process.env import (
     check_launcher,
     describe_environment,
@@ -27,8 +28,11 @@ class Session:
     Args:
         work_dir: Folder of the run; made when missing.
         experiment_name: Name of the run; the timestamp is appended.
-        env_kwargs: ``launcher``, ``randomness``, and arguments of :func:`setup_process`.
+        env_kwargs: ``launcher``, ``randomness``, ``lock``, and arguments of :func:`setup_process`.
         log_kwargs: Arguments of :meth:`build_logger`.
+
+    Attributes:
+        lock: Whether a training holds the lock of the work dir; see :func:`check_lock_setting`.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Session:
         self._environment = dict(env_kwargs or {})
         self.launcher = check_launcher(self._environment.pop('launcher', 'none'))
         randomness = dict(self._environment.pop('randomness', None) or {})
+        self.lock = check_lock_setting(self._environment.pop('lock', True))
         setup_process(self.launcher, **self._environment)
         self.set_randomness(**{'seed': None, **randomness})
         self.timestamp = synced_timestamp()

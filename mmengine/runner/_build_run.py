@@ -23,7 +23,7 @@ from mmengine.strategy._state import are_built
 from mmengine.utils.errors import WrongMomentError, did_you_mean
 from mmengine.visualization import Visualizer
 
-_ENVIRONMENT = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')
+_ENVIRONMENT = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'lock')
 
 
 def known_environment(env_cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ READ_FROM_CONFIG = frozenset(
 # Dicts without a type whose keys are all known.
 _CLOSED: dict[str, tuple[str, ...]] = {
     'auto_scale_lr': ('base_batch_size', 'enable'),
-    'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
+    'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'lock'),
     'randomness': ('seed', 'diff_rank_seed', 'deterministic', 'per_sample'),
 }
 _SAME_WORDS = {'config': 'cfg', 'configs': 'cfgs', 'optimizer': 'optim', 'optimiser': 'optim'}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import traceback
@@ -10,17 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from mmengine.dist import is_distributed
+from mmengine.dist import is_distributed, is_main_process
+from mmengine.fileio._atomic import remove_temporaries
 from mmengine.logging import MMLogger
+from mmengine.process._lock import holding
 from mmengine.process._stop_requests import StopRequests
 from mmengine.process.failure import stop_together
 from mmengine.runner._stopping import clear_stop_file
+from mmengine.utils._background import is_writing
 
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
 
 # How long hooks may take to close what a failed run has open, where other ranks may be gone.
 _CLOSING_S = 30.0
+_TIMESTAMP = re.compile(r'[0-9]{8}_[0-9]{6}')
 
 
 @contextmanager
@@ -32,9 +37,19 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
     error goes on to the caller. In a stage within a stage (a hook may call ``runner.test()``) hooks
     hear of an error once: when it leaves the inner one.
 
+    A training holds the lock of its work dir meanwhile.
+
     Raises:
         RunStopped: After everything is closed, if there was a request to stop.
+        WorkDirInUseError: If another run trains in the work dir. Nothing has begun then.
     """
+    lock = runner.strategy.session.lock if name == 'train' else False
+    with holding(runner.work_dir, lock), _begun(runner, name):
+        yield
+
+
+@contextmanager
+def _begun(runner: Runner, name: str) -> Iterator[None]:
     state = runner.state
     outer, state.stage = state.stage, name
     closed: list[Any] = []
@@ -44,6 +59,8 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
         state.stops = StopRequests(runner.preempt, runner.work_dir if name == 'train' else None)
         if name == 'train':
             clear_stop_file(runner)
+            if is_main_process():
+                _remove_temporaries(runner.work_dir)
     try:
         with (
             state.stops.active() if outer is None else nullcontext(),
@@ -70,6 +87,14 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
 def _hold_log(runner: Runner, hold: bool) -> None:
     if isinstance(runner.logger, MMLogger):  # a user may set another logger
         runner.logger.hold_files(hold)
+
+
+def _remove_temporaries(work_dir: str) -> None:
+    """Remove what killed starts of the run have left, in the work dir and the folders of logs."""
+    for folder in (work_dir, *(os.path.join(work_dir, name) for name in os.listdir(work_dir))):
+        if folder == work_dir or _TIMESTAMP.fullmatch(os.path.basename(folder)):
+            remove_temporaries(folder)
+            remove_temporaries(os.path.join(folder, 'vis_data'))
 
 
 def flush_open_windows(runner: Any) -> None:
@@ -113,7 +138,9 @@ def _report(runner: Runner, point: str, method: Any, error: BaseException) -> No
 
 
 def _end_unless(has_left: threading.Event) -> None:
-    """End the process if hooks wait for ranks that are gone."""
-    if not has_left.wait(_CLOSING_S):
+    """End the process if hooks wait for ranks that are gone, and not for a checkpoint."""
+    while not has_left.wait(_CLOSING_S):
+        if is_writing():
+            continue
         print(f'Hooks did not close within {_CLOSING_S:g} s.', file=sys.stderr, flush=True)
         os._exit(1)

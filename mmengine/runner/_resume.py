@@ -48,6 +48,7 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
         'world_size': get_world_size(),
         'counts': runner.state.counts(),
         'save_id': uuid.uuid4().hex,
+        'run_id': runner.state.run_id,
         **(meta or {}),
     }
     own_meta.setdefault('validation_due', _validates_next(runner, own_meta, by_epoch))
@@ -69,6 +70,7 @@ def unpack(runner: Runner, checkpoint: Checkpoint) -> None:
     """Go on where ``checkpoint`` was saved: position, seed, messages, hooks, random numbers."""
     meta = checkpoint.get('meta', {})
     runner.state.resumed_from = lineage(checkpoint)
+    runner.state.run_id = meta.get('run_id', runner.state.run_id)
     if 'message_hub' in checkpoint:
         runner.message_hub.load_state_dict(checkpoint['message_hub'])
         runner.message_hub.pop_info('loop_stage', None)  # the stage in which it was saved

@@ -95,7 +95,7 @@ class Runner(RunnerMembers):
             there is none; 'auto' continues the newest or begins anew; a path says which. A dict of
             fields of :class:`ResumeRequest` also says what wins.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
-        env_cfg: ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit``.
+        env_cfg: ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit``, ``lock``.
         log_processor: A log processor or its config.
         log_level: Of the logger.
         visualizer: A visualizer or its config; by default scalars go to files.

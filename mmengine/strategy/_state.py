@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ class RunState:
             accumulation window was closed by a separate step, or a batch failed.
         resumed_at: ``moment`` that the resumed checkpoint holds; None if nothing was resumed.
         save_id: ``meta['save_id']`` of the newest checkpoint.
+        run_id: Identifies the run over all its starts: a resumed run has the one of its checkpoint.
         stops: Requests to stop the present stage.
         ended: Why the resumed run had ended early, and its lengths then; None if it had not.
         is_reopened: Whether a run that had ended early goes on.
@@ -143,6 +145,7 @@ class RunState:
         self.num_flushes = 0
         self.resumed_at: tuple[int, int] | None = None
         self.save_id: str | None = None
+        self.run_id = uuid.uuid4().hex
         self.stops = StopRequests()
         self.ended: dict[str, Any] | None = None
         self.is_reopened = False

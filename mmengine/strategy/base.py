@@ -51,8 +51,8 @@ class BaseStrategy(SessionViews, ABC):
     Args:
         work_dir: Folder of the run.
         experiment_name: Name of the run; the timestamp is appended.
-        env_kwargs: ``launcher``, ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit``
-            and ``randomness``.
+        env_kwargs: ``launcher``, ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit``,
+            ``lock`` and ``randomness``.
         log_kwargs: Arguments of :meth:`build_logger`.
         auto_scale_lr: ``base_batch_size`` and ``enable``: scale learning rates linearly with the
             real batch size.

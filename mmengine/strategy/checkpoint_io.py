@@ -6,9 +6,10 @@ import logging
 import os
 import shutil
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Any
 
-from mmengine._checkpoint._ledger import append_entry, facts_of, read_entries
+from mmengine._checkpoint._ledger import append_entry, append_folder, facts_of, read_entries
 from mmengine._checkpoint._newest import newest_whole
 from mmengine._checkpoint._verify import fault_of
 from mmengine._checkpoint.files import (
@@ -21,6 +22,7 @@ from mmengine._checkpoint.loader import CheckpointLoader
 from mmengine._checkpoint.plain import plain_checkpoint
 from mmengine._checkpoint.validation_record import RECORD_SUFFIX, merge_record
 from mmengine.fileio import atomic_write, get_file_backend
+from mmengine.fileio._atomic import temporary_beside
 from mmengine.logging import print_log
 
 Checkpoint = dict[str, Any]
@@ -74,12 +76,19 @@ class FileCheckpointIO(CheckpointIO):
     def write(self, checkpoint: Checkpoint, path: str, backend_args: BackendArgs = None) -> None:
         """Write the file atomically, and remove the record of the file that it replaces."""
         plain = plain_checkpoint(checkpoint)
+        is_new = not backend_args and not os.path.lexists(path)
         self._forget(path, backend_args)
         digest = write_hashed(plain, path, backend_args)
         self._remove_file(path + RECORD_SUFFIX, backend_args)
-        if digest is not None:
-            facts = facts_of(checkpoint.get('meta') or {})
+        if digest is None:
+            return
+        facts = facts_of(checkpoint.get('meta') or {})
+        try:
             append_entry(path, 'saved', **facts, bytes=digest.size, xxh3=digest.xxh3)
+        except OSError:  # a disk that is full now: a file without a line would never be removed
+            if is_new:
+                os.unlink(path)
+            raise
 
     def read(self, path: str, map_location: Any = None) -> Checkpoint:
         """Read with the loader for the prefix of ``path``; no code in the file is executed."""
@@ -115,27 +124,38 @@ class FileCheckpointIO(CheckpointIO):
             backend.copyfile(source, target)
             return
         self._forget(target, backend_args)
-        draft = f'{target}.{os.getpid()}.tmp'
+        draft = temporary_beside(target)
         try:
-            os.link(source, draft)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(source, draft)
-        os.replace(draft, target)
+            try:
+                os.link(source, draft)
+            except OSError:  # another file system, or one without links
+                shutil.copyfile(source, draft)
+            os.replace(draft, target)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(draft)
+            raise
         entry = read_entries(os.path.dirname(source)).get(os.path.basename(source))
         if entry is not None:
             known = {key: value for key, value in entry.items() if key not in _OF_A_LINE}
-            append_entry(target, 'linked', **known)
+            # The only links of a run are its best checkpoints.
+            append_entry(target, 'linked', **{**known, 'rotation': 'best'})
 
     def exists(self, path: str, backend_args: BackendArgs = None) -> bool:
         """Whether the file exists."""
         return bool(get_file_backend(path, backend_args=backend_args).isfile(path))
 
     def remove(self, path: str, backend_args: BackendArgs = None) -> None:
-        """Remove the file, then its record."""
-        self._forget(path, backend_args)
-        self._remove_file(path, backend_args)
-        self._forget(path + RECORD_SUFFIX, backend_args)
-        self._remove_file(path + RECORD_SUFFIX, backend_args)
+        """Remove the file, then its record.
+
+        The line in the ledger comes after that, so that a file that a kill has left has its line.
+        """
+        for each in (path, path + RECORD_SUFFIX):
+            is_local = not backend_args and not is_remote(each)
+            was_there = is_local and os.path.isfile(each)
+            self._remove_file(each, backend_args)
+            if was_there:
+                append_entry(each, 'removed')
 
     def newest(self, work_dir: str) -> str | None:
         """The file that ``last_checkpoint`` names, or else the newest one that is whole.
@@ -146,13 +166,20 @@ class FileCheckpointIO(CheckpointIO):
         return newest_whole(work_dir)
 
     def mark_newest(self, work_dir: str, path: str) -> None:
-        """Write the file ``last_checkpoint``."""
+        """Write the file ``last_checkpoint``.
+
+        A folder of checkpoints outside the work dir is noted in the ledger too, so that it is found
+        without that file.
+        """
+        folder = os.path.dirname(path)
+        if not is_remote(path) and os.path.realpath(folder) != os.path.realpath(work_dir):
+            append_folder(work_dir, os.path.abspath(folder))
         with atomic_write(os.path.join(work_dir, LAST_CHECKPOINT)) as file:
             file.write(path.encode())
 
     @staticmethod
     def _forget(path: str, backend_args: BackendArgs) -> None:
-        """Say that the file is no more what the ledger tells, before it changes or goes."""
+        """Say that the file is no more what the ledger tells, before it changes."""
         if not backend_args and not is_remote(path) and os.path.isfile(path):
             append_entry(path, 'removed')
 

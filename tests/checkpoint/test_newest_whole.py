@@ -13,6 +13,7 @@ import torch
 import xxhash
 from torch import nn
 
+from mmengine._checkpoint import _ledger, _newest, _verify
 from mmengine._checkpoint._verify import fault_of
 from mmengine._checkpoint.files import CheckpointReadError, read_checkpoint
 from mmengine.evaluator import BaseMetric
@@ -260,3 +261,73 @@ def test_validations_and_best_checkpoints_have_lines(tmp_path: Path) -> None:
     assert entries['best_acc_epoch_1.pth'][0]['event'] == 'saved'
     validated = [entry for entry in entries['epoch_2.pth'] if entry['event'] == 'validated']
     assert validated[0]['metrics'] == {'acc': 1.0}
+
+
+@pytest.fixture
+def kept_elsewhere(tmp_path: Path) -> Path:
+    """A work dir whose checkpoints are in another folder; returns the work dir."""
+    work_dir = tmp_path / 'run'
+    _runner(work_dir, max_epochs=3, out_dir=str(tmp_path / 'checkpoints')).train()
+    assert not list(work_dir.glob('*.pth'))
+    return work_dir
+
+
+@pytest.mark.parametrize('kind', POINTERS)
+def test_a_folder_outside_the_work_dir_is_searched_without_the_pointer(
+    kind: str, kept_elsewhere: Path
+) -> None:
+    POINTERS[kind](kept_elsewhere / 'last_checkpoint')
+    assert _resumed_epoch(kept_elsewhere) == 3
+    DAMAGE['cut in half'](kept_elsewhere.parent / 'checkpoints' / 'run' / 'epoch_3.pth')
+    assert _resumed_epoch(kept_elsewhere) == 2
+
+
+def test_a_folder_outside_is_noted_once(kept_elsewhere: Path) -> None:
+    lines = (kept_elsewhere / 'checkpoints.jsonl').read_text().splitlines()
+    assert [json.loads(line)['folder'] for line in lines] == [
+        str(kept_elsewhere.parent / 'checkpoints' / 'run')
+    ]
+
+
+def test_a_resumed_file_is_hashed_once_and_the_ledger_read_once_for_all_candidates(
+    work_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DAMAGE['one bit of a weight'](work_dir / 'epoch_3.pth')
+    hashed, read = [], []
+    hash_of_open, read_ledger = _verify._hash_of_open, _ledger.read_ledger
+
+    def count(file: int) -> str:
+        hashed.append(os.fstat(file).st_ino)
+        return hash_of_open(file)
+
+    monkeypatch.setattr(_verify, '_hash_of_open', count)
+    for module in (_ledger, _newest):
+        monkeypatch.setattr(
+            module, 'read_ledger', lambda folder: read.append(folder) or read_ledger(folder)
+        )
+    inodes = [(work_dir / f'epoch_{epoch}.pth').stat().st_ino for epoch in (3, 2)]
+    runner = _runner(work_dir, resume=True)
+    runner.load_or_resume()
+    assert runner.epoch == 2
+    assert hashed == inodes
+    assert len(read) == 1
+
+
+def test_a_file_that_changes_after_it_was_found_whole_is_hashed_again(work_dir: Path) -> None:
+    path = work_dir / 'epoch_3.pth'
+    assert fault_of(path, is_read_next=True) is None
+    DAMAGE['one bit of a weight'](path)
+    with pytest.raises(CheckpointReadError, match='checksum'):
+        read_checkpoint(path)
+    # Another reader, later, is not served by what was found then.
+    shutil.copy(work_dir / 'epoch_2.pth', path)
+    assert fault_of(path, is_read_next=True) is None
+    read_checkpoint(path)
+    assert _verify._just_verified is None
+
+
+def test_a_line_after_one_that_was_cut_off_is_read(work_dir: Path) -> None:
+    ledger = work_dir / 'checkpoints.jsonl'
+    ledger.write_bytes(ledger.read_bytes()[:-9])
+    _ledger.append_entry(work_dir / 'epoch_4.pth', 'saved', iter=4)
+    assert list(_ledger.read_entries(work_dir)) == ['epoch_1.pth', 'epoch_2.pth', 'epoch_4.pth']

@@ -286,7 +286,9 @@ def test_ctrl_c_ends_with_the_shells_code_for_it(
 @pytest.mark.parametrize('name', failures.SELF_EXPLAINING)
 def test_errors_known_by_name_exist(name: str) -> None:
     module, _, attribute = name.rpartition('.')
-    assert issubclass(getattr(importlib.import_module(module), attribute), Exception)
+    error = getattr(importlib.import_module(module), attribute)
+    assert issubclass(error, Exception)
+    assert f'{error.__module__}.{error.__qualname__}' == name, 'errors are compared by this name'
 
 
 # Options that create keys

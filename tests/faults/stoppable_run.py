@@ -157,6 +157,7 @@ def make(work_dir: str, settings: dict[str, Any]) -> Runner:
                 'interval': settings.get('interval', 1000),
                 'by_epoch': settings.get('saves_by_epoch', 'iters' not in settings),
                 'max_keep_ckpts': settings.get('max_keep', -1),
+                **settings.get('hook', {}),
             },
             'logger': {'type': 'LoggerHook', 'interval': 100},
         },
@@ -183,8 +184,23 @@ def state_of(runner: Runner) -> dict[str, Any]:
     }
 
 
+def fail_saves(numbers: list[int]) -> None:
+    """Let the disk be broken for the checkpoints with these numbers, from 1."""
+    save, done = torch.save, 0
+
+    def broken(checkpoint: Any, file: Any) -> None:
+        nonlocal done
+        done += 1
+        if done in numbers:
+            raise OSError(5, 'a broken disk')
+        save(checkpoint, file)
+
+    torch.save = broken
+
+
 def main(work_dir: str, settings: dict[str, Any]) -> None:
     torch.set_num_threads(1)
+    fail_saves(settings.get('failing_saves', []))
     runner = make(work_dir, settings)
     getattr(runner, settings.get('call', 'train'))()
     if settings.get('call', 'train') == 'train':

@@ -1,12 +1,17 @@
 import multiprocessing
 import os
 import stat
+import subprocess
 import sys
+import time
+import uuid
 from pathlib import Path
 
 import pytest
 
 from mmengine.fileio import atomic_write
+from mmengine.fileio._atomic import remove_temporaries
+from mmengine.utils._process_identity import ProcessIdentity, this_process
 
 posix = pytest.mark.skipif(os.name != 'posix', reason='POSIX permissions, links and pipes')
 
@@ -176,3 +181,57 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
     content = path.read_bytes()
     assert len(content) == 64 * 1024
     assert len(set(content)) == 1
+
+
+# -- what killed processes leave ------------------------------------------------------------------
+
+
+@pytest.fixture
+def dead() -> ProcessIdentity:
+    """A process that has ended."""
+    process = subprocess.Popen([sys.executable, '-c', ''])
+    identity = ProcessIdentity(process.pid, '', this_process().host)
+    process.wait()
+    return identity
+
+
+def _temporary(folder, owner) -> str:
+    name = f'.{uuid.uuid4().hex}.{owner}.tmp' if owner else f'.{uuid.uuid4().hex}.tmp'
+    (folder / name).write_bytes(b'part')
+    return name
+
+
+def test_only_temporaries_of_dead_processes_are_removed(tmp_path, dead):
+    mine = this_process()
+    reused = ProcessIdentity(mine.pid, '1', mine.host)
+    elsewhere = ProcessIdentity(mine.pid, mine.started, 'elsewhere')
+    gone = {_temporary(tmp_path, dead), _temporary(tmp_path, reused)}
+    kept = {_temporary(tmp_path, mine), _temporary(tmp_path, elsewhere), _temporary(tmp_path, '')}
+    for name in ('notes.tmp', '.mine.tmp', f'.{uuid.uuid4().hex}.txt', 'a.1234.tmp'):
+        (tmp_path / name).touch()
+        kept.add(name)
+    target = tmp_path / 'target'
+    target.touch()
+    link = f'.{uuid.uuid4().hex}.{dead}.tmp'
+    (tmp_path / link).symlink_to(target)
+    assert set(remove_temporaries(tmp_path)) == gone
+    assert {path.name for path in tmp_path.iterdir()} == kept | {link, 'target'}
+
+
+def test_a_temporary_of_nobody_known_goes_after_a_day(tmp_path):
+    names = [_temporary(tmp_path, ProcessIdentity(1, '1', 'elsewhere')), _temporary(tmp_path, '')]
+    for name in names:
+        os.utime(tmp_path / name, (time.time() - 90_000,) * 2)
+    assert set(remove_temporaries(tmp_path)) == set(names)
+
+
+def test_a_folder_that_is_not_there_has_no_temporaries(tmp_path):
+    assert remove_temporaries(tmp_path / 'nowhere') == []
+
+
+def test_the_temporary_of_a_written_file_has_its_process(tmp_path):
+    with atomic_write(tmp_path / 'file') as file:
+        file.write(b'content')
+        (name,) = [path.name for path in tmp_path.iterdir()]
+        assert str(this_process()) in name
+        assert remove_temporaries(tmp_path) == []

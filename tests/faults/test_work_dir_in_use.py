@@ -1,0 +1,151 @@
+"""Two runs in one work dir, as real processes and on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stoppable_run import make
+
+from mmengine.cli.__main__ import main
+from mmengine.hooks import Hook
+from mmengine.process import WorkDirInUseError
+
+SCRIPT = Path(__file__).with_name('stoppable_run.py')
+ROOT = SCRIPT.parents[2]
+LIMIT_S = 120.0
+
+pytestmark = pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
+
+
+def _start(work_dir: Path, output: Path, **settings: object) -> subprocess.Popen[bytes]:
+    # Not into a pipe: a run that nobody reads from would wait when that is full.
+    with output.open('wb') as file:
+        return subprocess.Popen(
+            [sys.executable, '-W', 'ignore', str(SCRIPT), str(work_dir), json.dumps(settings)],
+            env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture
+def work_dir(tmp_path: Path) -> Path:
+    return tmp_path / 'run'
+
+
+@pytest.fixture
+def first(work_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A training that is at work, and goes on until it is stopped."""
+    output = work_dir.with_name('first.txt')
+    process = _start(work_dir, output, at=3, epochs=100_000, interval=1, max_keep=1)
+    deadline = time.monotonic() + LIMIT_S
+    try:
+        while not (work_dir / 'ready').exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None, output.read_text()
+            time.sleep(0.05)
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(LIMIT_S)
+
+
+def test_a_second_training_is_refused_and_the_first_goes_on(work_dir, first):
+    output = work_dir.with_name('second.txt')
+    second = _start(work_dir, output, resume=True)
+    second.wait(LIMIT_S)
+    text = output.read_text()
+    assert second.returncode == 1, text
+    assert f'is in use by process {first.pid} on' in text
+    assert not (work_dir / 'stop').exists()
+    # A test does not train: it may run beside the training.
+    runner = make(str(work_dir), {})
+    assert 'mean' in runner.test()
+    with pytest.raises(WorkDirInUseError):
+        runner.train()
+    assert runner.iter == 0
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(LIMIT_S) == 0
+    assert not (work_dir / 'run.lock').exists()
+    runner.train()
+    assert runner.iter == 40
+    assert not (work_dir / 'run.lock').exists()
+
+
+def test_the_command_line_refuses_with_2_before_it_writes(work_dir, first, monkeypatch, capsys):
+    monkeypatch.chdir(work_dir.parent)
+    Path('config.py').write_text("model = dict(type='NotThere')\nwork_dir = 'run'\n")
+    before = sorted(path.name for path in work_dir.iterdir() if path.suffix != '.pth')
+    assert main(['train', 'config.py']) == 2
+    assert f'in use by process {first.pid} on' in capsys.readouterr().err
+    after = sorted(path.name for path in work_dir.iterdir() if path.suffix != '.pth')
+    assert [name for name in after if not name.endswith('.tmp')] == [
+        name for name in before if not name.endswith('.tmp')
+    ]
+    assert main(['train', 'config.py', '--force']) == 2  # for the model
+    assert 'NotThere' in capsys.readouterr().err
+
+
+def test_after_kill_9_the_next_start_takes_over(work_dir, first):
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait(LIMIT_S)
+    assert (work_dir / 'run.lock').exists()
+    runner = make(str(work_dir), {'resume': True, 'epochs': 4})
+    runner.train()
+    assert not (work_dir / 'run.lock').exists()
+    logs = ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
+    assert 'which has ended without giving it back' in logs
+
+
+def test_a_failed_run_gives_the_lock_back(work_dir):
+    runner = make(str(work_dir), {})
+
+    def fail(*args: object, **kwargs: object) -> None:
+        assert (work_dir / 'run.lock').exists()
+        raise ZeroDivisionError
+
+    runner.model.forward = fail
+    with pytest.raises(ZeroDivisionError):
+        runner.train()
+    assert not (work_dir / 'run.lock').exists()
+
+
+def test_a_test_needs_no_lock_in_a_work_dir_that_takes_none(work_dir, monkeypatch):
+    """A lock that cannot be made must fail a training, and nothing else."""
+
+    def refuse(*args: object) -> bool:
+        raise PermissionError(13, 'read-only')
+
+    monkeypatch.setattr('mmengine.process._lock._create', refuse)
+    runner = make(str(work_dir), {})
+    assert 'mean' in runner.test()
+    assert 'mean' in runner.val()
+    with pytest.raises(PermissionError):
+        runner.train()
+
+
+def test_a_training_within_a_training_and_a_test_after_it_work(work_dir):
+    outer = make(str(work_dir), {})
+
+    class Nested(Hook):
+        def after_train_epoch(self, runner: object) -> None:
+            if outer.epoch == 0:
+                make(str(work_dir), {'epochs': 1, 'val': False}).train()
+                assert (work_dir / 'run.lock').exists()
+                outer.test()
+
+    outer.register_hook(Nested())
+    outer.train()
+    assert outer.iter == 40
+    assert not (work_dir / 'run.lock').exists()

@@ -1,0 +1,271 @@
+"""One training at a time in a work dir: who is refused, what is taken over, what is left."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mmengine.process import WorkDirInUseError, _lock
+from mmengine.utils._process_identity import ProcessIdentity, parse_identity, this_process
+
+ROOT = Path(__file__).parents[2]
+HOLD = """\
+import sys
+from mmengine.process._lock import holding
+with holding(sys.argv[1]):
+    print('held', flush=True)
+    sys.stdin.read()
+print('given back', flush=True)
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator['subprocess.Popen[str]']:
+    """Another process that holds the lock until its input is closed."""
+    process = subprocess.Popen(
+        [sys.executable, '-c', HOLD, str(tmp_path)],
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == 'held\n'
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def _content(work_dir: Path) -> dict[str, object]:
+    return json.loads((work_dir / _lock.LOCK_FILE).read_text())
+
+
+def _write(work_dir: Path, identity: ProcessIdentity, host: str = 'there') -> Path:
+    path = work_dir / _lock.LOCK_FILE
+    content = {
+        'host': host, 'pid': identity.pid, 'process': str(identity), 'since': 'then', 'key': 'k'
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_second_process_is_refused_with_the_first_ones_name(tmp_path, other):
+    with pytest.raises(WorkDirInUseError, match=f'in use by process {other.pid} on .*--force'):
+        with _lock.holding(str(tmp_path)):
+            raise AssertionError
+    with pytest.raises(WorkDirInUseError, match=str(other.pid)):
+        _lock.refuse_if_held(tmp_path)
+    assert _content(tmp_path)['pid'] == other.pid
+    assert [path.name for path in tmp_path.iterdir()] == [_lock.LOCK_FILE]
+
+
+def test_the_lock_is_free_after_its_holder_has_given_it_back(tmp_path, other):
+    assert other.communicate()[0] == 'given back\n'
+    assert list(tmp_path.iterdir()) == []
+    _lock.refuse_if_held(tmp_path)
+    with _lock.holding(str(tmp_path)):
+        assert _content(tmp_path)['pid'] == os.getpid()
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, other, capsys):
+    other.kill()
+    other.wait()
+    with _lock.holding(str(tmp_path)):
+        assert _content(tmp_path)['pid'] == os.getpid()
+    assert f'from process {other.pid} on' in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='a zombie is seen in /proc')
+def test_a_killed_process_that_nobody_has_waited_for_is_dead(tmp_path, other):
+    other.kill()
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+    with _lock.holding(str(tmp_path)):
+        assert _content(tmp_path)['pid'] == os.getpid()
+
+
+def test_a_process_id_that_is_used_again_is_another_process(tmp_path, other):
+    alive = parse_identity(str(_content(tmp_path)['process']))
+    assert alive is not None
+    assert alive.is_alive()
+    other.kill()
+    other.wait()
+    (tmp_path / _lock.LOCK_FILE).unlink()
+    mine = this_process()
+    _write(tmp_path, ProcessIdentity(mine.pid, '1', mine.host))  # started with the system
+    with _lock.holding(str(tmp_path)):
+        assert _content(tmp_path)['key'] != 'k'
+
+
+def test_force_takes_the_lock_and_the_former_holder_leaves_it_alone(tmp_path, other):
+    with _lock.holding(str(tmp_path), 'force'):
+        mine = _content(tmp_path)
+        assert mine['pid'] == os.getpid()
+        other.communicate()
+        assert _content(tmp_path) == mine
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_lock_nothing_is_written_and_nobody_refused(tmp_path, other):
+    with _lock.holding(str(tmp_path), False):
+        assert _content(tmp_path)['pid'] == other.pid
+
+
+def test_one_process_holds_it_as_often_as_it_likes(tmp_path):
+    link = tmp_path / 'link'
+    (tmp_path / 'run').mkdir()
+    link.symlink_to('run')
+    with _lock.holding(str(tmp_path / 'run')):
+        with _lock.holding(str(link)):
+            assert (link / _lock.LOCK_FILE).exists()
+        assert (link / _lock.LOCK_FILE).exists()
+        _lock.refuse_if_held(link)
+    assert not (link / _lock.LOCK_FILE).exists()
+    with _lock.holding(str(link)):
+        pass
+    assert not any(thread.name == 'work-dir-lock' for thread in threading.enumerate())
+
+
+def test_a_forked_child_is_another_process(tmp_path):
+    if not hasattr(os, 'fork'):
+        pytest.skip('no fork')
+    script = (
+        'import os, sys\n'
+        'from mmengine.process._lock import WorkDirInUseError, holding\n'
+        'with holding(sys.argv[1]):\n'
+        '    if os.fork() == 0:\n'
+        '        try:\n'
+        '            with holding(sys.argv[1]):\n'
+        '                os._exit(1)\n'
+        '        except WorkDirInUseError:\n'
+        '            os._exit(0)\n'
+        '    assert os.wait()[1] == 0\n'
+    )
+    subprocess.run(
+        [sys.executable, '-c', script, str(tmp_path)],
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        check=True,
+    )
+
+
+def test_a_silent_holder_on_another_host_is_dead(tmp_path, monkeypatch):
+    path = _write(tmp_path, ProcessIdentity(1, '1', 'elsewhere'))
+    long_ago = time.time() - 2 * _lock._DEAD_AFTER_S
+    os.utime(path, (long_ago, long_ago))
+    with _lock.holding(str(tmp_path)):
+        assert _content(tmp_path)['pid'] == os.getpid()
+
+
+def test_a_holder_on_another_host_that_gives_a_sign_of_life_is_alive(tmp_path, monkeypatch):
+    path = _write(tmp_path, ProcessIdentity(1, '1', 'elsewhere'))
+    moments = iter(range(1, 100))
+
+    def beat(seconds: float) -> None:  # while this process waits
+        os.utime(path, (time.time(), time.time() + next(moments)))
+
+    monkeypatch.setattr(_lock.time, 'sleep', beat)
+    with pytest.raises(WorkDirInUseError, match='process 1 on there, since then'):
+        _lock.refuse_if_held(tmp_path)
+    with pytest.raises(WorkDirInUseError):
+        with _lock.holding(str(tmp_path)):
+            raise AssertionError
+
+
+def test_a_holder_on_another_host_that_falls_silent_is_waited_for(tmp_path, monkeypatch):
+    path = _write(tmp_path, ProcessIdentity(1, '1', 'elsewhere'))
+    monkeypatch.setattr(_lock, '_DEAD_AFTER_S', 0.2)
+    monkeypatch.setattr(_lock, '_POLL_S', 0.01)
+    with _lock.holding(str(tmp_path)):
+        assert _content(tmp_path)['key'] != 'k'
+    assert not path.exists()
+
+
+@pytest.mark.parametrize('content', ['', '{', '[]', '{"host": 1}'])
+def test_a_lock_file_that_nobody_can_read_is_judged_by_its_age(tmp_path, content, monkeypatch):
+    monkeypatch.setattr(_lock, '_POLL_S', 0.01)
+    monkeypatch.setattr(_lock, '_DEAD_AFTER_S', 0.05)
+    (tmp_path / _lock.LOCK_FILE).write_text(content)
+    with _lock.holding(str(tmp_path)):
+        assert _content(tmp_path)['pid'] == os.getpid()
+
+
+def test_the_holder_moves_the_time_and_notices_a_loss(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(_lock, '_BEAT_S', 0.01)
+    path = tmp_path / _lock.LOCK_FILE
+    with _lock.holding(str(tmp_path)):
+        os.utime(path, (1, 1))
+        deadline = time.monotonic() + 60
+        while path.stat().st_mtime == 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        path.unlink()
+        while any(thread.name == 'work-dir-lock' for thread in threading.enumerate()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert 'was taken by another run' in capsys.readouterr().out
+
+
+def test_of_many_processes_that_find_a_dead_holder_one_gets_the_lock(tmp_path):
+    """They start together; whoever has the lock keeps it until all others were refused."""
+    _write(tmp_path, ProcessIdentity(this_process().pid, '1', this_process().host))
+    script = (
+        'import sys, time\n'
+        'from pathlib import Path\n'
+        'from mmengine.process._lock import WorkDirInUseError, holding\n'
+        'folder, name = Path(sys.argv[1]), sys.argv[2]\n'
+        'print("ready", flush=True)\n'
+        'sys.stdin.readline()\n'
+        'try:\n'
+        '    with holding(str(folder / "run")):\n'
+        '        print("held", flush=True)\n'
+        '        sys.stdin.readline()\n'
+        'except WorkDirInUseError:\n'
+        '    print("refused", flush=True)\n'
+    )
+    (tmp_path / 'run').mkdir()
+    (tmp_path / _lock.LOCK_FILE).rename(tmp_path / 'run' / _lock.LOCK_FILE)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-c', script, str(tmp_path), str(number)],
+            env={**os.environ, 'PYTHONPATH': str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == 'ready\n'
+    for process in processes:
+        process.stdin.write('\n')
+        process.stdin.flush()
+    answers = [_answer(process) for process in processes]
+    for process in processes:
+        process.communicate('\n')
+    assert sorted(answers) == ['held\n'] + ['refused\n'] * 3
+    assert list((tmp_path / 'run').iterdir()) == []
+
+
+def _answer(process: 'subprocess.Popen[str]') -> str:
+    assert process.stdout is not None
+    return next(line for line in process.stdout if line in ('held\n', 'refused\n'))
+
+
+@pytest.mark.parametrize(('value', 'expected'), [('on', True), ('off', False), ('force', 'force')])
+def test_the_environment_decides(value, expected, monkeypatch):
+    monkeypatch.setenv(_lock.FORCE_VARIABLE, value)
+    assert _lock.check_lock_setting(False) == expected
+
+
+def test_wrong_settings_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match="lock is True, False or 'force', got 'yes'"):
+        _lock.check_lock_setting('yes')
+    monkeypatch.setenv(_lock.FORCE_VARIABLE, 'yes')
+    with pytest.raises(ValueError, match='MMENGINE_LOCK is on, off or force'):
+        _lock.check_lock_setting(True)
