@@ -28,6 +28,7 @@ from mmengine.runner._arguments import (
     nothing_to,
     own_config,
 )
+from mmengine.runner._bad_samples import report_bad_samples
 from mmengine.runner._build import _SlicedDataset
 from mmengine.runner._build_run import write_config
 from mmengine.runner._config_keys import check_given, misspelt_keys
@@ -220,6 +221,7 @@ class Runner(RunnerMembers):
         self._hooks = HookList(first={'after_train': flush_open_windows})
         self.model = self._build_placed_model(model, data_preprocessor)
         self.register_hooks(default_hooks, custom_hooks)
+        report_bad_samples(self, train_dataloader, val_dataloader, test_dataloader)
         follow_loop(self)
         self.logger.info(f'Hooks will be executed in the following order:\n{self.get_hooks_info()}')
         self.dump_config()
