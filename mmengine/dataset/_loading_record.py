@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
+import signal
+import time
 import weakref
 from array import array
 from collections.abc import Mapping
@@ -11,14 +15,18 @@ from typing import Any
 
 from torch.utils.data import Subset
 
-from mmengine.utils._shared_block import CAN_SHARE, SharedBlock
+from mmengine.utils._shared_block import CAN_SHARE, SharedBlock, SharedJournal
 
 _SLOT_BYTES = 256
 _WORDS = _SLOT_BYTES // 8
-# Words of a slot: since when a sample is loaded (0: none is), its index, how the index is written.
-_SINCE, _INDEX, _KIND, _TEXT = 0, 1, 2, 4
+# Words of a slot: since when a sample is loaded (0: none is), its index, how the index is written,
+# the process if it writes its stacks on demand.
+_SINCE, _INDEX, _KIND, _PROCESS, _TEXT = 0, 1, 2, 3, 4
 _TEXT_BYTES = _SLOT_BYTES - 8 * _TEXT
 _IS_NUMBER, _IS_TEXT = 0, 1
+
+# How long a worker has to write its stacks.
+_STACKS_S = 2.0
 
 _alive: weakref.WeakSet[LoadingRecord] = weakref.WeakSet()
 
@@ -32,12 +40,16 @@ class BeingLoaded:
         worker: Number of the worker; None in the main process.
         index: Index of the sample; the text of an index that is not a number.
         seconds: How long it has been loaded.
+        process: The process of the worker, if it writes its stacks on demand.
+        record: Where this was read.
     """
 
     dataset: Any
     worker: int | None
     index: int | str
     seconds: float
+    process: int | None
+    record: LoadingRecord
 
     def __str__(self) -> str:
         who = 'this process' if self.worker is None else f'worker {self.worker}'
@@ -46,6 +58,24 @@ class BeingLoaded:
             f'since {self.seconds:.1f} s'
         )
 
+    def path(self) -> str | None:
+        """The file that it is read from, if the dataset tells it."""
+        return path_of(self.dataset, self.index) if isinstance(self.index, int) else None
+
+    def stacks(self) -> str:
+        """The stacks of the worker, which it writes now; empty where it does not."""
+        journal = self.record.journal
+        if self.process is None or journal is None:
+            return ''
+        journal.new_lines()
+        os.kill(self.process, signal.SIGUSR2)
+        deadline, lines = time.monotonic() + _STACKS_S, journal.new_lines()
+        while not lines and time.monotonic() < deadline:
+            time.sleep(0.05)
+            lines = journal.new_lines()
+        time.sleep(0.05)
+        return b'\n'.join([*lines, *journal.new_lines(), b'']).decode(errors='replace')
+
 
 class LoadingRecord:
     """Which sample each worker of one dataloader is loading, in memory that they share.
@@ -53,21 +83,32 @@ class LoadingRecord:
     Args:
         dataset: The dataset that is read.
         num_workers: 0 if the main process reads it.
+
+    Attributes:
+        takes_stacks: Whether the workers of records that are made from now on write their stacks
+            for SIGUSR2.
+        journal: Where they write them.
     """
+
+    takes_stacks = False
 
     def __init__(self, dataset: Any, num_workers: int) -> None:
         self.dataset = dataset
         self.num_workers = num_workers
         self._block: SharedBlock | None = None
+        self.journal: SharedJournal | None = None
         if num_workers and CAN_SHARE:
             self._block = SharedBlock(num_workers * _SLOT_BYTES)
+            if self.takes_stacks:
+                self.journal = SharedJournal()
         self._map()
         self._at = 0
         _alive.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
         # The dataset is in the same pickle already: a worker reads its own.
-        return {'dataset': None, 'num_workers': self.num_workers, '_block': self._block}
+        kept = ('num_workers', '_block', 'journal')
+        return {'dataset': None, **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -83,6 +124,9 @@ class LoadingRecord:
     def use_slot_of(self, worker: int) -> None:
         """Called in a worker: write what it loads."""
         self._at = worker * _WORDS
+        if self.journal is not None:
+            faulthandler.register(signal.SIGUSR2, file=self.journal.descriptor, all_threads=True)
+            self._words[self._at + _PROCESS] = os.getpid()
 
     def begin(self, index: Any) -> None:
         """The sample with ``index`` is being loaded from now on."""
@@ -114,7 +158,8 @@ class LoadingRecord:
                 numbers = array('q', [self._words[at + _TEXT + word] for word in range(28)])
                 index = numbers.tobytes().rstrip(b'\0').decode(errors='replace')
             worker = slot if self.num_workers else None
-            found.append(BeingLoaded(self.dataset, worker, index, (now - since) / 1e9))
+            seconds, process = (now - since) / 1e9, self._words[at + _PROCESS] or None
+            found.append(BeingLoaded(self.dataset, worker, index, seconds, process, self))
         return found
 
 
@@ -151,7 +196,7 @@ def name_of_sample(dataset: Any, index: Any) -> str:
     """A sample in words: index, class of the dataset, and path if it has one."""
     try:
         path = path_of(dataset, index)
-    except Exception as error:  # whatever a dataset raises must not hide the error to be told
+    except Exception as error:  # whatever a dataset raises must not hide the error
         place = f', path unknown ({type(error).__name__} in get_data_info)'
     else:
         place = '' if path is None else f', path {path!r}'

@@ -29,6 +29,7 @@ from mmengine.dataset._sample_seed import (
     SeededStream,
     WorkerStart,
 )
+from mmengine.dataset._worker_process import move_to_own_groups
 from mmengine.dataset.utils import default_collate, pseudo_collate
 from mmengine.dist._data_parallel import get_data_parallel_info
 
@@ -241,9 +242,11 @@ class _IteratorMaker:
         kept = {name: attributes[name] for name in exchanged}
         attributes.update(exchanged)
         try:
-            return type(loader)._get_iterator(loader)
+            batches = type(loader)._get_iterator(loader)
         finally:
             attributes.update(kept)
+        move_to_own_groups(batches)
+        return batches
 
     def _exchanged(self, loader: Any) -> dict[str, Any]:
         dataset, passes = loader.dataset, self.passes
@@ -266,7 +269,7 @@ class _IteratorMaker:
             vars(loader)[name], passes, is_batched, bad is not None or not is_looked_up
         )
         if is_looked_up and bad is None:
-            return {name: order}
+            return {name: order, 'worker_init_fn': WorkerStart(loader.worker_init_fn)}
         stand_in = SeededMap(dataset, seeds, self._record_of(loader), bad, passes.stream)
         return {name: order, **_stood_in(loader, stand_in)}
 

@@ -27,6 +27,7 @@ from torch.utils.data import Subset, get_worker_info
 from mmengine.dataset._bad_samples import BadSamples, bad_sample, give_up, name_in
 from mmengine.dataset._loading_record import LoadingRecord
 from mmengine.dataset._notes import add_note
+from mmengine.dataset._worker_process import end_with_parent, leave_process_group
 
 _BLOCK = 256
 _WORDS = 4
@@ -98,7 +99,7 @@ class _Seeded:
 
     @property
     def is_seeded(self) -> bool:
-        """Whether each sample is loaded in a random state of its own."""
+        """Whether each sample is loaded in a separate random state."""
         return self._seeds is not None
 
     @property  # type: ignore[misc]  # read only
@@ -342,12 +343,19 @@ class SeededCollate:
 
 
 class WorkerStart:
-    """Shows a worker the dataset itself, then calls the ``worker_init_fn`` of the loader."""
+    """Prepares a worker, shows it the dataset itself, and calls the loader's ``worker_init_fn``.
+
+    The worker leaves the process group of the run: a signal to the group, as for Ctrl-C or from a
+    scheduler, asks the run to stop, which needs its workers for the batches until then. A worker
+    whose parent has gone ends, also if it is loading a sample.
+    """
 
     def __init__(self, worker_init_fn: Callable[[int], None] | None) -> None:
         self._worker_init_fn = worker_init_fn
 
     def __call__(self, worker_id: int) -> None:
+        leave_process_group()
+        end_with_parent()
         info = get_worker_info()
         if info is not None and '_original' in getattr(info.dataset, '__dict__', {}):
             stand_in: Any = info.dataset

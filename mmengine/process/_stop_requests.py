@@ -143,6 +143,16 @@ class StopRequests:
         self.batch = 0
         self._phase = (self._phase[0] + 1, counter)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether there is a request, as far as this process has heard."""
+        return self._wanted is not None or self.request is not None
+
+    @property
+    def phase(self) -> int:
+        """Number of the present phase."""
+        return self._phase[0]
+
     def is_due(self, batch: int) -> bool:
         """Whether the run stops here, after ``batch`` batches of the phase."""
         return monotonic() >= self.look_at and self.reached(batch)

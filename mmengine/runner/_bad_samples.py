@@ -43,8 +43,8 @@ def report_bad_samples(runner: Runner, *dataloaders: Any) -> None:
 class BadSamplesReport(Hook):
     """Warns of each bad sample, and lists them in ``<timestamp>/bad_samples.jsonl``.
 
-    Workers load ahead. A sample is told of when its batch was trained on, so that a run which is
-    stopped and resumed tells of each one once.
+    Workers load ahead. A sample counts when its batch was trained on, so that a run which is
+    stopped and resumed lists each one once.
     """
 
     priority = 'VERY_HIGH'

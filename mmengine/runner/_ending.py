@@ -15,6 +15,7 @@ from mmengine.logging import MMLogger
 from mmengine.process._stop_requests import StopRequests
 from mmengine.process.failure import stop_together
 from mmengine.runner._stopping import clear_stop_file
+from mmengine.runner._watching import watched_stage
 
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
@@ -48,6 +49,7 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
         with (
             state.stops.active() if outer is None else nullcontext(),
             stop_together() if outer is None else nullcontext(),
+            watched_stage(runner, name) if outer is None else nullcontext(),
         ):
             yield
             for method in runner._hooks.acting['after_run']:

@@ -17,6 +17,7 @@ from mmengine.hooks._states import load_hooks_state
 from mmengine.optim import BaseOptimWrapper
 from mmengine.process.env import check_launcher
 from mmengine.process.signals import Preempt
+from mmengine.process.watchdog import WatchdogSettings
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import _loading, _resume
 from mmengine.runner._api import Loader, RunnerMembers
@@ -108,6 +109,7 @@ class Runner(RunnerMembers):
             ``strict_config``, which makes warnings about misspelt keys errors.
         preempt: ``signals`` that ask the run to stop, the ``exit_code`` then, and
             ``save_within_s``; see :class:`Preempt`.
+        watchdog: ``timeout_s`` without a batch, and ``action``; see :class:`WatchdogSettings`.
 
     Raises:
         ArgumentError: If a stage is half given, or a value is wrong.
@@ -144,9 +146,11 @@ class Runner(RunnerMembers):
         cfg: ConfigLike | None = None,
         *,
         preempt: dict[str, Any] | None = None,
+        watchdog: dict[str, Any] | None = None,
     ) -> None:
         self.cfg = own_config(cfg)
         self.preempt = Preempt.of(preempt or self.cfg.get('preempt'))
+        self.watchdog = WatchdogSettings.of(watchdog or self.cfg.get('watchdog'))
         self._arguments_text = arguments_text(Runner.__init__, self.cfg, locals())
         misspelt = misspelt_keys(self.cfg, argument_names(type(self), Runner))
         check_given_together(

@@ -69,6 +69,11 @@ class SharedJournal:
         self._file = _Descriptor(_appending(anonymous_file()))
         self._read_to = 0
 
+    @property
+    def descriptor(self) -> int:
+        """What is written to it is appended."""
+        return self._file.fd
+
     def append(self, line: bytes) -> None:
         """Add a line, which ends in a newline, in one piece."""
         os.write(self._file.fd, line)
