@@ -48,14 +48,27 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name='parent-watcher', daemon=True).start()
 
 
-def are_workers_gone(error: RuntimeError) -> bool:
-    """Whether torch raised ``error`` because workers have ended."""
-    text = str(error)
-    is_of_loader = text.startswith('DataLoader worker (pid')
-    return is_of_loader and ('exited unexpectedly' in text or 'is killed by signal' in text)
+def are_workers_gone(error: BaseException) -> bool:
+    """Whether the loading of a batch raised ``error`` because workers have ended.
+
+    Torch says so where it waits for a batch. A batch that a worker had sent before it ended cannot
+    be fetched from it either: its memory is passed over a connection to the worker.
+    """
+    if isinstance(error, RuntimeError):
+        text = str(error)
+        is_of_loader = text.startswith('DataLoader worker (pid')
+        return is_of_loader and ('exited unexpectedly' in text or 'is killed by signal' in text)
+    if not isinstance(error, (ConnectionError, EOFError, FileNotFoundError)):
+        return False
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename.endswith('multiprocessing/resource_sharer.py'):
+            return True
+        traceback = traceback.tb_next
+    return False
 
 
-def ended_by_a_request(error: RuntimeError, stops: Any) -> bool:
+def ended_by_a_request(error: BaseException, stops: Any) -> bool:
     """Whether workers have ended by a signal that also asked the run to stop."""
     if not are_workers_gone(error):
         return False

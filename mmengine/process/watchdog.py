@@ -124,15 +124,15 @@ class Watched:
     """What the watchdog looks at.
 
     Attributes:
-        progress: Returns the number of the phase (0 before the batches), and counters of batches;
-            called in the watchdog's thread.
+        progress: Returns whether a batch of the present phase is finished, and something that
+            changes with each batch; called in the watchdog's thread.
         place: Returns where the run is, in words.
         loading: Returns the samples that are being loaded.
         warn: Logs a text.
         log_dir: Folder of the log.
     """
 
-    progress: Callable[[], tuple[int, Any]]
+    progress: Callable[[], tuple[bool, Any]]
     place: Callable[[], str]
     loading: Callable[[], Sequence[Loading]]
     warn: Callable[[str], None]
@@ -204,7 +204,8 @@ class _Watchdog:
 
     def _watch(self) -> None:
         seen, idle_s, then = self._run.progress(), 0.0, monotonic()
-        num_asked, timer_s, is_told = self._num_asked(), 0.0, False
+        num_asked, timer_s = self._num_asked(), 0.0
+        is_told, is_first = False, True
         while not self._closed.wait(self._tick_s):
             now = monotonic()
             # A process that was paused has not hung: a long tick counts as two.
@@ -215,11 +216,10 @@ class _Watchdog:
                 timer_s = 0.0
             present = self._run.progress()
             if present != seen:
-                if seen[0] and present[1] != seen[1]:
-                    is_first = self._limit_s != self._settings.timeout_s
+                if present[0] and is_first:
+                    is_first = False
                     self._limit_s = self._settings.timeout_s
-                    if is_first:
-                        self._set_timer()
+                    self._set_timer()
                 if is_told:
                     self._run.warn(f'The run goes on, after {idle_s:.1f} s without a batch.')
                 seen, idle_s, is_told = present, 0.0, False

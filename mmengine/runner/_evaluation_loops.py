@@ -218,8 +218,7 @@ class _EvaluationLoop(BaseLoop):
         except BaseException as error:
             if isinstance(self.evaluator, Evaluator):
                 self.evaluator.drop_results()
-            is_loading = isinstance(error, RuntimeError) and ended_by_a_request(error, stops)
-            if is_loading and stops.reached(stops.batch):
+            if ended_by_a_request(error, stops) and stops.reached(stops.batch):
                 raise EvaluationCut from error
             raise
         size = _size_of(self.dataloader.dataset, self.evaluator)

@@ -98,7 +98,7 @@ def _from_living_workers(loop: Any, batches: Iterator[Any]) -> Iterator[Any]:
             batch = next(batches)
         except StopIteration:
             return
-        except RuntimeError as error:
+        except (RuntimeError, OSError, EOFError) as error:
             if not ended_by_a_request(error, loop.runner.state.stops):
                 raise
             loop.dataloader._iterator = None  # persistent workers

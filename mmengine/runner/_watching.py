@@ -21,9 +21,10 @@ def watched_stage(runner: Runner, name: str) -> Iterator[None]:
         return
     state = runner.state
 
-    def progress() -> tuple[int, Any]:
+    def progress() -> tuple[bool, Any]:
         # The counters of the loops. A step does nothing for the watchdog.
-        return state.stops.phase, (state.stops.batch, getattr(state.position, 'iter', None))
+        phase, batches = state.stops.progress
+        return batches > 0, (phase, batches, getattr(state.position, 'iter', None))
 
     def place() -> str:
         iteration, batch = getattr(state.position, 'iter', 0), state.stops.batch

@@ -11,6 +11,7 @@ run is lost if its end does not have the bits of the unbroken run, or if a start
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -29,7 +30,7 @@ from typing import Any
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from stoppable_run import make, state_of
 
@@ -99,15 +100,15 @@ class Start:
     def kill(self, rank: int) -> None:
         pid = self.pids[rank]
         if pid not in self.codes:
-            os.killpg(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has not come to its setsid yet
+                os.killpg(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
         """All processes of the run are gone after this, workers too."""
         for pid in self.pids:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self.wait(LIMIT_S)
         while self._read(time.monotonic()):
             pass
