@@ -149,8 +149,11 @@ def watched(settings: WatchdogSettings | None, run: Watched) -> Iterator[None]:
     watchdog.start()
     try:
         yield
-    finally:
+    except BaseException:
         watchdog.close()
+        raise
+    watchdog.close()
+    watchdog.say_that_it_goes_on()
 
 
 class _Watchdog:
@@ -174,7 +177,9 @@ class _Watchdog:
         self._closed = threading.Event()
         # Held while the thread is interrupted, so that it cannot leave the stage meanwhile.
         self._lock = threading.Lock()
-        self._num_told = 0
+        self._is_told = False
+        self._idle_s = 0.0
+        self._summary = f'rank {self._rank}'
         self._path = Path(run.log_dir, f'watchdog_rank{self._rank}.txt')
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # Open all the time: the timer of faulthandler writes to it.
@@ -200,12 +205,18 @@ class _Watchdog:
         if self._path.stat().st_size == 0:
             self._path.unlink()
 
+    def say_that_it_goes_on(self) -> None:
+        """Log that the run goes on, if it was said that it does not."""
+        if self._is_told:
+            self._is_told = False
+            self._run.warn(f'The run goes on, after {self._idle_s:.1f} s without a batch.')
+
     # The thread
 
     def _watch(self) -> None:
-        seen, idle_s, then = self._run.progress(), 0.0, monotonic()
+        seen, then = self._run.progress(), monotonic()
         num_asked, timer_s = self._num_asked(), 0.0
-        is_told, is_first = False, True
+        is_first = True
         while not self._closed.wait(self._tick_s):
             now = monotonic()
             # A process that was paused has not hung: a long tick counts as two.
@@ -220,22 +231,23 @@ class _Watchdog:
                     is_first = False
                     self._limit_s = self._settings.timeout_s
                     self._set_timer()
-                if is_told:
-                    self._run.warn(f'The run goes on, after {idle_s:.1f} s without a batch.')
-                seen, idle_s, is_told = present, 0.0, False
+                self.say_that_it_goes_on()
+                seen, self._idle_s = present, 0.0
                 continue
-            idle_s += passed
+            self._idle_s += passed
             asked = self._num_asked()
-            if idle_s >= self._limit_s and not is_told:
-                is_told = True
-                self._tell(f'No batch was finished for {idle_s:.1f} s.')
+            if self._idle_s >= self._limit_s and not self._is_told:
+                self._is_told = True
+                self._tell(f'No batch was finished for {self._idle_s:.1f} s.')
                 num_asked = self._num_asked()
                 if self._settings.action == 'stop':
                     self._stop()
                     return
             elif asked > num_asked:
                 num_asked = asked
-                self._write(f'Another rank finishes no batch. This one has waited {idle_s:.1f} s.')
+                self._write(
+                    f'Another rank finishes no batch. This one waits for {self._idle_s:.1f} s.'
+                )
 
     def _num_asked(self) -> int:
         """How often a rank has asked the others where they are."""
@@ -249,7 +261,6 @@ class _Watchdog:
             _within(_ANSWER_S, lambda: self._store.add(f'{self._key}/asked', 1))
         self._write(reason)
         rows = [self._summary] if self._store is None else self._of_all_ranks()
-        self._num_told += 1
         lines = '\n'.join(f'  {row}' for row in rows)
         text = f'{reason}\n{lines}\nThe stacks are in {self._path.parent}/watchdog_rank<r>.txt.'
         if self._rank == 0 or self._settings.action == 'stop':

@@ -189,7 +189,7 @@ def bomb(draw: random.Random, canary: str) -> tuple[str, bytes]:
             ('.pkl', b'\x80\x02' + b'(' * 20_000 + b'l' * 20_000 + b'.'),
             ('.pkl', b'\x80\x02]q\x00' + b'h\x00a' * 10_000 + b'.'),
             ('.pth', b'\x80\x04\x96' + struct.pack('<Q', huge) + b'x.'),
-            ('.pth', _zip_of_zeros(draw.randint(64, 512))),
+            ('.pth', _zip_of_zeros(draw.randint(16, 256))),
             ('.pth', _zip_with_stated_size(draw)),
             ('.yaml', _aliases(draw.randint(8, 30))),
             ('.yaml', b'[' * 10_000),
