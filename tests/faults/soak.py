@@ -73,6 +73,8 @@ def _run(script: str, *arguments: Any) -> str:
         text=True,
         check=False,
     )
+    if done.returncode:
+        print(done.stdout[-3000:], flush=True)
     return done.stdout
 
 

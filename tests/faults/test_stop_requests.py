@@ -297,7 +297,7 @@ def test_a_worker_in_a_sample_ends_with_its_killed_parent(tmp_path):
 @pytest.mark.distributed
 @pytest.mark.parametrize('rank', [0, 1])
 def test_a_signal_to_the_group_of_one_rank_stops_both_with_workers(tmp_path, rank):
-    settings = {'workers': 1, 'slow_sample': 13}
+    settings = {'workers': 1, 'slow_sample': 7}  # of the 10 of a rank
     with Run(tmp_path / 'run', num_ranks=2, **settings) as run:
         run.until_ready().send(signal.SIGTERM, rank, group=True)
         (run.work_dir / 'go_on').touch()

@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).with_name('hung_run.py')
 ROOT = SCRIPT.parents[2]
 LIMIT_S = 240.0
 # The start may take long where the machine is busy.
-STOP = {'timeout_s': 2, 'action': 'stop', 'first_batch_s': 200}
+STOP = {'timeout_s': 4, 'action': 'stop', 'first_batch_s': 200}
 WARN = {**STOP, 'action': 'warn'}
 
 pytestmark = pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
