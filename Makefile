@@ -14,13 +14,17 @@ DEMO_CONFIG := examples/digits/config.py
 DEMO_DIR := work_dirs/digits
 SOAK_ROUNDS ?= 10
 SOAK_PROJECTS ?= 500
+SOAK_KILLS ?= 500
+SOAK_FILES ?= 10000
+SOAK_RUNS ?= 200
 
-.PHONY: help demo test soak soak-mmcv test-core test-mmcv lint bench bench-peers docs clean
+.PHONY: help demo test soak soak-faults soak-mmcv test-core test-mmcv lint bench bench-peers docs clean
 
 help:
 	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
 	@echo 'make test         run all tests'
-	@echo 'make soak         look for examples that break a property, drawn anew in each of SOAK_ROUNDS=$(SOAK_ROUNDS) rounds'
+	@echo 'make soak         look for examples that break a property, drawn anew in each of SOAK_ROUNDS=$(SOAK_ROUNDS) rounds; then soak-faults'
+	@echo 'make soak-faults  SOAK_KILLS=$(SOAK_KILLS) kills, SOAK_FILES=$(SOAK_FILES) hostile files, SOAK_RUNS=$(SOAK_RUNS) runs in one process: what is lost, run or left'
 	@echo 'make test-core    import and smoke tests of the built package, nothing but its core dependencies there'
 	@echo 'make test-mmcv    check that recorded trainings are those of MMCV 1.7.2, installed apart in $(MMCV_VENV)'
 	@echo 'make soak-mmcv    draw SOAK_PROJECTS=$(SOAK_PROJECTS) legacy projects, and run each under MMCV and, migrated, here'
@@ -48,6 +52,10 @@ soak: $(VENV)/.installed-dev
 		echo "round $$round of $(SOAK_ROUNDS)"; \
 		$(BIN)/python -m pytest -q -n 2 --hypothesis-profile=soak -m hypothesis || exit 1; \
 	done
+	$(MAKE) soak-faults
+
+soak-faults: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/soak.py --kills $(SOAK_KILLS) --files $(SOAK_FILES) --runs $(SOAK_RUNS)
 
 # pytest is called by its own name and without the repository on the path: what is tested is the installed package.
 test-core: $(CORE_VENV)/.installed

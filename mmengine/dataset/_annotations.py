@@ -2,7 +2,8 @@
 
 Python objects carry reference counts, so a forked worker that merely reads a list of dicts copies
 its memory page by page. One numpy array of bytes has no counts inside: all workers of a machine
-share it, whatever the number of records.
+share it, whatever the number of records. Forked workers do so by themselves. For spawned workers,
+the bytes move to a :class:`SharedBlock` when the first of them is started.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mmengine.utils._shared_block import SharedBlock
 from mmengine.utils.errors import ArgumentError
 
 # uint8: the pickled records, one after the other; int64: where each of them ends.
@@ -40,6 +42,50 @@ def unpack(packed: Packed, position: int) -> Any:
     data, ends = packed
     start = ends[position - 1] if position else 0
     return pickle.loads(data[start : ends[position]].data)
+
+
+class SharedRecords:
+    """Packed records in memory that this process shares with the processes that it starts.
+
+    Attributes:
+        packed: The records; they cannot be written.
+    """
+
+    def __init__(self, packed: Packed) -> None:
+        data, ends = packed
+        self._layout = len(data), len(ends)
+        self._block = SharedBlock(max(ends.nbytes + len(data), 1))
+        parts = _parts(self._block, *self._layout)
+        for part, values in zip(parts, packed, strict=True):
+            part[:] = values
+            part.flags.writeable = False
+        self.packed: Packed = parts
+
+    def for_new_process(self) -> tuple[_Part, _Part]:
+        """The two arrays as values whose pickles are arrays in the shared memory."""
+        return _Part(self._block, self._layout, 0), _Part(self._block, self._layout, 1)
+
+
+class _Part:
+    """One of the two arrays of packed records, to be pickled."""
+
+    def __init__(self, block: SharedBlock, layout: tuple[int, int], number: int) -> None:
+        self._arguments = block, layout, number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _part, self._arguments
+
+
+def _part(block: SharedBlock, layout: tuple[int, int], number: int) -> np.ndarray[Any, Any]:
+    part = _parts(block, *layout)[number]
+    part.flags.writeable = False
+    return part
+
+
+def _parts(block: SharedBlock, num_bytes: int, num_ends: int) -> Packed:
+    # The ends come first, where they are aligned.
+    ends = np.frombuffer(block.memory, np.int64, num_ends)
+    return np.frombuffer(block.memory, np.uint8, num_bytes, offset=8 * num_ends), ends
 
 
 def take(packed: Packed, positions: Sequence[int] | np.ndarray[Any, Any]) -> Packed:

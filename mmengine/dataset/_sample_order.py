@@ -18,6 +18,8 @@ from torch.utils.data import (
 )
 from torch.utils.data import default_collate as torch_default_collate
 
+from mmengine.dataset._bad_samples import BadSamplePolicy, BadSamples
+from mmengine.dataset._loading_record import LoadingRecord
 from mmengine.dataset._order_source import OrderSource, order_source
 from mmengine.dataset._sample_seed import (
     NumberedBatch,
@@ -28,6 +30,7 @@ from mmengine.dataset._sample_seed import (
     SeededStream,
     WorkerStart,
 )
+from mmengine.dataset._worker_process import move_to_own_groups
 from mmengine.dataset.utils import default_collate, pseudo_collate
 from mmengine.dist._data_parallel import get_data_parallel_info
 
@@ -50,6 +53,26 @@ def number_samples(dataloader: Any, seed: int | None) -> None:
         passes = Passes(seed)
         vars(dataloader)['_get_iterator'] = _IteratorMaker(dataloader, passes)
     passes.seed = seed
+
+
+def skip_bad_samples(dataloader: DataLoader[Any], policy: BadSamplePolicy) -> None:
+    """Let others take the place of samples of ``dataloader`` that raise.
+
+    Raises:
+        ArgumentError: If the data is a stream.
+    """
+    vars(dataloader)[_BAD] = BadSamples(policy, dataloader)
+    if passes_of(dataloader) is None:
+        number_samples(dataloader, None)
+
+
+def bad_samples_of(dataloader: Any) -> BadSamples | None:
+    """The bad samples of ``dataloader``; None if it does not skip them."""
+    found: BadSamples | None = getattr(dataloader, '__dict__', {}).get(_BAD)
+    return found
+
+
+_BAD = '_bad_samples'
 
 
 def has_state(dataloader: Any) -> bool:
@@ -149,7 +172,7 @@ class NumberedOrder:
         order: Batches of indices, or indices.
         passes: Of the dataloader.
         is_batched: Whether ``order`` gives batches.
-        is_seeded: Whether each sample is loaded in a separate random state.
+        is_numbered: Whether each sample gets its pass and its position.
         source: What the order is drawn from; None if it is a function of seed and pass.
     """
 
@@ -158,13 +181,13 @@ class NumberedOrder:
         order: Any,
         passes: Passes,
         is_batched: bool,
-        is_seeded: bool,
+        is_numbered: bool,
         source: OrderSource | None,
     ) -> None:
         self._order = order
         self._passes = passes
         self._is_batched = is_batched
-        self._is_seeded = is_seeded
+        self._is_numbered = is_numbered
         self._source = source
 
     def __getattr__(self, name: str) -> Any:
@@ -187,7 +210,7 @@ class NumberedOrder:
         # A resumed pass has the order that was drawn before the stop.
         number, given = passes.begin(getattr(self._order, '_drawn_from', None) or states)
         rank, world_size = get_data_parallel_info()
-        is_seeded = self._is_seeded
+        is_numbered = self._is_numbered
         base: int | None = None
         own = first = 0
         last_size = -1
@@ -206,7 +229,7 @@ class NumberedOrder:
                 given.note(first + count, before, size * world_size)
                 last_size = size
             own += size
-            if not is_seeded:
+            if not is_numbered:
                 yield batch
             elif is_batched:
                 yield NumberedBatch.of(batch, number, before + rank, world_size)
@@ -224,6 +247,7 @@ class _IteratorMaker:
     def __init__(self, dataloader: DataLoader[Any], passes: Passes) -> None:
         self._dataloader = weakref.ref(dataloader)
         self.passes = passes
+        self._record: LoadingRecord | None = None
 
     def __getstate__(self) -> tuple[Any, Passes]:
         return self._dataloader(), self.passes
@@ -231,6 +255,7 @@ class _IteratorMaker:
     def __setstate__(self, state: tuple[Any, Passes]) -> None:
         dataloader, self.passes = state
         self._dataloader = weakref.ref(dataloader)
+        self._record = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _IteratorMaker:
         # A loader that is being copied is in the memo already.
@@ -244,33 +269,45 @@ class _IteratorMaker:
         kept = {name: attributes[name] for name in exchanged}
         attributes.update(exchanged)
         try:
-            return type(loader)._get_iterator(loader)
+            batches = type(loader)._get_iterator(loader)
         finally:
             attributes.update(kept)
+        move_to_own_groups(batches)
+        return batches
 
     def _exchanged(self, loader: Any) -> dict[str, Any]:
         dataset, passes = loader.dataset, self.passes
         if isinstance(dataset, (IterDataPipe, MapDataPipe)):
             return {}  # torch seeds and splits data pipes
+        seeds = None if passes.seed is None else SampleSeeds(passes.seed, passes.stream)
         if isinstance(dataset, IterableDataset):
-            if passes.seed is None:
-                return {}
             number, _ = passes.begin()
-            seeds = SampleSeeds(passes.seed, passes.stream)
-            return _seeded(
-                loader, SeededStream(dataset, seeds, number, get_data_parallel_info()[0])
+            rank = get_data_parallel_info()[0]
+            return _stood_in(
+                loader, SeededStream(dataset, seeds, number, rank, self._record_of(loader))
             )
         is_batched = loader.batch_sampler is not None
         name = 'batch_sampler' if is_batched else 'sampler'
         if name not in vars(loader):
             return {}
-        is_seeded = passes.seed is not None and not draws_nothing(dataset, loader.collate_fn)
+        bad = bad_samples_of(loader)
+        is_looked_up = draws_nothing(dataset, loader.collate_fn)
+        is_numbered = bad is not None or not is_looked_up
         source = order_source(loader)
-        order = NumberedOrder(vars(loader)[name], passes, is_batched, is_seeded, source)
-        if passes.seed is None or not is_seeded:
-            return {name: order}
-        seeds = SampleSeeds(passes.seed, passes.stream)
-        return {name: order, **_seeded(loader, SeededMap(dataset, seeds))}
+        order = NumberedOrder(vars(loader)[name], passes, is_batched, is_numbered, source)
+        if is_looked_up and bad is None:
+            return {name: order, 'worker_init_fn': WorkerStart(loader.worker_init_fn)}
+        stand_in = SeededMap(dataset, seeds, self._record_of(loader), bad, passes.stream)
+        return {name: order, **_stood_in(loader, stand_in)}
+
+    def _record_of(self, loader: Any) -> LoadingRecord:
+        """The record of ``loader``, which may have got another dataset or number of workers."""
+        known = self._record
+        if known is None or (known.dataset, known.num_workers) != (
+            loader.dataset, loader.num_workers
+        ):  # fmt: skip
+            known = self._record = LoadingRecord(loader.dataset, loader.num_workers)
+        return known
 
 
 def draws_nothing(dataset: Any, collate_fn: Any) -> bool:
@@ -287,9 +324,11 @@ _LOOKED_UP = (list, tuple, TensorDataset)
 _COLLATES = (torch_default_collate, default_collate, pseudo_collate)
 
 
-def _seeded(loader: Any, dataset: SeededMap | SeededStream) -> dict[str, Any]:
-    return {
+def _stood_in(loader: Any, dataset: SeededMap | SeededStream) -> dict[str, Any]:
+    exchanged: dict[str, Any] = {
         'dataset': dataset,
-        'collate_fn': SeededCollate(loader.collate_fn, dataset),
         'worker_init_fn': WorkerStart(loader.worker_init_fn),
     }
+    if dataset.is_seeded:
+        exchanged['collate_fn'] = SeededCollate(loader.collate_fn, dataset)
+    return exchanged

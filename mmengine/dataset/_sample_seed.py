@@ -16,11 +16,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
+from operator import getitem
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Subset, get_worker_info
+
+from mmengine.dataset._bad_samples import BadSamples, bad_sample, give_up, name_in
+from mmengine.dataset._loading_record import LoadingRecord
+from mmengine.dataset._notes import add_note
+from mmengine.dataset._worker_process import end_with_parent, leave_process_group
 
 _BLOCK = 256
 _WORDS = 4
@@ -46,6 +53,11 @@ class SampleSeeds:
         self._present: tuple[int, int] | None = None
         self._rows: list[list[int]] = []
 
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return self._seed
+
     def lane(self, number: int) -> SampleSeeds:
         """Seeds of one part of this stream."""
         return SampleSeeds(self._seed, self._stream, number)
@@ -68,13 +80,27 @@ class SampleSeeds:
 
 
 class _Seeded:
-    """What stands in for a dataset while it is iterated; looks like it to those who ask."""
+    """What stands in for a dataset while it is iterated; looks like it to those who ask.
 
-    def __init__(self, dataset: Any, seeds: SampleSeeds) -> None:
+    Args:
+        dataset: The dataset.
+        seeds: Its seeds; None leaves random numbers alone.
+        record: Where it is noted which sample is being loaded.
+    """
+
+    def __init__(
+        self, dataset: Any, seeds: SampleSeeds | None, record: LoadingRecord | None = None
+    ) -> None:
         self._original = dataset
         self._seeds = seeds
+        self._record = LoadingRecord(dataset, 0) if record is None else record
         self._holders: list[Any] | None = None
         self._aside: tuple[Any, Any, Any] | None = None
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether each sample is loaded in a separate random state."""
+        return self._seeds is not None
 
     @property  # type: ignore[misc]  # read only
     def __class__(self) -> Any:
@@ -93,7 +119,7 @@ class _Seeded:
 
     def set_aside(self) -> None:
         """Keep the random state of the main process; a worker has none to keep."""
-        if self._aside is None and get_worker_info() is None:
+        if self._seeds is not None and self._aside is None and get_worker_info() is None:
             numpy = np.random.get_state(legacy=False)
             self._aside = random.getstate(), numpy, torch.default_generator.get_state()
 
@@ -105,6 +131,10 @@ class _Seeded:
             random.setstate(python)
             np.random.set_state(numpy)
             torch.default_generator.set_state(of_torch)
+
+    def use_slot_of(self, worker: int) -> None:
+        """Called in a worker: note what it loads in its part of the record."""
+        self._record.use_slot_of(worker)
 
     def _enter(self, seeds: list[int]) -> None:
         for_python, for_torch, for_numpy, for_holders = seeds
@@ -121,41 +151,120 @@ class _Seeded:
 
 
 class SeededMap(_Seeded):
-    """A dataset with indices; its batches come with the positions of their samples."""
+    """A dataset with indices; its batches come with the positions of their samples.
+
+    Args:
+        dataset: The dataset.
+        seeds: Its seeds; None leaves random numbers alone.
+        record: Where it is noted which sample is being loaded.
+        bad: Where bad samples are noted, which others replace; None lets their errors pass.
+        stream: Training, validation or test.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        seeds: SampleSeeds | None,
+        record: LoadingRecord | None = None,
+        bad: BadSamples | None = None,
+        stream: int = 0,
+    ) -> None:
+        super().__init__(dataset, seeds, record)
+        self._bad = bad
+        self._stream = stream
 
     def __getitem__(self, index: Any) -> Any:
         if not isinstance(index, NumberedIndex):
             return self._original[index]
-        self.set_aside()
-        try:
-            self._enter(self._seeds.of(index.number, index.position))
-            return self._original[index.index]
-        except BaseException:
-            self.put_back()
-            raise
+        batch = NumberedBatch.of([index.index], index.number, index.position, 1)
+        return self._loaded(batch, self._load)[0]
 
     def __getitems__(self, batch: Any) -> Any:
         if not isinstance(batch, NumberedBatch):
             return self._read(batch)
+        at_once = _reads_batches(self._original)
+        return self._loaded(batch, self._load_at_once if at_once else self._load)
+
+    def _loaded(self, batch: NumberedBatch, load: Callable[[NumberedBatch], Any]) -> Any:
         self.set_aside()
         try:
-            if _reads_batches(self._original):
-                # One call loads all samples, in the state of the first one.
-                self._enter(self._seeds.of(batch.number, batch.position))
-                return self._original.__getitems__(batch.original)
-            return self._load(batch)
+            return load(batch)
         except BaseException:
             self.put_back()
             raise
+        finally:
+            self._record.end()
 
-    def _load(self, batch: NumberedBatch) -> list[Any]:
-        dataset, enter, seeds_of = self._original, self._enter, self._seeds.of
+    def _load(self, batch: NumberedBatch, read: Callable[[Any], Any] | None = None) -> list[Any]:
+        read = partial(getitem, self._original) if read is None else read
+        enter, begin, number = self._enter_at, self._record.begin, batch.number
         samples, position = [], batch.position
-        for index in batch:
-            enter(seeds_of(batch.number, position))
-            samples.append(dataset[index])
+        for place, index in enumerate(batch):
+            begin(index)
+            try:
+                enter(number, position)
+                samples.append(read(index))
+            except Exception as error:
+                if self._bad is None:
+                    name_in(error, self._original, index)
+                    raise
+                samples.append(self._instead(batch, place, position, read, error))
             position += batch.stride
         return samples
+
+    def _load_at_once(self, batch: NumberedBatch) -> Any:
+        """One call loads all samples, in the state of the first one."""
+        self._record.begin(', '.join(map(str, batch)) if len(batch) > 1 else batch[0])
+        try:
+            self._enter_at(batch.number, batch.position)
+            return self._original.__getitems__(batch.original)
+        except Exception as error:
+            if self._bad is None:
+                add_note(
+                    error,
+                    f'Raised by __getitems__ of {type(self._original).__name__} for the samples '
+                    f'with the indices {list(batch)}.',
+                )
+                raise
+        return self._load(batch, lambda index: self._original.__getitems__([index])[0])
+
+    def _instead(
+        self,
+        batch: NumberedBatch,
+        place: int,
+        position: int,
+        read: Callable[[Any], Any],
+        error: Exception,
+    ) -> Any:
+        """A sample for the place of one that raised ``error``."""
+        bad = self._bad
+        assert bad is not None
+        dataset, where = self._original, (self._stream, batch.number, position)
+        failed = [(batch[place], error)]
+        found: Any = None
+        sample: Any = None
+        seed = 0 if self._seeds is None else self._seeds.seed
+        for index in bad.candidates(batch, place, len(dataset), where, seed):
+            if len(failed) >= bad.give_up_after:
+                break
+            self._record.begin(index)
+            try:
+                self._enter_at(batch.number, position)
+                sample = read(index)
+            except Exception as further:
+                failed.append((index, further))
+            else:
+                found = index
+                break
+        for index, reason in failed:
+            bad.note(bad_sample(dataset, index, reason, where, found))
+        if found is None:
+            raise give_up(dataset, failed, bad.give_up_after, failed[-1][1]) from failed[-1][1]
+        return sample
+
+    def _enter_at(self, number: int, position: int) -> None:
+        if self._seeds is not None:
+            self._enter(self._seeds.of(number, position))
 
     def _read(self, batch: Any) -> Any:
         read = getattr(self._original, '__getitems__', None)
@@ -167,38 +276,53 @@ class SeededStream(_Seeded):
 
     Args:
         dataset: The dataset.
-        seeds: Its seeds.
+        seeds: Its seeds; None leaves random numbers alone.
         number: Of the pass that begins next. Persistent workers count on from there.
         rank: Of this process.
+        record: Where it is noted which sample is being loaded.
     """
 
-    def __init__(self, dataset: Any, seeds: SampleSeeds, number: int, rank: int) -> None:
-        super().__init__(dataset, seeds)
+    def __init__(
+        self,
+        dataset: Any,
+        seeds: SampleSeeds | None,
+        number: int,
+        rank: int,
+        record: LoadingRecord | None = None,
+    ) -> None:
+        super().__init__(dataset, seeds, record)
         self._number = number
         self._rank = rank
 
     def __iter__(self) -> Iterator[Any]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info is not None else (0, 1)
-        seeds = self._seeds.lane(self._rank * workers + worker)
+        lane = self._rank * workers + worker
+        seeds = None if self._seeds is None else self._seeds.lane(lane)
         number, self._number = self._number, self._number + 1
         return self._samples(seeds, number)
 
-    def _samples(self, seeds: SampleSeeds, number: int) -> Iterator[Any]:
+    def _samples(self, seeds: SampleSeeds | None, number: int) -> Iterator[Any]:
         samples, position = None, 0
         while True:
             self.set_aside()
+            self._record.begin(f'{position}, counted in its stream,')
             try:
-                self._enter(seeds.of(number, position))
+                if seeds is not None:
+                    self._enter(seeds.of(number, position))
                 if samples is None:
                     samples = iter(self._original)
                 sample = next(samples)
             except StopIteration:
                 self.put_back()
                 return
-            except BaseException:
+            except BaseException as error:
                 self.put_back()
+                name = type(self._original).__name__
+                add_note(error, f'Raised by {name} after it had given {position} samples here.')
                 raise
+            finally:
+                self._record.end()
             yield sample
             position += 1
 
@@ -219,14 +343,23 @@ class SeededCollate:
 
 
 class WorkerStart:
-    """Shows a worker the dataset itself, then calls the ``worker_init_fn`` of the loader."""
+    """Prepares a worker, shows it the dataset itself, and calls the loader's ``worker_init_fn``.
+
+    The worker leaves the process group of the run: a signal to the group, as for Ctrl-C or from a
+    scheduler, asks the run to stop, which needs its workers for the batches until then. A worker
+    whose parent has gone ends, also if it is loading a sample.
+    """
 
     def __init__(self, worker_init_fn: Callable[[int], None] | None) -> None:
         self._worker_init_fn = worker_init_fn
 
     def __call__(self, worker_id: int) -> None:
+        leave_process_group()
+        end_with_parent()
         info = get_worker_info()
-        if info is not None and '_original' in vars(info.dataset):
+        if info is not None and '_original' in getattr(info.dataset, '__dict__', {}):
+            stand_in: Any = info.dataset
+            stand_in.use_slot_of(worker_id)
             # The entry is read by get_worker_info() alone; the samples come from the wrapper.
             object.__setattr__(info, 'dataset', vars(info.dataset)['_original'])
         if self._worker_init_fn is not None:

@@ -15,12 +15,13 @@ from torch.utils.data import Dataset
 
 from mmengine.config import Config
 from mmengine.dataset._ann_file import load_annotations
-from mmengine.dataset._annotations import pack, positions_of, take, unpack
+from mmengine.dataset._annotations import SharedRecords, pack, positions_of, take, unpack
 from mmengine.dataset._compose import Compose
 from mmengine.dataset._metainfo import resolve_metainfo
 from mmengine.fileio import join_path
 from mmengine.logging import print_log
 from mmengine.utils import is_abs
+from mmengine.utils._shared_block import CAN_SHARE, is_starting_process
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 __all__ = ['BaseDataset', 'Compose', 'force_full_init']
@@ -28,7 +29,7 @@ __all__ = ['BaseDataset', 'Compose', 'force_full_init']
 _Method = TypeVar('_Method', bound=Callable[..., Any])
 
 # Where a dataset keeps its records; all else in it is settings.
-_RECORDS = ('data_list', 'data_bytes', 'data_address')
+_RECORDS = ('data_list', 'data_bytes', 'data_address', '_shared_records')
 
 
 def force_full_init(old_func: _Method) -> _Method:
@@ -89,6 +90,8 @@ class BaseDataset(Dataset[Any]):
     _fully_initialized: bool = False
     _indices: int | Sequence[int] | None = None
     allow_pickle: bool = True
+    # The serialised records, once a worker was spawned.
+    _shared_records: SharedRecords | None = None
 
     def __init__(
         self,
@@ -365,6 +368,21 @@ class BaseDataset(Dataset[Any]):
         return int(np.random.randint(len(self)))
 
     # Only ours.
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes; a worker that is being spawned shares the serialised records."""
+        packed = vars(self).get('data_bytes'), vars(self).get('data_address')
+        if CAN_SHARE and is_starting_process() and all(type(part) is np.ndarray for part in packed):
+            shared = self._shared_records
+            if shared is None or packed[0] is not shared.packed[0]:
+                shared = self._shared_records = SharedRecords(cast(Any, packed))
+                self.data_bytes, self.data_address = shared.packed
+            packed = cast(Any, shared.for_new_process())
+        state = {key: value for key, value in vars(self).items() if key != '_shared_records'}
+        for name, part in zip(('data_bytes', 'data_address'), packed, strict=True):
+            if name in state:
+                state[name] = part
+        return state
 
     def _num_records(self) -> int:
         return len(self.data_address) if self.serialize_data else len(self.data_list)

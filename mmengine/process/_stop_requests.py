@@ -104,6 +104,7 @@ class StopRequests:
         self._is_done = False
         # Number, and the object that counts batches (`iter`); None: `batch` counts.
         self._phase: tuple[int, Any] = (0, None)
+        self._began_at = 0
         self._ranks: _Ranks | None = None
         self._pid = os.getpid()
         self._on_dead_child: Any = None
@@ -141,7 +142,19 @@ class StopRequests:
     def begin_phase(self, counter: Any = None) -> None:
         """Batches are counted by ``counter.iter`` from now on; None: by ``batch``, from 0."""
         self.batch = 0
+        self._began_at = getattr(counter, 'iter', 0)
         self._phase = (self._phase[0] + 1, counter)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether there is a request, as far as this process has heard."""
+        return self._wanted is not None or self.request is not None
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """The number of the present phase, and its finished batches."""
+        number, counter = self._phase
+        return number, self.batch if counter is None else counter.iter - self._began_at
 
     def is_due(self, batch: int) -> bool:
         """Whether the run stops here, after ``batch`` batches of the phase."""

@@ -15,6 +15,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import BaseOptimWrapper
 from mmengine.process.env import setup_process
 from mmengine.process.signals import Preempt
+from mmengine.process.watchdog import WatchdogSettings
 from mmengine.runner import _build, _build_run, _units
 from mmengine.runner._hook_list import HookConfig, HookList, default_hooks
 from mmengine.runner.base_loop import BaseLoop
@@ -39,6 +40,7 @@ class RunnerMembers:
 
     cfg: Config
     preempt: Preempt = Preempt()
+    watchdog: WatchdogSettings | None = None
     state: RunState
     _strategy: BaseStrategy
     _hooks: HookList

@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mmengine.config import placed
 from mmengine.dataset import DefaultSampler, worker_init_fn
+from mmengine.dataset._bad_samples import BadSamplePolicy
+from mmengine.dataset._sample_order import skip_bad_samples
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, LOOPS
@@ -74,7 +76,9 @@ def build_dataloader(
         dataloader: ``dataset`` and ``batch_size``, and where wanted ``sampler``, ``batch_sampler``,
             ``collate_fn`` (``pseudo_collate`` by default), ``worker_init_fn``,
             ``num_batch_per_epoch`` (whole batches of the first samples, or of ``batch_sampler``),
-            ``disable_subprocess_warning`` and any argument of ``torch.utils.data.DataLoader``.
+            ``on_bad_sample`` ('raise', or 'skip' to load another sample where one raises; see
+            :class:`BadSamplePolicy`), ``disable_subprocess_warning`` and any argument of
+            ``torch.utils.data.DataLoader``.
         seed: For the sampler's shuffling and the workers.
         diff_rank_seed: The sampler draws its own seed.
 
@@ -96,6 +100,7 @@ def build_dataloader(
     if num_batches is not None:
         num_batches = as_positive('num_batch_per_epoch', num_batches)
     is_quiet = options.pop('disable_subprocess_warning', False)
+    bad_samples = BadSamplePolicy.of(options.pop('on_bad_sample', 'raise'))
     if num_batches is not None and options.get('batch_sampler') is None:
         dataset = _first_samples(dataset, num_batches, options.get('batch_size', 1))
     _build_samplers(options, dataset, None if diff_rank_seed else seed)
@@ -105,9 +110,12 @@ def build_dataloader(
     options['worker_init_fn'] = _build_worker_init(options, seed, is_quiet)
     options['collate_fn'] = _build_collate(options.get('collate_fn', {'type': 'pseudo_collate'}))
     try:
-        return DataLoader(dataset=dataset, **options)
+        built: DataLoader[Any] = DataLoader(dataset=dataset, **options)
     except TypeError as error:
         raise _explained(error, options) from error
+    if bad_samples.policy == 'skip':
+        skip_bad_samples(built, bad_samples)
+    return built
 
 
 def build_evaluator(evaluator: Evaluator | Mapping[str, Any] | Sequence[Any]) -> Evaluator:

@@ -18,6 +18,7 @@ from mmengine.process._lock import holding
 from mmengine.process._stop_requests import StopRequests
 from mmengine.process.failure import stop_together
 from mmengine.runner._stopping import clear_stop_file
+from mmengine.runner._watching import watched_stage
 from mmengine.utils._background import is_writing
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def _begun(runner: Runner, name: str) -> Iterator[None]:
         with (
             state.stops.active() if outer is None else nullcontext(),
             stop_together() if outer is None else nullcontext(),
+            watched_stage(runner, name) if outer is None else nullcontext(),
         ):
             yield
             for method in runner._hooks.acting['after_run']:

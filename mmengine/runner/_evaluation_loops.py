@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.dataset._sample_order import TEST, VAL, begin_pass
+from mmengine.dataset._worker_process import ended_by_a_request
 from mmengine.device import autocast
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
@@ -214,9 +215,11 @@ class _EvaluationLoop(BaseLoop):
                     if monotonic() >= stops.look_at and stops.reached(idx):
                         raise EvaluationCut
             stops.end_evaluation_batches()
-        except BaseException:
+        except BaseException as error:
             if isinstance(self.evaluator, Evaluator):
                 self.evaluator.drop_results()
+            if ended_by_a_request(error, stops) and stops.reached(stops.batch):
+                raise EvaluationCut from error
             raise
         size = _size_of(self.dataloader.dataset, self.evaluator)
         metrics: dict[str, float] = self.evaluator.evaluate(size)

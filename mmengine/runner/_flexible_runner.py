@@ -64,6 +64,7 @@ class FlexibleRunner(Runner):
         compile: bool | dict[str, Any] = False,
         cfg: ConfigLike | None = None,
         preempt: dict[str, Any] | None = None,
+        watchdog: dict[str, Any] | None = None,
     ) -> None:
         self._given_strategy = strategy
         self._given_compile = compile
@@ -97,6 +98,7 @@ class FlexibleRunner(Runner):
             experiment_name=experiment_name,
             cfg=cfg,
             preempt=preempt,
+            watchdog=watchdog,
         )
 
     def build_strategy(

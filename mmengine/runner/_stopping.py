@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mmengine.dataset._worker_process import ended_by_a_request
 from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.process._stop_requests import EvaluationCut, StopRequests
 from mmengine.utils._stop_file import STOP_FILE, take_stop_file
@@ -77,6 +79,32 @@ def is_over_after_iter(loop: Any, stops: StopRequests) -> bool:
     if not stops.interrupts:
         loop.stop_training = True
     return True
+
+
+def with_new_workers(loop: Any, batches: Iterator[Any]) -> Iterator[Any]:
+    """``batches`` of ``loop``, by new workers if a request to stop has ended the present ones.
+
+    A scheduler may send its signal to all processes of a job. The ranks stop at a batch on which
+    they agree, and it has to be loaded.
+    """
+    if not getattr(loop.dataloader, 'num_workers', 0):
+        return batches
+    return _from_living_workers(loop, batches)
+
+
+def _from_living_workers(loop: Any, batches: Iterator[Any]) -> Iterator[Any]:
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (RuntimeError, OSError, EOFError) as error:
+            if not ended_by_a_request(error, loop.runner.state.stops):
+                raise
+            loop.dataloader._iterator = None  # persistent workers
+            batches = loop._continued_batches()
+            continue
+        yield batch
 
 
 def evaluate(loop: Any, evaluation: Any) -> bool:

@@ -34,6 +34,7 @@ from mmengine.runner._stopping import (
     report,
     stays_ended,
     watched_by,
+    with_new_workers,
 )
 from mmengine.runner._validating_loop import ValidatingLoop
 from mmengine.runner.base_loop import number_samples_of
@@ -210,6 +211,7 @@ class EpochBasedTrainLoop(_TrainLoop):
         self._runner.call_hook('before_train_epoch')
         self._runner.model.train()
         first, batches = self._begin_epoch()
+        batches = with_new_workers(self, batches)
         stops, length = self._runner.state.stops, epoch_length(self.dataloader, self.uneven)
         for idx, data_batch in enumerate(even_batches(batches, first, length), start=first):
             self.run_iter(idx, data_batch)
@@ -244,6 +246,14 @@ class EpochBasedTrainLoop(_TrainLoop):
                 runner.model, position.iter, position.max_iters
             )
         return first, batches
+
+    def _continued_batches(self) -> Iterator[Any]:
+        """The batches after the finished ones, loaded anew."""
+        start = self._start_after()
+        begin_pass(self.dataloader, self._epoch, TRAIN)
+        first, batches = begin_data(self.dataloader, start, None)
+        self._pass = BegunPass(self.dataloader, self._epoch, start.start, first)
+        return batches
 
     def _count_iterations(self) -> None:
         """The iterations to train, from the present position on."""
@@ -357,6 +367,7 @@ class IterBasedTrainLoop(_TrainLoop):
         self._validate_owed()
         runner.model.train()
         self._begin_data()
+        batches = with_new_workers(self, self.dataloader_iterator)
         while self._iter < self._max_iters:
             if (self.stop_training or monotonic() >= stops.look_at) and is_over_after_iter(
                 self, stops
@@ -364,7 +375,8 @@ class IterBasedTrainLoop(_TrainLoop):
                 break
             if self._has_new_data:
                 self._begin_data()
-            self.run_iter(next(self.dataloader_iterator))
+                batches = with_new_workers(self, self.dataloader_iterator)
+            self.run_iter(next(batches))
             self._validate_if_due(self._iter, self._max_iters)
         report(runner)
         if not stops.interrupts:
@@ -380,6 +392,11 @@ class IterBasedTrainLoop(_TrainLoop):
         number_samples_of(self._runner, self.dataloader)
         self.dataloader_iterator.start_at(start, self._iter, rng_state)
         self._data_start, self._has_new_data = None, False
+
+    def _continued_batches(self) -> Iterator[Any]:
+        """The batches after the finished ones, loaded anew."""
+        self.dataloader_iterator.start_at(self._start_after(), self._iter)
+        return self.dataloader_iterator
 
     def _counted_start(self, ahead: int) -> DataStart | None:
         return self.dataloader_iterator.start_after(self._iter + ahead)

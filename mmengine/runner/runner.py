@@ -17,6 +17,7 @@ from mmengine.hooks._states import load_hooks_state
 from mmengine.optim import BaseOptimWrapper
 from mmengine.process.env import check_launcher
 from mmengine.process.signals import Preempt
+from mmengine.process.watchdog import WatchdogSettings
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import _loading, _resume
 from mmengine.runner._api import Loader, RunnerMembers
@@ -28,6 +29,7 @@ from mmengine.runner._arguments import (
     nothing_to,
     own_config,
 )
+from mmengine.runner._bad_samples import report_bad_samples
 from mmengine.runner._build import _SlicedDataset
 from mmengine.runner._build_run import write_config
 from mmengine.runner._config_keys import check_given, misspelt_keys
@@ -107,6 +109,7 @@ class Runner(RunnerMembers):
             ``strict_config``, which makes warnings about misspelt keys errors.
         preempt: ``signals`` that ask the run to stop, the ``exit_code`` then, and
             ``save_within_s``; see :class:`Preempt`.
+        watchdog: ``timeout_s`` without a batch, and ``action``; see :class:`WatchdogSettings`.
 
     Raises:
         ArgumentError: If a stage is half given, or a value is wrong.
@@ -143,9 +146,11 @@ class Runner(RunnerMembers):
         cfg: ConfigLike | None = None,
         *,
         preempt: dict[str, Any] | None = None,
+        watchdog: dict[str, Any] | None = None,
     ) -> None:
         self.cfg = own_config(cfg)
         self.preempt = Preempt.of(preempt or self.cfg.get('preempt'))
+        self.watchdog = WatchdogSettings.of(watchdog or self.cfg.get('watchdog'))
         self._arguments_text = arguments_text(Runner.__init__, self.cfg, locals())
         misspelt = misspelt_keys(self.cfg, argument_names(type(self), Runner))
         check_given_together(
@@ -220,6 +225,7 @@ class Runner(RunnerMembers):
         self._hooks = HookList(first={'after_train': flush_open_windows})
         self.model = self._build_placed_model(model, data_preprocessor)
         self.register_hooks(default_hooks, custom_hooks)
+        report_bad_samples(self, train_dataloader, val_dataloader, test_dataloader)
         follow_loop(self)
         self.logger.info(f'Hooks will be executed in the following order:\n{self.get_hooks_info()}')
         self.dump_config()

@@ -25,15 +25,28 @@ from mmengine.runner import Runner
 
 
 class Points(Dataset):
-    """``length`` numbers between 0 and 1."""
+    """``length`` numbers between 0 and 1.
 
-    def __init__(self, length: int) -> None:
+    With ``waits_at`` the first worker that comes to that sample of a pass says ``ready``, and waits
+    until the file ``go_on`` is there.
+    """
+
+    def __init__(self, length: int, folder: str = '', waits_at: int | None = None) -> None:
         self.length = length
+        self.folder = folder
+        self.waits_at = waits_at
+        self.loaded = 0
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        self.loaded += 1
+        if self.waits_at == self.loaded and not Path(self.folder, 'go_on').exists():
+            print('WORKER', os.getpid(), flush=True)
+            Path(self.folder, 'ready').touch()
+            while not Path(self.folder, 'go_on').exists():
+                time.sleep(0.02)
         return {'x': torch.tensor([(index * 7 % 11) / 11])}
 
 
@@ -118,7 +131,7 @@ def make(work_dir: str, settings: dict[str, Any]) -> Runner:
     """The runner of ``settings``."""
     length = settings.get('batches', 10) * 2
     loader = {
-        'dataset': Points(length),
+        'dataset': Points(length, work_dir, settings.get('slow_sample')),
         'batch_size': 2,
         'sampler': {'type': 'DefaultSampler', 'shuffle': True},
         'collate_fn': {'type': 'default_collate'},

@@ -241,6 +241,70 @@ def test_a_signal_to_all_processes_of_a_job_saves(tmp_path):
     assert run.checkpoints() == ['iter_13.pth']
 
 
+@pytest.mark.parametrize('iters', [{}, {'iters': 40}], ids=['epochs', 'iters'])
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT'])
+def test_a_signal_to_the_group_while_a_worker_is_waited_for_saves(tmp_path, name, iters):
+    settings = {'workers': 1, 'slow_sample': 13, **iters}
+    expected = _unbroken(tmp_path, workers=1, **iters)
+    with Run(tmp_path / 'run', **settings) as run:
+        # The one worker is in a sample, and has been since the main process took its last batch.
+        run.until_ready().send(getattr(signal, name), group=True)
+        (run.work_dir / 'go_on').touch()
+        assert run.codes() == [0], run.text()
+    assert 'Traceback' not in run.text()
+    assert len(run.checkpoints()) == 1
+    with Run(tmp_path / 'run', resume=True, workers=1, **iters) as run:
+        assert run.state() == expected
+
+
+@pytest.mark.parametrize('iters', [{}, {'iters': 40}], ids=['epochs', 'iters'])
+def test_a_signal_that_ends_the_workers_while_they_are_waited_for_saves(tmp_path, iters):
+    """A scheduler may signal each process of a job, whatever its group."""
+    settings = {'workers': 1, 'slow_sample': 13, **iters}
+    expected = _unbroken(tmp_path, workers=1, **iters)
+    with Run(tmp_path / 'run', **settings) as run:
+        worker = int(run.until_ready().text().split('WORKER ')[1].split()[0])
+        run.send(signal.SIGTERM)
+        run.until(lambda: 'the run stops after this batch' in run.text())
+        (run.work_dir / 'go_on').touch()  # for the worker that takes the place of the killed one
+        os.kill(worker, signal.SIGTERM)
+        assert run.codes() == [0], run.text()
+    assert len(run.checkpoints()) == 1
+    with Run(tmp_path / 'run', resume=True, workers=1, **iters) as run:
+        assert run.state() == expected
+
+
+def test_a_worker_that_is_killed_without_a_request_ends_the_run(tmp_path):
+    with Run(tmp_path / 'run', workers=1, slow_sample=13) as run:
+        worker = int(run.until_ready().text().split('WORKER ')[1].split()[0])
+        os.kill(worker, signal.SIGKILL)
+        assert run.codes() == [1], run.text()
+    assert 'CALL on_exception' in run.text()
+    assert run.checkpoints() == []
+
+
+def test_a_worker_in_a_sample_ends_with_its_killed_parent(tmp_path):
+    with Run(tmp_path / 'run', workers=1, slow_sample=13) as run:
+        worker = int(run.until_ready().text().split('WORKER ')[1].split()[0])
+        os.kill(run.processes[0].pid, signal.SIGKILL)
+        assert run.codes() == [-signal.SIGKILL]
+    deadline = time.monotonic() + LIMIT_S
+    while Path(f'/proc/{worker}').exists():
+        assert time.monotonic() < deadline, 'the worker is left behind'
+        time.sleep(0.05)
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize('rank', [0, 1])
+def test_a_signal_to_the_group_of_one_rank_stops_both_with_workers(tmp_path, rank):
+    settings = {'workers': 1, 'slow_sample': 7}  # of the 10 of a rank
+    with Run(tmp_path / 'run', num_ranks=2, **settings) as run:
+        run.until_ready().send(signal.SIGTERM, rank, group=True)
+        (run.work_dir / 'go_on').touch()
+        assert run.codes() == [0, 0], run.text()
+    assert len(run.checkpoints()) == 1
+
+
 def test_a_stop_file_stops_a_run_and_is_used_up(tmp_path):
     with Run(tmp_path / 'run', at=3, epochs=40, pace_s=0.05) as run:
         run.until_ready()

@@ -23,7 +23,7 @@ OF_RUNNER = READ_ONLY | {
     'wrap_model',
     'auto_scale_lr', 'cfg', 'default_scope', 'log_processor', 'message_hub', 'model', 'state',
     'optim_wrapper', 'param_schedulers', 'visualizer', 'epoch', 'iter', 'max_epochs', 'max_iters',
-    'preempt', 'strategy',
+    'preempt', 'strategy', 'watchdog',
 }  # fmt: skip
 """Public names of a ``Runner``, instance attributes included."""
 

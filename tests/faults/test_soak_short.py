@@ -1,0 +1,94 @@
+"""The short forms of what ``make soak`` does at length: kills, hostile files, flipped bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+LIMIT_S = 900
+
+pytestmark = pytest.mark.skipif(os.name != 'posix', reason='forks')
+
+
+def _report(script: str, out: Path, *arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, str(HERE / script), *arguments, '--out', str(out)],
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert out.exists(), done.stdout[-3000:] + done.stderr[-3000:]
+    report: dict[str, Any] = json.loads(out.read_text())
+    return report
+
+
+@pytest.mark.parametrize('kind', ['one process', 'two workers'])
+def test_a_run_that_is_killed_again_and_again_ends_with_the_bits_of_the_unbroken_one(
+    tmp_path, kind
+):
+    arguments = ['--kills', '6', '--seed', '3', '--kind', kind]
+    report = _report('kill_loop.py', tmp_path / 'report.json', *arguments)
+    assert report['lost'] == []
+    assert report['runs lost'] == 0
+    assert report['kills'] == 6
+    assert report['runs with the bits of the unbroken run'] == report['runs'] > 0
+    assert report['checkpoints left beyond max_keep_ckpts'] == 0
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize('kind', ['two ranks', 'one of two ranks'])
+def test_ranks_that_are_killed_end_with_the_bits_of_unbroken_ones(tmp_path, kind):
+    arguments = ['--kills', '3', '--seed', '3', '--kind', kind]
+    report = _report('kill_loop.py', tmp_path / 'report.json', *arguments)
+    assert report['lost'] == []
+    assert report['kills'] == 3
+    assert report['runs with the bits of the unbroken run'] == report['runs'] > 0
+
+
+def test_hostile_files_run_nothing_and_no_flipped_bit_is_silent(tmp_path):
+    arguments = ['--files', '300', '--flips', '100', '--seed', '1']
+    report = _report('hostile_files.py', tmp_path / 'report.json', *arguments)
+    assert report['wrong'] == []
+    assert (report['executed'], report['exploded'], report['silent flips']) == (0, 0, 0)
+    assert (report['files'], report['flips']) == (300, 100)
+    # The generator is of use: all kinds of files come, and some are read.
+    assert report['refused'] > 100
+    assert report['read as plain values'] > 10
+    assert sum(count for name, count in report.items() if name.startswith('files: ')) == 300
+
+
+def test_the_generator_of_hostile_files_makes_files_that_would_run(tmp_path):
+    """The same files by readers that execute: each kind makes its canary."""
+    import pickle
+    import random
+
+    import hostile_files
+
+    canary = tmp_path / 'canary'
+    makes = 0
+    for number in range(40):
+        _, content = hostile_files.call_in_opcodes(random.Random(number), str(canary))
+        pickle.loads(content)
+        makes += canary.exists()
+        canary.unlink(missing_ok=True)
+    assert makes > 20
+    for number in range(40):
+        _, content = hostile_files.call_in_a_pickle(random.Random(number), str(canary))
+        try:
+            pickle.loads(content)
+        except Exception:
+            continue
+        makes += canary.exists()
+        if canary.is_dir():
+            canary.rmdir()
+        canary.unlink(missing_ok=True)
+    assert makes > 40
