@@ -124,6 +124,7 @@ class CheckpointHook(Hook):
         self.last_ckpt: str | None = None
         self._kept: list[int] = []
         self._saved_at: tuple[int, int] | None = None
+        self._resumed_at: tuple[int, int] | None = None
         # Checkpoints saved at the iteration `_moment`, after which a validation may run.
         self._moment = -1
         self._unvalidated: dict[str, str | None] = {}
@@ -170,9 +171,8 @@ class CheckpointHook(Hook):
         """Save a checkpoint if one is due after this epoch."""
         if not self.by_epoch:
             return
-        due = self.every_n_epochs(runner, self.interval, self.save_begin)
+        done, due = runner.epoch + 1, self.every_n_epochs(runner, self.interval, self.save_begin)
         if due or (self.save_last and self.is_last_train_epoch(runner)):
-            done = runner.epoch + 1
             self._save(runner, done, {'epoch': done, 'iter': runner.iter})
 
     def after_train_iter(
@@ -248,8 +248,8 @@ class CheckpointHook(Hook):
 
     def _save_end(self, runner: Run) -> None:
         """Let a checkpoint hold the state at the end, and that it is the end."""
-        if self._saved_at == runner.state.moment(runner.iter):
-            record_end(runner, self._record, self.last_ckpt, self.backend_args)
+        is_saved = self._saved_at == runner.state.moment(runner.iter)
+        if is_saved and record_end(runner, self._record, self.last_ckpt, self.backend_args):
             return
         is_within = self.by_epoch and stopped_within_epoch(runner)
         done = runner.iter if is_within else _units.done_in(runner, self._counted)
@@ -259,9 +259,8 @@ class CheckpointHook(Hook):
         self, runner: Run, done: int, meta: dict[str, Any], interim: str | None = None
     ) -> None:
         """Save a checkpoint after ``done`` counted units, or as the file ``interim``."""
-        counted = 'iter' if interim else self._counted
-        place = ', within an epoch' if interim else ''
-        runner.logger.info(f'Saving checkpoint at {done} {_units.NAMES[counted]}{place}')
+        place = 'iterations, within an epoch' if interim else _units.NAMES[self._counted]
+        runner.logger.info(f'Saving checkpoint at {done} {place}')
         filename = interim or self.filename_tmpl.format(done)
         self.last_ckpt = self._path(filename)
         hub = runner.message_hub
@@ -417,8 +416,9 @@ class CheckpointHook(Hook):
         hub = runner.message_hub
         if runner.iter == 0:
             return
-        if self._saved_at is None:
-            self._saved_at = runner.state.resumed_at
+        if runner.state.resumed_at is not self._resumed_at:
+            self._resumed_at = self._saved_at = runner.state.resumed_at
+            self._record = None  # this hook did not write the resumed checkpoint
         last = os.path.basename(str(hub.get_info('last_ckpt') or ''))
         if self.last_ckpt is None and last and self._has(last):
             self.last_ckpt = self._path(last)
