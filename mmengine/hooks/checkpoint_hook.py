@@ -125,8 +125,8 @@ class CheckpointHook(Hook):
         self._kept: list[int] = []
         self._saved_at: tuple[int, int] | None = None
         self._resumed_at: tuple[int, int] | None = None
-        # Checkpoints saved at the iteration `_moment`, after which a validation may run.
-        self._moment = -1
+        # Checkpoints of the state at `_moment`, after which a validation may run.
+        self._moment: tuple[int, int] | None = None
         self._unvalidated: dict[str, str | None] = {}
         self._metrics: dict[str, float] = {}
         # What is written next to the last checkpoint, or may be.
@@ -216,9 +216,9 @@ class CheckpointHook(Hook):
         """Write the changes of the validation next to the checkpoints of this iteration."""
         if not self._trains(runner):
             return
-        if not self._of_this_moment(runner):
-            # The resumed checkpoint still says that this validation is due.
-            self._saved_at = None
+        if self.last_ckpt not in (present := self._of_this_moment(runner)):
+            self._saved_at = None  # The resumed checkpoint still says that this validation is due.
+        if not present:
             return
         record = validation_record(runner, self._metrics)
         if is_main_process():
@@ -303,7 +303,7 @@ class CheckpointHook(Hook):
         )
         self._unvalidated[self._path(filename)] = runner.state.save_id
         self._record = None if runner.state.save_id is None else end_record(runner.state.save_id)
-        self._moment = meta['iter']
+        self._moment = runner.state.moment(meta['iter'])
 
     def _trains(self, runner: Run) -> bool:
         """Whether the present validation belongs to a training."""
@@ -311,7 +311,7 @@ class CheckpointHook(Hook):
 
     def _of_this_moment(self, runner: Run) -> dict[str, str | None]:
         """Paths of the checkpoints with the present state of training, and their ``save_id``."""
-        if self._moment != runner.iter:
+        if self._moment != runner.state.moment(runner.iter):
             self._unvalidated.clear()
         return self._unvalidated
 

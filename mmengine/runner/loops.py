@@ -223,6 +223,7 @@ class EpochBasedTrainLoop(_TrainLoop):
                 return
         if self._iter >= self._max_iters:
             self._flush_open_windows()
+        self._runner.state.num_changes += 1
         self._runner.call_hook('after_train_epoch')
         self._epoch += 1
         self._position.begin_epoch()
