@@ -103,7 +103,7 @@ def pack_position(dataloader: Any, data: DataStart) -> dict[str, Any]:
         'batches': batches,
         'samples': samples,
         'is_shifted': isinstance(data.start, SampleStart),
-        **_sizes(dataloader),
+        **sizes_of(dataloader),
     }
     sampler = innermost_sampler(dataloader)
     if isinstance(sampler, InfiniteSampler) and samples is not None:
@@ -130,7 +130,7 @@ def unpack_position(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
     if 'loader_states' in saved and has_state(dataloader):
         state = _own_state(saved['loader_states'])
         return DataStart(number, batches, loader_state=state, samples=samples)
-    now = _sizes(dataloader)
+    now = sizes_of(dataloader)
     changed = [name for name in now if saved.get(name) != now[name]]
     notes = _changes(saved, now, changed)
     if not changed and not saved['is_shifted']:
@@ -212,7 +212,7 @@ def _is_shared(sizes: Mapping[str, Any]) -> bool:
     return bool(own < total or total <= 1)
 
 
-def _sizes(dataloader: Any) -> dict[str, Any]:
+def sizes_of(dataloader: Any) -> dict[str, Any]:
     return {
         'batch_size': batch_size_of(dataloader),
         'world_size': get_data_parallel_info()[1],

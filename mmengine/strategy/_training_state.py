@@ -63,8 +63,9 @@ def load_training_state(
         return
     is_known = 'iter' in (checkpoint.get('meta') or {})
     is_moved = False
-    if state.resumed_iteration is not None:
-        iteration, is_moved = state.resumed_iteration
+    resumed = state.resumed_position
+    if resumed is not None and resumed.iteration is not None:
+        iteration, is_moved = resumed.iteration, resumed.is_moved
     checkpoint.pop('param_schedulers', None)
     if saved_schedulers is None and decision.then:  # a run of this engine without schedules
         saved_schedulers = {name: [] for name in schedulers} if isinstance(schedulers, dict) else []
@@ -82,6 +83,7 @@ def load_training_state(
                 report=report,
                 is_loaded=is_loaded,
                 is_moved=is_moved,
+                units_in_this_run=state.units_in_this_run,
             ),
             **state.lengths,
         )
