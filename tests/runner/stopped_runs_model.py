@@ -1,8 +1,8 @@
 """A run that is stopped and started again, in plain torch: the model that a Runner is held to.
 
-:class:`PlainRuns` is the history of one work dir. It has hand-written loops over
-torch's own optimizers, learning rates in closed form, orders of samples as the samplers promise them,
-and its own count of samples, windows, validations and files. Nothing of the engine is imported.
+:class:`PlainRuns` is the history of one work dir. It has hand-written loops over torch's own
+optimizers, learning rates in closed form, and orders of samples as the samplers promise them. It
+counts samples, windows, validations and files by itself. Nothing of the engine is imported.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class State:
 
 @dataclass
 class Expected:
-    """What a start does. ``batches`` has (pass, position, sample) of all ranks, ``lrs`` one each."""
+    """What a start does; each batch has (pass, position, sample) of all ranks."""
 
     state: State
     how: str = ''

@@ -1,4 +1,4 @@
-"""A start of a Runner as :class:`stopped_runs_model.Given` says, which is stopped and tells what it did."""
+"""A start of a Runner with a config of the plain model, which is stopped and tells what it did."""
 
 from __future__ import annotations
 

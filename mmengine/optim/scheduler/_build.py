@@ -202,7 +202,8 @@ def _with_default_end(
             'this schedule.'
         )
     kind = config.get('type')
-    if getattr(PARAM_SCHEDULERS.get(kind) if isinstance(kind, str) else kind, 'need_val_args', False):
+    kind = PARAM_SCHEDULERS.get(kind) if isinstance(kind, str) else kind
+    if getattr(kind, 'need_val_args', False):
         # It judges the last validation too, so that a run which goes on after it is the longer run.
         return config
     filled = copy.copy(config)
