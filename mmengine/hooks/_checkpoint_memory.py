@@ -49,8 +49,9 @@ def recall(hook: CheckpointHook, runner: Run) -> None:
     hub = runner.message_hub
     if runner.iter == 0:
         return
-    if hook._saved_at is None:
-        hook._saved_at = runner.state.resumed_at
+    if runner.state.resumed_at is not hook._resumed_at:
+        hook._resumed_at = hook._saved_at = runner.state.resumed_at
+        hook._record = None  # this hook did not write the resumed checkpoint
     last = os.path.basename(str(hub.get_info('last_ckpt') or ''))
     if hook.last_ckpt is None and last and hook._has(last):
         hook.last_ckpt = hook._path(last)

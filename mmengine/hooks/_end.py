@@ -39,7 +39,7 @@ def record_end(
     record: dict[str, Any] | None,
     path: str | None,
     backend_args: dict[str, Any] | None,
-) -> None:
+) -> bool:
     """Write next to the checkpoint ``path`` that the training has ended there, if it was early.
 
     Args:
@@ -47,13 +47,20 @@ def record_end(
         record: What is written next to the checkpoint already, or may be; changed in place.
         path: The checkpoint, which holds the present state.
         backend_args: Arguments of its file backend.
+
+    Returns:
+        Whether the checkpoint says how the training ended. Only a checkpoint that this training has
+        written can get a record; another one is the start of a training that ended at once.
     """
     ended = end_of(runner)
-    if not ended or record is None or path is None:
-        return
+    if not ended:
+        return True
+    if record is None or path is None:
+        return False
     record['meta'] = {**record['meta'], **ended}
     if is_main_process():
         runner.strategy.io.write_record(record, path, backend_args)
+    return True
 
 
 def stopped_within_epoch(runner: Run) -> bool:

@@ -142,8 +142,9 @@ class CheckpointHook(Hook):
         self.last_ckpt: str | None = None
         self._kept: list[int] = []
         self._saved_at: tuple[int, int] | None = None
-        # Checkpoints saved at the iteration `_moment`, after which a validation may run.
-        self._moment = -1
+        self._resumed_at: tuple[int, int] | None = None
+        # Checkpoints of the state at `_moment`, after which a validation may run.
+        self._moment: tuple[int, int] | None = None
         self._unvalidated: dict[str, str | None] = {}
         self._metrics: dict[str, float] = {}
         # What is written next to the last checkpoint, or may be.
@@ -192,9 +193,8 @@ class CheckpointHook(Hook):
         """Save a checkpoint if one is due after this epoch."""
         if not self.by_epoch:
             return
-        due = self.every_n_epochs(runner, self.interval, self.save_begin)
+        done, due = runner.epoch + 1, self.every_n_epochs(runner, self.interval, self.save_begin)
         if due or (self.save_last and self.is_last_train_epoch(runner)):
-            done = runner.epoch + 1
             self._save(runner, done, {'epoch': done, 'iter': runner.iter})
 
     def after_train_iter(
@@ -240,9 +240,9 @@ class CheckpointHook(Hook):
         """Write the changes of the validation next to the checkpoints of this iteration."""
         if not self._trains(runner):
             return
-        if not self._of_this_moment(runner):
-            # The resumed checkpoint still says that this validation is due.
-            self._saved_at = None
+        if self.last_ckpt not in (present := self._of_this_moment(runner)):
+            self._saved_at = None  # The resumed checkpoint still says that this validation is due.
+        if not present:
             return
         record = validation_record(runner, self._metrics)
         for path, save_id in self._unvalidated.items():
@@ -280,8 +280,8 @@ class CheckpointHook(Hook):
         settle(self, runner)
         if self._saved_at == runner.state.moment(runner.iter):
             with self._queue.used_by(runner.strategy):
-                record_end(runner, self._record, self.last_ckpt, self.backend_args)
-            return
+                if record_end(runner, self._record, self.last_ckpt, self.backend_args):
+                    return
         is_within = self.by_epoch and stopped_within_epoch(runner)
         done = runner.iter if is_within else _units.done_in(runner, self._counted)
         self._save(runner, done, meta_of_end(runner), f'iter_{done}.pth' if is_within else None)
@@ -292,9 +292,8 @@ class CheckpointHook(Hook):
         """Save a checkpoint after ``done`` counted units, or as the file ``interim``."""
         settle(self, runner)
         self._before = remember(self, runner)
-        counted = 'iter' if interim else self._counted
-        place = ', within an epoch' if interim else ''
-        runner.logger.info(f'Saving checkpoint at {done} {_units.NAMES[counted]}{place}')
+        place = 'iterations, within an epoch' if interim else _units.NAMES[self._counted]
+        runner.logger.info(f'Saving checkpoint at {done} {place}')
         filename = interim or self.filename_tmpl.format(done)
         self.last_ckpt = self._path(filename)
         hub = runner.message_hub
@@ -335,7 +334,7 @@ class CheckpointHook(Hook):
             )
         self._unvalidated[self._path(filename)] = runner.state.save_id
         self._record = None if runner.state.save_id is None else end_record(runner.state.save_id)
-        self._moment = meta['iter']
+        self._moment = runner.state.moment(meta['iter'])
 
     def _trains(self, runner: Run) -> bool:
         """Whether the present validation belongs to a training."""
@@ -343,7 +342,7 @@ class CheckpointHook(Hook):
 
     def _of_this_moment(self, runner: Run) -> dict[str, str | None]:
         """Paths of the checkpoints with the present state of training, and their ``save_id``."""
-        if self._moment != runner.iter:
+        if self._moment != runner.state.moment(runner.iter):
             self._unvalidated.clear()
         return self._unvalidated
 

@@ -217,14 +217,15 @@ class EMAHook(Hook):
 
     def _add_late_step(self, runner: Run) -> None:
         """Add the weights if an open accumulation window has been closed since the iteration."""
-        if self._steps_seen is not None and self._has_begun and self._is_due(runner):
+        has_begun = self._has_begun or self._begins(runner, ahead=0)
+        if self._steps_seen is not None and has_begun and self._is_due(runner):
             self.ema_model.update_parameters(self.src_model)
 
-    def _begins(self, runner: Run) -> bool:
+    def _begins(self, runner: Run, ahead: int = 1) -> bool:
         if self.enabled_by_epoch:
-            self._has_begun = runner.epoch + 1 >= self.begin_epoch
+            self._has_begun = runner.epoch + ahead >= self.begin_epoch
         else:
-            self._has_begun = runner.iter + 1 >= self.begin_iter
+            self._has_begun = runner.iter + ahead >= self.begin_iter
         return self._has_begun
 
     def _has_average(self) -> bool:

@@ -110,13 +110,13 @@ def flush_open_windows(runner: Any) -> None:
     unbroken one, from the checkpoint.
     """
     if not runner.state.stops.interrupts and runner.optim_wrapper.flush():
-        runner.state.num_flushes += 1
+        runner.state.num_changes += 1
 
 
 def _leave_after(runner: Runner, error: BaseException, closed: list[Any]) -> None:
     """Call ``on_exception`` of all hooks and ``after_run`` of those that are not ``closed``."""
     if runner.state.stage == 'train':
-        runner.state.num_flushes += 1  # a batch may be half done
+        runner.state.num_changes += 1  # a batch may be half done
     has_left = threading.Event()
     if is_distributed():
         threading.Thread(target=_end_unless, args=(has_left,), daemon=True).start()

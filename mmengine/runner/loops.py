@@ -193,11 +193,13 @@ class EpochBasedTrainLoop(_TrainLoop):
 
     def run(self) -> nn.Module:
         """Train to the end; returns the model."""
-        self.stop_training |= stays_ended(self, 'epoch')
+        is_ended = stays_ended(self, 'epoch')
         self._runner.call_hook('before_train')
         stops = watched_by(self)
         self._validate_owed()
-        while self._epoch < self._max_epochs and not is_over_after_epoch(self, stops):
+        while self._epoch < self._max_epochs and not is_ended:
+            if is_over_after_epoch(self, stops):
+                break
             self.run_epoch()
             if stops.is_reached:
                 break  # within the epoch
@@ -223,6 +225,7 @@ class EpochBasedTrainLoop(_TrainLoop):
                 return
         if self._iter >= self._max_iters:
             self._flush_open_windows()
+        self._runner.state.num_changes += 1
         self._runner.call_hook('after_train_epoch')
         self._epoch += 1
         self._position.begin_epoch()
@@ -360,6 +363,7 @@ class IterBasedTrainLoop(_TrainLoop):
         self._epoch = 0  # the one epoch goes on
         runner.call_hook('before_train')
         if is_ended:
+            self._epoch = 1  # as where it ended
             runner.call_hook('after_train')
             return runner.model
         runner.call_hook('before_train_epoch')

@@ -106,8 +106,9 @@ class RunState:
         resumed_position: Where the checkpoint that is being resumed lies in this run; None if
             unknown.
         resumed_from: ``save_id`` of the checkpoints that the run was resumed from, newest first.
-        num_flushes: How often the weights may have changed without an iteration: an open
-            accumulation window was closed by a separate step, or a batch failed.
+        num_changes: How often the state may have changed without an iteration: an open accumulation
+            window was closed by a separate step, a batch failed, weights were loaded, or an epoch
+            of an epoch-based run ended, in which schedules step.
         resumed_at: ``moment`` that the resumed checkpoint holds; None if nothing was resumed.
         save_id: ``meta['save_id']`` of the newest checkpoint.
         run_id: Identifies the run over all its starts: a resumed run has the one of its checkpoint.
@@ -142,7 +143,7 @@ class RunState:
         self.resume_report: ResumeReport | None = None
         self.resumed_position: ResumedPosition | None = None
         self.resumed_from: list[str] = []
-        self.num_flushes = 0
+        self.num_changes = 0
         self.resumed_at: tuple[int, int] | None = None
         self.save_id: str | None = None
         self.run_id = uuid.uuid4().hex
@@ -252,7 +253,7 @@ class RunState:
 
     def moment(self, iteration: int) -> tuple[int, int]:
         """Two numbers that identify the state of training after ``iteration`` iterations."""
-        return iteration, self.num_flushes
+        return iteration, self.num_changes
 
     @contextmanager
     def resuming(self, really: bool = True) -> Iterator[None]:

@@ -397,7 +397,7 @@ class BaseStrategy(SessionViews, ABC):
         weights = weights_of(checkpoint, filename)
         self.load_model_state_dict(weights, strict=strict, revise_keys=revise_keys)
         self.state.has_weights = True
-        self.state.num_flushes += 1
+        self.state.num_changes += 1
         return checkpoint
 
     def resume(

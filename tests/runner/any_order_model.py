@@ -144,6 +144,8 @@ class Training:
     """Whether optimizer and schedules are there, and belong to the model."""
     has_schedule: bool = False
     kept: list[int] = field(default_factory=list)
+    ended: int | None = None
+    """The length of the run that had stopped early here."""
 
     @property
     def shown(self) -> Tensor:
@@ -163,7 +165,12 @@ class PlainRun:
         # Where the file was that was resumed, until a batch was taken since.
         self.resumed_place: Place | None = None
         self.stops = False
+        # The iteration of the last file that was resumed, and whether the run had ended there.
+        self.resumed_iter: int | None = None
+        self.resumed_ended: int | None = None
         self.is_saved = False
+        # The file that the hook of this run wrote last, since a file was resumed.
+        self.own_file: str | None = None
         self.of_this_moment: tuple[int, str] | None = None
         self.is_counted_ahead = False
         self.is_training = False
@@ -213,14 +220,19 @@ class PlainRun:
 
     def resume(self, name: str) -> None:
         self._prepare()
-        kept, samples = self.now.kept, self.now.place.samples
+        kept, samples, built_lr = self.now.kept, self.now.place.samples, self.now.base_lr
         self.now = copy.deepcopy(self.files[name])
         self.resumed_place = self.now.place
         self.now.place = self.resumed_place.resumed_with(samples)
         if kept:  # a hook that has saved goes by what it has saved itself
             self.now.kept = kept
         self.is_counted_ahead = False
-        self.is_saved = True
+        self.is_saved, self.own_file = True, None
+        if self.now.base_lr != built_lr:  # this run is meant to have another learning rate
+            self.now.lr = self.now.base_lr = built_lr
+            self._schedule()
+        self.resumed_iter, self.resumed_ended = self.now.iter, self.now.ended
+        self.now.ended = None
 
     # The stages
 
@@ -238,9 +250,13 @@ class PlainRun:
         if self.is_counted_ahead:
             self.now.gradients = []
         self.is_counted_ahead = False
+        if not self.settings.by_epoch:
+            self.now.epoch = 0
         self._point('before_train')
         self.is_training = True
-        if self.settings.by_epoch:
+        if self._stays_ended():
+            self.now.epoch = self.now.epoch if self.settings.by_epoch else 1
+        elif self.settings.by_epoch:
             self._train_epochs()
         else:
             self._train_iterations()
@@ -254,6 +270,13 @@ class PlainRun:
         metric = self._evaluate(stage)
         self._point('after_run')
         return metric
+
+    def _stays_ended(self) -> bool:
+        now, length = self.now, self.settings.length
+        if self.resumed_iter != now.iter or now.owes_validation:
+            return False
+        done = now.epoch if self.settings.by_epoch else now.iter
+        return done >= length or (self.resumed_ended is not None and length <= self.resumed_ended)
 
     def _train_epochs(self) -> None:
         now = self.now
@@ -272,7 +295,6 @@ class PlainRun:
 
     def _train_iterations(self) -> None:
         now = self.now
-        now.epoch = 0
         self._point('before_train_epoch')
         if now.owes_validation:
             self._validate()
@@ -333,8 +355,13 @@ class PlainRun:
 
     def _save_end(self) -> None:
         now = self.now
-        if now.iter and not self.is_saved:
-            self._save_by_hook(now.epoch if self.settings.by_epoch else now.iter)
+        done = now.epoch if self.settings.by_epoch else now.iter
+        ended = self.settings.length if self.stops else None
+        if now.iter and (not self.is_saved or (self.stops and self.own_file is None)):
+            owes = now.owes_validation
+            self._save_by_hook(done, owes_validation=owes, ended=ended)
+        elif self.stops and self.own_file in self.files:
+            self.files[self.own_file].ended = ended
 
     def _step(self) -> None:
         now = self.now
@@ -411,7 +438,7 @@ class PlainRun:
         now.kept = [number for number in now.kept if number != done] + [done]
         dropped, now.kept = now.kept[:-KEEP], now.kept[-KEEP:]
         self._write(name, replace(copy.deepcopy(now), **{'owes_validation': False, **position}))
-        self.is_saved, self.newest = True, name
+        self.is_saved, self.newest, self.own_file = True, name, name
         self.of_this_moment = (self.files[name].iter, name)
         for number in dropped:
             self.files.pop(name.replace(f'_{done}.', f'_{number}.'), None)

@@ -130,3 +130,41 @@ def test_an_earlier_checkpoint_of_an_ended_run_goes_on(tmp_path):
     _train(tmp_path, 'epoch', [Stops(8)])
     _, trained = _train(tmp_path, 'epoch', resume=True, load_from=str(tmp_path / 'epoch_1.pth'))
     assert trained == 5 * 4
+
+
+@pytest.mark.parametrize('kind', ['epoch', 'iter'])
+def test_a_run_that_stays_ended_is_where_it_ended(tmp_path, kind):
+    first, _ = _train(tmp_path, kind)
+    again, _ = _train(tmp_path, kind, resume=True)
+    assert (again.epoch, again.iter) == (first.epoch, first.iter)
+    first.resume((tmp_path / 'last_checkpoint').read_text())
+    first.train()
+    assert (first.epoch, first.iter) == (again.epoch, again.iter)
+
+
+class StopsAtOnce(Hook):
+    """Ends a training before its first batch."""
+
+    def before_train(self, runner: Runner) -> None:
+        runner.train_loop.stop_training = True
+
+
+@pytest.mark.parametrize('is_new_runner', [True, False])
+@pytest.mark.parametrize('kind', ['epoch', 'iter'])
+def test_a_training_that_ends_where_it_was_resumed_says_so(tmp_path, kind, is_new_runner):
+    runner, _ = _train(tmp_path, kind)
+    name = 'epoch_2.pth' if kind == 'epoch' else 'iter_8.pth'
+    if is_new_runner:
+        settings = {'load_from': str(tmp_path / name), 'resume': True}
+        _, trained = _train(tmp_path, kind, [StopsAtOnce()], **settings)
+    else:
+        runner.register_hook(StopsAtOnce())
+        runner.resume(str(tmp_path / name))
+        runner.train()
+        trained = 0 if runner.iter == 8 else None
+    assert trained == 0
+    assert Path((tmp_path / 'last_checkpoint').read_text()).name == name
+    assert torch.load(tmp_path / name)['meta']['ended']['by'] == 'stop_training'
+    before = _files(tmp_path)
+    assert _train(tmp_path, kind, resume=True)[1] == 0
+    assert _files(tmp_path) == before

@@ -428,11 +428,12 @@ class AnyOrder(RuleBasedStateMachine):
         self.plain.written.clear()
 
 
+@pytest.mark.hypothesis
 def test_any_order_of_calls_leaves_what_a_plain_model_says() -> None:
     run_state_machine_as_test(
         AnyOrder,
         settings=settings(
-            derandomize=True,
+            derandomize=settings().derandomize,  # of the profile
             database=None,
             deadline=None,
             max_examples=int(os.environ.get('ANY_ORDER_EXAMPLES', '50')),

@@ -415,7 +415,8 @@ class TestMetrics:
         optimizer, resumed = _resumed(_saved(optimizer, schedulers), now, 10)
         plateau = resumed[0]
         assert (plateau.best, plateau.num_bad_epochs, plateau.last_step) == (1.0, 1, 1)
-        assert (plateau.factor, plateau.min_values, plateau.end) == (0.1, [0.02, 0.02], LONG)
+        assert (plateau.factor, plateau.min_values) == (0.1, [0.02, 0.02])
+        assert plateau.end > LONG  # the last validation counts too
         plateau.step({'loss': 2.0})
         rates = [group['lr'] for group in optimizer.param_groups]
         assert rates == pytest.approx([0.02, 0.03])

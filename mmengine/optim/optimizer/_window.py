@@ -143,9 +143,14 @@ class AccumulationWindow:
         return goes_on
 
     def announce(self, run_end: int | None) -> None:
-        """Set the end of the run. The batches of an open window stay in it."""
+        """Set the end of the run. The batches of an open window stay in it.
+
+        A run that is resumed where it now ends may have an open window. Its end is not announced,
+        so that :meth:`cut` finds the batches of that window.
+        """
         start = self.start
-        self.run_end = run_end
+        is_here = run_end is not None and start < run_end <= self.count
+        self.run_end = None if is_here else run_end
         self._open_at(start)
 
     def resize(self, size: int) -> None:

@@ -201,6 +201,11 @@ def _with_default_end(
             f'ends after {limit} {_UNITS[counted]}. Begin earlier, train longer, or set the end of '
             'this schedule.'
         )
+    kind = config.get('type')
+    kind = PARAM_SCHEDULERS.get(kind) if isinstance(kind, str) else kind
+    if getattr(kind, 'need_val_args', False):
+        # It judges the last validation too, so that a run which goes on after it is the longer run.
+        return config
     filled = copy.copy(config)
     filled['end'] = limit
     return filled
