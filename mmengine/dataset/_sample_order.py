@@ -8,16 +8,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from torch.utils.data import (
-    DataLoader,
-    IterableDataset,
-    IterDataPipe,
-    MapDataPipe,
-    Subset,
-    TensorDataset,
-)
-from torch.utils.data import default_collate as torch_default_collate
+from torch.utils.data import DataLoader, IterableDataset, IterDataPipe, MapDataPipe
 
+from mmengine.dataset._looked_up import draws_nothing
 from mmengine.dataset._sample_seed import (
     NumberedBatch,
     NumberedIndex,
@@ -27,7 +20,6 @@ from mmengine.dataset._sample_seed import (
     SeededStream,
     WorkerStart,
 )
-from mmengine.dataset.utils import default_collate, pseudo_collate
 from mmengine.dist._data_parallel import get_data_parallel_info
 
 TRAIN, VAL, TEST = 0, 1, 2
@@ -237,26 +229,12 @@ class _IteratorMaker:
         name = 'batch_sampler' if is_batched else 'sampler'
         if name not in vars(loader):
             return {}
-        is_seeded = passes.seed is not None and not draws_nothing(dataset, loader.collate_fn)
+        is_seeded = passes.seed is not None and not draws_nothing(loader, vars(loader)[name])
         order = NumberedOrder(vars(loader)[name], passes, is_batched, is_seeded)
         if passes.seed is None or not is_seeded:
             return {name: order}
         seeds = SampleSeeds(passes.seed, passes.stream)
         return {name: order, **_seeded(loader, SeededMap(dataset, seeds))}
-
-
-def draws_nothing(dataset: Any, collate_fn: Any) -> bool:
-    """Whether samples are only looked up, by code of torch and Python that draws no numbers.
-
-    A random state for each of them would cost more than the look-up.
-    """
-    while type(dataset) is Subset:
-        dataset = dataset.dataset
-    return type(dataset) in _LOOKED_UP and collate_fn in _COLLATES
-
-
-_LOOKED_UP = (list, tuple, TensorDataset)
-_COLLATES = (torch_default_collate, default_collate, pseudo_collate)
 
 
 def _seeded(loader: Any, dataset: SeededMap | SeededStream) -> dict[str, Any]:

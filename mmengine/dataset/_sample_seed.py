@@ -114,7 +114,7 @@ class _Seeded:
         # torch.manual_seed looks at all devices, which costs more than loading a sample.
         torch.default_generator.manual_seed(for_torch)
         if self._holders is None:
-            self._holders = _holders_of_generators(self._original)
+            self._holders = holders_of_generators(self._original)
         for number, holder in enumerate(self._holders):
             # At most 63 bits, as torch.Generator takes; neighbours differ in all of them.
             holder.seed_sample((for_holders + number * 0x9E3779B97F4A7C15) % 2**63)
@@ -277,7 +277,7 @@ def _reads_batches(dataset: Any) -> bool:
     return bool(getattr(dataset, '__getitems__', None))
 
 
-def _holders_of_generators(dataset: Any) -> list[Any]:
+def holders_of_generators(dataset: Any) -> list[Any]:
     """Whatever in ``dataset``, in the datasets it wraps and in its transforms has seed_sample."""
     found, pending, known = [], [dataset], set()
     for part in pending:

@@ -199,6 +199,8 @@ class _ShiftedOrder:
         _first_batch: Its batch.
     """
 
+    PASSES_ON = '_order'
+
     def __init__(
         self, order: Any, dataloader: Any, start: Start, rng_state: dict[str, Any] | None
     ) -> None:
