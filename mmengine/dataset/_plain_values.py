@@ -59,7 +59,7 @@ def is_plain(value: Any) -> bool:
                     return False
             elif kind is np.ndarray and entry.dtype.kind not in _NUMERIC:
                 return False
-        # Entries of one type are told apart from others by the next round, at the speed of C.
+        # The types of all entries on a level are found at the speed of C, one level after another.
         level = list(chain.from_iterable(inner))
     return False
 

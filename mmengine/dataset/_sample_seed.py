@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from torch.utils.data import Subset, get_worker_info
 
+from mmengine.dataset._numpy_state import put_numpy_state, take_numpy_state
+
 _BLOCK = 256
 _WORDS = 4
 _HOLDS_PARTS = ('dataset', '_dataset', 'datasets', 'pipeline', 'transform', 'transforms')
@@ -94,8 +96,8 @@ class _Seeded:
     def set_aside(self) -> None:
         """Keep the random state of the main process; a worker has none to keep."""
         if self._aside is None and get_worker_info() is None:
-            numpy = np.random.get_state(legacy=False)
-            self._aside = random.getstate(), numpy, torch.default_generator.get_state()
+            of_torch = torch.default_generator.get_state()
+            self._aside = random.getstate(), take_numpy_state(), of_torch
 
     def put_back(self) -> None:
         """Let the main process go on in the random state that was set aside."""
@@ -103,11 +105,12 @@ class _Seeded:
             python, numpy, of_torch = self._aside
             self._aside = None
             random.setstate(python)
-            np.random.set_state(numpy)
+            put_numpy_state(numpy)
             torch.default_generator.set_state(of_torch)
 
     def _enter(self, seeds: list[int]) -> None:
         for_python, for_torch, for_numpy, for_holders = seeds
+        # Nine tenths of the time are the work of the three generators.
         random.seed(for_python)
         # An array of words takes five times as long as one number of 32 bits, all that this takes.
         np.random.seed(for_numpy & 0xFFFFFFFF)

@@ -538,7 +538,8 @@ _LOOP.append(_LOOP)
 @pytest.mark.parametrize(
     'value',
     [
-        print, slice(NoisyInt(1)), NoisyInt(1), [[[NoisyInt(1)]]], {NoisyInt(1): 1}, torch.nn.Parameter(torch.zeros(1)),
+        print, slice(NoisyInt(1)), NoisyInt(1), [[[NoisyInt(1)]]], {NoisyInt(1): 1},
+        torch.nn.Parameter(torch.zeros(1)),
         np.array([None]), np.zeros(1, dtype=[('a', object)]), _LOOP, iter([1]), Points(), int,
     ],
     ids=lambda value: type(value).__name__,
