@@ -338,10 +338,15 @@ class _ItemProof:
                 return cell.cell_contents
             except ValueError:  # still empty
                 raise _Unproven from None
-        for scope in (function.__globals__, function.__builtins__):
+        for scope in (function.__globals__, _builtins_of(function)):
             if name in scope:
                 return scope[name]
         raise _Unproven
+
+
+def _builtins_of(function: FunctionType) -> dict[str, Any]:
+    scope: dict[str, Any] = function.__builtins__  # type: ignore[attr-defined]  # since Python 3.10
+    return scope
 
 
 def _check_access(classes: list[Any]) -> None:
