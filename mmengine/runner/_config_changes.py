@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.config import source_location
 from mmengine.dist import is_main_process
-from mmengine.runner._iteration_of_resume import iteration_of_this_run
+from mmengine.runner._position_of_resume import position_in_this_run
 from mmengine.runner._settings import read_settings
 from mmengine.strategy._resume_report import NOT_SET, ResumeChange, ResumeReport
 from mmengine.utils.errors import ArgumentError
@@ -37,10 +37,10 @@ def begin_comparison(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
         ArgumentError: If something differs and ``resume`` has ``on_change='error'``.
     """
     state = runner.state
-    state.resume_report, state.resumed_iteration = None, None
+    state.resume_report, state.resumed_position = None, None
     if state.is_resuming:
         state.resume_report = compare_configs(runner, checkpoint)
-        state.resumed_iteration = iteration_of_this_run(runner, checkpoint)
+        state.resumed_position = position_in_this_run(runner, checkpoint)
 
 
 def compare_configs(runner: Runner, checkpoint: Mapping[str, Any]) -> ResumeReport:

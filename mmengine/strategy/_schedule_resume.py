@@ -30,12 +30,17 @@ from mmengine.strategy._schedule_notes import (
     tell_of_other_base,
     tell_of_settings,
 )
+from mmengine.strategy._schedule_steps import (
+    Schedulers,
+    advance_schedulers,
+    counted_units,
+    flattened,
+)
 from mmengine.utils.errors import ArgumentError
 
 # What ReduceLROnPlateau of torch learns.
 _LEARNED_BY_TORCH = ('best', 'num_bad_epochs', 'cooldown_counter', 'last_epoch', '_last_lr')
 
-_Schedulers = list[Any] | dict[str, list[Any]]
 _State = dict[str, Any]
 
 
@@ -46,9 +51,10 @@ class _Position:
     epoch: int
     iteration: int
     epoch_length: int | None
+    units: Callable[[Any], int | None] = counted_units
 
     def advance(self, schedulers: list[Any]) -> None:
-        advance_schedulers(schedulers, self.epoch, self.iteration, self.epoch_length)
+        advance_schedulers(schedulers, self.epoch, self.iteration, self.epoch_length, self.units)
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class ScheduleResume:
         is_loaded: Whether the groups hold the values of the checkpoint.
         is_moved: Whether the given iteration counts batches of this run, whose epochs have
             another length than in the saved run.
+        units_in_this_run: Gives the steps or samples at which a schedule that ends with the run
+            would be in a run of the present sizes; None if no size has changed.
     """
 
     choice: str | None = None
@@ -69,10 +77,29 @@ class ScheduleResume:
     report: ResumeReport | None = None
     is_loaded: bool = True
     is_moved: bool = False
+    units_in_this_run: Callable[[Any], int | None] | None = None
+
+    def units(self, scheduler: Any) -> int | None:
+        """Steps or samples at which ``scheduler`` goes on; None if it counts neither."""
+        moved = self.moved_units(scheduler)
+        return counted_units(scheduler) if moved is None else moved
+
+    def moved_units(self, scheduler: Any) -> int | None:
+        """Where a schedule that spans the run goes on; None if it goes on with what was counted."""
+        if self.units_in_this_run is None or not getattr(scheduler, '_spans_window', False):
+            return None
+        return self.units_in_this_run(scheduler)
+
+    def move_end(self, scheduler: Any) -> None:
+        """Let a schedule that counted units of other sizes end with the run nevertheless."""
+        if self.units_in_this_run is not None and not getattr(scheduler, '_spans_window', False):
+            counted, units = counted_units(scheduler), self.units_in_this_run(scheduler)
+            if counted is not None and units is not None:
+                scheduler.end += counted - units
 
 
 def restore_schedulers(
-    schedulers: _Schedulers,
+    schedulers: Schedulers,
     saved_states: Any,
     *,
     epoch: int | None,
@@ -123,6 +150,7 @@ def restore_schedulers(
         (steps_taken(states, by_epoch=True) or 0) if epoch is None else epoch,
         iteration if resume.is_moved and iteration is not None else saved_iteration,
         epoch_length,
+        resume.units,
     )
     then = replace(position, iteration=saved_iteration)
     if resume.is_moved:
@@ -135,51 +163,8 @@ def restore_schedulers(
         tell_of_early_end([each for each, _ in chain.pairs], max_epochs, max_iters, logger)
 
 
-def advance_schedulers(
-    schedulers: _Schedulers, epoch: int, iteration: int, epoch_length: int | None = None
-) -> None:
-    """Step freshly built schedulers through ``epoch`` epochs and ``iteration`` iterations.
-
-    Schedulers by epoch and schedulers by iteration step in the order of a run. Schedulers in
-    optimizer steps or samples step to the count of the run, spread evenly over the iterations.
-    Schedulers that need metrics do not step, because the metrics were not saved.
-
-    Args:
-        schedulers: A list, or lists by optimizer name. The param groups of the optimizers change.
-        epoch: Finished epochs.
-        iteration: Finished iterations.
-        epoch_length: Iterations of an epoch. If None, the epochs are spread evenly.
-    """
-    if epoch_length is not None and epoch * epoch_length > iteration:
-        epoch_length = None  # the epochs of the saved run were shorter
-    movable = [each for each in flattened(schedulers) if not getattr(each, 'need_val_args', False)]
-    in_units = [each for each in movable if getattr(each, '_units_done', None) is not None]
-    counted = [(scheduler, scheduler._units_done()) for scheduler in in_units]
-    others = [each for each in movable if each not in in_units]
-    by_epoch = [scheduler for scheduler in others if scheduler.by_epoch]
-    by_iter = [scheduler for scheduler in others if not scheduler.by_epoch]
-    epochs_done = 0
-    for done in range(1, iteration + 1):
-        for scheduler in by_iter:
-            scheduler.step()
-        for scheduler, total in counted:
-            for _ in range(done * total // iteration - (done - 1) * total // iteration):
-                scheduler.step()
-        while epochs_done < epoch and (
-            (epochs_done + 1) * iteration <= done * epoch
-            if epoch_length is None
-            else (epochs_done + 1) * epoch_length <= done
-        ):
-            epochs_done += 1
-            for scheduler in by_epoch:
-                scheduler.step()
-    for _ in range(epochs_done, epoch):
-        for scheduler in by_epoch:
-            scheduler.step()
-
-
 def keep_scheduled_values(
-    schedulers: _Schedulers, load_optimizer: Callable[[], None], warn: Callable[[str], None]
+    schedulers: Schedulers, load_optimizer: Callable[[], None], warn: Callable[[str], None]
 ) -> None:
     """Load the optimizer state, except for the values that ``schedulers`` have set.
 
@@ -244,6 +229,8 @@ def _restore_chain(
     logger: logging.Logger,
     resume: ScheduleResume,
 ) -> None:
+    for scheduler, _ in chain.pairs:
+        resume.move_end(scheduler)
     changes = {
         id(scheduler): _changed_settings(scheduler, state) for scheduler, state in chain.pairs
     }
@@ -257,7 +244,7 @@ def _restore_chain(
         or not chain.is_complete
         or not resume.is_loaded
         or (resume.choice == 'config' and bool(stepped))
-        or (resume.is_moved and any(_is_moved(state, position) for _, state in stepped))
+        or any(_is_moved(*pair, position, resume) for pair in stepped)
     )
     if is_changed and bases is not None:
         has_learned = len(stepped) < len(chain.pairs) and resume.is_loaded
@@ -295,11 +282,14 @@ def _base_values(chain: Chain, resume: ScheduleResume) -> list[float] | None:
     return resume.optimizer.base_values(chain.optimizer, first.param_name, then, now)
 
 
-def _is_moved(state: _State, position: _Position) -> bool:
-    """Whether a schedule in iterations was saved at another iteration than ``position``."""
+def _is_moved(scheduler: Any, state: _State, position: _Position, resume: ScheduleResume) -> bool:
+    """Whether ``scheduler`` goes on at another count than that at which it was saved."""
     steps = state.get('_global_step')
-    counts_iterations = state.get('by_epoch') is False and state.get('unit') is None
-    return counts_iterations and steps not in (None, position.iteration)
+    if steps is None or state.get('by_epoch') is not False:
+        return False
+    if state.get('unit') is None:
+        return resume.is_moved and bool(steps != position.iteration)
+    return resume.moved_units(scheduler) not in (None, steps)
 
 
 def _restart(chain: Chain, bases: list[float]) -> None:
@@ -398,14 +388,4 @@ def _values(scheduler: Any) -> list[dict[str, Any]]:
             for key in _keys_of(scheduler)
         }
         for group in scheduler.optimizer.param_groups
-    ]
-
-
-def flattened(schedulers: Any) -> list[Any]:
-    """All schedulers of one scheduler, a list, or lists by optimizer name."""
-    lists = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
-    return [
-        scheduler
-        for entry in lists
-        for scheduler in (entry if isinstance(entry, (list, tuple)) else [entry])
     ]

@@ -58,6 +58,24 @@ class Position:
         self.epoch_began = (self.epoch, self.iter - finished_batches)
 
 
+@dataclass(frozen=True)
+class ResumedPosition:
+    """Where a checkpoint lies in a run whose batches may have other sizes than in the saved run.
+
+    Attributes:
+        iteration: Its finished iterations in batches of this run; None if unknown.
+        is_moved: Whether an epoch of the saved run had another number of batches.
+        is_resized: Whether an iteration of the saved run had another number of samples, or an
+            accumulation window another number of iterations.
+        samples: Samples of all ranks in ``iteration`` iterations of this run; None if unknown.
+    """
+
+    iteration: int | None
+    is_moved: bool
+    is_resized: bool
+    samples: int | None
+
+
 class RunState:
     """Model, optimizer wrapper, schedulers, position and message hub of one run.
 
@@ -84,8 +102,8 @@ class RunState:
         resume_request: Whether the run resumes, and what wins where config and checkpoint differ.
         resume_report: What differs between the run and the checkpoint that is being loaded; None
             if nothing compares them.
-        resumed_iteration: The position of the checkpoint in batches of this run, and whether the
-            saved run had another number of batches in an epoch; None if unknown.
+        resumed_position: Where the checkpoint that is being resumed lies in this run; None if
+            unknown.
         resumed_from: ``save_id`` of the checkpoints that the run was resumed from, newest first.
         num_flushes: How often the weights may have changed without an iteration: an open
             accumulation window was closed by a separate step, or a batch failed.
@@ -120,7 +138,7 @@ class RunState:
         self.is_resuming = False
         self.resume_request = ResumeRequest()
         self.resume_report: ResumeReport | None = None
-        self.resumed_iteration: tuple[int, bool] | None = None
+        self.resumed_position: ResumedPosition | None = None
         self.resumed_from: list[str] = []
         self.num_flushes = 0
         self.resumed_at: tuple[int, int] | None = None
@@ -161,7 +179,12 @@ class RunState:
     def counts(self) -> dict[str, Any]:
         """Finished steps of each optimizer, and finished samples, as a checkpoint holds them."""
         steps = [getattr(each, 'num_steps', None) for each in wrappers_of(self._optim_wrapper)]
-        return {'steps': steps, 'samples': self.num_samples or None}
+        return {'steps': steps, 'samples': self.num_samples or None, 'windows': self.windows()}
+
+    def windows(self) -> list[int]:
+        """Iterations in the accumulation window of each optimizer."""
+        wrappers = wrappers_of(self._optim_wrapper)
+        return [getattr(each, '_accumulative_counts', 1) for each in wrappers]
 
     def load_counts(self, meta: Mapping[str, Any], iteration: int) -> None:
         """Continue with the counts of a checkpoint that was saved after ``iteration`` iterations.
@@ -194,12 +217,35 @@ class RunState:
         unit = getattr(schedule, 'unit', None)
         if unit != 'step':
             return None if unit is None else partial(self.finished, unit)
+        wrapper = self._wrapper_of(schedule)
+        return (
+            partial(self.finished, unit)
+            if wrapper is None
+            else partial(getattr, wrapper, 'num_steps')
+        )
+
+    def units_in_this_run(self, schedule: Any) -> int | None:
+        """Where a schedule that ends with the run would be, had all sizes been the present ones.
+
+        None if no size has changed since the checkpoint, or if the schedule has an end of its own.
+        """
+        resumed = self.resumed_position
+        ends_with_run = getattr(schedule, '_ends_with_run', False)
+        if resumed is None or not resumed.is_resized or not ends_with_run:
+            return None
+        if schedule.unit == 'sample':
+            return resumed.samples
+        size = getattr(self._wrapper_of(schedule), '_accumulative_counts', 1)
+        return None if resumed.iteration is None else resumed.iteration // size
+
+    def _wrapper_of(self, schedule: Any) -> Any:
+        """The wrapper of the optimizer that ``schedule`` changes, if it counts its steps."""
         optimizer = schedule.optimizer
         for wrapper in (optimizer, *wrappers_of(self._optim_wrapper)):
             is_own = wrapper is optimizer or getattr(wrapper, 'optimizer', None) is optimizer
             if is_own and isinstance(getattr(wrapper, 'num_steps', None), int):
-                return partial(getattr, wrapper, 'num_steps')
-        return partial(self.finished, unit)
+                return wrapper
+        return None
 
     def moment(self, iteration: int) -> tuple[int, int]:
         """Two numbers that identify the state of training after ``iteration`` iterations."""

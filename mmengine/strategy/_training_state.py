@@ -9,12 +9,11 @@ from mmengine.strategy._resume_report import ResumeReport
 from mmengine.strategy._schedule_chains import refuse_numbers, scheduled_names
 from mmengine.strategy._schedule_resume import (
     ScheduleResume,
-    advance_schedulers,
-    flattened,
     keep_scheduled_values,
     position_of,
     restore_schedulers,
 )
+from mmengine.strategy._schedule_steps import advance_schedulers, flattened
 
 if TYPE_CHECKING:
     from mmengine.strategy.base import BaseStrategy
@@ -63,8 +62,9 @@ def load_training_state(
         return
     is_known = 'iter' in (checkpoint.get('meta') or {})
     is_moved = False
-    if state.resumed_iteration is not None:
-        iteration, is_moved = state.resumed_iteration
+    resumed = state.resumed_position
+    if resumed is not None and resumed.iteration is not None:
+        iteration, is_moved = resumed.iteration, resumed.is_moved
     checkpoint.pop('param_schedulers', None)
     if saved_schedulers is None and decision.then:  # a run of this engine without schedules
         saved_schedulers = {name: [] for name in schedulers} if isinstance(schedulers, dict) else []
@@ -82,6 +82,7 @@ def load_training_state(
                 report=report,
                 is_loaded=is_loaded,
                 is_moved=is_moved,
+                units_in_this_run=state.units_in_this_run,
             ),
             **state.lengths,
         )

@@ -23,7 +23,8 @@ from mmengine.process.session import Session
 from mmengine.strategy._compiling import compile_method
 from mmengine.strategy._learning_rates import scale_learning_rates
 from mmengine.strategy._resume_source import find_resume_source
-from mmengine.strategy._schedule_resume import flattened, restore_schedulers
+from mmengine.strategy._schedule_resume import restore_schedulers
+from mmengine.strategy._schedule_steps import flattened
 from mmengine.strategy._session_views import SessionViews
 from mmengine.strategy._spreading import spread_wrapper_state
 from mmengine.strategy._state import RunState, Schedulers, are_built, view_of_state

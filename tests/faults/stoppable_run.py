@@ -1,7 +1,8 @@
 """A run in a process, to be stopped: python stoppable_run.py WORK_DIR SETTINGS(JSON).
 
-The file ``ready`` in the work dir says that the place was reached at which the test stops it. The
-last line of the output is the state at the end, if the run gets there.
+The file ``ready`` in the work dir says that the place was reached at which the test stops it; the
+test answers with the file ``go``, so that it does not matter which process is faster. The last
+line of the output is the state at the end, if the run gets there.
 """
 
 from __future__ import annotations
@@ -63,17 +64,24 @@ class Mean(BaseMetric):
 
 
 class Pace(Hook):
-    """Says ``ready`` at a place, and takes its time in each batch from there on."""
+    """Says ``ready`` at a place and waits there for the file ``go``.
 
-    def __init__(self, stage: str, at: int, pace_s: float, own_rank: int | None) -> None:
-        self.stage, self.at, self.pace_s, self.own_rank = stage, at, pace_s, own_rank
+    From there on each batch takes ``pace_s``. With ``slow_rank`` that rank does not wait, and the
+    others do not take their time.
+    """
+
+    def __init__(self, stage: str, at: int, pace_s: float, slow_rank: int | None) -> None:
+        self.stage, self.at, self.pace_s, self.slow_rank = stage, at, pace_s, slow_rank
 
     def _batch(self, runner: Runner, stage: str, finished: int) -> None:
         if self.at < 0 or stage != self.stage or finished < self.at:
             return
         if runner.rank == 0:
             Path(runner.work_dir, 'ready').touch()
-        if self.own_rank in (None, runner.rank):
+        if self.slow_rank != runner.rank:
+            while not Path(runner.work_dir, 'go').exists():
+                time.sleep(0.02)
+        if self.slow_rank in (None, runner.rank):
             time.sleep(self.pace_s)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **kwargs: Any) -> None:
@@ -124,7 +132,7 @@ def make(work_dir: str, settings: dict[str, Any]) -> Runner:
         hooks.append({'type': 'ProgressHook'})
     if 'at' in settings:
         stage = settings.get('stage', 'train')
-        pace = settings.get('pace_s', 0.05)
+        pace = settings.get('pace_s', 0)
         hooks.append(Pace(stage, settings['at'], pace, settings.get('slow_rank')))
     evaluation = {} if settings.get('val', True) else None
     return Runner(

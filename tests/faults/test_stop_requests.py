@@ -32,7 +32,8 @@ class Run:
     def __init__(self, work_dir: Path, num_ranks: int = 1, **settings: Any) -> None:
         self.work_dir = work_dir
         work_dir.mkdir(exist_ok=True)
-        (work_dir / 'ready').unlink(missing_ok=True)
+        for name in ('ready', 'go'):
+            (work_dir / name).unlink(missing_ok=True)
         environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
         if num_ranks > 1:
             settings['launcher'] = 'pytorch'
@@ -72,6 +73,10 @@ class Run:
     def send(self, number: int, rank: int = 0, group: bool = False) -> None:
         process = self.processes[rank]
         (os.killpg if group else os.kill)(process.pid, number)
+        self.go_on()
+
+    def go_on(self) -> None:
+        (self.work_dir / 'go').touch()
 
     def codes(self) -> list[int]:
         try:
@@ -156,7 +161,7 @@ def test_an_interrupted_run_goes_on_to_the_bits_of_the_unbroken_one(tmp_path, se
 
 def test_a_stop_in_a_validation_saves_and_validates_first_when_resumed(tmp_path):
     expected = _unbroken(tmp_path, epochs=2)
-    with Run(tmp_path / 'run', epochs=2, at=3, stage='val', pace_s=0.2) as run:
+    with Run(tmp_path / 'run', epochs=2, at=3, stage='val') as run:
         run.until_ready().send(signal.SIGTERM)
         assert run.codes() == [0], run.text()
     assert run.checkpoints() == ['epoch_1.pth']
@@ -177,7 +182,7 @@ def test_a_signal_while_a_checkpoint_is_written_stops_after_it(tmp_path):
 
 
 def test_a_test_is_cut_and_closed(tmp_path):
-    with Run(tmp_path / 'run', at=2, stage='test', pace_s=0.1, call='test', batches=100) as run:
+    with Run(tmp_path / 'run', at=2, stage='test', call='test', batches=100) as run:
         run.until_ready().send(signal.SIGTERM)
         assert run.codes() == [0], run.text()
     assert 'CALL after_run' in run.text()
@@ -229,7 +234,7 @@ def test_ctrl_c_on_the_terminal_reaches_the_workers_too(tmp_path):
 
 def test_a_signal_to_all_processes_of_a_job_saves(tmp_path):
     # It ends the workers at once. The main process is in a batch, and finishes it.
-    with Run(tmp_path / 'run', at=13, workers=2, pace_s=2) as run:
+    with Run(tmp_path / 'run', at=13, workers=2) as run:
         run.until_ready().send(signal.SIGTERM, group=True)
         assert run.codes() == [0], run.text()
     assert 'Traceback' not in run.text()
@@ -237,9 +242,10 @@ def test_a_signal_to_all_processes_of_a_job_saves(tmp_path):
 
 
 def test_a_stop_file_stops_a_run_and_is_used_up(tmp_path):
-    with Run(tmp_path / 'run', at=3, epochs=40) as run:
+    with Run(tmp_path / 'run', at=3, epochs=40, pace_s=0.05) as run:
         run.until_ready()
         (run.work_dir / 'stop').write_text('maintenance')
+        run.go_on()
         assert run.codes() == [0], run.text()
     assert 'The run stops for the stop file (maintenance)' in run.text()
     assert len(run.checkpoints()) == 1
@@ -298,16 +304,17 @@ def test_ranks_at_different_batches_of_a_validation_are_cut_together(tmp_path, s
 
 @pytest.mark.distributed
 def test_a_stop_file_is_seen_by_rank_0_for_all(tmp_path):
-    with Run(tmp_path / 'run', num_ranks=2, at=3, epochs=40) as run:
+    with Run(tmp_path / 'run', num_ranks=2, at=3, epochs=40, pace_s=0.05) as run:
         run.until_ready()
         (run.work_dir / 'stop').touch()
+        run.go_on()
         assert run.codes() == [0, 0], run.text()
     assert len(run.checkpoints()) == 1
 
 
 @pytest.mark.distributed
 def test_a_signal_to_the_launcher_reaches_all_ranks(tmp_path):
-    settings = json.dumps({'launcher': 'pytorch', 'at': 4, 'pace_s': 0.1})
+    settings = json.dumps({'launcher': 'pytorch', 'at': 4})
     arguments = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
     arguments += [str(SCRIPT), str(tmp_path), settings]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
@@ -319,6 +326,7 @@ def test_a_signal_to_the_launcher_reaches_all_ranks(tmp_path):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
+        (tmp_path / 'go').touch()
         process.wait(LIMIT_S)
     finally:
         if process.poll() is None:
@@ -355,6 +363,7 @@ def test_ctrl_c_typed_at_a_terminal_leaves_it_clean(tmp_path):
             if (tmp_path / 'ready').exists():
                 (tmp_path / 'ready').unlink()
                 os.write(master, b'\x03')
+                (tmp_path / 'go').touch()
             if select.select([master], [], [], 0.05)[0]:
                 try:
                     shown += os.read(master, 65536)

@@ -4,6 +4,7 @@
 """
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable
@@ -328,6 +329,59 @@ def test_a_schedule_in_steps_that_was_changed_follows_the_config_from_there(tmp_
     resumed = run('resumed', 0.5, resume=f'{first.work_dir}/iter_7.pth')
     # Two steps are taken after batch 7, the third after batch 9.
     assert _rates(resumed)[7:] == pytest.approx([0.1 * 0.5**2] * 2 + [0.1 * 0.5**3] * 3)
+
+
+def _resized(tmp_path, schedule: Any, loop: Any, before: Any, after: Any) -> tuple[Any, Any]:
+    """Rates of a run that goes on with other sizes after its 6th batch, and of a whole one."""
+    every = {'checkpoint': {'interval': 6, 'by_epoch': False}, 'logger': None}
+    options: dict[str, Any] = {**loop, 'param_scheduler': schedule, 'default_hooks': every}
+    first = _trained(tmp_path / 'first', **{**options, **before})
+    whole = _trained(tmp_path / 'whole', **{**options, **after})
+    path = f'{first.work_dir}/iter_6.pth'
+    resumed = _trained(tmp_path / 'resumed', **{**options, **after}, resume=path)
+    return _rates(resumed), _rates(whole)
+
+
+@pytest.mark.parametrize('name', ['CosineAnnealingLR', 'PolyLR', 'LinearLR', 'ConstantLR'])
+@pytest.mark.parametrize(
+    ('unit', 'before', 'after'),
+    [
+        ('step', {'counts': 1}, {'counts': 3}),
+        ('step', {'counts': 4}, {'counts': 1}),
+        ('sample', {'batch_size': 2}, {'batch_size': 4}),
+    ],
+)
+def test_a_schedule_over_the_run_has_the_values_of_a_run_of_todays_sizes(
+    tmp_path, name, unit, before, after
+):
+    schedule = {'type': name, 'unit': unit}
+    resumed, whole = _resized(tmp_path, schedule, {'iters': 12, 'length': 48}, before, after)
+    assert resumed[6:] == pytest.approx(whole[6:], rel=1e-12)
+    assert resumed[:6] != whole[:6] or name == 'ConstantLR'
+
+
+@pytest.mark.parametrize('name', ['CosineAnnealingLR', 'LinearLR'])
+def test_a_schedule_in_steps_over_epochs_of_other_batches(tmp_path, name):
+    # 16 samples: epochs of 8 batches, then of 4; batch 6 of 8 ends where batch 3 of 4 does.
+    schedule = {'type': name, 'unit': 'step'}
+    loop = {'epochs': 3, 'length': 16}
+    resumed, whole = _resized(tmp_path, schedule, loop, {'batch_size': 2}, {'batch_size': 4})
+    assert resumed[6:] == pytest.approx(whole[3:], rel=1e-12)
+
+
+def test_a_schedule_with_numbers_of_its_own_continues_the_steps_that_were_taken(tmp_path):
+    schedule = {'type': 'MultiStepLR', 'milestones': [3, 8], 'gamma': 0.5, 'unit': 'step'}
+    resumed, _ = _resized(tmp_path, schedule, {'iters': 15}, {'counts': 1}, {'counts': 3})
+    # 6 steps in 6 batches, then steps 7, 8 and 9 in batches 9, 12 and 15.
+    assert resumed == pytest.approx([LR] * 3 + [LR / 2] * 9 + [LR / 4] * 3)
+
+
+def test_a_schedule_with_an_end_of_its_own_continues_the_samples_that_were_seen(tmp_path):
+    schedule = {'type': 'CosineAnnealingLR', 'T_max': 40, 'end': 40, 'unit': 'sample'}
+    loop = {'iters': 12, 'length': 48}
+    resumed, _ = _resized(tmp_path, schedule, loop, {'batch_size': 2}, {'batch_size': 4})
+    seen = [*range(0, 12, 2), *range(12, 36, 4)]
+    assert resumed == pytest.approx([LR * (1 + math.cos(math.pi * n / 40)) / 2 for n in seen])
 
 
 @pytest.mark.parametrize('counts_before', [True, False], ids=['counted', 'not counted'])

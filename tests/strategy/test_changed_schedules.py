@@ -12,6 +12,7 @@ from torch.optim import lr_scheduler as theirs
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.strategy import SingleDeviceStrategy
 from mmengine.strategy._resume_request import parse_resume
+from mmengine.strategy._state import ResumedPosition
 
 EPOCH_LENGTH = 4
 THEN, NOW = 6, 9  # epochs
@@ -434,7 +435,8 @@ def test_the_position_in_iterations_is_counted_in_batches_of_the_run(tmp_path):
     _train(before, 0, 8)
     path = _save(before, tmp_path / 'stopped.pth', 8)
     after = _strategy(tmp_path / 'now', config, NOW)
-    after.state.resumed_iteration = 16, True  # half as many samples a batch
+    # Half as many samples a batch.
+    after.state.resumed_position = ResumedPosition(16, True, True, None)
     after.resume(path, map_location='cpu')
     expected = _by_torch(lambda o, n, k: theirs.CosineAnnealingLR(o, n), 'iterations')
     _assert_close(_train(after, 16, 36), expected[16:])

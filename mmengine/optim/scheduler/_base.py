@@ -80,6 +80,7 @@ class _ParamScheduler:
             '_learned',
             '_given',
             '_units_done',
+            '_ends_with_run',
         }
     )
     _progress: ClassVar[frozenset[str]] = frozenset(
@@ -92,6 +93,8 @@ class _ParamScheduler:
     _as_built: Mapping[str, Any] = MappingProxyType({})
     _values_as_built: Sequence[float] = ()
     _units_done: Callable[[], int] | None = None
+    # Whether it has a unit and no end of its own.
+    _ends_with_run = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -227,6 +230,13 @@ class _ParamScheduler:
                 held.fill_(value)
             else:
                 group[name] = value
+
+    @property
+    def _spans_window(self) -> bool:
+        """Whether the values depend on how long the window is."""
+        window = self.end - self.begin
+        span = getattr(self, 'total_iters', getattr(self, 'T_max', None))
+        return span in (window, window - 1)
 
     def _state(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key not in self._not_state}

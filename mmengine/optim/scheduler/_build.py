@@ -66,6 +66,7 @@ def build_param_schedulers(
         config, unit = _without_unit(config)
         torchs = torch_scheduler_class(config.get('type'))
         schedule: _ParamScheduler
+        filled = config
         if torchs is not None:  # without an end it goes on, as it does in torch
             options = {key: config[key] for key in config if key not in ('type', '_scope_')}
             schedule = TorchSchedule(optimizer, torchs, **options)
@@ -81,6 +82,7 @@ def build_param_schedulers(
             schedule = PARAM_SCHEDULERS.build(filled, default_args=defaults)
         if unit is not None:
             schedule.unit = unit
+            schedule._ends_with_run = filled is not config
         if isinstance(schedule, _ParamScheduler):
             # Once more: a subclass may set attributes after the constructor of the base.
             schedule._note_as_built()
