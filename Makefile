@@ -18,7 +18,7 @@ SOAK_KILLS ?= 500
 SOAK_FILES ?= 10000
 SOAK_RUNS ?= 200
 
-.PHONY: help demo test soak soak-faults soak-mmcv test-core test-mmcv lint bench bench-peers docs clean
+.PHONY: help demo test soak soak-faults soak-mmcv test-core test-mmcv lint bench bench-check bench-peers docs clean
 
 help:
 	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
@@ -30,6 +30,7 @@ help:
 	@echo 'make soak-mmcv    draw SOAK_PROJECTS=$(SOAK_PROJECTS) legacy projects, and run each under MMCV and, migrated, here'
 	@echo 'make lint         check style, types, the layers of the package, spelling and plain English'
 	@echo 'make bench        run the benchmarks'
+	@echo 'make bench-check  measure again, and fail if a figure is over a tenth worse than the last committed'
 	@echo 'make bench-peers  the same step in other training engines, installed apart in $(PEERS_VENV)'
 	@echo 'make docs         run the examples in docstrings'
 	@echo 'make clean        remove what the others made: environments and the run of the demo'
@@ -82,6 +83,11 @@ docs: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/_page.py
+
+# Not part of CI: it needs a machine with nothing else at work.
+bench-check: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/_check.py
 
 bench-peers: $(VENV)/.installed-dev $(PEERS_VENV)/.installed
 	$(BIN)/python benchmarks/step_overhead.py

@@ -124,10 +124,15 @@ def make_schedule(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.
     return torch.optim.lr_scheduler.StepLR(optimizer, LR_STEP_EPOCHS, LR_GAMMA)
 
 
-def run(train: Callable[[Mlp, DataLoader[Any], str], None], version: str) -> None:
+def run(train: Callable[[Mlp, DataLoader[Any], str], None], version: str, settings: str) -> None:
     """Let ``train(net, loader, work_dir)`` train, and tell what came out.
 
     Whatever the framework prints goes to a file, not to the terminal.
+
+    Args:
+        train: Trains with one framework.
+        version: Of the framework.
+        settings: How it is set up, for the reader of the table.
     """
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -147,6 +152,7 @@ def run(train: Callable[[Mlp, DataLoader[Any], str], None], version: str) -> Non
     reads = clock.reads_at[-1] - clock.reads_at[0]
     clock.tell(
         version=version,
+        settings=settings,
         reads=reads / ((EPOCHS - 1) * EPOCH_LENGTH),
         weights=hashlib.sha256(weights).hexdigest(),
     )

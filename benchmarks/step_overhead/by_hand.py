@@ -29,4 +29,8 @@ def train(net: Mlp, loader: DataLoader[Any], work_dir: str) -> None:
 
 
 if __name__ == '__main__':
-    run(train, torch.__version__)
+    run(
+        train,
+        torch.__version__,
+        'losses kept in a list, their mean and the learning rate printed every 50 steps',
+    )

@@ -40,4 +40,8 @@ def train(net: Mlp, loader: DataLoader[Any], work_dir: str) -> None:
 
 
 if __name__ == '__main__':
-    run(train, mmengine.__version__)
+    run(
+        train,
+        mmengine.__version__,
+        'all default hooks; LoggerHook(interval=50), window_size=50, no checkpoint due',
+    )

@@ -33,4 +33,8 @@ def train(net: Mlp, loader: DataLoader[Any], work_dir: str) -> None:
 
 
 if __name__ == '__main__':
-    run(train, accelerate.__version__)
+    run(
+        train,
+        accelerate.__version__,
+        'the loop by hand with model, optimizer, loader and schedule prepared; no tracker',
+    )

@@ -41,4 +41,8 @@ def train(net: Mlp, loader: DataLoader[Any], work_dir: str) -> None:
 
 
 if __name__ == '__main__':
-    run(train, lightning.__version__)
+    run(
+        train,
+        lightning.__version__,
+        'CSVLogger, log_every_n_steps=50; no progress bar, model summary or checkpoints',
+    )

@@ -64,4 +64,8 @@ def train(net: Mlp, loader: DataLoader[Any], work_dir: str) -> None:
 
 
 if __name__ == '__main__':
-    run(train, transformers.__version__)
+    run(
+        train,
+        transformers.__version__,
+        'logging_steps=50, max_grad_norm=0, save_strategy="no", no reports, no tqdm',
+    )

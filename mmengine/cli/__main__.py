@@ -6,12 +6,21 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from mmengine.cli import ckpt, config, env, failures, migrate, runs, test, train
-from mmengine.utils.errors import ArgumentError
 from mmengine.version import __version__
 
-_COMMANDS = (train, test, runs, ckpt, config, env, migrate)
+# Each command is a module here. It is imported when the command is called, so that `mmengine
+# --help` needs neither torch nor a config; its summary is therefore written here too.
+_COMMANDS = {
+    'train': 'train the model of a config',
+    'test': 'test a checkpoint of the model of a config',
+    'runs': 'stop a run',
+    'ckpt': 'look at, check and convert checkpoints',
+    'config': 'show or compare configs',
+    'env': 'describe this machine and its software',
+    'migrate': 'convert configs, code and checkpoints of MMCV 1.x',
+}
 _INTERRUPTED = 130  # the exit code that shells report after Ctrl-C
 
 
@@ -29,10 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: After the help text, or for unknown arguments.
         Exception: A failure that is not a user error, with its traceback.
     """
-    parser = build_parser()
+    words = sys.argv[1:] if argv is None else argv
+    # The options before a command take no values, so the first other word is the command.
+    parser = build_parser([word for word in words if not word.startswith('-')][:1])
     try:
         options = parser.parse_args(argv)
-    except ArgumentError as error:
+    except ValueError as error:  # argparse itself ends the process
         parser.error(str(error))
     try:
         code: int = options.run(options)
@@ -49,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print('\nInterrupted.', file=sys.stderr)
         return _INTERRUPTED
     except Exception as error:
+        from mmengine.cli import failures
+
         verdict = failures.judge(error)
         if verdict is None or options.traceback or os.environ.get('MMENGINE_TRACEBACK') == '1':
             raise
@@ -56,8 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return verdict.exit_code
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def build_parser(commands: Sequence[str] = tuple(_COMMANDS)) -> argparse.ArgumentParser:
+    """The parser of ``commands``; of other commands it has the names and summaries."""
     parser = argparse.ArgumentParser(
         prog='mmengine',
         description='Train and test PyTorch models defined by config files.',
@@ -69,9 +82,12 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--version', action='version', version=f'mmengine {__version__}')
-    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
-    for command in _COMMANDS:
-        command.add_parser(commands)
+    subparsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
+    for name, summary in _COMMANDS.items():
+        if name in commands:
+            import_module(f'mmengine.cli.{name}').add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary)
     return parser
 
 

@@ -8,18 +8,11 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from torch.utils.data import (
-    DataLoader,
-    IterableDataset,
-    IterDataPipe,
-    MapDataPipe,
-    Subset,
-    TensorDataset,
-)
-from torch.utils.data import default_collate as torch_default_collate
+from torch.utils.data import DataLoader, IterableDataset, IterDataPipe, MapDataPipe
 
 from mmengine.dataset._bad_samples import BadSamplePolicy, BadSamples
 from mmengine.dataset._loading_record import LoadingRecord
+from mmengine.dataset._looked_up import draws_nothing
 from mmengine.dataset._order_source import OrderSource, order_source
 from mmengine.dataset._sample_seed import (
     NumberedBatch,
@@ -31,7 +24,6 @@ from mmengine.dataset._sample_seed import (
     WorkerStart,
 )
 from mmengine.dataset._worker_process import move_to_own_groups
-from mmengine.dataset.utils import default_collate, pseudo_collate
 from mmengine.dist._data_parallel import get_data_parallel_info
 
 TRAIN, VAL, TEST = 0, 1, 2
@@ -291,7 +283,7 @@ class _IteratorMaker:
         if name not in vars(loader):
             return {}
         bad = bad_samples_of(loader)
-        is_looked_up = draws_nothing(dataset, loader.collate_fn)
+        is_looked_up = draws_nothing(loader, vars(loader)[name])
         is_numbered = bad is not None or not is_looked_up
         source = order_source(loader)
         order = NumberedOrder(vars(loader)[name], passes, is_batched, is_numbered, source)
@@ -303,25 +295,10 @@ class _IteratorMaker:
     def _record_of(self, loader: Any) -> LoadingRecord:
         """The record of ``loader``, which may have got another dataset or number of workers."""
         known = self._record
-        if known is None or (known.dataset, known.num_workers) != (
-            loader.dataset, loader.num_workers
-        ):  # fmt: skip
+        is_same = known is not None and known.dataset is loader.dataset
+        if known is None or not is_same or known.num_workers != loader.num_workers:
             known = self._record = LoadingRecord(loader.dataset, loader.num_workers)
         return known
-
-
-def draws_nothing(dataset: Any, collate_fn: Any) -> bool:
-    """Whether samples are only looked up, by code of torch and Python that draws no numbers.
-
-    A random state for each of them would cost more than the look-up.
-    """
-    while type(dataset) is Subset:
-        dataset = dataset.dataset
-    return type(dataset) in _LOOKED_UP and collate_fn in _COLLATES
-
-
-_LOOKED_UP = (list, tuple, TensorDataset)
-_COLLATES = (torch_default_collate, default_collate, pseudo_collate)
 
 
 def _stood_in(loader: Any, dataset: SeededMap | SeededStream) -> dict[str, Any]:

@@ -137,9 +137,8 @@ class LoggerHook(Hook):
         done = batch_idx + 1
         if done == length or (runner.iter + 1) % self.interval_exp_name == 0:
             runner.logger.info(f'Exp name: {runner.experiment_name}')
-        if self._is_turn(runner, done) or (
-            done == length and (self._logs_rest_of(length) or _is_one_epoch(runner))
-        ):
+        is_turn = done % self.interval == 0 if self.unit is None else self._is_turn(runner)
+        if is_turn or (done == length and (self._logs_rest_of(length) or _is_one_epoch(runner))):
             self._log_iter(runner, batch_idx)
 
     def after_train(self, runner: Run) -> None:
@@ -218,9 +217,8 @@ class LoggerHook(Hook):
         finally:
             runner.visualizer.close()
 
-    def _is_turn(self, runner: Run, done: int) -> bool:
-        if self.unit is None:
-            return done % self.interval == 0
+    def _is_turn(self, runner: Run) -> bool:
+        assert self.unit is not None
         return self._turns.reaches(runner.state.finished(self.unit))
 
     def _log_of_training(self, runner: Run, batch_idx: int) -> tuple[dict[str, Any], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -208,15 +209,13 @@ class MessageHub(ManagerMixin):
         """
         self._keys_of_this_start.update(keys)
 
-    @property
-    def log_scalars(self) -> OrderedDict[str, HistoryBuffer]:
-        """All histories by name."""
-        return self._log_scalars
-
-    @property
-    def runtime_info(self) -> OrderedDict[str, Any]:
-        """All information by name."""
-        return self._runtime_info
+    # Read in every step: `attrgetter` needs no Python frame.
+    log_scalars: OrderedDict[str, HistoryBuffer] = property(  # type: ignore[assignment]
+        attrgetter('_log_scalars'), doc='All histories by name.'
+    )
+    runtime_info: OrderedDict[str, Any] = property(  # type: ignore[assignment]
+        attrgetter('_runtime_info'), doc='All information by name.'
+    )
 
     def get_scalar(self, key: str) -> HistoryBuffer:
         """The history of ``key``.

@@ -205,6 +205,8 @@ class _ShiftedOrder:
         _drawn_from: The states from which the order of the pass was drawn before.
     """
 
+    PASSES_ON = '_order'
+
     def __init__(
         self,
         order: Any,

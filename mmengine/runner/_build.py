@@ -46,6 +46,7 @@ class _FirstBatches:
     """The first ``num_batches`` batches of each pass over a batch sampler."""
 
     is_endless = False
+    PASSES_ON = '_batch_sampler'
 
     def __init__(self, batch_sampler: Any, num_batches: int) -> None:
         self._batch_sampler = batch_sampler

@@ -116,3 +116,20 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(['--version'])
     assert capsys.readouterr().out == f'mmengine {__version__}\n'
+
+
+def test_the_summaries_of_commands_that_are_not_imported_are_those_of_their_modules() -> None:
+    assert build_parser([]).format_help() == build_parser().format_help()
+
+
+@pytest.mark.parametrize('words', [['--help'], ['--version']], ids=' '.join)
+def test_help_needs_neither_torch_nor_numpy(words: list[str], project: Path) -> None:
+    code = (
+        'import sys\n'
+        'from mmengine.cli.__main__ import main\n'
+        'try:\n'
+        f'    main({words})\n'
+        'except SystemExit as exit_:\n'
+        "    sys.exit(exit_.code or not {'torch', 'numpy'}.isdisjoint(sys.modules))\n"
+    )
+    assert run('-c', code, cwd=project).returncode == 0

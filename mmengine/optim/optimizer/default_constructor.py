@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.config import placed
 from mmengine.logging import print_log
+from mmengine.optim.optimizer._fused import with_chosen_fused
 from mmengine.optim.optimizer._param_rules import (
     KNOWN_KEYS,
     BaseRates,
@@ -126,7 +127,8 @@ class DefaultOptimWrapperConstructor:
                 + (' that needs a gradient.' if self.paramwise_cfg else '.')
             )
         name = _first_argument(self.optimizer_cfg.get('type'))
-        optimizer = OPTIMIZERS.build(self.optimizer_cfg, default_args={name: params})
+        cfg = with_chosen_fused(self.optimizer_cfg, params, name, inner)
+        optimizer = OPTIMIZERS.build(cfg, default_args={name: params})
         wrapper: OptimWrapper = OPTIM_WRAPPERS.build(
             self.optim_wrapper_cfg, default_args={'optimizer': optimizer}
         )
