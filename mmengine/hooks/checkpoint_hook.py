@@ -397,9 +397,8 @@ class CheckpointHook(Hook):
         unit = _units.unit_of_validations(runner) or self._counted
         done = _units.done_in(runner, unit)
         filename = f'{best_prefix(key)}{unit}_{done}.pth'
-        if self._moment != runner.state.moment(
-            runner.iter
-        ):  # otherwise it belongs to the save at this moment
+        if self._moment != runner.state.moment(runner.iter):
+            # Otherwise it belongs to the save at this moment.
             settle(self, runner)
         if self._before is None:
             self._before = remember(self, runner)
