@@ -54,6 +54,7 @@ def first(work_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
             assert time.monotonic() < deadline
             assert process.poll() is None, output.read_text()
             time.sleep(0.05)
+        (work_dir / 'go').touch()  # it waits for this file after it is ready
         yield process
     finally:
         if process.poll() is None:
