@@ -3,8 +3,8 @@
 A thread of each rank looks at counters that the run keeps anyway, so a step costs nothing. When
 they stand still for ``timeout_s`` seconds, the thread writes ``watchdog_rank<r>.txt`` into the
 folder of the log: the Python stacks of the process and of its dataloader workers, which collective
-it waits for, and which sample each worker loads. Through the store of the process group the other
-ranks are asked for the same. Then rank by rank a line is logged, and the run goes on
+it waits for, and which sample each worker loads. Through the store of the process group it has the
+other ranks do the same. Then rank by rank a line is logged, and the run goes on
 (``action='warn'``) or ends with a failing exit code (``action='stop'``).
 
 Code that never lets go of Python's interpreter lock, such as a regular expression that does not
@@ -281,7 +281,7 @@ class _Watchdog:
             return f'rank {rank} does not answer'
 
         rows = [_within(1.0, partial(read, rank, key)) for rank, key in enumerate(keys)]
-        return [row or f'rank {rank} cannot be asked' for rank, row in enumerate(rows)]
+        return [row or f'rank {rank} cannot be reached' for rank, row in enumerate(rows)]
 
     def _write(self, reason: str) -> None:
         """Write where this process is, and leave a line of it for the other ranks."""

@@ -76,7 +76,7 @@ class BadSamplesReport(Hook):
         self._list_evaluation(runner, runner.test_loop, 'test')
 
     def after_run(self, runner: Any) -> None:
-        """List those of an epoch that did not end."""
+        """List the bad samples of an epoch that did not end."""
         if runner.state.stage != 'train':
             return
         if runner.state.error is None:

@@ -66,6 +66,8 @@ def test_hostile_files_run_nothing_and_no_flipped_bit_is_silent(tmp_path):
     assert sum(count for name, count in report.items() if name.startswith('files: ')) == 300
 
 
+@pytest.mark.filterwarnings('ignore::ResourceWarning')
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 def test_the_generator_of_hostile_files_makes_files_that_would_run(tmp_path):
     """The same files by readers that execute: each kind makes its canary."""
     import pickle
