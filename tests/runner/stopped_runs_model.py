@@ -577,6 +577,8 @@ def _resumed(saved: State, given: Given) -> State:
     """``saved`` as a run with the config ``given`` takes it up."""
     state = saved.copied(given=given)
     then = saved.given
+    if state.scaler is not None:
+        state.scaler.scale(torch.zeros(()))  # a copy has its scale from the first use on
     if given.lr != then.lr:
         state.base_lr = given.lr
     if not given.ema:

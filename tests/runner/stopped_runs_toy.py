@@ -178,11 +178,11 @@ class Stopper(Hook):
             self.die()
         elif kind == 'stop_training':
             runner.train_loop.stop_training = True
-        elif kind == 'stop file':
-            Path(runner.work_dir, 'stop').touch()
-        elif kind == 'signal':
-            if get_rank() == runner.world_size - 1:
+        elif kind in ('signal', 'stop file'):
+            if get_rank() == runner.world_size - 1 and kind == 'signal':
                 signal.raise_signal(signal.SIGTERM)
+            elif kind == 'stop file':
+                Path(runner.work_dir, 'stop').touch()
             while runner.world_size > 1 and runner.state.stops.look_at > 0:
                 _stop_requests.time.sleep(0.01)  # until this rank has heard of it
 

@@ -390,3 +390,13 @@ def test_a_run_that_is_shortened_to_where_it_is_closes_its_window(tmp_path, by_e
     # Three batches are two windows; the second has one batch.
     assert closed.state['num_steps'] == ended.state['num_steps'] == 2
     assert closed.iterations == [[]]
+
+
+@pytest.mark.parametrize('clips', [True, False])
+def test_a_scaled_run_that_ends_where_it_is_resumed_closes_its_window(tmp_path, clips):
+    given = Given(length=3, samples=5, batch_size=1, accumulation=2, amp='float16', clips=clips)
+    short = replace(given, length=1)
+    _, closed, _ = _history(
+        tmp_path, (given, _KILLED_AT_POINTER), (short, _TO_THE_END), (given, _TO_THE_END)
+    )
+    assert closed.state['num_steps'] == 3

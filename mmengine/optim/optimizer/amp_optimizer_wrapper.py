@@ -60,7 +60,7 @@ class AmpOptimWrapper(OptimWrapper):
     ) -> None:
         super().__init__(**kwargs)
         self.cast_dtype = _parse_dtype(dtype, self.valid_dtypes)
-        self._device_type = _device_type_of(self.optimizer)
+        self._device_type = _device_of(self.optimizer).type
         self._is_reduced = self.cast_dtype not in (torch.float32, torch.float64)
 
         scaler_kwargs, self._scale_update_param = _parse_loss_scale(loss_scale)
@@ -115,6 +115,9 @@ class AmpOptimWrapper(OptimWrapper):
         scaler_state = state.get('loss_scaler')
         if scaler_state:
             self.loss_scaler.load_state_dict(scaler_state)
+            # A scaler has its scale from the first loss on. A resumed run may end before that, and
+            # steps with the gradients of its open window.
+            self.loss_scaler.scale(torch.zeros((), device=_device_of(self.optimizer)))
 
 
 class _Nested(AbstractContextManager[None]):
@@ -169,11 +172,11 @@ def _parse_loss_scale(loss_scale: object) -> tuple[dict[str, Any], float | None]
     )
 
 
-def _device_type_of(optimizer: Any) -> str:
+def _device_of(optimizer: Any) -> torch.device:
     for group in optimizer.param_groups:
         for param in group['params']:
-            return str(param.device.type)
-    return 'cpu'
+            return torch.device(param.device)
+    return torch.device('cpu')
 
 
 def _sharded_scaler_class() -> type[GradScaler]:
