@@ -5,6 +5,8 @@ plain, an attribute of the dataset is looked at, and each operation that is know
 value from plain ones. Whatever is not known here ends the proof: calls of other functions,
 properties, subclasses of tensors, nested functions, attributes that are written, and more. The
 proof holds for the attributes and globals as they are when it is made.
+
+The source counts only if compiling it gives the very code of the function (``_simple_source``).
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmengine.dataset._function_source import definition_of, names_bound_in
 from mmengine.dataset._plain_values import PLAIN_TYPES, is_plain, tensors_are_unpatched
+from mmengine.dataset._simple_source import definition_of, names_bound_in
 
 _MISSING = object()
 _MODULES = (torch, np, math)

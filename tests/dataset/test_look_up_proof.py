@@ -21,7 +21,7 @@ from torch.utils.data import (
 )
 from torch.utils.data._utils import collate as torch_collate
 
-from mmengine.dataset import DefaultSampler, InfiniteSampler, _look_up_proof, pseudo_collate
+from mmengine.dataset import DefaultSampler, InfiniteSampler, _simple_source, pseudo_collate
 from mmengine.dataset._look_up_proof import only_looks_up
 from mmengine.dataset._looked_up import draws_nothing
 from mmengine.dataset._plain_values import is_plain
@@ -511,14 +511,14 @@ def test_a_file_that_changed_since_its_import_proves_nothing(tmp_path, monkeypat
     def dataset(imported: str) -> Any:
         scope: dict[str, Any] = {'__name__': 'changing'}
         exec(compile(head + imported, str(path), 'exec'), scope)
-        _look_up_proof.linecache.clearcache()
+        _simple_source.linecache.clearcache()
         return scope['Data']()
 
     path.write_text(head + looks_up)
     assert only_looks_up(dataset(looks_up))
     assert not only_looks_up(dataset(draws))
     path.unlink()
-    _look_up_proof._definition_of.cache_clear()
+    _simple_source.definition_of.cache_clear()
     assert not only_looks_up(dataset(looks_up))
 
 

@@ -1,7 +1,6 @@
-"""The source of a function that is simple enough to be read as a list of look-ups.
+"""The source of a function, if it is simple enough to be followed and gives the very same code.
 
-It may have changed since it was imported, so it is compiled again and counts only if that gives the
-very code of the function.
+The file may have changed since it was imported, so the source is compiled again and compared.
 """
 
 from __future__ import annotations
