@@ -1,6 +1,6 @@
 """Random numbers from which a sampler draws the order of a pass, when that is not a formula.
 
-The order of :class:`DefaultSampler` is a function of seed and epoch. That of a plain
+The order of :class:`DefaultSampler` is a function of seed and epoch. The order of a plain
 ``DataLoader(shuffle=True)`` is drawn when a pass begins, from the generators of the process or from
 generators that the dataloader or its samplers keep. A run that is stopped within the pass has to
 draw the same order again, so their states at its beginning are part of its position.

@@ -127,8 +127,8 @@ class Passes:
     def drawn_from(self, stream: int) -> list[Any] | None:
         """The states from which the order of the present pass was drawn.
 
-        They are those when the sampler was asked for an iterator, and for its first index. None
-        if the order is a function of seed and pass, or if the pass has not begun.
+        The first state is from before its iterator was made, the second from before its first
+        index was taken. None if the order is a function of seed and pass, or if the pass has not begun.
         """
         given = self._given.get(stream)
         return None if given is None else given.order

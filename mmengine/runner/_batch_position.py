@@ -320,7 +320,7 @@ class _ShiftedOrder:
 
 
 def _begun_late(order: Any) -> Iterator[Any]:
-    """The entries of ``order``, which is iterated when the first one is asked for."""
+    """The entries of ``order``, which is not iterated before the first one is taken."""
     yield from order
 
 

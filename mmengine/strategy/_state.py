@@ -231,7 +231,7 @@ class RunState:
     def units_in_this_run(self, schedule: Any) -> int | None:
         """Where a schedule that ends with the run would be, had all sizes been the present ones.
 
-        None if no size has changed since the checkpoint, or if the schedule has an end of its own.
+        None if no size has changed since the checkpoint, or if the schedule has a separate end.
         """
         resumed = self.resumed_position
         ends_with_run = getattr(schedule, '_ends_with_run', False)

@@ -93,7 +93,7 @@ class _ParamScheduler:
     _as_built: Mapping[str, Any] = MappingProxyType({})
     _values_as_built: Sequence[float] = ()
     _units_done: Callable[[], int] | None = None
-    # Whether it has a unit and no end of its own.
+    # Whether it has a unit, and its end is the end of the run.
     _ends_with_run = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
