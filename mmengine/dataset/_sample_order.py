@@ -128,7 +128,8 @@ class Passes:
         """The states from which the order of the present pass was drawn.
 
         The first state is from before its iterator was made, the second from before its first
-        index was taken. None if the order is a function of seed and pass, or if the pass has not begun.
+        index was taken. None if the order is a function of seed and pass, or if the pass has not
+        begun.
         """
         given = self._given.get(stream)
         return None if given is None else given.order
