@@ -36,6 +36,7 @@ from mmengine.runner._hook_list import HookConfig, HookList
 from mmengine.runner._preparing import (
     BuiltFrom,
     default_strategy,
+    own_steps,
     place_model,
     prepare_training,
     strategy_arguments,
@@ -186,6 +187,8 @@ class Runner(RunnerMembers):
         self._randomness_cfg = dict(randomness or {})
         self.state = RunState()
         self.state.resume_request = request
+        if self._overrides('load_checkpoint'):
+            self.state.load_checkpoint = self.load_checkpoint
         self._strategy = self._build_strategy(
             strategy_arguments(
                 self.cfg,
@@ -196,6 +199,7 @@ class Runner(RunnerMembers):
                 env_cfg=dict(env_cfg or {}),
                 log_level=log_level,
                 auto_scale_lr=auto_scale_lr,
+                own_steps=own_steps(self, dict(env_cfg or {})),
             )
         )
         scaling = auto_scale_lr or self._strategy.auto_scale_lr

@@ -95,6 +95,8 @@ class RunState:
         auto_scale_lr: ``base_batch_size`` and ``enable``.
         is_lr_scaled: Whether the learning rates are already scaled.
         has_weights: Whether weights were loaded. Initialisation must not overwrite them.
+        load_checkpoint: Loads the weights of a checkpoint that is resumed, and returns it; None if
+            the runner's class does not override that.
         checkpoint_read: Called with each checkpoint after it is read and before it is used.
         stage: ``train``, ``val`` or ``test`` while such a stage runs, else None.
         error: The error with which the present stage leaves, once hooks were called with it.
@@ -131,6 +133,7 @@ class RunState:
         self.auto_scale_lr: dict[str, Any] | None = None
         self.is_lr_scaled = False
         self.has_weights = False
+        self.load_checkpoint: Callable[..., dict[str, Any]] | None = None
         self.checkpoint_read: Callable[[dict[str, Any]], None] | None = None
         self.optimizer_run: OptimizerRun | None = None
         self.stage: str | None = None

@@ -413,10 +413,14 @@ class BaseStrategy(SessionViews, ABC):
         If the checkpoint has no scheduler state, the schedulers step to its epoch and iteration.
         """
         self.logger.info(f'Resume checkpoint from {filename}')
+        location = get_device() if map_location == 'default' else map_location
         with self.state.resuming():
-            checkpoint = self.load_checkpoint(
-                filename, map_location=map_location, callback=callback
-            )
+            if self.state.load_checkpoint is not None and callback is None:
+                checkpoint = self.state.load_checkpoint(filename, map_location=location)
+            else:
+                checkpoint = self.load_checkpoint(
+                    filename, map_location=location, callback=callback
+                )
             if self.state.resume_report is not None:
                 self.state.resume_report.source = filename
             load_training_state(

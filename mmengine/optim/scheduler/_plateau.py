@@ -112,7 +112,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
             return
         current = self._monitored(metrics)
         self.last_step += 1
-        if self._is_better(current):
+        if self._is_better(current, self.best):
             self.best = current
             self.num_bad_epochs = 0
         else:
@@ -131,7 +131,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
             reduced = max(value * self.factor, lowest)
             values.append(reduced if value - reduced > self.eps else value)
         self._write(values)
-        if self.verbose:
+        if self.verbose or self._prints_always:
             self._print_values()
 
     def _monitored(self, metrics: Any) -> float:
@@ -155,12 +155,13 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
                 f'{value!r}.'
             ) from error
 
-    def _is_better(self, current: float) -> bool:
+    def _is_better(self, a: float, best: float) -> bool:
+        """Whether ``a`` is better than ``best`` by more than the threshold."""
         sign = 1.0 if self.rule == 'greater' else -1.0
-        if not math.isfinite(self.best):
-            return sign * current > sign * self.best
-        margin = self.threshold * (self.best if self.threshold_rule == 'rel' else 1.0)
-        return sign * current > sign * (self.best + sign * margin)
+        if not math.isfinite(best):
+            return sign * a > sign * best
+        margin = self.threshold * (best if self.threshold_rule == 'rel' else 1.0)
+        return sign * a > sign * (best + sign * margin)
 
     def _require_choice(self, name: str, value: Any, choices: tuple[str, ...]) -> None:
         if value not in choices:
