@@ -28,6 +28,7 @@ from mmengine.hooks._publish import publish_all
 from mmengine.hooks._states import plain_numbers, validation_record
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.run import evaluates_alone
+from mmengine.logging._numbers import float_of
 from mmengine.registry import HOOKS
 from mmengine.utils._given import follow, is_given, notes_given
 from mmengine.utils.errors import did_you_mean
@@ -362,7 +363,7 @@ class CheckpointHook(Hook):
                 f'({", ".join(metrics)}).{did_you_mean(key, metrics)}'
             )
             return
-        score, best = metrics[key], self._best[key]
+        score, best = float_of(metrics[key]), self._best[key]
         if not best.accepts(score):
             return
         unit = _units.unit_of_validations(runner) or self._counted

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mmengine._checkpoint.files import one_of
@@ -322,6 +323,8 @@ def _as_plain(value: Any) -> Any:
 
     What JSON has no form for is its text: the evaluation has run, and its numbers are not lost.
     """
+    if isinstance(value, Tensor) and value.layout is not torch.strided:
+        value = value.to_dense()
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
         return _as_plain(value.tolist())
     if isinstance(value, Mapping):

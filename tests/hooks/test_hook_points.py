@@ -176,4 +176,6 @@ def test_a_shared_method_that_a_subclass_of_any_hook_overrides_acts(
     moment, unit = shared.split('_')
     own = type('Own', (cls,), {f'_{shared}': lambda self, *args, **kwargs: None})
     points = {f'{moment}_{mode}_{unit}' for mode in ('train', 'val', 'test')}
+    # A point that the hook has for itself does not call the shared method.
+    points = {point for point in points if getattr(cls, point) is getattr(Hook, point)}
     assert points <= set(own().get_triggered_stages())

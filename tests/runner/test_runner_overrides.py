@@ -145,7 +145,7 @@ def test_steps_without_super_replace_those_of_the_runner(tmp_path: Path) -> None
     assert runner.is_set_up
     assert runner.seed == 7
     assert torch.initial_seed() == 7
-    assert runner.logger.name == 'an_own_logger'
+    assert runner.logger.instance_name == 'an_own_logger'
     runner.train()
     assert runner.epoch == 2
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmengine.logging._numbers import float_of
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -148,7 +149,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
             )
         value = metrics[self.monitor]
         try:
-            return float(value)
+            return float_of(value)
         except (TypeError, ValueError) as error:
             raise TypeError(
                 f'{type(self).__name__} monitors {self.monitor!r}, which must be a number, got '
