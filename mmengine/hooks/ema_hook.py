@@ -99,7 +99,7 @@ class EMAHook(Hook):
             if self.enabled_by_epoch
             else (self.begin_iter, runner.max_iters, 'iter')
         )
-        if begin > end:
+        if begin > end >= 0:
             hint = ' Pass begin_iter instead.' if self.enabled_by_epoch and end == 1 else ''
             raise ArgumentError(
                 f'EMAHook has begin_{unit}={begin}, but training ends at {unit} {end}: the average '

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Schedulers = list[Any] | dict[str, list[Any]]
 
+# `max_iters` of a training by epochs whose data is a stream without a length.
+UNKNOWN = -1
+
 
 @dataclass
 class Position:
@@ -38,7 +41,7 @@ class Position:
         epoch_began: The epoch that was begun last, and the iterations finished before it. Epochs
             may differ in length, as their data may be replaced.
         max_epochs: Epochs to train; 1 before the train loop is built.
-        max_iters: Iterations to train; 1 before the train loop is built.
+        max_iters: Iterations to train; 1 before the train loop is built, -1 if unknown.
     """
 
     epoch: int = 0
