@@ -18,6 +18,7 @@ from mmengine.hooks._best_checkpoints import (
     as_list,
     best_prefix,
     check_counts,
+    is_missing,
     parse_save_best,
     refuse_unknown,
     rules_of,
@@ -31,7 +32,6 @@ from mmengine.hooks.run import evaluates_alone
 from mmengine.logging._numbers import float_of
 from mmengine.registry import HOOKS
 from mmengine.utils._given import follow, is_given, notes_given
-from mmengine.utils.errors import did_you_mean
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
@@ -357,18 +357,15 @@ class CheckpointHook(Hook):
             self._recall(runner)
 
     def _save_if_best(self, runner: Run, key: str, metrics: dict[str, float]) -> None:
-        if key not in metrics:
-            runner.logger.warning(
-                f'save_best watches {key!r}, which is not among the metrics '
-                f'({", ".join(metrics)}).{did_you_mean(key, metrics)}'
-            )
+        if is_missing(runner, key, metrics, self._best[key]):
             return
         score, best = float_of(metrics[key]), self._best[key]
         if not best.accepts(score):
             return
         unit = _units.unit_of_validations(runner) or self._counted
         done = _units.done_in(runner, unit)
-        filename = f'{best_prefix(key)}{unit}_{done}.pth'
+        tmpl = self.filename_tmpl if unit == self._counted else f'{unit}_{{}}.pth'
+        filename = best_prefix(key) + tmpl.format(done)
         dropped = best.add(score, filename)
         self._publish_best(runner, key)
         self._write_best(runner, filename)

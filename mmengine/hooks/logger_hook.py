@@ -89,7 +89,9 @@ class LoggerHook(Hook):
         self.out_suffix = (out_suffix,) if isinstance(out_suffix, str) else tuple(out_suffix)
         self.keep_local = keep_local
         self.backend_args = one_of(backend_args, file_client_args)
+        self.file_client_args = file_client_args
         self.log_metric_by_epoch = log_metric_by_epoch
+        self.json_log_path: str | None = None
         self._target: str | None = None
         # Batches of an epoch, -1 if unknown: read once per epoch, not in every step.
         self._epoch_length: int | None = None
@@ -272,7 +274,8 @@ class LoggerHook(Hook):
     @master_only
     def _dump_metrics(self, runner: Run, metrics: dict[str, Any]) -> None:
         values = {name: _as_plain(value) for name, value in metrics.items()}
-        dump(values, os.path.join(runner.log_dir, self.json_log_path))
+        name = self.json_log_path or f'{runner.timestamp}.json'
+        dump(values, os.path.join(runner.log_dir, name))
 
     def _copy_files(self, runner: Run) -> None:
         assert self._target is not None

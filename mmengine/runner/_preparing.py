@@ -54,7 +54,7 @@ def strategy_arguments(
     }
 
 
-def own_steps(runner: Runner, env_cfg: Mapping[str, Any]) -> OwnSteps | None:
+def own_steps(runner: Runner, env_cfg: dict[str, Any]) -> OwnSteps | None:
     """The steps of a start that the class of ``runner`` overrides; None if it overrides none."""
     if not any(map(runner._overrides, ('setup_env', 'set_randomness', 'build_logger'))):
         return None

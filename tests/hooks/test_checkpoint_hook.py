@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -168,15 +169,27 @@ def test_the_line_about_the_best(make_run, accs):
     assert ' - mmengine - INFO - Saving checkpoint at 1 epochs\n' in log
 
 
-def test_a_metric_that_is_not_reported_is_a_warning_with_near_names(make_run, accs):
+def test_a_metric_that_was_never_reported_is_an_error_with_near_names(make_run, accs):
+    message = re.escape("not among the metrics (acc). Did you mean 'acc'?")
+    with pytest.raises(KeyError, match=f"save_best watches 'accs', which is {message}"):
+        _train(make_run, {'save_best': 'accs', 'rule': 'greater'}, scores=accs(0.5))
+
+
+def test_a_metric_that_is_missing_later_is_a_warning(make_run):
+    scores = [{'acc': 0.5, 'other': 1.0}, {'other': 2.0}]
     runner = _train(
-        make_run, {'save_best': 'accs', 'rule': 'greater'}, scores=accs(0.5), log_level='WARNING'
+        make_run, {'save_best': 'acc', 'rule': 'greater'}, scores=scores, log_level='WARNING'
     )
     log = Path(runner.log_dir, f'{runner.timestamp}.log').read_text()
-    assert (
-        "save_best watches 'accs', which is not among the metrics (acc). Did you mean 'acc'?" in log
-    )
-    assert _files(runner.work_dir) == ['epoch_2.pth']
+    assert "save_best watches 'acc', which is not among the metrics (other)." in log
+    assert _files(runner.work_dir) == ['best_acc_epoch_1.pth', 'epoch_2.pth']
+
+
+def test_the_file_of_the_best_has_the_name_that_the_template_gives(make_run, accs):
+    # Recorded from MMEngine 0.10.7.
+    checkpoint = {'save_best': 'acc', 'filename_tmpl': 'model_{}.pth'}
+    runner = _train(make_run, checkpoint, scores=accs(0.5, 0.4))
+    assert 'best_acc_model_1.pth' in _files(runner.work_dir)
 
 
 def test_a_validation_without_training_saves_nothing(make_run, accs):
