@@ -18,6 +18,7 @@ from torch.utils.data import (
 )
 from torch.utils.data import default_collate as torch_default_collate
 
+from mmengine.dataset._order_source import OrderSource, order_source
 from mmengine.dataset._sample_seed import (
     NumberedBatch,
     NumberedIndex,
@@ -89,9 +90,13 @@ class Passes:
         self.stream = TRAIN
         self._given: dict[int, _Given] = {}
 
-    def begin(self) -> tuple[int, _Given]:
-        """Begin the pass: its number, and where its batches are noted."""
-        given = self._given[self.stream] = _Given()
+    def begin(self, order: list[Any] | None = None) -> tuple[int, _Given]:
+        """Begin the pass: its number, and where its batches are noted.
+
+        Args:
+            order: The states of what its order is drawn from.
+        """
+        given = self._given[self.stream] = _Given(order)
         number, self.number = self.number, self.number + 1
         return number, given
 
@@ -104,11 +109,21 @@ class Passes:
         given = self._given.get(stream)
         return None if given is None else given.before(num_batches)
 
+    def drawn_from(self, stream: int) -> list[Any] | None:
+        """The states from which the order of the present pass was drawn.
+
+        They are those when the sampler was asked for an iterator, and for its first index. None
+        if the order is a function of seed and pass, or if the pass has not begun.
+        """
+        given = self._given.get(stream)
+        return None if given is None else given.order
+
 
 class _Given:
-    """Sizes of the batches of a pass, as runs of batches of equal size."""
+    """Sizes of the batches of a pass, as runs of batches of equal size, and its ``order``."""
 
-    def __init__(self) -> None:
+    def __init__(self, order: list[Any] | None = None) -> None:
+        self.order = order
         # What was consumed is a little behind what was drawn, so old runs are of no use.
         self._runs: deque[tuple[int, int, int]] = deque(maxlen=10_000)
 
@@ -135,13 +150,22 @@ class NumberedOrder:
         passes: Of the dataloader.
         is_batched: Whether ``order`` gives batches.
         is_seeded: Whether each sample is loaded in a separate random state.
+        source: What the order is drawn from; None if it is a function of seed and pass.
     """
 
-    def __init__(self, order: Any, passes: Passes, is_batched: bool, is_seeded: bool) -> None:
+    def __init__(
+        self,
+        order: Any,
+        passes: Passes,
+        is_batched: bool,
+        is_seeded: bool,
+        source: OrderSource | None,
+    ) -> None:
         self._order = order
         self._passes = passes
         self._is_batched = is_batched
         self._is_seeded = is_seeded
+        self._source = source
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__') or name == '_order':
@@ -153,12 +177,15 @@ class NumberedOrder:
 
     def __iter__(self) -> Iterator[Any]:
         # The order of a pass may depend on the random state now, so it is begun now.
-        return self._numbered(iter(self._order))
+        state = None if self._source is None else self._source.state()
+        return self._numbered(iter(self._order), state)
 
-    def _numbered(self, order: Iterator[Any]) -> Iterator[Any]:
+    def _numbered(self, order: Iterator[Any], state: Any) -> Iterator[Any]:
         # Runs at the first index. Iterators with workers call __iter__ twice and use one.
         passes, is_batched = self._passes, self._is_batched
-        number, given = passes.begin()
+        states = None if self._source is None else [state, self._source.state()]
+        # A resumed pass has the order that was drawn before the stop.
+        number, given = passes.begin(getattr(self._order, '_drawn_from', None) or states)
         rank, world_size = get_data_parallel_info()
         is_seeded = self._is_seeded
         base: int | None = None
@@ -238,7 +265,8 @@ class _IteratorMaker:
         if name not in vars(loader):
             return {}
         is_seeded = passes.seed is not None and not draws_nothing(dataset, loader.collate_fn)
-        order = NumberedOrder(vars(loader)[name], passes, is_batched, is_seeded)
+        source = order_source(loader)
+        order = NumberedOrder(vars(loader)[name], passes, is_batched, is_seeded, source)
         if passes.seed is None or not is_seeded:
             return {name: order}
         seeds = SampleSeeds(passes.seed, passes.stream)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from mmengine.dataset._order_source import order_source
 from mmengine.dist import get_world_size
 from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.process.seed import set_rng_state
@@ -49,7 +50,10 @@ def batches_from(
 
 
 def start_batches(
-    dataloader: Any, start: Start, rng_state: dict[str, Any] | None = None
+    dataloader: Any,
+    start: Start,
+    rng_state: dict[str, Any] | None = None,
+    drawn_from: list[Any] | None = None,
 ) -> tuple[int, Iterator[Any]]:
     """Iterate ``dataloader`` from ``start`` on.
 
@@ -64,11 +68,12 @@ def start_batches(
         start: How many batches to leave out, or the sample to begin with.
         rng_state: Restored where the unbroken run had saved it: after the seed of the workers is
             drawn and what comes before ``start`` is left out, before the next sample is loaded.
+        drawn_from: The states from which the order of the pass was drawn, if it had begun.
 
     Returns:
         The number of the first batch in its pass, and the batches.
     """
-    if start == 0:
+    if start == 0 and drawn_from is None:
         if rng_state is None:
             return 0, iter(dataloader)
         set_rng_state(rng_state)
@@ -77,7 +82,7 @@ def start_batches(
     name = index_sampler_name(dataloader)
     if name is None:
         return first_batch, _after_dropping(iter(dataloader), first_batch, rng_state)
-    with _shifted(dataloader, name, start, rng_state) as order:
+    with _shifted(dataloader, name, start, rng_state, drawn_from) as order:
         batches = iter(dataloader)
         # A subclass may define __iter__ as a generator, which does nothing before its first batch.
         first = next(batches, _END)
@@ -201,15 +206,23 @@ class _ShiftedOrder:
         _first_position: The first sample of the pass in the order of all ranks, read by what
             numbers the samples.
         _first_batch: Its batch.
+        _drawn_from: The states from which the order of the pass was drawn before.
     """
 
     def __init__(
-        self, order: Any, dataloader: Any, start: Start, rng_state: dict[str, Any] | None
+        self,
+        order: Any,
+        dataloader: Any,
+        start: Start,
+        rng_state: dict[str, Any] | None,
+        drawn_from: list[Any] | None,
     ) -> None:
         self._order = order
         self._dataloader = dataloader
         self._start = start
         self._rng_state = rng_state
+        self._drawn_from = drawn_from
+        self._source = None if drawn_from is None else order_source(dataloader)
         self._is_iterated = False
         self.has_begun = False
         self._first_position = 0
@@ -263,7 +276,8 @@ class _ShiftedOrder:
             if hasattr(sampler, 'skip'):
                 sampler.skip(samples)
                 return self._all()
-            rest: Iterator[Any] = iter(sampler)
+            # A BatchSampler asks for the first index and the iterator at once.
+            rest = self._begun(_begun_late(sampler) if is_batched else sampler)
             for _ in itertools.islice(rest, samples):
                 pass
             return iter(BatchSampler(rest, size, self._order.drop_last)) if is_batched else rest  # type: ignore[arg-type]  # any iterable
@@ -272,11 +286,21 @@ class _ShiftedOrder:
         return self._after_samples(start.of_rank)
 
     def _all(self) -> Iterator[Any]:
-        indices: Iterator[Any] = iter(self._order)
-        return indices
+        return self._begun(self._order)
+
+    def _begun(self, order: Any) -> Iterator[Any]:
+        """An iterator over ``order``, drawn from the states from which it was drawn before."""
+        if self._source is None or self._drawn_from is None:
+            entries: Iterator[Any] = iter(order)
+            return entries
+        (at_iterator, at_first_index), self._drawn_from = self._drawn_from, None
+        self._source.load(at_iterator)
+        entries = iter(order)
+        self._source.load(at_first_index)
+        return itertools.chain(list(itertools.islice(entries, 1)), entries)
 
     def _after_batches(self, num_batches: int) -> Iterator[Any]:
-        batches: Iterator[Any] = iter(self._order)
+        batches = self._begun(self._order)
         dropped = sum(len(batch) for batch in itertools.islice(batches, num_batches))
         self._first_position = dropped * get_data_parallel_info()[1]
         return batches
@@ -285,7 +309,7 @@ class _ShiftedOrder:
         """Batches of a custom batch sampler; the one around the start is cut."""
         self._first_position = num_samples * get_data_parallel_info()[1]
         self._first_batch, left = 0, num_samples
-        batches: Iterator[Any] = iter(self._order)
+        batches = self._begun(self._order)
         while left > 0:
             batch = next(batches, None)
             if batch is None:
@@ -297,14 +321,23 @@ class _ShiftedOrder:
         return batches
 
 
+def _begun_late(order: Any) -> Iterator[Any]:
+    """The entries of ``order``, which is iterated when the first one is asked for."""
+    yield from order
+
+
 @contextmanager
 def _shifted(
-    dataloader: DataLoader[Any], name: str, start: Start, rng_state: dict[str, Any] | None
+    dataloader: DataLoader[Any],
+    name: str,
+    start: Start,
+    rng_state: dict[str, Any] | None,
+    drawn_from: list[Any] | None,
 ) -> Iterator[_ShiftedOrder]:
     """Let iterators of ``dataloader`` that are made meanwhile begin at ``start``."""
     attributes = vars(dataloader)  # DataLoader.__setattr__ refuses to exchange a sampler
     order = attributes[name]
-    shifted = _ShiftedOrder(order, dataloader, start, rng_state)
+    shifted = _ShiftedOrder(order, dataloader, start, rng_state, drawn_from)
     attributes[name] = shifted
     try:
         yield shifted
@@ -348,13 +381,13 @@ def _iterate_again(dataloader: Any) -> Iterator[Any]:
     Persistent workers live on then, and no seed is drawn for them. A resumed run makes them anew,
     with a seed from a separate generator.
     """
-    if not getattr(dataloader, 'persistent_workers', False) or dataloader.generator is not None:
+    if not getattr(dataloader, 'persistent_workers', False):
         return iter(dataloader)
-    dataloader.generator = torch.Generator()
+    kept, dataloader.generator = dataloader.generator, torch.Generator()
     try:
         return iter(dataloader)
     finally:
-        dataloader.generator = None
+        dataloader.generator = kept
 
 
 def with_rng(batches: Iterator[Any], rng_state: dict[str, Any] | None) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,8 @@ _PLACES = frozenset(
 )  # fmt: skip
 # In the text of an object that a config holds.
 _ADDRESS = re.compile(r' at 0x[0-9a-f]+(?=>)')
+# Items of a list that are compared one by one.
+_MOST_SETTINGS = 30
 _ENGINE_KEYS = ('optim_wrapper', 'train_cfg', 'train_dataloader')
 
 
@@ -100,13 +103,16 @@ def differences(
     """Yield (dotted key, value then, value now) for all values that differ.
 
     Dicts are compared key by key, and lists that contain a dict item by item. Lists and tuples of
-    equal items are equal.
+    equal items are equal. A long list, such as the samples of a dataset, is one value.
     """
     for key in [*now, *(key for key in then if key not in now)]:
         old, new = then.get(key, NOT_SET), now.get(key, NOT_SET)
         path = f'{prefix}{key}'
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from differences(old, new, f'{path}.')
+        elif _is_data(old) or _is_data(new):
+            if not _is_equal(old, new):
+                yield path, _described(old), _described(new)
         elif _has_dicts(old) and _has_dicts(new):
             yield from differences(dict(enumerate(old)), dict(enumerate(new)), f'{path}.')
         elif not _is_equal(old, new):
@@ -195,6 +201,19 @@ def _written(runner: Runner, key: str, now: Any) -> str:
         head, _, rest = key.partition('.0.')
         place = source_location(runner.cfg, f'{head}.{rest}') if rest else None
     return place or ('config' if key.partition('.')[0] in runner.cfg else 'argument')
+
+
+def _is_data(value: Any) -> bool:
+    """Whether a list has so many items that they are samples rather than settings."""
+    return isinstance(value, (list, tuple)) and len(value) > _MOST_SETTINGS
+
+
+def _described(value: Any) -> Any:
+    """The number of items of a list, and a short hash of them."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    digest = hashlib.sha256(_ADDRESS.sub('', repr(list(value))).encode()).hexdigest()
+    return f'{len(value)} items ({digest[:8]})'
 
 
 def _has_dicts(value: Any) -> bool:

@@ -6,11 +6,12 @@ Batches and ranks may be of other sizes when the run goes on, so samples count.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.dataset._dataloader import num_batches
+from mmengine.dataset._order_source import order_source
 from mmengine.dataset._sample_order import TRAIN, has_state, passes_of
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.dist._data_parallel import get_data_parallel_info
@@ -40,6 +41,8 @@ class DataStart:
         notes: What changed, and what is assumed, for the user.
         loader_state: For the ``load_state_dict`` of a dataloader that has one.
         samples: How many samples of all ranks are before ``start``, if that was saved.
+        drawn_from: The states from which the order of the pass was drawn, if it has begun.
+        generators: States of the generators that the dataloader keeps, for the next pass.
     """
 
     number: int
@@ -47,6 +50,8 @@ class DataStart:
     notes: list[str] = field(default_factory=list)
     loader_state: Any = None
     samples: int | None = None
+    drawn_from: list[Any] | None = None
+    generators: list[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,17 +76,19 @@ class BegunPass:
 
     def after(self, batches: int) -> DataStart:
         """Where the pass goes on after its first ``batches`` batches."""
+        passes = passes_of(self.dataloader)
+        drawn_from = None if passes is None else passes.drawn_from(TRAIN)
         if isinstance(self.start, int) or batches < self.first:
-            return DataStart(self.number, batches)
+            return DataStart(self.number, batches, drawn_from=drawn_from)
         # Its batches are shifted, so the number of a batch does not say which samples it has.
         own = (batches - self.first) * (batch_size_of(self.dataloader) or 1)
-        passes = passes_of(self.dataloader)
         before = None if passes is None else passes.samples_before(batches, TRAIN)
         world_size = get_data_parallel_info()[1]
         if before is not None:
             own = (before - self.start.position) // world_size
         position = self.start.position + own * world_size
-        return DataStart(self.number, SampleStart(position, self.start.of_rank + own))
+        start = SampleStart(position, self.start.of_rank + own)
+        return DataStart(self.number, start, drawn_from=drawn_from)
 
 
 def begin_data(
@@ -89,7 +96,10 @@ def begin_data(
 ) -> tuple[int, Iterator[Any]]:
     """Iterate ``dataloader`` from ``data`` on: the number of the first batch, and the batches."""
     if data.loader_state is None:
-        return start_batches(dataloader, data.start, rng_state)
+        source = order_source(dataloader)
+        if source is not None and data.generators is not None:
+            source.load_kept(data.generators)
+        return start_batches(dataloader, data.start, rng_state, data.drawn_from)
     dataloader.load_state_dict(data.loader_state)
     return batch_number(dataloader, data.start), with_rng(iter(dataloader), rng_state)
 
@@ -108,6 +118,11 @@ def pack_position(dataloader: Any, data: DataStart) -> dict[str, Any]:
     sampler = innermost_sampler(dataloader)
     if isinstance(sampler, InfiniteSampler) and samples is not None:
         packed['sampler'] = sampler.state_dict(samples // sampler.world_size)
+    source = order_source(dataloader)
+    if source is not None:
+        kept = source.state_of_kept() if data.generators is None else data.generators
+        order = {'drawn_from': data.drawn_from, 'generators': kept}
+        packed['orders'] = all_gather_object(order)
     if has_state(dataloader):
         state = data.loader_state
         packed['loader_states'] = all_gather_object(
@@ -123,6 +138,25 @@ def unpack_position(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
         ArgumentError: If the dataloader has a state for each rank, and there are more or fewer
             ranks now.
     """
+    start = _place_today(saved, dataloader)
+    if order_source(dataloader) is None or start.loader_state is not None:
+        return start
+    orders = saved.get('orders')
+    if orders is not None and len(orders) == get_world_size():
+        order = orders[get_rank()]
+        drawn_from = order['drawn_from'] if start.number == saved['pass'] else None
+        return replace(start, drawn_from=drawn_from, generators=order['generators'])
+    if not start.start:
+        return start
+    reason = 'does not have' if orders is None else f'has for {len(orders)} ranks'
+    note = (
+        'The sampler draws the order of a pass from random states, which the checkpoint '
+        f'{reason}. The rest of the present pass may repeat or leave out samples.'
+    )
+    return replace(start, notes=[*start.notes, note])
+
+
+def _place_today(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
     number, batches, samples = saved['pass'], saved['batches'], saved['samples']
     sampler = innermost_sampler(dataloader)
     if 'sampler' in saved and isinstance(sampler, InfiniteSampler):

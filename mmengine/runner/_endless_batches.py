@@ -87,6 +87,8 @@ class _InfiniteDataloaderIterator:
         start = data.start
         if not isinstance(start, int) or data.loader_state is not None:
             return data
+        if data.drawn_from is not None:
+            return data  # a sampler may draw numbers when it has no index left
         is_over = start and not is_endless(self._dataloader) and start >= len(self._dataloader)
         return DataStart(data.number + 1, 0) if is_over else data
 

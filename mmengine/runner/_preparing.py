@@ -19,7 +19,7 @@ from mmengine.runner import _build_run
 from mmengine.runner._units import with_unit_of_loop
 from mmengine.runner.utils import _get_batch_size
 from mmengine.strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
-from mmengine.strategy._schedule_resume import advance_schedulers, flattened
+from mmengine.strategy._schedule_steps import advance_schedulers, flattened
 from mmengine.strategy._session_views import SessionViews
 from mmengine.strategy._state import are_built
 

@@ -9,7 +9,7 @@ from torch.utils.data import BatchSampler
 
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.runner._batch_position import is_endless
-from mmengine.strategy._schedule_resume import flattened
+from mmengine.strategy._schedule_steps import flattened
 
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner

@@ -270,8 +270,11 @@ class EpochBasedTrainLoop(_TrainLoop):
 
     def _go_on_at(self, saved: Mapping[str, Any] | None) -> None:
         super()._go_on_at(saved)
-        start = self._start_after().start
-        self._position.begin_epoch(batch_number(self.dataloader, start))
+        position, start = self._position, self._start_after()
+        if saved is not None and start.number != position.epoch:
+            # A run that counted iterations finished passes, but no epoch.
+            position.epoch = start.number
+        position.begin_epoch(batch_number(self.dataloader, start.start))
         self._count_iterations()
 
     def _counted_start(self, ahead: int) -> DataStart | None:

@@ -30,19 +30,18 @@ from mmengine.strategy._schedule_notes import (
     tell_of_other_base,
     tell_of_settings,
 )
+from mmengine.strategy._schedule_steps import (
+    Schedulers,
+    advance_schedulers,
+    counted_units,
+    flattened,
+)
 from mmengine.utils.errors import ArgumentError
 
 # What ReduceLROnPlateau of torch learns.
 _LEARNED_BY_TORCH = ('best', 'num_bad_epochs', 'cooldown_counter', 'last_epoch', '_last_lr')
 
-_Schedulers = list[Any] | dict[str, list[Any]]
 _State = dict[str, Any]
-
-
-def _counted_units(scheduler: Any) -> int | None:
-    """Steps or samples that the run has counted; None if ``scheduler`` counts neither."""
-    units_done = getattr(scheduler, '_units_done', None)
-    return None if units_done is None else int(units_done())
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class _Position:
     epoch: int
     iteration: int
     epoch_length: int | None
-    units: Callable[[Any], int | None] = _counted_units
+    units: Callable[[Any], int | None] = counted_units
 
     def advance(self, schedulers: list[Any]) -> None:
         advance_schedulers(schedulers, self.epoch, self.iteration, self.epoch_length, self.units)
@@ -83,7 +82,7 @@ class ScheduleResume:
     def units(self, scheduler: Any) -> int | None:
         """Steps or samples at which ``scheduler`` goes on; None if it counts neither."""
         moved = self.moved_units(scheduler)
-        return _counted_units(scheduler) if moved is None else moved
+        return counted_units(scheduler) if moved is None else moved
 
     def moved_units(self, scheduler: Any) -> int | None:
         """Where a schedule that spans the run goes on; None if it goes on with what was counted."""
@@ -94,13 +93,13 @@ class ScheduleResume:
     def move_end(self, scheduler: Any) -> None:
         """Let a schedule that counted units of other sizes end with the run nevertheless."""
         if self.units_in_this_run is not None and not getattr(scheduler, '_spans_window', False):
-            counted, units = _counted_units(scheduler), self.units_in_this_run(scheduler)
+            counted, units = counted_units(scheduler), self.units_in_this_run(scheduler)
             if counted is not None and units is not None:
                 scheduler.end += counted - units
 
 
 def restore_schedulers(
-    schedulers: _Schedulers,
+    schedulers: Schedulers,
     saved_states: Any,
     *,
     epoch: int | None,
@@ -164,56 +163,8 @@ def restore_schedulers(
         tell_of_early_end([each for each, _ in chain.pairs], max_epochs, max_iters, logger)
 
 
-def advance_schedulers(
-    schedulers: _Schedulers,
-    epoch: int,
-    iteration: int,
-    epoch_length: int | None = None,
-    units: Callable[[Any], int | None] = _counted_units,
-) -> None:
-    """Step freshly built schedulers through ``epoch`` epochs and ``iteration`` iterations.
-
-    Schedulers by epoch and schedulers by iteration step in the order of a run. Schedulers in
-    optimizer steps or samples step to the count of the run, spread evenly over the iterations.
-    Schedulers that need metrics do not step, because the metrics were not saved.
-
-    Args:
-        schedulers: A list, or lists by optimizer name. The param groups of the optimizers change.
-        epoch: Finished epochs.
-        iteration: Finished iterations.
-        epoch_length: Iterations of an epoch. If None, the epochs are spread evenly.
-        units: Gives the count of a scheduler in steps or samples.
-    """
-    if epoch_length is not None and epoch * epoch_length > iteration:
-        epoch_length = None  # the epochs of the saved run were shorter
-    movable = [each for each in flattened(schedulers) if not getattr(each, 'need_val_args', False)]
-    totals = [units(scheduler) for scheduler in movable]
-    counted = [pair for pair in zip(movable, totals, strict=True) if pair[1] is not None]
-    others = [each for each, total in zip(movable, totals, strict=True) if total is None]
-    by_epoch = [scheduler for scheduler in others if scheduler.by_epoch]
-    by_iter = [scheduler for scheduler in others if not scheduler.by_epoch]
-    epochs_done = 0
-    for done in range(1, iteration + 1):
-        for scheduler in by_iter:
-            scheduler.step()
-        for scheduler, total in counted:
-            for _ in range(done * total // iteration - (done - 1) * total // iteration):
-                scheduler.step()
-        while epochs_done < epoch and (
-            (epochs_done + 1) * iteration <= done * epoch
-            if epoch_length is None
-            else (epochs_done + 1) * epoch_length <= done
-        ):
-            epochs_done += 1
-            for scheduler in by_epoch:
-                scheduler.step()
-    for _ in range(epochs_done, epoch):
-        for scheduler in by_epoch:
-            scheduler.step()
-
-
 def keep_scheduled_values(
-    schedulers: _Schedulers, load_optimizer: Callable[[], None], warn: Callable[[str], None]
+    schedulers: Schedulers, load_optimizer: Callable[[], None], warn: Callable[[str], None]
 ) -> None:
     """Load the optimizer state, except for the values that ``schedulers`` have set.
 
@@ -437,14 +388,4 @@ def _values(scheduler: Any) -> list[dict[str, Any]]:
             for key in _keys_of(scheduler)
         }
         for group in scheduler.optimizer.param_groups
-    ]
-
-
-def flattened(schedulers: Any) -> list[Any]:
-    """All schedulers of one scheduler, a list, or lists by optimizer name."""
-    lists = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
-    return [
-        scheduler
-        for entry in lists
-        for scheduler in (entry if isinstance(entry, (list, tuple)) else [entry])
     ]

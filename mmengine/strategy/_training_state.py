@@ -9,12 +9,11 @@ from mmengine.strategy._resume_report import ResumeReport
 from mmengine.strategy._schedule_chains import refuse_numbers, scheduled_names
 from mmengine.strategy._schedule_resume import (
     ScheduleResume,
-    advance_schedulers,
-    flattened,
     keep_scheduled_values,
     position_of,
     restore_schedulers,
 )
+from mmengine.strategy._schedule_steps import advance_schedulers, flattened
 
 if TYPE_CHECKING:
     from mmengine.strategy.base import BaseStrategy

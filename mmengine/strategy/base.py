@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
@@ -23,7 +24,8 @@ from mmengine.process.session import Session
 from mmengine.strategy._compiling import compile_method
 from mmengine.strategy._learning_rates import scale_learning_rates
 from mmengine.strategy._resume_source import find_resume_source
-from mmengine.strategy._schedule_resume import flattened, restore_schedulers
+from mmengine.strategy._schedule_resume import restore_schedulers
+from mmengine.strategy._schedule_steps import flattened
 from mmengine.strategy._session_views import SessionViews
 from mmengine.strategy._spreading import spread_wrapper_state
 from mmengine.strategy._state import RunState, Schedulers, are_built, view_of_state
@@ -413,14 +415,10 @@ class BaseStrategy(SessionViews, ABC):
         If the checkpoint has no scheduler state, the schedulers step to its epoch and iteration.
         """
         self.logger.info(f'Resume checkpoint from {filename}')
-        location = get_device() if map_location == 'default' else map_location
+        place = get_device() if map_location == 'default' else map_location
         with self.state.resuming():
-            if self.state.load_checkpoint is not None and callback is None:
-                checkpoint = self.state.load_checkpoint(filename, map_location=location)
-            else:
-                checkpoint = self.load_checkpoint(
-                    filename, map_location=location, callback=callback
-                )
+            load = self.state.load_checkpoint or partial(self.load_checkpoint, callback=callback)
+            checkpoint = load(filename, map_location=place)
             if self.state.resume_report is not None:
                 self.state.resume_report.source = filename
             load_training_state(

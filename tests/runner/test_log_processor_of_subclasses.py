@@ -38,7 +38,7 @@ def test_a_subclass_collects_scalars_by_itself(tmp_path: Path) -> None:
 
     class Own(LogProcessor):
         def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> Any:
-            if batch_idx == 1:
+            if mode == 'train' and batch_idx == 1:
                 parsed = self._parse_windows_size(runner, batch_idx, self.custom_cfg)
                 seen.append([entry['window_size'] for entry in parsed])
                 scalars = self._collect_scalars(parsed, runner, mode)

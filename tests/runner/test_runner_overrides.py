@@ -75,7 +75,7 @@ def config(folder: Path, **changes: Any) -> dict[str, Any]:
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp('first')
-    np.random.seed(3)  # noqa: NPY002  # the seed of the run is drawn from it
+    np.random.seed(3)  # the seed of the run is drawn from it
     Runner(**config(folder)).train()
     return str(folder / 'epoch_1.pth')
 
@@ -94,7 +94,7 @@ def test_every_overridden_method_is_called_where_the_api_calls_it(
         'test': {'load_from': checkpoint},
     }
     called: list[str] = []
-    np.random.seed(4)  # noqa: NPY002  # a resumed run takes up the other seed
+    np.random.seed(4)  # a resumed run takes up the other seed
     runner = spied(called)(**config(tmp_path, **changes.get(stage, {})))
     constructed = set(called)
     called.clear()

@@ -14,7 +14,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim import scheduler as ours
 from mmengine.optim.scheduler._build import build_param_schedulers
 from mmengine.registry import PARAM_SCHEDULERS
-from mmengine.strategy._schedule_resume import advance_schedulers, restore_schedulers
+from mmengine.strategy._schedule_resume import restore_schedulers
+from mmengine.strategy._schedule_steps import advance_schedulers
 
 EPOCH_LENGTH = 5
 SHORT, LONG = 3, 8

@@ -51,6 +51,16 @@ def gather_gradients(
     return gathered or [gradients]
 
 
+def left_gradients(param_groups: list[dict[str, Any]]) -> dict[int, Tensor]:
+    """Gradients that are there between two steps; empty if all of them are zero.
+
+    The ranks of a distributed model have the same ones.
+    """
+    (gradients,) = gather_gradients(param_groups, is_shared=True)
+    is_zero = all(not grad.is_sparse and not grad.any() for grad in gradients.values())
+    return {} if is_zero else gradients
+
+
 def restore_gradients(param_groups: list[dict[str, Any]], by_rank: list[dict[int, Tensor]]) -> None:
     """Restore the gradients that :func:`gather_gradients` returned.
 

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmengine.logging import MessageHub, print_log
+from mmengine.optim.optimizer import _window_notes
 from mmengine.optim.optimizer._accumulation import (
     gather_gradients,
+    left_gradients,
     restore_gradients,
     scale_gradients,
 )
@@ -81,12 +83,15 @@ class OptimWrapper(BaseOptimWrapper):
         8
     """
 
-    own_state_names: ClassVar[tuple[str, ...]] = (*BaseOptimWrapper.own_state_names, 'accumulation')
+    own_state_names: ClassVar[tuple[str, ...]] = (
+        *BaseOptimWrapper.own_state_names, 'accumulation', 'left_gradients'
+    )  # fmt: skip
 
     # On the class, because a subclass need not call this class's `__init__`.
     direct_step = True
     num_steps: int = 0
     last_grad_norm: Tensor | None = None
+    _has_restored_gradients = False
     num_skipped: int = 0
     _assigned_hub: MessageHub | None = None
 
@@ -300,27 +305,20 @@ class OptimWrapper(BaseOptimWrapper):
         """
         window = self._window
         run_end = max_counts if max_counts >= 0 else None
-        if window.begin(init_counts, run_end, self._run.finished_iters):
-            if not window.is_open:
-                self.zero_grad()  # that another wrapper may have left
+        goes_on = window.begin(init_counts, run_end, self._run.finished_iters)
+        if not (goes_on and window.is_open) and not self._has_restored_gradients:
+            self.zero_grad()  # of an earlier run, a failed batch, or another wrapper
+        if goes_on:
             self._fit_gradients(window.count)
-        else:
-            self.zero_grad()  # of a window that an earlier run or a failed batch left open
-            if init_counts % window.size:
-                self._warn(
-                    f'Training continues at iteration {init_counts}, inside a window of '
-                    f'{window.size} batches, and no gradients of that window were restored. Its '
-                    'remaining batches are averaged separately.'
-                )
+        elif init_counts % window.size:
+            self._warn(_window_notes.rest_alone(init_counts, window.size))
+        self._has_restored_gradients = False
         if init_counts == 0:
             self.num_steps = 0
         elif self.num_steps == 0:
             self.num_steps = init_counts // window.size  # of another wrapper, or an old checkpoint
         if window.size > 1 and any(isinstance(part, _BatchNorm) for part in model.modules()):
-            self._warn(
-                f'Gradients are accumulated over {window.size} batches, but BatchNorm normalizes '
-                'each batch separately, with the statistics of the small batch.'
-            )
+            self._warn(_window_notes.batch_norm(window.size))
 
     def flush(self) -> bool:
         """Step with the gradients of an open window, averaged over the batches that it has.
@@ -415,6 +413,10 @@ class OptimWrapper(BaseOptimWrapper):
             groups, is_shared = self.optimizer.param_groups, self._unsynced_model is None
             gradients = gather_gradients(groups, is_shared) if window.is_open else []
             state['accumulation'] = {**window.state_dict(), 'gradients': gradients}
+        if not window.is_open:
+            # The next step of this optimizer adds to what the step of another one has left.
+            left = left_gradients(self.optimizer.param_groups)
+            state |= {'left_gradients': left} if left else {}
         return state
 
     def load_own_state_dict(self, state: dict[str, Any]) -> None:
@@ -424,6 +426,9 @@ class OptimWrapper(BaseOptimWrapper):
             state: The state. Not changed.
         """
         super().load_own_state_dict(state)
+        if 'left_gradients' in state:
+            restore_gradients(self.optimizer.param_groups, [state['left_gradients']])
+            self._has_restored_gradients = True
         saved = state.get('accumulation')
         if saved is None:
             return
@@ -431,11 +436,7 @@ class OptimWrapper(BaseOptimWrapper):
         if window.load_state_dict(saved, bool(gradients), self._run.finished_iters):
             restore_gradients(self.optimizer.param_groups, gradients)
         elif gradients:
-            self._warn(
-                f'The state was saved inside a window of {saved["accumulative_counts"]} batches '
-                f'and is loaded for windows of {window.size}; the gradients of the open window are '
-                'dropped.'
-            )
+            self._warn(_window_notes.other_size(saved['accumulative_counts'], window.size))
 
     def _warn(self, message: str) -> None:
         print_log(message, logger=logger_of(self._run), level=logging.WARNING)
