@@ -24,6 +24,7 @@ from mmengine.hooks._best_checkpoints import (
     rules_of,
     texts,
 )
+from mmengine.hooks._checkpoint_names import NamesOfSubclasses
 from mmengine.hooks._end import meta_of_end, record_end, stopped_within_epoch
 from mmengine.hooks._publish import publish_all
 from mmengine.hooks._states import plain_numbers, validation_record
@@ -40,7 +41,7 @@ Outputs = dict[str, Any] | None
 
 
 @HOOKS.register_module()
-class CheckpointHook(Hook):
+class CheckpointHook(NamesOfSubclasses, Hook):
     """Decides when a checkpoint is saved and which ones are kept.
 
     Args:
@@ -118,6 +119,7 @@ class CheckpointHook(Hook):
         self.save_begin = save_begin
         self.keep_best = keep_best
         self.backend_args = one_of(backend_args, file_client_args)
+        self.file_client_args = file_client_args
         self.filename_tmpl = filename_tmpl or f'{self._counted}_{{}}.pth'
         self.published_keys = None if published_keys is None else texts(published_keys)
         self.greater_keys = as_list(greater_keys)

@@ -210,7 +210,7 @@ class Hook:
         return getattr(method, '__func__', method) is not getattr(Hook, name)
 
     def _inherits(self, base: type[Hook], name: str) -> bool:
-        """Whether the method ``name`` is that of ``base``, which no subclass overrides."""
+        """Whether the method ``name`` comes from ``base``, so that no subclass overrides it."""
         method = getattr(self, name)
         return getattr(method, '__func__', method) is getattr(base, name)
 

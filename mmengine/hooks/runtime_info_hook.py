@@ -188,5 +188,5 @@ def _is_scalar(value: Any) -> bool:
         return False
     if isinstance(value, (float, np.number)):
         return True
-    # A number that no float can hold stays as it is, among what is no scalar.
+    # A number that no float can hold keeps its value, as information instead of a scalar.
     return isinstance(value, Number) and math.isfinite(float_of(value))

@@ -79,7 +79,7 @@ class LogProcessor:
         self.is_on_all_ranks = False
         self._rank_means = RankMeans()
         self._averaged: dict[str, bool] = {}
-        # Finished batches of the log that is asked for, and whether their pass has ended.
+        # Finished batches of the present log, and whether their pass has ended.
         self._logged_batches, self._is_pass_over = 1, False
         self._check_custom()
 

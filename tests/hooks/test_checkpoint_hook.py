@@ -343,3 +343,27 @@ def test_a_misspelt_argument_is_refused_with_the_right_name():
 
 def test_one_rule_holds_for_all_metrics():
     assert CheckpointHook(save_best=['acc', 'loss'], rule='greater').rules == ['greater'] * 2
+
+
+def test_a_subclass_reads_the_backend_and_the_rules(make_run, accs):
+    seen = []
+
+    class Own(CheckpointHook):
+        def after_train_epoch(self, runner: Runner) -> None:
+            super().after_train_epoch(runner)
+            path = self.file_backend.join_path(self.out_dir, 'note.txt')
+            self.file_backend.put_text('x', path)
+            with pytest.warns(DeprecationWarning, match='FileClient'):
+                assert self.file_client.get_text(path) == 'x'
+
+        def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+            super().after_val_epoch(runner, metrics)
+            is_better = self.is_better_than['acc']
+            seen.append((self.key_indicators, is_better(2, 1), is_better(1, 2)))
+
+    hook = Own(save_best='acc', rule='greater')
+    assert (hook.args, hook.file_client_args) == ({}, None)
+    runner = make_run(default_hooks={'checkpoint': hook}, scores=accs(0.5), epochs=1)
+    runner.train()
+    assert seen == [(['acc'], True, False)]
+    assert Path(runner.work_dir, 'note.txt').read_text() == 'x'
