@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
 from mmengine.logging import print_log
 from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
+
+if TYPE_CHECKING:
+    from mmengine.hooks.run import Run
 
 
 def refuse_unknown(kwargs: dict[str, Any], known: Iterable[str]) -> None:
@@ -234,3 +237,21 @@ class BestCheckpoints:
                 missing.append(name)
         self.entries.sort(key=lambda entry: entry[0], reverse=self.rule == 'greater')
         return missing
+
+
+def is_missing(runner: Run, key: str, metrics: Mapping[str, Any], best: BestCheckpoints) -> bool:
+    """Whether a validation did not report ``key``.
+
+    Raises:
+        KeyError: If no validation has reported it, so that the name is probably wrong.
+    """
+    if key in metrics:
+        return False
+    message = (
+        f'save_best watches {key!r}, which is not among the metrics '
+        f'({", ".join(metrics)}).{did_you_mean(key, metrics)}'
+    )
+    if best.best_score is None:
+        raise KeyError(message)
+    runner.logger.warning(message)
+    return True

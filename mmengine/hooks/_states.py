@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint.validation_record import hyperparameters_of, make_record
+from mmengine.logging._numbers import float_of
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
@@ -31,7 +34,11 @@ def load_hooks_state(runner: Run, states: Mapping[str, list[Any]]) -> None:
 
 def plain_numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """The entries of ``values`` that are numbers, as floats."""
-    return {key: float(value) for key, value in values.items() if isinstance(value, (int, float))}
+    return {
+        key: float_of(value)
+        for key, value in values.items()
+        if isinstance(value, (int, float, Fraction, Decimal))
+    }
 
 
 def validation_record(runner: Run, metrics: Mapping[str, float]) -> dict[str, Any]:

@@ -20,12 +20,14 @@ from mmengine.hooks._best_checkpoints import (
     best_prefix,
     check_counts,
     check_policy,
+    is_missing,
     parse_save_best,
     refuse_unknown,
     rules_of,
     texts,
 )
 from mmengine.hooks._checkpoint_memory import Memory, publish_best, recall, remember
+from mmengine.hooks._checkpoint_names import NamesOfSubclasses
 from mmengine.hooks._end import meta_of_end, record_end, stopped_within_epoch
 from mmengine.hooks._leftovers import BEST, INTERIM, INTERVAL
 from mmengine.hooks._publish import publish_all
@@ -34,9 +36,9 @@ from mmengine.hooks._settling import remove_leftovers, settle, settle_unless_asy
 from mmengine.hooks._states import plain_numbers, validation_record
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.run import evaluates_alone
+from mmengine.logging._numbers import float_of
 from mmengine.registry import HOOKS
 from mmengine.utils._given import follow, is_given, notes_given
-from mmengine.utils.errors import did_you_mean
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
@@ -45,7 +47,7 @@ Outputs = dict[str, Any] | None
 
 
 @HOOKS.register_module()
-class CheckpointHook(Hook):
+class CheckpointHook(NamesOfSubclasses, Hook):
     """Decides when a checkpoint is saved and which ones are kept.
 
     Args:
@@ -135,6 +137,7 @@ class CheckpointHook(Hook):
         self._queue = SaveQueue(in_background=async_save)
         self._before: Memory | None = None
         self.backend_args = one_of(backend_args, file_client_args)
+        self.file_client_args = file_client_args
         self.filename_tmpl = filename_tmpl or f'{self._counted}_{{}}.pth'
         self.published_keys = None if published_keys is None else texts(published_keys)
         self.greater_keys = as_list(greater_keys)
@@ -385,18 +388,15 @@ class CheckpointHook(Hook):
             recall(self, runner)
 
     def _save_if_best(self, runner: Run, key: str, metrics: dict[str, float]) -> None:
-        if key not in metrics:
-            runner.logger.warning(
-                f'save_best watches {key!r}, which is not among the metrics '
-                f'({", ".join(metrics)}).{did_you_mean(key, metrics)}'
-            )
+        if is_missing(runner, key, metrics, self._best[key]):
             return
-        score, best = metrics[key], self._best[key]
+        score, best = float_of(metrics[key]), self._best[key]
         if not best.accepts(score):
             return
         unit = _units.unit_of_validations(runner) or self._counted
         done = _units.done_in(runner, unit)
-        filename = f'{best_prefix(key)}{unit}_{done}.pth'
+        tmpl = self.filename_tmpl if unit == self._counted else f'{unit}_{{}}.pth'
+        filename = best_prefix(key) + tmpl.format(done)
         if self._moment != runner.state.moment(runner.iter):
             # Otherwise it belongs to the save at this moment.
             settle(self, runner)

@@ -14,6 +14,7 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import atomic_write
 from mmengine.hooks.hook import Hook
 from mmengine.logging import print_log
+from mmengine.logging._numbers import float_of
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
 
@@ -67,7 +68,7 @@ class CurvesHook(Hook):
             return
         for name, value in (metrics or {}).items():
             if isinstance(value, (int, float, np.number)):
-                self._metrics.setdefault(name, []).append((runner.iter, float(value)))
+                self._metrics.setdefault(name, []).append((runner.iter, float_of(value)))
         if perf_counter() >= self._next_drawing:
             self._draw(runner)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.hooks._best import WORST, check_rule, infer_rule
 from mmengine.hooks.hook import Hook
 from mmengine.hooks.run import evaluates_alone
+from mmengine.logging._numbers import float_of
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -87,7 +88,7 @@ class EarlyStoppingHook(Hook):
         if not metrics or self.monitor not in metrics:
             self._report_missing(runner, metrics or {})
             return
-        reason = self._reason_to_stop(float(metrics[self.monitor]))
+        reason = self._reason_to_stop(float_of(metrics[self.monitor]))
         if reason is not None:
             runner.train_loop.stop_training = True
             runner.logger.info(f'Training ends early: {self.monitor} {reason}.')

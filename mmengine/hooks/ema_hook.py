@@ -99,7 +99,7 @@ class EMAHook(Hook):
             if self.enabled_by_epoch
             else (self.begin_iter, runner.max_iters, 'iter')
         )
-        if begin > end:
+        if begin > end >= 0:
             hint = ' Pass begin_iter instead.' if self.enabled_by_epoch and end == 1 else ''
             raise ArgumentError(
                 f'EMAHook has begin_{unit}={begin}, but training ends at {unit} {end}: the average '
@@ -161,18 +161,18 @@ class EMAHook(Hook):
     def before_save_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
         """Put the averaged weights in ``state_dict``, and the raw ones in ``ema_state_dict``."""
         self._follow(runner)
-        own = checkpoint['state_dict']
+        own = _updated(checkpoint['state_dict'], {})
         other = own
         if self._has_average():
             kept = weights_to_cpu(self.ema_model.module.state_dict())
             other = _updated(own, {name: kept[name] for name in self._averaged_names()})
         # During a validation the model has the averaged weights, and the average the raw ones.
         averaged, raw = (own, other) if self._is_swapped else (other, own)
-        checkpoint['state_dict'] = averaged
+        checkpoint['state_dict'] = raw
         checkpoint['ema_state_dict'] = OrderedDict(
-            [('steps', self.ema_model.steps.clone())]
-            + [(f'{_PREFIX}{name}', value) for name, value in raw.items()]
+            steps=self.ema_model.steps.clone(), **_prefixed(averaged)
         )
+        self._swap_ema_state_dict(checkpoint)
 
     def after_load_checkpoint(self, runner: Run, checkpoint: dict[str, Any]) -> None:
         """When resuming, load both models; otherwise start a new average.
@@ -193,16 +193,24 @@ class EMAHook(Hook):
                 level=logging.WARNING,
             )
             return
-        saved = checkpoint.pop('ema_state_dict')
-        raw = {
+        average = checkpoint['state_dict'] = _updated(checkpoint['state_dict'], {})
+        names = list(average)
+        saved = checkpoint['ema_state_dict']
+        only_raw = {
             key.removeprefix(_PREFIX): value
             for key, value in saved.items()
-            if key.startswith(_PREFIX)
+            if key.startswith(_PREFIX) and key.removeprefix(_PREFIX) not in average
         }
-        average = checkpoint['state_dict']
+        checkpoint['ema_state_dict'] = {
+            **saved,
+            **{key: value for key, value in _prefixed(average).items() if key not in saved},
+        }
+        self._swap_ema_state_dict(checkpoint)
+        saved = checkpoint.pop('ema_state_dict')
+        average = _updated(average, {name: saved[f'{_PREFIX}{name}'] for name in names})
         load_state_dict(self.ema_model.module, average, self.strict_load, runner.logger)
         self.ema_model.steps.fill_(int(saved.get('steps', 0)))
-        checkpoint['state_dict'] = _updated(average, raw)
+        checkpoint['state_dict'].update(only_raw)
 
     # -- the average ------------------------------------------------------------------------------
 
@@ -265,7 +273,10 @@ class EMAHook(Hook):
             self._is_swapped = False
 
     def _swap_ema_state_dict(self, checkpoint: dict[str, Any]) -> None:
-        """Exchange raw and averaged weights between ``state_dict`` and ``ema_state_dict``."""
+        """Exchange raw and averaged weights between ``state_dict`` and ``ema_state_dict``.
+
+        Called with a checkpoint before it is saved, and after it was loaded to be resumed.
+        """
         own, other = checkpoint['state_dict'], checkpoint['ema_state_dict']
         for name in list(own):
             averaged = f'{_PREFIX}{name}'
@@ -294,6 +305,11 @@ class EMAHook(Hook):
             buffers = zip(averaged.buffers(), source.buffers(), strict=True)
             pairs += [pair for pair in buffers if pair[0].is_floating_point()]
         return pairs
+
+
+def _prefixed(state: Mapping[str, Any]) -> dict[str, Any]:
+    """``state`` under the names of an averaged model."""
+    return {f'{_PREFIX}{name}': value for name, value in state.items()}
 
 
 def _updated(state: Mapping[str, Any], changes: Mapping[str, Any]) -> OrderedDict[str, Any]:

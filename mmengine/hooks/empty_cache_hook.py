@@ -36,18 +36,16 @@ class EmptyCacheHook(Hook):
         self._do_after_epoch = after_epoch
         self._do_after_iter = after_iter
 
-    def get_triggered_stages(self) -> list[str]:
-        """The selected points only, so that other points do not call this hook."""
-        wanted = {
-            ('before', 'epoch'): self._do_before_epoch,
-            ('after', 'epoch'): self._do_after_epoch,
-            ('after', 'iter'): self._do_after_iter,
-        }
-        return [
-            stage
-            for stage in super().get_triggered_stages()
-            if wanted.get((stage.split('_')[0], stage.split('_')[-1]), True)
-        ]
+    def _overrides(self, name: str) -> bool:
+        """A method of this class that is turned off counts as not overridden, so that no point
+        calls it. Methods of a subclass always count."""
+        is_on = {
+            '_before_epoch': self._do_before_epoch,
+            '_after_epoch': self._do_after_epoch,
+            '_after_iter': self._do_after_iter,
+        }.get(name, True)
+        is_off = not is_on and self._inherits(EmptyCacheHook, name)
+        return not is_off and super()._overrides(name)
 
     def _before_epoch(self, runner: Run, mode: str = 'train') -> None:
         if self._do_before_epoch:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmengine.dataset._dataloader import num_batches
+
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
 
@@ -175,7 +177,7 @@ class Hook:
 
     def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
         """Whether the number of finished batches in the epoch is a multiple of ``n``."""
-        return _is_turn(batch_idx + 1, n, 0)
+        return n > 0 and (batch_idx + 1) % n == 0
 
     def every_n_train_iters(self, runner: Run, n: int, start: int = 0) -> bool:
         """Whether the iteration that ends now is ``start``, or a multiple of ``n`` later."""
@@ -183,7 +185,7 @@ class Hook:
 
     def end_of_epoch(self, dataloader: Any, batch_idx: int) -> bool:
         """Whether ``batch_idx`` is the index of the last batch of ``dataloader``."""
-        return batch_idx + 1 == len(dataloader)
+        return batch_idx + 1 == num_batches(dataloader)
 
     def is_last_train_epoch(self, runner: Run) -> bool:
         """Whether the training epoch that ends now is the last."""
@@ -206,6 +208,11 @@ class Hook:
         """Whether the class or this object overrides the method ``name``."""
         method = getattr(self, name)
         return getattr(method, '__func__', method) is not getattr(Hook, name)
+
+    def _inherits(self, base: type[Hook], name: str) -> bool:
+        """Whether the method ``name`` comes from ``base``, so that no subclass overrides it."""
+        method = getattr(self, name)
+        return getattr(method, '__func__', method) is getattr(base, name)
 
 
 def _is_turn(count: int, n: int, start: int) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mmengine._checkpoint.files import one_of
@@ -24,6 +25,9 @@ from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
+
+
+_TURNS = ('every_n_inner_iters', 'every_n_train_iters', 'end_of_epoch')
 
 
 @HOOKS.register_module()
@@ -85,13 +89,17 @@ class LoggerHook(Hook):
         self.out_suffix = (out_suffix,) if isinstance(out_suffix, str) else tuple(out_suffix)
         self.keep_local = keep_local
         self.backend_args = one_of(backend_args, file_client_args)
+        self.file_client_args = file_client_args
         self.log_metric_by_epoch = log_metric_by_epoch
+        self.json_log_path: str | None = None
         self._target: str | None = None
         # Batches of an epoch, -1 if unknown: read once per epoch, not in every step.
         self._epoch_length: int | None = None
         # The epoch that was begun last, and the iterations that were finished at the last log line.
         self._epoch = self._logged_at = 0
         self._are_ranks_even = False
+        # Subclasses of projects override these to log at other moments.
+        self._has_own_turns = any(map(self._overrides, _TURNS))
 
     def follow_loop(self, by_epoch: bool) -> None:
         """Record metrics by what the loop counts, unless ``log_metric_by_epoch`` was given."""
@@ -131,6 +139,9 @@ class LoggerHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Every ``interval`` iterations: write a log line and a record."""
+        if self._has_own_turns:
+            self._log_at_own_turns(runner, batch_idx)
+            return
         length = self._epoch_length
         if length is None:
             length = self._epoch_length = _batches_of_epoch(runner)
@@ -151,6 +162,21 @@ class LoggerHook(Hook):
             last: Any = _AtLastIteration(runner, self._epoch)
             self._log_iter(last, done - 1)
 
+    def _log_at_own_turns(self, runner: Run, batch_idx: int) -> None:
+        """As :meth:`after_train_iter`, at the moments of a subclass."""
+        loader, is_one_epoch = runner.train_dataloader, _is_one_epoch(runner)
+        length = num_batches(loader) or -1
+        is_end = self.end_of_epoch(loader, batch_idx)
+        if self.every_n_train_iters(runner, self.interval_exp_name) or is_end:
+            runner.logger.info(f'Exp name: {runner.experiment_name}')
+        if self.unit is None:
+            is_turn = self.every_n_inner_iters(batch_idx, self.interval)
+        else:
+            is_turn = self._is_turn(runner)
+        is_last = is_one_epoch and batch_idx + 1 == runner.max_iters
+        if is_turn or is_last or (is_end and self._logs_rest_of(length)):
+            self._log_iter(runner, batch_idx)
+
     def _log_iter(self, runner: Run, batch_idx: int) -> None:
         tag, line = self._log_of_training(runner, batch_idx)
         runner.logger.info(line)
@@ -166,7 +192,7 @@ class LoggerHook(Hook):
         outputs: Sequence[Any] | None = None,
     ) -> None:
         """Every ``interval`` batches: a line."""
-        if (batch_idx + 1) % self.interval == 0:
+        if self.every_n_inner_iters(batch_idx, self.interval):
             _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'val')
             runner.logger.info(line)
 
@@ -178,7 +204,7 @@ class LoggerHook(Hook):
         outputs: Sequence[Any] | None = None,
     ) -> None:
         """Every ``interval`` batches: a line."""
-        if (batch_idx + 1) % self.interval == 0:
+        if self.every_n_inner_iters(batch_idx, self.interval):
             _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'test')
             runner.logger.info(line)
 
@@ -246,7 +272,8 @@ class LoggerHook(Hook):
     @master_only
     def _dump_metrics(self, runner: Run, metrics: dict[str, Any]) -> None:
         values = {name: _as_plain(value) for name, value in metrics.items()}
-        dump(values, os.path.join(runner.log_dir, self.json_log_path))
+        name = self.json_log_path or f'{runner.timestamp}.json'
+        dump(values, os.path.join(runner.log_dir, name))
 
     def _copy_files(self, runner: Run) -> None:
         assert self._target is not None
@@ -297,6 +324,8 @@ def _as_plain(value: Any) -> Any:
 
     What JSON has no form for is its text: the evaluation has run, and its numbers are not lost.
     """
+    if isinstance(value, Tensor) and value.layout is not torch.strided:
+        value = value.to_dense()
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
         return _as_plain(value.tolist())
     if isinstance(value, Mapping):

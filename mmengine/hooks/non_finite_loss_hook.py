@@ -106,9 +106,11 @@ class NonFiniteLossHook(Hook):
 
     # -- points -----------------------------------------------------------------------------------
 
-    def get_triggered_stages(self) -> list[str]:
-        """The points that the policy needs."""
-        return [stage for stage in super().get_triggered_stages() if stage in _POINTS[self.policy]]
+    def _overrides(self, name: str) -> bool:
+        """Points of this class that the policy does not need count as not overridden."""
+        is_off = name in self.stages and name not in _POINTS[self.policy]
+        is_off = is_off and self._inherits(NonFiniteLossHook, name)
+        return not is_off and super()._overrides(name)
 
     def before_train(self, runner: Run) -> None:
         """Begin to check gradients if the policy does, and read the log interval."""

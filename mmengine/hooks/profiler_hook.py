@@ -109,7 +109,7 @@ class ProfilerHook(Hook):
         unit, most = (
             ('epochs', runner.max_epochs) if self.by_epoch else ('iterations', runner.max_iters)
         )
-        if self.profile_times > most:
+        if self.profile_times > most >= 0:
             raise ArgumentError(
                 f'profile_times={self.profile_times} {unit} are more than the {most} of this '
                 'training. A few iterations are enough: by_epoch=False, profile_times=20.'
@@ -288,7 +288,7 @@ class NPUProfilerHook(Hook):
 
     def before_run(self, runner: Run) -> None:
         """Check that the training reaches ``end``, and create the folder for the results."""
-        if self.end > runner.max_iters:
+        if self.end > runner.max_iters >= 0:
             raise ArgumentError(
                 f'NPUProfilerHook stops at iteration {self.end}, but the training ends at '
                 f'iteration {runner.max_iters}.'

@@ -65,7 +65,7 @@ class ProgressHook(Hook):
         self._begun, self._first_iter = perf_counter(), runner.iter
         self._num_epochs, self._num_iters = runner.max_epochs, runner.max_iters
         self._is_by_epoch = runner.log_processor.by_epoch
-        self._display.start('run', 'Training', self._num_iters)
+        self._display.start('run', 'Training', self._num_iters if self._num_iters >= 0 else None)
 
     def before_train_epoch(self, runner: Run) -> None:
         """Add a bar for the epoch, if there is more than one."""
@@ -172,7 +172,7 @@ class ProgressHook(Hook):
     def _show_training(self, runner: Run, in_epoch: int | None, finished: int) -> None:
         assert self._display is not None
         timed = finished - self._first_iter
-        if timed:
+        if timed and self._num_iters >= 0:
             # The elapsed time includes validations, so the estimate includes future validations.
             elapsed = perf_counter() - self._begun
             self._facts['eta'] = _clock(elapsed / timed * (self._num_iters - finished))

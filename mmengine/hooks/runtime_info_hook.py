@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from numbers import Number
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import torch
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.logging import print_log
 from mmengine.logging._engine_names import RESERVED
+from mmengine.logging._numbers import float_of
 from mmengine.registry import HOOKS
 from mmengine.version import __version__
 
@@ -182,5 +184,9 @@ def _is_scalar(value: Any) -> bool:
         return value.size == 1 and value.dtype.kind in 'biuf'
     if isinstance(value, torch.Tensor):
         return value.numel() == 1 and not value.is_complex()
-    is_complex = isinstance(value, (complex, np.complexfloating))
-    return isinstance(value, (Number, np.number)) and not is_complex
+    if isinstance(value, (complex, np.complexfloating)):
+        return False
+    if isinstance(value, (float, np.number)):
+        return True
+    # A number that no float can hold keeps its value, as information instead of a scalar.
+    return isinstance(value, Number) and math.isfinite(float_of(value))

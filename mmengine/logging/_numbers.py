@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -38,11 +41,19 @@ def as_number(value: Any) -> float:
                 'Reduce it first, for example with .mean().'
             )
         value = value.reshape(-1)[0]
-    if isinstance(value, (int, float, np.floating, np.integer, np.bool_)):
-        return float(value)
+    if isinstance(value, (Real, Decimal, np.floating, np.integer, np.bool_)):
+        return float_of(value)
     raise ArgumentTypeError(
         f'A logged value must be a number or a tensor of one element, got a {type(value).__name__}.'
     )
+
+
+def float_of(value: Any) -> float:
+    """``float(value)``; infinity for an integer, fraction or decimal that no float can hold."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def as_count(count: Any) -> float:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_distributed
+from mmengine.dist import is_distributed, sync_random_seed
 from mmengine.logging import MMLogger
 from mmengine.process._lock import check_lock_setting
 from mmengine.process.env import (
@@ -20,6 +23,23 @@ from mmengine.process.seed import set_random_seed
 from mmengine.utils.manager import release_instances_of_run
 
 
+@dataclass(frozen=True)
+class OwnSteps:
+    """Steps of a session that the class of a runner overrides.
+
+    Attributes:
+        begin: Receives the session before the first step.
+        setup_env: Prepares the process.
+        set_randomness: Seeds everything; receives the arguments that the run was given.
+        build_logger: Returns the logger of the run.
+    """
+
+    begin: Callable[[Session], None]
+    setup_env: Callable[[], None]
+    set_randomness: Callable[..., None]
+    build_logger: Callable[..., MMLogger]
+
+
 class Session:
     """What one start of a run is made in: environment, seed, work dir, timestamp and logger.
 
@@ -28,12 +48,16 @@ class Session:
     Args:
         work_dir: Folder of the run; made when missing.
         experiment_name: Name of the run; the timestamp is appended.
-        env_kwargs: ``launcher``, ``randomness``, ``lock``, and arguments of :func:`setup_process`.
+        env_kwargs: ``launcher``, ``randomness``, ``lock``, and arguments of :func:`setup_process`;
+            also ``own_steps``, an :class:`OwnSteps`.
         log_kwargs: Arguments of :meth:`build_logger`.
 
     Attributes:
         lock: Whether a training holds the lock of the work dir; see :func:`check_lock_setting`.
     """
+
+    timestamp = ''
+    seed: int
 
     def __init__(
         self,
@@ -43,20 +67,43 @@ class Session:
         log_kwargs: dict[str, Any] | None,
     ) -> None:
         self._environment = dict(env_kwargs or {})
+        own: OwnSteps | None = self._environment.pop('own_steps', None)
         self.launcher = check_launcher(self._environment.pop('launcher', 'none'))
         randomness = dict(self._environment.pop('randomness', None) or {})
         self.lock = check_lock_setting(self._environment.pop('lock', True))
-        setup_process(self.launcher, **self._environment)
-        self.set_randomness(**{'seed': None, **randomness})
-        self.timestamp = synced_timestamp()
+        self.randomness: dict[str, Any] = {
+            'seed': None, 'diff_rank_seed': False, 'deterministic': False,
+            'per_sample': True, 'restore_after_val': True,
+        }  # fmt: skip
         self.work_dir = _make_work_dir(work_dir)
+        steps = own or OwnSteps(
+            begin=lambda session: None,
+            setup_env=partial(self.set_up, **self._environment),
+            set_randomness=self.set_randomness,
+            build_logger=self.build_logger,
+        )
+        steps.begin(self)
+        steps.setup_env()
+        self._stamp()
+        steps.set_randomness(**{'seed': None, **randomness})
+        if not hasattr(self, 'seed'):
+            self.seed = sync_random_seed()  # an own step seeds, but does not say with what
         self.log_dir = os.path.join(self.work_dir, self.timestamp)
         self.experiment_name = (
             f'{experiment_name}_{self.timestamp}' if experiment_name else self.timestamp
         )
         # The logger, the message hub and others of this name are forgotten with the run.
         weakref.finalize(self, release_instances_of_run, self.experiment_name).atexit = False
-        self.logger = self.build_logger(**(log_kwargs or {}))
+        self.logger = steps.build_logger(**(log_kwargs or {}))
+
+    def set_up(self, **environment: Any) -> None:
+        """Prepare the process; see :func:`setup_process`. The first call sets the timestamp."""
+        setup_process(self.launcher, **environment)
+        self._stamp()
+
+    def _stamp(self) -> None:
+        if not self.timestamp:
+            self.timestamp = synced_timestamp()
 
     def set_randomness(
         self,
@@ -77,7 +124,7 @@ class Session:
             restore_after_val: A validation or test leaves the random state as it found it. False
                 goes on from the state at its end, as the API does.
         """
-        self.randomness: dict[str, Any] = {
+        self.randomness = {
             'seed': seed, 'diff_rank_seed': diff_rank_seed, 'deterministic': deterministic
         }  # fmt: skip
         self.seed = set_random_seed(**self.randomness)

@@ -13,15 +13,16 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import BaseOptimWrapper
-from mmengine.process.env import setup_process
 from mmengine.process.signals import Preempt
 from mmengine.process.watchdog import WatchdogSettings
 from mmengine.runner import _build, _build_run, _units
 from mmengine.runner._hook_list import HookConfig, HookList, default_hooks
+from mmengine.runner._private_names import NamesOfSubclasses
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.priority import Priority
 from mmengine.strategy import BaseStrategy
+from mmengine.strategy._session_views import SessionViews
 from mmengine.strategy._state import Position, view_of_state
 from mmengine.visualization import Visualizer
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 Loader = DataLoader[Any] | dict[str, Any]
 
 
-class RunnerMembers:
+class RunnerMembers(NamesOfSubclasses):
     """Facts and builders of a :class:`Runner`; it holds nothing itself.
 
     Facts are read from the state of the run, its strategy and its loops. A builder takes a config
@@ -43,6 +44,7 @@ class RunnerMembers:
     watchdog: WatchdogSettings | None = None
     state: RunState
     _strategy: BaseStrategy
+    _session: SessionViews
     _hooks: HookList
     _train_loop: Any
     _val_loop: Any
@@ -89,6 +91,11 @@ class RunnerMembers:
         return self._strategy
 
     @property
+    def _start(self) -> SessionViews:
+        """Facts of this start; before there is a strategy, of the session that is being made."""
+        return self.strategy if '_strategy' in vars(self) else self._session
+
+    @property
     def val_begin(self) -> int:
         """The first epoch or iteration to validate after."""
         return getattr(self._train_loop, 'val_begin', 1)
@@ -103,7 +110,7 @@ class RunnerMembers:
     @property
     def experiment_name(self) -> str:
         """Name of the run, with its timestamp."""
-        return self.strategy.experiment_name
+        return self._start.experiment_name
 
     @property
     def model_name(self) -> str:
@@ -113,29 +120,26 @@ class RunnerMembers:
     @property
     def timestamp(self) -> str:
         """When the run began, the same on all ranks."""
-        return self.strategy.timestamp
+        return self._start.timestamp
 
     @property
     def work_dir(self) -> str:
         """Folder of the run, absolute."""
-        return self.strategy.work_dir
+        return self._start.work_dir
 
     @property
     def log_dir(self) -> str:
         """Folder of the log and scalars of this start."""
-        return self.strategy.log_dir
-
-    # Name that tools of projects read.
-    _log_dir = log_dir
+        return self._start.log_dir
 
     @property
     def logger(self) -> MMLogger:
         """The logger of the run."""
-        return self.strategy.logger
+        return self._start.logger
 
     @logger.setter
     def logger(self, logger: MMLogger) -> None:
-        self.strategy.logger = logger
+        self._start.logger = logger
 
     @property
     def config_text(self) -> str:
@@ -152,27 +156,27 @@ class RunnerMembers:
     @property
     def distributed(self) -> bool:
         """Whether several processes train together."""
-        return self.strategy.distributed
+        return self._start.distributed
 
     @property
     def rank(self) -> int:
         """Rank of this process, from 0."""
-        return self.strategy.rank
+        return self._start.rank
 
     @property
     def world_size(self) -> int:
         """Number of processes that train together."""
-        return self.strategy.world_size
+        return self._start.world_size
 
     @property
     def seed(self) -> int:
         """Seed of the run, the same on all ranks."""
-        return self.strategy.seed
+        return self._start.seed
 
     @property
     def deterministic(self) -> bool:
         """Whether deterministic kernels are enabled in ``randomness``."""
-        return bool(self.strategy.randomness['deterministic'])
+        return bool(self._start.randomness['deterministic'])
 
     @property
     def randomness_cfg(self) -> dict[str, Any]:
@@ -181,7 +185,7 @@ class RunnerMembers:
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Prepare the process as ``env_cfg`` says, which the constructor has done once."""
-        setup_process(self._launcher, **_build_run.known_environment(env_cfg))
+        self._start.session.set_up(**_build_run.known_environment(env_cfg))
 
     def set_randomness(
         self,
@@ -192,7 +196,7 @@ class RunnerMembers:
         restore_after_val: bool = True,
     ) -> None:
         """Seed everything anew; see :meth:`Session.set_randomness`."""
-        self.strategy.set_randomness(
+        self._start.set_randomness(
             seed, diff_rank_seed, deterministic, per_sample, restore_after_val
         )
 
@@ -242,7 +246,7 @@ class RunnerMembers:
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
     ) -> MMLogger:
         """A logger of this run; see :meth:`BaseStrategy.build_logger`."""
-        return self.strategy.build_logger(log_level, log_file, **kwargs)
+        return self._start.build_logger(log_level, log_file, **kwargs)
 
     def build_message_hub(self, message_hub: dict[str, Any] | None = None) -> MessageHub:
         """The message hub of this run, by its experiment name unless another name is given."""

@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from mmengine.dataset._order_source import order_source
+from mmengine.dist import get_world_size
 from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.process.seed import set_rng_state
 from mmengine.utils.errors import ArgumentError
@@ -157,17 +158,20 @@ def is_endless(dataloader: Any) -> bool:
 def check_has_epochs(dataloader: Any) -> None:
     """Refuse training data whose pass never ends, which an epoch-based loop would never leave.
 
+    A stream without a length is taken to end.
+
     Raises:
-        ArgumentError: If the data has no length, or its sampler is endless.
+        ArgumentError: If its sampler is endless, or several ranks have data without a length.
     """
     if not is_endless(dataloader):
         return
     sampler = innermost_sampler(dataloader)
-    reason = (
-        f'{type(sampler).__name__} is endless'
-        if getattr(sampler, 'is_endless', False)
-        else f'{type(dataloader).__name__} has no length'
-    )
+    if getattr(sampler, 'is_endless', False):
+        reason = f'{type(sampler).__name__} is endless'
+    elif get_world_size() > 1:
+        reason = f'{type(dataloader).__name__} has no length, which several ranks compare'
+    else:
+        return  # a stream that ends
     raise ArgumentError(
         f'EpochBasedTrainLoop needs data whose pass ends, but {reason}. Train with '
         "IterBasedTrainLoop, as in train_cfg=dict(type='IterBasedTrainLoop', max_iters=...), or "

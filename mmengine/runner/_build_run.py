@@ -19,7 +19,7 @@ from mmengine.runner._sample_count import samples_of_training
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.utils import _get_batch_size
 from mmengine.strategy import BaseStrategy
-from mmengine.strategy._state import are_built
+from mmengine.strategy._state import UNKNOWN, are_built
 from mmengine.utils.errors import WrongMomentError, did_you_mean
 from mmengine.visualization import Visualizer
 
@@ -104,6 +104,8 @@ def training_lengths(train_loop: Any) -> dict[str, int | None]:
     Schedules may refer to them.
     """
     max_iters = getattr(train_loop, 'max_iters', None)
+    if max_iters == UNKNOWN:
+        max_iters = None
     return {
         'epoch_length': num_batches(train_loop.dataloader),
         'max_epochs': getattr(train_loop, 'max_epochs', None),

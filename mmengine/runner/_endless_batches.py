@@ -12,6 +12,11 @@ from mmengine.dataset._dataloader import set_epoch
 from mmengine.runner._batch_position import is_endless
 from mmengine.runner._data_position import BegunPass, DataStart, begin_data
 
+NO_BATCH = (
+    'The training dataloader gave no batch in a whole pass: its dataset is empty, or smaller than '
+    'a batch with drop_last=True.'
+)
+
 
 class _InfiniteDataloaderIterator:
     """Goes over a dataloader again and again; its samplers get the number of each pass as an epoch.
@@ -91,10 +96,7 @@ class _InfiniteDataloaderIterator:
         try:
             return next(batches)
         except StopIteration:
-            raise RuntimeError(
-                'The training dataloader gave no batch in a whole pass: its dataset is empty, or '
-                'smaller than a batch with drop_last=True.'
-            ) from None
+            raise RuntimeError(NO_BATCH) from None
 
     def _first_pass(self) -> Iterator[Any]:
         if self._state_at_draw is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mmengine.dataset._dataloader import num_batches
 from mmengine.dist import all_gather, get_rank, get_world_size
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -35,14 +36,14 @@ def checked_choice(uneven: str) -> str:
     return uneven
 
 
-def epoch_length(dataloader: Any, uneven: str) -> int:
-    """Batches of an epoch, the same on all ranks. All ranks call it.
+def epoch_length(dataloader: Any, uneven: str) -> int | None:
+    """Batches of an epoch, the same on all ranks; None for a stream. All ranks call it.
 
     Raises:
         UnevenBatchesError: If ranks have different numbers and ``uneven`` is 'error'.
     """
-    own = len(dataloader)
-    if get_world_size() == 1:
+    own = num_batches(dataloader)
+    if own is None or get_world_size() == 1:
         return own
     counts = [int(count) for count in all_gather(torch.tensor(own))]
     if len(set(counts)) == 1:
@@ -56,13 +57,13 @@ def epoch_length(dataloader: Any, uneven: str) -> int:
     )
 
 
-def even_batches(batches: Iterator[Any], first: int, length: int) -> Iterator[Any]:
+def even_batches(batches: Iterator[Any], first: int, length: int | None) -> Iterator[Any]:
     """Batches ``first`` to ``length`` of an epoch, also if this rank has more.
 
     Raises:
         UnevenBatchesError: If this rank gives fewer than it announced, but not all ranks do.
     """
-    if get_world_size() == 1:
+    if length is None or get_world_size() == 1:
         return batches
     return _counted(islice(batches, max(length - first, 0)), first, length)
 

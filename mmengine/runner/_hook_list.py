@@ -45,6 +45,12 @@ class HookList:
     def __iter__(self) -> Iterator[Hook]:
         return iter(self.hooks)
 
+    def __len__(self) -> int:
+        return len(self.hooks)
+
+    def __getitem__(self, index: int) -> Hook:
+        return self.hooks[index]
+
     def register(self, hook: HookConfig, priority: int | str | Priority | None = None) -> None:
         """Add ``hook``, built from its config if need be.
 

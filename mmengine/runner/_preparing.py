@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,13 @@ from torch import nn
 from mmengine.dist import get_world_size, is_distributed
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
+from mmengine.process.session import OwnSteps, Session
 from mmengine.runner import _build_run
 from mmengine.runner._units import with_unit_of_loop
 from mmengine.runner.utils import _get_batch_size
 from mmengine.strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
 from mmengine.strategy._schedule_steps import advance_schedulers, flattened
+from mmengine.strategy._session_views import SessionViews
 from mmengine.strategy._state import are_built
 
 if TYPE_CHECKING:
@@ -35,10 +38,13 @@ def strategy_arguments(
     env_cfg: Mapping[str, Any],
     log_level: str,
     auto_scale_lr: dict[str, Any] | None,
+    own_steps: OwnSteps | None = None,
 ) -> dict[str, Any]:
     """Arguments of :class:`BaseStrategy` from the arguments of a runner."""
     name = experiment_name or (Path(cfg.filename).stem if cfg.filename else None)
     environment = _build_run.known_environment(env_cfg)
+    if own_steps is not None:
+        environment['own_steps'] = own_steps
     return {
         'work_dir': work_dir,
         'experiment_name': name,
@@ -46,6 +52,19 @@ def strategy_arguments(
         'log_kwargs': {'log_level': log_level},
         'auto_scale_lr': auto_scale_lr,
     }
+
+
+def own_steps(runner: Runner, env_cfg: dict[str, Any]) -> OwnSteps | None:
+    """The steps of a start that the class of ``runner`` overrides; None if it overrides none."""
+    if not any(map(runner._overrides, ('setup_env', 'set_randomness', 'build_logger'))):
+        return None
+
+    def begin(session: Session) -> None:
+        runner._session = SessionViews.of(session)
+
+    return OwnSteps(
+        begin, partial(runner.setup_env, env_cfg), runner.set_randomness, runner.build_logger
+    )
 
 
 def default_strategy(cfg: Config, arguments: dict[str, Any]) -> BaseStrategy:

@@ -63,9 +63,19 @@ class ValidatingLoop(ResumableLoop):
         if self.val_unit is not None:
             self._validate_in_unit(is_last=finished == last)
             return
-        self.val_interval = self._interval_at(finished + 1)
-        if self._is_due(finished, last):
+        self._decide_current_val_interval()
+        if self._is_due(finished, last, self.val_interval):
             self._validate()
+
+    # Subclasses of projects call or override it in their own `run`.
+    def _decide_current_val_interval(self) -> None:
+        """Set ``val_interval`` to the one of the epoch or iteration that comes next."""
+        position = self._position
+        # A run that counts iterations has one epoch.
+        finished = position.iter if hasattr(self, 'dataloader_iterator') else position.epoch
+        self.val_interval = interval_at(
+            self.dynamic_milestones, self.dynamic_intervals, finished + 1
+        )
 
     def _validate_in_unit(self, is_last: bool = False) -> None:
         """Validate after an iteration in which a multiple of the interval was reached."""
@@ -96,10 +106,12 @@ class ValidatingLoop(ResumableLoop):
             self._runner.model.train()
         self.owes_validation = False
 
-    def _is_due(self, finished: int, last: int) -> bool:
+    def _is_due(self, finished: int, last: int, interval: int | None = None) -> bool:
         if self._runner.val_loop is None or finished < self.val_begin:
             return False
-        return finished % self._interval_at(finished + 1) == 0 or finished == last
+        if interval is None:
+            interval = self._interval_at(finished + 1)
+        return finished % interval == 0 or finished == last
 
     def _interval_at(self, position: int) -> int:
         return interval_at(self.dynamic_milestones, self.dynamic_intervals, position)

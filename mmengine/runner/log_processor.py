@@ -79,6 +79,8 @@ class LogProcessor:
         self.is_on_all_ranks = False
         self._rank_means = RankMeans()
         self._averaged: dict[str, bool] = {}
+        # Finished batches of the present log, and whether their pass has ended.
+        self._logged_batches, self._is_pass_over = 1, False
         self._check_custom()
 
     def follow_loop(self, by_epoch: bool) -> None:
@@ -101,7 +103,8 @@ class LogProcessor:
         hub = runner.message_hub
         hub.read_scalars()  # one transfer reads all pending values
         times = _time_names(hub, mode)
-        tag = self._scalars(runner, batch_idx + 1, mode)
+        self._logged_batches, self._is_pass_over = batch_idx + 1, False
+        tag = self._collected(runner, batch_idx, mode)
         if self.is_on_all_ranks and self.mean_over_ranks:
             tag = self._over_ranks(tag, mode, times)
         # The line has its mode once, at its beginning.
@@ -114,7 +117,7 @@ class LogProcessor:
                 if self._is_rate(name)
             )
         line += '  ' + self._times(hub, values, times)
-        memory = _max_memory_mb()
+        memory = self._get_max_memory(runner)
         if memory is not None:
             tag[_free_name('memory', tag)] = memory
             line += f'{_free_name("memory", values)}: {memory}  '
@@ -126,8 +129,7 @@ class LogProcessor:
                 if not self._is_rate(name) and name not in times
             )
         if self.by_epoch and mode != 'test':
-            epoch = runner.epoch + 1 if mode == 'train' else runner.epoch
-            tag[_free_name('epoch', tag)] = epoch
+            tag[_free_name('epoch', tag)] = self._get_epoch(runner, mode)
         # The iteration that runs, or that comes after a validation: what subclasses expect here.
         tag[_free_name('iter', tag)] = runner.iter + 1
         return tag, line
@@ -148,12 +150,9 @@ class LogProcessor:
             raise ArgumentError(f"The mode after an epoch must be 'val' or 'test', got {mode!r}.")
         hub = runner.message_hub
         hub.read_scalars()
-        others = {
-            self._full_name(key.split('/', 1)[1], mode): value
-            for key, value in hub.runtime_info.items()
-            if key.startswith(f'{mode}/')
-        }
-        scalars = shown_once(self._scalars(runner, batch_idx, mode, whole_epoch=True), mode)
+        others = self._collect_non_scalars(runner, mode)
+        self._logged_batches, self._is_pass_over = batch_idx, True
+        scalars = shown_once(self._collected(runner, batch_idx, mode), mode)
         time, data_time = (self._full_name(name, mode) for name in _time_names(hub, mode))
         times = {name: scalars.pop(name) for name in (data_time, time) if name in scalars}
         shown = {**scalars, **others, **times}
@@ -164,22 +163,39 @@ class LogProcessor:
 
     # -- scalars ----------------------------------------------------------------------------------
 
-    def _scalars(
-        self, runner: Runner, num_batches: int, mode: str, whole_epoch: bool = False
+    def _collected(self, runner: Runner, batch_idx: int, mode: str) -> dict[str, Any]:
+        """The scalars, through the methods that a subclass may override."""
+        own = type(self)
+        custom_cfg = self.custom_cfg
+        if (
+            own._parse_windows_size is not LogProcessor._parse_windows_size
+            or own._collect_scalars is not LogProcessor._collect_scalars
+        ):
+            custom_cfg = self._parse_windows_size(runner, batch_idx, custom_cfg)
+        return self._collect_scalars(custom_cfg, runner, mode)
+
+    # Subclasses of projects call and override this method and the next ones.
+    def _collect_scalars(
+        self,
+        custom_cfg: list[dict[str, Any]],
+        runner: Runner,
+        mode: str,
+        reserve_prefix: bool = False,
     ) -> dict[str, Any]:
         """Each scalar of ``mode`` averaged over its window, then the custom statistics.
 
         Args:
+            custom_cfg: The custom statistics; windows may be numbers, 'epoch' or 'global'.
             runner: The run.
-            num_batches: Number of finished batches in the epoch.
             mode: 'train', 'val' or 'test'.
-            whole_epoch: Whether the epoch has ended, so that times are averaged over the epoch.
+            reserve_prefix: Whether names begin with the mode.
         """
-        num_batches = max(num_batches, 1)  # a window of 0 would mean the whole history
+        # A window of 0 would mean the whole history.
+        num_batches, whole_epoch = max(self._logged_batches, 1), self._is_pass_over
         scalars: dict[str, Any] = {}
         buffers = runner.message_hub.log_scalars
         times = _time_names(runner.message_hub, mode)
-        in_place, added = self._custom_of(mode, buffers)
+        in_place, added = self._custom_of(custom_cfg, mode, buffers)
         # Each validation has separate times; times of an earlier validation are not used.
         smoothing = self.window_size if mode == 'train' else min(self.window_size, num_batches)
         for key, buffer in buffers.items():
@@ -204,7 +220,53 @@ class LogProcessor:
             scalars[self._full_name(entry['log_name'], mode)] = buffer.statistics(
                 entry['method_name'], **self._window_argument(entry, runner, num_batches, mode)
             )
+        if reserve_prefix and not self.log_with_hierarchy:
+            return {f'{mode}/{name}': value for name, value in scalars.items()}
         return scalars
+
+    def _collect_non_scalars(self, runner: Runner, mode: str) -> dict[str, Any]:
+        """The values of ``mode`` in the message hub that are not a single number."""
+        return {
+            self._full_name(key.split('/', 1)[1], mode): value
+            for key, value in runner.message_hub.runtime_info.items()
+            if key.startswith(f'{mode}/')
+        }
+
+    def _parse_windows_size(
+        self, runner: Runner, batch_idx: int, custom_cfg: list[dict[str, Any]] | None = None
+    ) -> list[dict[str, Any]]:
+        """``custom_cfg`` with the number of iterations in place of 'epoch' and 'global'."""
+        self._logged_batches = batch_idx if self._is_pass_over else batch_idx + 1
+        parsed = []
+        for entry in self.custom_cfg if custom_cfg is None else custom_cfg:
+            window = entry.get('window_size')
+            if window == 'epoch':
+                entry = {**entry, 'window_size': batch_idx + 1}
+            elif window == 'global':
+                entry = {**entry, 'window_size': runner.iter + 1}
+            parsed.append(dict(entry))
+        return parsed
+
+    def _get_iter(self, runner: Runner, batch_idx: int | None = None) -> int:
+        """The number of the iteration in the log line: in its epoch, or in the run."""
+        return batch_idx + 1 if self.by_epoch and batch_idx is not None else runner.iter + 1
+
+    def _get_epoch(self, runner: Runner, mode: str) -> int:
+        """The number of the epoch that trains, or that has ended before a validation.
+
+        Raises:
+            ArgumentError: If ``mode`` is neither 'train' nor 'val'.
+        """
+        if mode not in ('train', 'val'):
+            raise ArgumentError(f"The mode of an epoch is 'train' or 'val', got {mode!r}.")
+        return runner.epoch + 1 if mode == 'train' else runner.epoch
+
+    def _remove_prefix(self, string: str, prefix: str) -> str:
+        return string.removeprefix(prefix)
+
+    def _get_max_memory(self, runner: Runner) -> int | None:
+        """Peak memory of this rank's device in MB."""
+        return _max_memory_mb()
 
     def _over_ranks(
         self, scalars: Mapping[str, Any], mode: str, times: Sequence[str]
@@ -219,11 +281,11 @@ class LogProcessor:
         return {**scalars, **self._rank_means.reduce(given, methods)}
 
     def _custom_of(
-        self, mode: str, buffers: Mapping[str, Any]
+        self, custom_cfg: list[dict[str, Any]], mode: str, buffers: Mapping[str, Any]
     ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
         """Custom statistics with an existing source: those that replace it and additional ones."""
         in_place, added = {}, []
-        for entry in self.custom_cfg:
+        for entry in custom_cfg:
             if f'{mode}/{entry["data_src"]}' not in buffers:
                 continue
             entry = {'method_name': 'mean', **entry}
@@ -312,15 +374,16 @@ class LogProcessor:
     def _position(self, runner: Runner, batch_idx: int, mode: str) -> str:
         if self.by_epoch or mode != 'train':
             length = self._shown_length(runner, mode)
-            at = f'[{batch_idx + 1:>{len(length)}}/{length}]'
+            done = self._get_iter(runner, batch_idx) if self.by_epoch else batch_idx + 1
+            at = f'[{done:>{len(length)}}/{length}]'
         if not self.by_epoch:
             if mode == 'train':
                 width = len(str(runner.max_iters))
-                at = f'[{runner.iter + 1:>{width}}/{runner.max_iters}]'
+                at = f'[{self._get_iter(runner):>{width}}/{runner.max_iters}]'
             return f'Iter({mode}) {at}  '
         if mode == 'test':
             return f'Epoch({mode}) {at}  '
-        epoch = f'[{runner.epoch + 1 if mode == "train" else runner.epoch}]'
+        epoch = f'[{self._get_epoch(runner, mode)}]'
         width = len(str(runner.max_epochs)) + 2
         return f'Epoch({mode}) {epoch:>{width}}{at}  '
 
@@ -329,7 +392,11 @@ class LogProcessor:
         at = f'[{length}/{length}]    '
         if not self.by_epoch:
             return f'Iter({mode}) {at}'
-        return f'Epoch({mode}) [{runner.epoch}]{at}' if mode == 'val' else f'Epoch({mode}) {at}'
+        return (
+            f'Epoch(val) [{self._get_epoch(runner, mode)}]{at}'
+            if mode == 'val'
+            else f'Epoch({mode}) {at}'
+        )
 
     def _times(self, hub: MessageHub, values: Mapping[str, Any], times: Sequence[str]) -> str:
         """Remaining time and times, if a timer hook records them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmengine.dataset._dataloader import num_batches
 from mmengine.dataset._sample_order import TRAIN, begin_pass
 from mmengine.hooks._units import Interval
 from mmengine.registry import LOOPS
@@ -25,7 +27,7 @@ from mmengine.runner._data_position import (
     pack_position,
 )
 from mmengine.runner._ending import flush_open_windows
-from mmengine.runner._endless_batches import _InfiniteDataloaderIterator
+from mmengine.runner._endless_batches import NO_BATCH, _InfiniteDataloaderIterator
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
 from mmengine.runner._even_batches import checked_choice, epoch_length, even_batches
 from mmengine.runner._stopping import (
@@ -39,7 +41,7 @@ from mmengine.runner._stopping import (
 from mmengine.runner._validating_loop import ValidatingLoop
 from mmengine.runner.base_loop import number_samples_of
 from mmengine.runner.utils import as_positive
-from mmengine.strategy._state import Position
+from mmengine.strategy._state import UNKNOWN, Position
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -122,7 +124,7 @@ class _TrainLoop(ValidatingLoop):
 
     @property
     def max_iters(self) -> int:
-        """Iterations to train."""
+        """Iterations to train; -1 while epochs are streams without a length."""
         return self._position.max_iters
 
     def _flush_open_windows(self) -> None:
@@ -215,15 +217,19 @@ class EpochBasedTrainLoop(_TrainLoop):
         first, batches = self._begin_epoch()
         batches = with_new_workers(self, batches)
         stops, length = self._runner.state.stops, epoch_length(self.dataloader, self.uneven)
+        end = math.inf if length is None else length
+        idx = first - 1
         for idx, data_batch in enumerate(even_batches(batches, first, length), start=first):
             self.run_iter(idx, data_batch)
             # The validation after the last batch follows the end of the epoch.
-            if self.val_unit is not None and idx + 1 < length:
+            if self.val_unit is not None and idx + 1 < end:
                 self._validate_in_unit()
             # After the last batch, the epoch ends first.
-            if monotonic() >= stops.look_at and idx + 1 < length and stops.reached(self._iter):
+            if monotonic() >= stops.look_at and idx + 1 < end and stops.reached(self._iter):
                 return
-        if self._iter >= self._max_iters:
+        if idx < 0 and length is None:
+            raise RuntimeError(NO_BATCH)
+        if self._epoch + 1 >= self._max_epochs if length is None else self._iter >= self._max_iters:
             self._flush_open_windows()
         self._runner.state.num_changes += 1
         self._runner.call_hook('after_train_epoch')
@@ -260,9 +266,12 @@ class EpochBasedTrainLoop(_TrainLoop):
 
     def _count_iterations(self) -> None:
         """The iterations to train, from the present position on."""
-        position, length = self._position, len(self.dataloader)
+        position, length = self._position, num_batches(self.dataloader)
+        if length is None:
+            position.max_iters = UNKNOWN
+            return
         if self.uneven == 'shortest':
-            length = epoch_length(self.dataloader, self.uneven)
+            length = epoch_length(self.dataloader, self.uneven) or 0
         epochs_to_come = max(position.max_epochs - position.epoch, 0)
         done = min(position.batch_in_epoch, length) if epochs_to_come else 0
         position.max_iters = position.iter + epochs_to_come * length - done

@@ -38,6 +38,7 @@ from mmengine.runner._hook_list import HookConfig, HookList
 from mmengine.runner._preparing import (
     BuiltFrom,
     default_strategy,
+    own_steps,
     place_model,
     prepare_training,
     strategy_arguments,
@@ -160,11 +161,9 @@ class Runner(RunnerMembers):
             optim_wrapper=optim_wrapper,
         )
         check_given_together(
-            'validation',
-            val_dataloader=val_dataloader,
-            val_cfg=val_cfg,
+            'validation', val_dataloader=val_dataloader, val_cfg=val_cfg,
             val_evaluator=val_evaluator,
-        )
+        )  # fmt: skip
         check_given_together(
             'testing',
             test_dataloader=test_dataloader,
@@ -180,8 +179,9 @@ class Runner(RunnerMembers):
         self._test_dataloader, self._test_loop = test_dataloader, test_cfg
         self._test_evaluator = test_evaluator
         self._built_from: dict[str, BuiltFrom] = {}
-        request = parse_resume(resume)
-        self._load_from, self._resume = load_from, request.source
+        self.state = RunState()
+        self.state.resume_request = parse_resume(resume)
+        self._load_from, self._resume = load_from, self.state.resume_request.source
         self._has_loaded = False
         self._states_of_hooks: dict[str, list[Any]] = {}
         self._counts_epochs = counts_epochs(train_cfg)
@@ -189,8 +189,8 @@ class Runner(RunnerMembers):
 
         self._launcher = check_launcher(launcher)
         self._randomness_cfg = dict(randomness or {})
-        self.state = RunState()
-        self.state.resume_request = request
+        if self._overrides('load_checkpoint'):
+            self.state.load_checkpoint = self.load_checkpoint
         self._strategy = self._build_strategy(
             strategy_arguments(
                 self.cfg,
@@ -201,6 +201,7 @@ class Runner(RunnerMembers):
                 env_cfg=dict(env_cfg or {}),
                 log_level=log_level,
                 auto_scale_lr=auto_scale_lr,
+                own_steps=own_steps(self, dict(env_cfg or {})),
             )
         )
         scaling = auto_scale_lr or self._strategy.auto_scale_lr

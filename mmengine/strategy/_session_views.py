@@ -14,6 +14,13 @@ class SessionViews:
 
     session: Session
 
+    @classmethod
+    def of(cls, session: Session) -> SessionViews:
+        """Views of ``session`` alone."""
+        views = SessionViews()
+        views.session = session
+        return views
+
     @property
     def logger(self) -> MMLogger:
         """The logger of the run."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Schedulers = list[Any] | dict[str, list[Any]]
 
+# `max_iters` of a training by epochs whose data is a stream without a length.
+UNKNOWN = -1
+
 
 @dataclass
 class Position:
@@ -39,7 +42,7 @@ class Position:
         epoch_began: The epoch that was begun last, and the iterations finished before it. Epochs
             may differ in length, as their data may be replaced.
         max_epochs: Epochs to train; 1 before the train loop is built.
-        max_iters: Iterations to train; 1 before the train loop is built.
+        max_iters: Iterations to train; 1 before the train loop is built, -1 if unknown.
     """
 
     epoch: int = 0
@@ -96,6 +99,8 @@ class RunState:
         auto_scale_lr: ``base_batch_size`` and ``enable``.
         is_lr_scaled: Whether the learning rates are already scaled.
         has_weights: Whether weights were loaded. Initialisation must not overwrite them.
+        load_checkpoint: Loads the weights of a checkpoint that is resumed, and returns it; None if
+            the runner's class does not override that.
         checkpoint_read: Called with each checkpoint after it is read and before it is used.
         stage: ``train``, ``val`` or ``test`` while such a stage runs, else None.
         error: The error with which the present stage leaves, once hooks were called with it.
@@ -134,6 +139,7 @@ class RunState:
         self.auto_scale_lr: dict[str, Any] | None = None
         self.is_lr_scaled = False
         self.has_weights = False
+        self.load_checkpoint: Callable[..., dict[str, Any]] | None = None
         self.checkpoint_read: Callable[[dict[str, Any]], None] | None = None
         self.optimizer_run: OptimizerRun | None = None
         self.stage: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
@@ -414,10 +415,10 @@ class BaseStrategy(SessionViews, ABC):
         If the checkpoint has no scheduler state, the schedulers step to its epoch and iteration.
         """
         self.logger.info(f'Resume checkpoint from {filename}')
+        place = get_device() if map_location == 'default' else map_location
         with self.state.resuming():
-            checkpoint = self.load_checkpoint(
-                filename, map_location=map_location, callback=callback
-            )
+            load = self.state.load_checkpoint or partial(self.load_checkpoint, callback=callback)
+            checkpoint = load(filename, map_location=place)
             if self.state.resume_report is not None:
                 self.state.resume_report.source = filename
             load_training_state(

@@ -76,22 +76,22 @@ class Picture:
     @property
     def fig_save(self) -> 'Figure':
         """The matplotlib figure, for drawings that the methods do not cover."""
-        return self._drawn().figure
+        return self._opened().figure
 
     @property
     def fig_save_canvas(self) -> 'FigureCanvasAgg':
         """The canvas of :attr:`fig_save`."""
-        return self._drawn().canvas
+        return self._opened().canvas
 
     @property
     def ax_save(self) -> 'Axes':
         """The axes of :attr:`fig_save`, in the coordinates of the image."""
-        return self._drawn().axes
+        return self._opened().axes
 
     @property
     def dpi(self) -> float:
         """Dots per inch of :attr:`fig_save`: font sizes and line widths are in inch / 72."""
-        return float(self._drawn().figure.dpi)
+        return float(self._opened().figure.dpi)
 
     @master_only
     def show(
@@ -151,10 +151,15 @@ class Picture:
         return self._image
 
     def _drawn(self) -> Canvas:
-        image = self._require_image()
+        self._require_image()
+        return self._opened()
+
+    def _opened(self) -> Canvas:
+        """The canvas; without an image, one of the size that the figure's options say."""
         if self._canvas is None:
             self._canvas = Canvas(self.fig_save_cfg)
-            self._canvas.clear(image)
+            if self._image is not None:
+                self._canvas.clear(self._image)
         return self._canvas
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -168,15 +169,27 @@ def test_the_line_about_the_best(make_run, accs):
     assert ' - mmengine - INFO - Saving checkpoint at 1 epochs\n' in log
 
 
-def test_a_metric_that_is_not_reported_is_a_warning_with_near_names(make_run, accs):
+def test_a_metric_that_was_never_reported_is_an_error_with_near_names(make_run, accs):
+    message = re.escape("not among the metrics (acc). Did you mean 'acc'?")
+    with pytest.raises(KeyError, match=f"save_best watches 'accs', which is {message}"):
+        _train(make_run, {'save_best': 'accs', 'rule': 'greater'}, scores=accs(0.5))
+
+
+def test_a_metric_that_is_missing_later_is_a_warning(make_run):
+    scores = [{'acc': 0.5, 'other': 1.0}, {'other': 2.0}]
     runner = _train(
-        make_run, {'save_best': 'accs', 'rule': 'greater'}, scores=accs(0.5), log_level='WARNING'
+        make_run, {'save_best': 'acc', 'rule': 'greater'}, scores=scores, log_level='WARNING'
     )
     log = Path(runner.log_dir, f'{runner.timestamp}.log').read_text()
-    assert (
-        "save_best watches 'accs', which is not among the metrics (acc). Did you mean 'acc'?" in log
-    )
-    assert _files(runner.work_dir) == ['epoch_2.pth']
+    assert "save_best watches 'acc', which is not among the metrics (other)." in log
+    assert _files(runner.work_dir) == ['best_acc_epoch_1.pth', 'epoch_2.pth']
+
+
+def test_the_file_of_the_best_has_the_name_that_the_template_gives(make_run, accs):
+    # Recorded from MMEngine 0.10.7.
+    checkpoint = {'save_best': 'acc', 'filename_tmpl': 'model_{}.pth'}
+    runner = _train(make_run, checkpoint, scores=accs(0.5, 0.4))
+    assert 'best_acc_model_1.pth' in _files(runner.work_dir)
 
 
 def test_a_validation_without_training_saves_nothing(make_run, accs):
@@ -330,3 +343,27 @@ def test_a_misspelt_argument_is_refused_with_the_right_name():
 
 def test_one_rule_holds_for_all_metrics():
     assert CheckpointHook(save_best=['acc', 'loss'], rule='greater').rules == ['greater'] * 2
+
+
+def test_a_subclass_reads_the_backend_and_the_rules(make_run, accs):
+    seen = []
+
+    class Own(CheckpointHook):
+        def after_train_epoch(self, runner: Runner) -> None:
+            super().after_train_epoch(runner)
+            path = self.file_backend.join_path(self.out_dir, 'note.txt')
+            self.file_backend.put_text('x', path)
+            with pytest.warns(DeprecationWarning, match='FileClient'):
+                assert self.file_client.get_text(path) == 'x'
+
+        def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+            super().after_val_epoch(runner, metrics)
+            is_better = self.is_better_than['acc']
+            seen.append((self.key_indicators, is_better(2, 1), is_better(1, 2)))
+
+    hook = Own(save_best='acc', rule='greater')
+    assert (hook.args, hook.file_client_args) == ({}, None)
+    runner = make_run(default_hooks={'checkpoint': hook}, scores=accs(0.5), epochs=1)
+    runner.train()
+    assert seen == [(['acc'], True, False)]
+    assert Path(runner.work_dir, 'note.txt').read_text() == 'x'

@@ -259,3 +259,50 @@ def test_a_subclass_exchanges_weights_by_the_names_of_the_api(make_run):
     for name in raw:
         assert torch.equal(checkpoint['state_dict'][name], averaged[name])
         assert torch.equal(checkpoint['ema_state_dict'][f'module.{name}'], raw[name])
+
+
+def test_an_overridden_swap_of_a_checkpoint_is_called_at_saves_and_at_a_resume(
+    make_run: Callable[..., Runner], tmp_path: Path
+) -> None:
+    # Recorded from MMEngine 0.10.7: called with the raw weights in `state_dict` and the average in
+    # `ema_state_dict` before a save, and the other way round when a run resumes.
+    seen: list[tuple[float, float]] = []
+
+    class Own(EMAHook):
+        def _swap_ema_state_dict(self, checkpoint: dict[str, Any]) -> None:
+            weights = checkpoint['state_dict']['weight'], checkpoint['ema_state_dict']
+            seen.append((weights[0].item(), weights[1]['module.weight'].item()))
+            super()._swap_ema_state_dict(checkpoint)
+            checkpoint['mine'] = True
+
+    hook = Own(momentum=0.5)
+    runner = make_run([hook])
+    runner.train()
+    seen.clear()
+    runner.save_checkpoint(str(tmp_path), 'own.pth')
+    raw, average = runner.model.weight.item(), hook.ema_model.module.weight.item()
+    assert raw != average
+    saved = torch.load(tmp_path / 'own.pth', weights_only=True)
+    assert saved['mine']
+    assert saved['state_dict']['weight'].item() == average
+    resumed = make_run([Own(momentum=0.5)], epochs=3)
+    resumed.resume(str(tmp_path / 'own.pth'))
+    assert seen == [(raw, average), (average, raw)]
+    assert resumed.model.weight.item() == raw
+
+
+def test_a_swap_without_super_saves_the_weights_as_they_are(
+    make_run: Callable[..., Runner], tmp_path: Path
+) -> None:
+    class Own(EMAHook):
+        def _swap_ema_state_dict(self, checkpoint: dict[str, Any]) -> None:
+            pass
+
+    hook = Own(momentum=0.5)
+    runner = make_run([hook])
+    runner.train()
+    runner.save_checkpoint(str(tmp_path), 'own.pth')
+    saved = torch.load(tmp_path / 'own.pth', weights_only=True)
+    assert saved['state_dict']['weight'].item() == runner.model.weight.item()
+    average = hook.ema_model.module.weight.item()
+    assert saved['ema_state_dict']['module.weight'].item() == average

@@ -54,3 +54,16 @@ def test_a_cpu_has_nothing_to_empty(make_run):
     runner = make_run([EmptyCacheHook(True, True, True)], epochs=1)
     runner.train()
     assert runner.iter == 4
+
+
+@pytest.mark.parametrize('name', ['_before_epoch', '_after_epoch', '_after_iter'])
+def test_a_method_of_a_subclass_is_called_whatever_the_settings(make_run, accs, name):
+    modes = []
+
+    class Own(EmptyCacheHook):
+        pass
+
+    setattr(Own, name, lambda self, runner, *args, mode, **kwargs: modes.append(mode))
+    make_run([Own(False, False, False)], epochs=1, batches=2, scores=accs(1)).train()
+    expected = 2 if name == '_after_iter' else 1
+    assert modes == ['train'] * expected + ['val'] * expected

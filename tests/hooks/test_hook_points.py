@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from mmengine import hooks
 from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.runner import Runner
+from mmengine.runner._hook_list import HookList
 
 
 class Spy(Hook):
@@ -145,3 +147,35 @@ def test_default_priorities_are_the_known_ones(make_run):
     assert list(priorities)[-1] == CheckpointHook.__name__
     assert list(priorities).index('LoggerHook') < list(priorities).index('NonFiniteLossHook')
     assert LoggerHook.priority == 'BELOW_NORMAL'
+
+
+def _every_hook() -> dict[str, type[Hook]]:
+    """Hooks that are built without arguments."""
+    needs_more = {'NPUProfilerHook', 'ProfilerHook', 'EarlyStoppingHook', 'PrepareTTAHook'}
+    found = {name: getattr(hooks, name) for name in sorted(set(hooks.__all__) - needs_more)}
+    return {name: cls for name, cls in found.items() if isinstance(cls, type)}
+
+
+@pytest.mark.parametrize('cls', _every_hook().values(), ids=_every_hook())
+@pytest.mark.parametrize('point', [*Hook.stages, 'on_exception'])
+def test_a_point_that_a_subclass_of_any_hook_overrides_acts(cls: type[Hook], point: str) -> None:
+    called: list[str] = []
+    own = type('Own', (cls,), {point: lambda self, *args, **kwargs: called.append(point)})
+    registered = HookList()
+    registered.register(own())
+    for method in registered.acting[point]:
+        method(None)
+    assert called == [point]
+
+
+@pytest.mark.parametrize('cls', _every_hook().values(), ids=_every_hook())
+@pytest.mark.parametrize('shared', ['before_epoch', 'after_epoch', 'before_iter', 'after_iter'])
+def test_a_shared_method_that_a_subclass_of_any_hook_overrides_acts(
+    cls: type[Hook], shared: str
+) -> None:
+    moment, unit = shared.split('_')
+    own = type('Own', (cls,), {f'_{shared}': lambda self, *args, **kwargs: None})
+    points = {f'{moment}_{mode}_{unit}' for mode in ('train', 'val', 'test')}
+    # A point that the hook has for itself does not call the shared method.
+    points = {point for point in points if getattr(cls, point) is getattr(Hook, point)}
+    assert points <= set(own().get_triggered_stages())

@@ -19,6 +19,12 @@ def _train(make_run: Any, logger: dict[str, Any] | None = None, **kwargs: Any) -
     return runner
 
 
+def _train_with(make_run: Any, hook: LoggerHook, **kwargs: Any) -> Runner:
+    runner = make_run(default_hooks={'logger': hook}, log_level='INFO', **kwargs)
+    runner.train()
+    return runner
+
+
 def _lines(runner: Runner, pattern: str) -> list[str]:
     log = Path(runner.log_dir, f'{runner.timestamp}.log').read_text().splitlines()
     messages = [line.split(' - INFO - ', 1)[-1] for line in log]
@@ -235,3 +241,30 @@ def test_wrong_intervals_are_refused(arguments):
 def test_an_out_dir_that_is_no_path_is_refused():
     with pytest.raises(TypeError, match='out_dir must be a path'):
         LoggerHook(out_dir=3)
+
+
+class FirstBatches(LoggerHook):
+    """A line at the first batch of each epoch, and none at its end."""
+
+    def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
+        return batch_idx == 0
+
+    def end_of_epoch(self, dataloader: Any, batch_idx: int) -> bool:
+        return False
+
+
+def test_moments_of_a_subclass_replace_those_of_the_hook(make_run):
+    # 2 epochs of 4 batches.
+    hook = FirstBatches(interval=100, ignore_last=False)
+    runner = _train_with(make_run, hook)
+    assert [record['step'] for record in _records(runner)] == [1, 5]
+
+
+def test_the_name_is_logged_when_a_subclass_says_so(make_run):
+    class Named(LoggerHook):
+        def every_n_train_iters(self, runner: Runner, n: int, start: int = 0) -> bool:
+            assert n == 1000
+            return runner.iter == 2
+
+    runner = _train_with(make_run, Named(), epochs=1)
+    assert len(_lines(runner, 'Exp name')) == 2  # in the third iteration and at the end

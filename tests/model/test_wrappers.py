@@ -422,3 +422,31 @@ def test_initial_weights_reach_parts_inside_their_wrappers():
     # weight 3 and bias 0 of both parts, on each rank
     for models in run_distributed(init_inside_wrappers, 2):
         assert models == [[[3.0], [0.0]] * 2] * 2
+
+
+def _own_run_forward(rank: int, world_size: int) -> None:
+    called = []
+
+    class Own(MMDistributedDataParallel):
+        def _run_forward(self, data, mode):
+            called.append(mode)
+            return super()._run_forward(data, mode)
+
+    torch.manual_seed(0)
+    plain, own = Regression(), Regression()
+    own.load_state_dict(plain.state_dict())
+    data = all_batches()[rank]
+    for model, kind in ((plain, MMDistributedDataParallel), (own, Own)):
+        wrapped = kind(model)
+        wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), accumulative_counts=2)
+        for _ in range(2):
+            wrapped.train_step(data, wrapper)
+        assert type(model) is Regression
+        assert '_run_forward' not in vars(model)
+    assert called == ['loss', 'loss']
+    for ours, theirs in zip(own.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_an_overridden_run_forward_of_the_wrapper_is_called_in_training() -> None:
+    run_distributed(_own_run_forward, 2)

@@ -320,21 +320,10 @@ BY_EPOCH = {'by_epoch': True, 'max_epochs': 2}
 BY_ITER = {'by_epoch': False, 'max_iters': 4}
 
 
-class SomeStream(IterableDataset):
-    def __iter__(self) -> Iterator[Any]:
-        yield Line()[0]
-
-
-@pytest.mark.parametrize(
-    ('loader', 'reason'),
-    [
-        ({'dataset': Line(), 'sampler': {'type': 'InfiniteSampler'}}, 'InfiniteSampler is endless'),
-        ({'dataset': SomeStream()}, 'DataLoader has no length'),
-    ],
-)
-def test_an_epoch_that_never_ends_is_refused_before_training(tmp_path, loader, reason):
-    runner = toy_runner(tmp_path, train_dataloader={'batch_size': 2, **loader}, train_cfg=BY_EPOCH)
-    with pytest.raises(ValueError, match=f'{reason}.*IterBasedTrainLoop'):
+def test_an_epoch_that_never_ends_is_refused_before_training(tmp_path):
+    loader = {'dataset': Line(), 'sampler': {'type': 'InfiniteSampler'}, 'batch_size': 2}
+    runner = toy_runner(tmp_path, train_dataloader=loader, train_cfg=BY_EPOCH)
+    with pytest.raises(ValueError, match=r'InfiniteSampler is endless.*IterBasedTrainLoop'):
         runner.train()
     assert runner.iter == 0
 

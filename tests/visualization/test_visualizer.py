@@ -335,3 +335,29 @@ def test_what_lacks_a_method_of_a_tracker_is_named():
         Visualizer(vis_backends=[Half()])
     with pytest.raises(TypeError, match='A tracker is given as a config'):
         Visualizer(vis_backends=[ByItsMethods])
+
+
+def test_the_figure_exists_before_an_image_as_3d_visualizers_use_it():
+    # Recorded from MMEngine 0.10.7: dpi 100, and an image that is set later gives the size.
+    visualizer = Visualizer()
+    visualizer.ax_save.axis('off')
+    assert visualizer.dpi == 100
+    assert visualizer.fig_save is visualizer.ax_save.figure
+    assert visualizer.fig_save_canvas.figure is visualizer.fig_save
+    visualizer.set_image(np.zeros((20, 30, 3), np.uint8))
+    assert visualizer.get_image().shape == (20, 30, 3)
+
+
+def test_a_config_may_name_a_tracker_without_all_methods(tmp_path):
+    records = []
+
+    class Tracker:
+        def __init__(self, save_dir=None):
+            self.save_dir = save_dir
+
+        def add_scalars(self, values, step=0, file_path=None):
+            records.append(values)
+
+    visualizer = Visualizer(vis_backends=[{'type': Tracker}], save_dir=str(tmp_path))
+    visualizer.add_scalars({'a': 1.0})
+    assert records == [{'a': 1.0}]

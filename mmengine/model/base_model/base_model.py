@@ -1,6 +1,7 @@
 """BaseModel: adds training, validation and test steps to the ``forward`` of a network."""
 
 from abc import abstractmethod
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +171,7 @@ class BaseModel(AcceleratorMoves, BaseModule):
                 f'dict(loss=loss), got {type(losses).__name__}.'
             )
         total: Tensor | None = None
-        log_vars: dict[str, Any] = {'loss': 0}
+        log_vars: dict[str, Any] = OrderedDict(loss=0)
         for name, value in losses.items():
             if isinstance(value, Tensor):
                 reduced = value.mean() if value.dim() else value

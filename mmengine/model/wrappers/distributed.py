@@ -1,6 +1,8 @@
 """MMDistributedDataParallel: runs the steps of BaseModel through torch's DDP."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -44,8 +46,33 @@ class MMDistributedDataParallel(DistributedDataParallel):
         model: Any = self.module
         if self.detect_anomalous_params:
             return self._step_with_report(model, data, optim_wrapper)
-        with forward_through(self, model):
+        with self._training(model):
             return model.train_step(data, optim_wrapper=optim_wrapper)  # type: ignore[no-any-return]  # a BaseModel
+
+    def _training(self, model: Any) -> AbstractContextManager[None]:
+        """Context in which the step of ``model`` runs its forward pass through this wrapper."""
+        if type(self)._run_forward is forward_batch:
+            return forward_through(self, model)
+        return self._training_with_own_forward(model)
+
+    @contextmanager
+    def _training_with_own_forward(self, model: Any) -> Iterator[None]:
+        """As :meth:`_training`, where a subclass overrides :meth:`_run_forward`."""
+
+        def run_forward(data: Any, mode: str) -> Any:
+            redirected, model.__class__ = type(model), own  # the wrapper calls the model itself
+            try:
+                return self._run_forward(data, mode=mode)
+            finally:
+                model.__class__ = redirected
+
+        own = type(model)
+        with forward_through(self, model):
+            model.__dict__['_run_forward'] = run_forward
+            try:
+                yield
+            finally:
+                del model.__dict__['_run_forward']
 
     def _step_with_report(
         self, model: Any, data: Any, optim_wrapper: 'OptimWrapper'
@@ -60,7 +87,7 @@ class MMDistributedDataParallel(DistributedDataParallel):
 
         model.__dict__['parse_losses'] = parse_losses
         try:
-            with forward_through(self, model):
+            with self._training(model):
                 return model.train_step(data, optim_wrapper=optim_wrapper)  # type: ignore[no-any-return]  # a BaseModel
         finally:
             model.__dict__.pop('parse_losses', None)

@@ -93,11 +93,14 @@ class _ParamScheduler:
     _as_built: Mapping[str, Any] = MappingProxyType({})
     _values_as_built: Sequence[float] = ()
     _units_done: Callable[[], int] | None = None
+    # Whether `print_value` is overridden: then every step calls it, whatever `verbose` is.
+    _prints_always: ClassVar[bool] = False
     # Whether it has a unit, and its end is the end of the run.
     _ends_with_run = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._prints_always = cls.print_value is not _ParamScheduler.print_value
         if '__init__' in vars(cls):
             cls.__init__ = notes_given(cls.__init__)  # type: ignore[method-assign]  # as it was
 
@@ -154,7 +157,7 @@ class _ParamScheduler:
             values = self._get_value()
             if values is not None:
                 self._write(values)
-        if self.verbose:
+        if self.verbose or self._prints_always:
             self._print_values()
 
     def _read(self) -> list[float]:

@@ -119,7 +119,7 @@ class LinearParamScheduler(_ScalingSchedule):
     Args:
         optimizer: See :class:`_ParamScheduler`, as for the other arguments not listed here.
         param_name: Key of the scheduled value.
-        start_factor: Factor at ``begin``, in (0, 1].
+        start_factor: Factor at ``begin``, in [0, 1].
         end_factor: Factor at ``end - 1``, in [0, 1].
         begin: First step of the window.
         end: Step that ends the window.
@@ -143,14 +143,14 @@ class LinearParamScheduler(_ScalingSchedule):
         by_epoch: bool = True,
         verbose: bool = False,
     ) -> None:
-        require_range(self, 'start_factor', start_factor, 0, 1, above_low=True)
+        require_range(self, 'start_factor', start_factor, 0, 1)
         require_range(self, 'end_factor', end_factor, 0, 1)
         self.start_factor = start_factor
         self.end_factor = end_factor
         self.total_iters = end - begin - 1
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
 
-    def _ratio(self, step: int) -> float:
+    def _ratio(self, step: int) -> float | None:
         if step == 0:
             return self.start_factor
         if step > self.total_iters:
@@ -158,7 +158,10 @@ class LinearParamScheduler(_ScalingSchedule):
         rise = self.end_factor - self.start_factor
         # Of step - 1, in units of 1 / total_iters: (start + rise * (step - 1) / total) * total.
         before = self.total_iters * self.start_factor + (step - 1) * rise
-        return 1.0 + rise / before
+        return None if before == 0 and rise else 1.0 + rise / (before or 1.0)
+
+    def _rise(self, step: int) -> float:
+        return (self.end_factor - self.start_factor) / self.total_iters
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -247,7 +250,7 @@ class MultiStepParamScheduler(_ScalingSchedule):
     Args:
         optimizer: See :class:`_ParamScheduler`, as for the other arguments not listed here.
         param_name: Key of the scheduled value.
-        milestones: Steps in rising order; one that appears twice multiplies twice.
+        milestones: Steps in any order; one that appears twice multiplies twice.
         gamma: Factor of one milestone, at least 0.
         last_step: Index of the last step taken.
         begin: First step of the window.
@@ -257,7 +260,7 @@ class MultiStepParamScheduler(_ScalingSchedule):
 
     Raises:
         TypeError: If ``milestones`` is not a sequence.
-        ArgumentError: If the milestones fall, are negative or no whole numbers, or ``gamma`` is
+        ArgumentError: If the milestones are negative or no whole numbers, or ``gamma`` is
             negative.
     """
 
@@ -276,7 +279,7 @@ class MultiStepParamScheduler(_ScalingSchedule):
         verbose: bool = False,
     ) -> None:
         require_range(self, 'gamma', gamma, 0)
-        self.milestones = dict(Counter(self._checked(milestones)))
+        self.milestones = Counter(self._checked(milestones))
         self.gamma = gamma
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
 
@@ -293,11 +296,16 @@ class MultiStepParamScheduler(_ScalingSchedule):
                 f'{type(self).__name__} needs whole numbers for milestones, got '
                 f'{list(milestones)}. Fractions of an epoch need convert_to_iter_based=True.'
             )
-        if steps != sorted(steps):
-            raise ArgumentError(
-                f'{type(self).__name__} needs milestones in rising order, got {steps}.'
-            )
         return steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :meth:`_ParamScheduler.state_dict`; the milestones are a plain dict."""
+        return super().state_dict() | {'milestones': dict(self.milestones)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See :meth:`_ParamScheduler.load_state_dict`."""
+        super().load_state_dict(state_dict)
+        self.milestones = Counter(self.milestones)
 
     def _ratio(self, step: int) -> float:
         times = self.milestones.get(step)
@@ -412,7 +420,8 @@ class CosineAnnealingParamScheduler(_CosineSchedule):
         if T_max is not None:
             require_range(self, 'T_max', T_max, 0, above_low=True)
         require_one_floor(self, eta_min, eta_min_ratio)
-        self.eta_min = eta_min
+        # Subclasses of projects compute with it.
+        self.eta_min = 0.0 if eta_min is None and eta_min_ratio is None else eta_min
         self.eta_min_ratio = eta_min_ratio
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
 

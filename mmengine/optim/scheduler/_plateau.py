@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmengine.logging._numbers import float_of
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -112,7 +113,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
             return
         current = self._monitored(metrics)
         self.last_step += 1
-        if self._is_better(current):
+        if self._is_better(current, self.best):
             self.best = current
             self.num_bad_epochs = 0
         else:
@@ -131,7 +132,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
             reduced = max(value * self.factor, lowest)
             values.append(reduced if value - reduced > self.eps else value)
         self._write(values)
-        if self.verbose:
+        if self.verbose or self._prints_always:
             self._print_values()
 
     def _monitored(self, metrics: Any) -> float:
@@ -148,19 +149,20 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
             )
         value = metrics[self.monitor]
         try:
-            return float(value)
+            return float_of(value)
         except (TypeError, ValueError) as error:
             raise TypeError(
                 f'{type(self).__name__} monitors {self.monitor!r}, which must be a number, got '
                 f'{value!r}.'
             ) from error
 
-    def _is_better(self, current: float) -> bool:
+    def _is_better(self, a: float, best: float) -> bool:
+        """Whether ``a`` is better than ``best`` by more than the threshold."""
         sign = 1.0 if self.rule == 'greater' else -1.0
-        if not math.isfinite(self.best):
-            return sign * current > sign * self.best
-        margin = self.threshold * (self.best if self.threshold_rule == 'rel' else 1.0)
-        return sign * current > sign * (self.best + sign * margin)
+        if not math.isfinite(best):
+            return sign * a > sign * best
+        margin = self.threshold * (best if self.threshold_rule == 'rel' else 1.0)
+        return sign * a > sign * (best + sign * margin)
 
     def _require_choice(self, name: str, value: Any, choices: tuple[str, ...]) -> None:
         if value not in choices:

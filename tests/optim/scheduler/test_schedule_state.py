@@ -75,7 +75,7 @@ def test_state_holds_every_number_and_no_optimizer():
     state = scheduler.CosineAnnealingLR(optimizer_of([0.1]), T_max=5, begin=1, end=4).state_dict()
     assert state == {
         'T_max': 5,
-        'eta_min': None,
+        'eta_min': 0.0,
         'eta_min_ratio': None,
         'param_name': 'lr',
         'begin': 1,
