@@ -27,7 +27,7 @@ class AdaptedModel(BaseModel):
         module: The module, or its config: ``dict(type='timm.create_model', model_name='resnet18')``
             or the import path of any class or function that returns a module.
         loss: ``loss(logits, target)``, a function, a module or its config; returns a tensor, or a
-            dict of losses.
+            dict of losses. The output of a module that has no logits is passed as it is.
         target: Where the target is in a batch: a key, or a position.
         data_preprocessor: See :class:`BaseModel`.
         init_cfg: See :class:`BaseModule`.
@@ -74,7 +74,7 @@ class AdaptedModel(BaseModel):
             return outputs
         if mode == 'loss':
             own = self.loss
-            loss = _entry(outputs, 'loss') if own is None else own(_logits(outputs), target)
+            loss = _entry(outputs, 'loss') if own is None else own(_or_all(outputs), target)
             if loss is None:
                 raise ArgumentError(
                     f'{type(self.inner).__name__} returned no loss. Give it the labels in the '
@@ -104,6 +104,14 @@ class AdaptedModel(BaseModel):
 def adapt(module: nn.Module | Mapping[str, Any], **options: Any) -> AdaptedModel:
     """``module`` as a model that a run trains; see :class:`AdaptedModel` for the options."""
     return AdaptedModel(module, **options)
+
+
+def _or_all(outputs: Any) -> Any:
+    """The logits in ``outputs``, or all of it if a loss of the user has to find its way in it."""
+    if isinstance(outputs, Tensor):
+        return outputs
+    logits = _entry(outputs, 'logits')
+    return outputs if logits is None else logits
 
 
 def _logits(outputs: Any) -> Any:

@@ -92,8 +92,6 @@ def run(tmp_path: Path, model: nn.Module, dataset: Any, train_cfg: Any, **change
     ids=['by epoch', 'by iteration'],
 )
 def test_a_plain_module_trains_as_by_hand(tmp_path: Path, dataset: Any, train_cfg: Any) -> None:
-    if isinstance(dataset, Stream) and train_cfg['by_epoch']:
-        pytest.skip('an epoch of unknown length is refused, with the loop to use instead')
     net = nn.Linear(2, 3)
     expected = trained_by_hand(copy.deepcopy(net), 4)
     model = adapt(net, loss=nn.CrossEntropyLoss(), target=1)
@@ -137,6 +135,21 @@ def test_a_module_that_computes_its_own_loss_gets_the_whole_batch() -> None:
     assert sorted(adapt(Own())(x=INPUTS, mode='predict')[0]) == ['preds']
     with pytest.raises(ArgumentError, match='returned no loss'):
         model(x=INPUTS, mode='loss')
+
+
+@pytest.mark.parametrize('kind', [tuple, list, lambda parts: {'features': parts[1]}])
+def test_a_loss_gets_an_output_without_logits_as_it_is(kind: Any) -> None:
+    class Features(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            return kind((x, 2 * x))
+
+    def loss(outputs: Any, target: torch.Tensor) -> torch.Tensor:
+        features = outputs['features'] if isinstance(outputs, dict) else outputs[1]
+        return (features.sum(1) - target).square().mean()
+
+    losses = AdaptedModel(Features(), loss=loss, target=1)(INPUTS, LABELS, mode='loss')
+    # Twice the sums are 2, 3, 2 and -1.4; the targets 0, 1, 2 and 1.
+    assert losses['loss'] == pytest.approx((4 + 4 + 0 + 2.4**2) / 4)
 
 
 def test_a_loss_needs_to_know_its_target() -> None:
