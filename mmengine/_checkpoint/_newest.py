@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mmengine._checkpoint._ledger import Entry, read_ledger
+from mmengine._checkpoint._ledger import Entry, Ledger, read_ledger
 from mmengine._checkpoint._outside import CheckpointReadError
-from mmengine._checkpoint._verify import fault_of
+from mmengine._checkpoint._verify import fault_of, is_verified
 from mmengine._checkpoint.files import LAST_CHECKPOINT, read_checkpoint
 from mmengine.logging import print_log
 
@@ -30,14 +30,15 @@ def newest_whole(work_dir: str) -> str | None:
     Raises:
         CheckpointReadError: If there are checkpoints, and none of them is whole.
     """
-    named, fault = _named(work_dir)
+    ledger = read_ledger(work_dir)
+    named, fault = _named(work_dir, ledger)
     if named is not None and '://' in named:
         return named  # its storage answers for it
     reasons = [] if fault is None else [f'{LAST_CHECKPOINT}: {fault}']
     seen = False
-    for path, entries in _candidates(work_dir, named):
+    for path, entries in _candidates(work_dir, ledger, named):
         seen = True
-        fault = fault_of(path, entries, is_read_next=True) or _reading_fault(path)
+        fault = fault_of(path, entries, is_read_next=True) or _content_fault(path)
         if fault is None:
             if reasons:
                 _report(work_dir, f'{path} is used', reasons)
@@ -58,10 +59,10 @@ def newest_whole(work_dir: str) -> str | None:
 
 def named_by_pointer(work_dir: str) -> str | None:
     """The checkpoint that ``last_checkpoint`` names; None without one, or if that is damaged."""
-    return _named(work_dir)[0]
+    return _named(work_dir, read_ledger(work_dir))[0]
 
 
-def _named(work_dir: str) -> tuple[str | None, str | None]:
+def _named(work_dir: str, ledger: Ledger) -> tuple[str | None, str | None]:
     """The path in the pointer file, or None and what is wrong with that file."""
     pointer = Path(work_dir, LAST_CHECKPOINT)
     try:
@@ -81,18 +82,33 @@ def _named(work_dir: str) -> tuple[str | None, str | None]:
     path = inside if inside.exists() else Path(work_dir, recorded)
     if path.is_dir() and path.resolve() == Path(work_dir).resolve():
         return None, 'it names the work dir itself'
+    if _is_of_another_run(path.parent, work_dir, ledger):
+        return None, f'it names {path}, which is not a file of this work dir'
     return str(path), None
 
 
-def _candidates(work_dir: str, named: str | None) -> Iterator[tuple[Path, dict[str, Entry]]]:
+def _is_of_another_run(folder: Path, work_dir: str, ledger: Ledger) -> bool:
+    """Whether ``folder`` is none in which the run of ``work_dir`` saves, as after it was copied.
+
+    A work dir without a ledger is of another engine, whose pointer is all that is known.
+    """
+    if not ledger.entries and not ledger.folders:
+        return False
+    own = {os.path.realpath(one) for one in (work_dir, *ledger.folders)}
+    return os.path.realpath(folder) not in own
+
+
+def _candidates(
+    work_dir: str, ledger: Ledger, named: str | None
+) -> Iterator[tuple[Path, dict[str, Entry]]]:
     """The named checkpoint, then the others in the folders of the run, the newest first.
 
     Each has the entries of the ledger in its folder.
     """
     given = None if named is None else Path(named)
-    ledgers = {Path(work_dir): read_ledger(work_dir)}
+    ledgers = {Path(work_dir): ledger}
     # Checkpoints may be kept in a folder outside the work dir: `out_dir` of CheckpointHook.
-    outside = [Path(folder) for folder in reversed(ledgers[Path(work_dir)].folders)]
+    outside = [Path(folder) for folder in reversed(ledger.folders)]
     folders = [] if given is None else [given.parent]
     for folder in dict.fromkeys([*folders, *outside, Path(work_dir)]):
         if folder not in ledgers:
@@ -116,17 +132,17 @@ def _may_be_checkpoint(path: Path) -> bool:
     return path.suffix == _SUFFIX and path.name.startswith(('epoch_', 'iter_', 'best_'))
 
 
-def _reading_fault(path: Path) -> str | None:
-    """What reading says of a file that has no checksums: its form is older than torch 1.6."""
-    if path.is_dir():
+def _content_fault(path: Path) -> str | None:
+    """Why a run cannot be resumed from a file that may not be what a run has written."""
+    if path.is_dir() or is_verified(path):
         return None
-    with path.open('rb') as file:
-        if file.read(2) == b'PK':
-            return None
     try:
-        read_checkpoint(path, map_location='cpu')
+        checkpoint = read_checkpoint(path, map_location='cpu')
     except CheckpointReadError as error:
         return f'it cannot be read ({error})'
+    meta = checkpoint.get('meta') if isinstance(checkpoint, Mapping) else None
+    if not isinstance(meta, Mapping) or not {'iter', 'epoch'} & set(meta):
+        return 'it does not hold the position of a run (load its weights with load_from)'
     return None
 
 

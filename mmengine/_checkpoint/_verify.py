@@ -73,6 +73,11 @@ def change_of(path: str | Path, entries: Mapping[str, Entry] | None = None) -> s
     return UNCHANGED if found == entry['xxh3'] else 'its hash is another'
 
 
+def is_verified(path: Path) -> bool:
+    """Whether :func:`fault_of` has found just now that the file is the one that was written."""
+    return _just_verified is not None and _just_verified == _signature(path)
+
+
 def _signature(path: Path) -> tuple[str, int, int, int]:
     found = path.stat()
     return os.path.realpath(path), found.st_ino, found.st_size, found.st_mtime_ns

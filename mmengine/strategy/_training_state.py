@@ -54,6 +54,11 @@ def load_training_state(
             if saved is not None:
                 strategy.load_optim_state_dict(saved)
                 is_loaded = True
+        elif resume_optimizer and iteration and strategy.optim_wrapper is not None:
+            strategy.logger.warning(
+                'The checkpoint has no state of the optimizer, as a published copy: the optimizer '
+                'begins anew, without its momentum buffers and step counts.'
+            )
 
     if not resume_param_scheduler or not has_any(schedulers):
         if resume_param_scheduler and request.schedule == 'checkpoint' and saved_schedulers:

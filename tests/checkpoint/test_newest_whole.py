@@ -163,10 +163,49 @@ def test_nothing_whole_is_an_error_and_an_empty_folder_a_start(
 
 def test_a_copied_work_dir_reads_its_own_files(trained: Path, work_dir: Path) -> None:
     (work_dir / 'last_checkpoint').write_text(str(trained / 'epoch_3.pth'))
+    assert _resumed_from(work_dir) == work_dir / 'epoch_3.pth'
     DAMAGE['gone'](work_dir / 'epoch_3.pth')
-    (work_dir / 'last_checkpoint').write_text(str(trained / 'epoch_2.pth'))
+    assert _resumed_from(work_dir) == work_dir / 'epoch_2.pth'
+    for epoch in (1, 2):
+        DAMAGE['gone'](work_dir / f'epoch_{epoch}.pth')
+    with pytest.raises(CheckpointReadError, match='none of them is whole'):
+        _resumed_from(work_dir)
+
+
+def _resumed_from(work_dir: Path) -> Path:
     runner = _runner(work_dir, resume=True)
-    assert runner.strategy.io.newest(runner.work_dir) == str(work_dir / 'epoch_2.pth')
+    return Path(str(runner.strategy.io.newest(runner.work_dir)))
+
+
+OTHERS: dict[str, Any] = {
+    'weights alone': {'weight': torch.ones(64)},
+    'weights under their key': {'state_dict': {'weight': torch.ones(64)}, 'meta': {}},
+    'a list': [1, 2],
+    'a tensor': torch.ones(3),
+}
+
+
+@pytest.mark.parametrize('kind', OTHERS)
+@pytest.mark.parametrize('has_ledger', [True, False])
+def test_a_file_that_holds_no_run_is_passed_over(
+    kind: str, has_ledger: bool, work_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not has_ledger:
+        (work_dir / 'checkpoints.jsonl').unlink()
+    torch.save(OTHERS[kind], work_dir / 'epoch_3.pth')
+    assert _resumed_epoch(work_dir) == 2
+    assert 'epoch_3.pth: it does not hold the position of a run' in capsys.readouterr().out
+
+
+def test_a_resumed_checkpoint_without_an_optimizer_is_told(
+    work_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = torch.load(work_dir / 'epoch_3.pth')
+    del checkpoint['optimizer']
+    torch.save(checkpoint, work_dir / 'other.pth')
+    runner = _runner(work_dir, resume=str(work_dir / 'other.pth'))
+    runner.load_or_resume()
+    assert 'The checkpoint has no state of the optimizer' in capsys.readouterr().out
 
 
 def test_no_flipped_bit_loads_in_silence(

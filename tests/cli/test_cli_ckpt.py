@@ -68,6 +68,13 @@ def test_ls_lists_in_the_order_of_writing_with_marks(work_dir):
     assert found[3]['bytes'] == (work_dir / 'epoch_3.pth').stat().st_size
 
 
+def test_ls_marks_a_file_that_is_not_as_long_as_it_was_written(work_dir):
+    (work_dir / 'epoch_1.pth').write_bytes(b'')
+    marks = {Path(one['path']).name: one['marks'] for one in tools.ls(work_dir)}
+    assert 'other size' in marks['epoch_1.pth']
+    assert all('other size' not in marks[name] for name in marks if name != 'epoch_1.pth')
+
+
 def test_ls_of_the_command_line(work_dir, capsys: CAPTURE):
     assert main(['ckpt', 'ls', 'run']) == 0
     lines = capsys.readouterr().out.splitlines()

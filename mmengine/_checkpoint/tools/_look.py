@@ -30,8 +30,8 @@ def ls(work_dir: str | Path = '.') -> list[Facts]:
     """The checkpoints of a work dir, the one written last at the end. No file is read.
 
     Each has ``path``, ``bytes``, ``epoch``, ``iter``, ``metrics`` and ``time`` (None where the
-    ledger has no line), and ``marks``: 'last' if a resumed run continues from it, 'best', or
-    'no line'.
+    ledger has no line), and ``marks``: 'last' if a resumed run continues from it, 'best',
+    'no line', or 'other size' if it is not as long as it was written.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
@@ -48,15 +48,16 @@ def ls(work_dir: str | Path = '.') -> list[Facts]:
             set(present) - set(known), key=lambda name: present[name].lstat().st_mtime
         )  # fmt: skip
         for name in [*unknown, *known]:
-            entry = entries.get(name, {})
+            entry, size = entries.get(name, {}), present[name].stat().st_size
+            is_other = size != entry.get('bytes', size)
             found.append({
                 'path': str(present[name]),
-                'bytes': present[name].stat().st_size,
+                'bytes': size,
                 'epoch': entry.get('epoch'),
                 'iter': entry.get('iter'),
                 'metrics': entry.get('metrics'),
                 'time': entry.get('time'),
-                'marks': marks_of(present[name], root),
+                'marks': [*marks_of(present[name], root), *(['other size'] if is_other else [])],
             })  # fmt: skip
     return found
 
