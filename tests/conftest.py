@@ -8,6 +8,8 @@ import importlib.util
 import logging
 import os
 import random
+import signal
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +18,12 @@ import torch
 
 from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and processes that tests start
+# and stop would inherit that.
+_IS_MAIN_THREAD = threading.current_thread() is threading.main_thread()
+if _IS_MAIN_THREAD and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The smoke tests of the built package run without hypothesis.
 if importlib.util.find_spec('hypothesis') is not None:

@@ -67,7 +67,7 @@ def is_plain(value: Any) -> bool:
 def tensors_are_unpatched(methods: Iterable[str] = ()) -> bool:
     """Whether operators and ``methods`` of ``torch.Tensor`` are those that torch gave it."""
     present = vars(torch.Tensor)
-    operators = {name for name in present if name.startswith('__')}
+    operators = {name for name in present if name.startswith('__')} - _CACHES
     names = operators | _OPERATORS | set(methods)
     return all(present.get(name) is _OF_TORCH.get(name) for name in names)
 
@@ -80,4 +80,6 @@ def _is_of_torch(name: str, value: Any) -> bool:
 
 
 _OF_TORCH = {name: value for name, value in vars(torch.Tensor).items() if _is_of_torch(name, value)}
-_OPERATORS = {name for name in _OF_TORCH if name.startswith('__')}
+# Python keeps these in a class: the first when an object of it is copied or pickled.
+_CACHES = {'__slotnames__', '__annotations__', '__annotations_cache__', '__static_attributes__'}
+_OPERATORS = {name for name in _OF_TORCH if name.startswith('__')} - _CACHES
