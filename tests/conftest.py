@@ -19,11 +19,13 @@ import torch
 from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
 
-# A shell starts what it runs in the background with Ctrl-C ignored, and processes that tests start
-# and stop would inherit that.
-_IS_MAIN_THREAD = threading.current_thread() is threading.main_thread()
-if _IS_MAIN_THREAD and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# What a shell starts in the background ignores Ctrl-C, and with nohup a lost terminal too.
+# Processes that tests start and stop would inherit that.
+if threading.current_thread() is threading.main_thread():
+    for _name, _handler in (('SIGINT', signal.default_int_handler), ('SIGHUP', signal.SIG_DFL)):
+        _number = getattr(signal, _name, None)
+        if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+            signal.signal(_number, _handler)
 
 # The smoke tests of the built package run without hypothesis.
 if importlib.util.find_spec('hypothesis') is not None:
