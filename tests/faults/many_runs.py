@@ -129,6 +129,21 @@ def _expect(kind: type[BaseException], runner: Any) -> None:
     raise AssertionError(f'{kind.__name__} was to be raised')
 
 
+def _shared_memory() -> list[str]:
+    """Files of shared memory that this process maps, or that carry its number.
+
+    Other files there are of other processes of the machine.
+    """
+    mapped = {
+        line.split(maxsplit=5)[5].strip()
+        for line in Path('/proc/self/maps').read_text().splitlines()
+        if '/dev/shm/' in line
+    }
+    folder = Path('/dev/shm')
+    named = folder.glob(f'*_{os.getpid()}_*') if folder.is_dir() else []
+    return sorted(mapped | {str(path) for path in named})
+
+
 def held() -> dict[str, Any]:
     """What this process holds."""
     gc.collect()
@@ -136,7 +151,7 @@ def held() -> dict[str, Any]:
     return {
         'threads': sorted(thread.name.rstrip('0123456789') for thread in threading.enumerate()),
         'children': len(multiprocessing.active_children()) + len(_children()),
-        'shared memory': sorted(os.listdir('/dev/shm')) if os.path.isdir('/dev/shm') else [],
+        'shared memory': _shared_memory(),
         'descriptors': sorted(Counter(_descriptors()).items()),
         'signal handlers': [str(signal.getsignal(number)) for number in (2, 15, 10, 1, 12)],
         'loggers': len(logging.Logger.manager.loggerDict),
