@@ -356,6 +356,8 @@ def _start_here(work_dir: Path, *arguments: Any) -> tuple[str, dict[str, Any]]:
     except Killed:
         shutil.rmtree(work_dir)
         kept.rename(work_dir)
+        # A process that was really killed leaves its lock too, but it is dead then.
+        (work_dir / 'run.lock').unlink(missing_ok=True)
         return 'kill', {}
     except Boom:
         return 'exception', {}
