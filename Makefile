@@ -45,7 +45,7 @@ demo: $(VENV)/.installed-demo
 	@echo 'a folder named by its time with the log and vis_data/scalars.json.'
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # `make test` draws the same examples every time. A failure here ends with how to keep its example.
 soak: $(VENV)/.installed-dev
