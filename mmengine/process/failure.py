@@ -7,7 +7,6 @@ raise it at once; one that waits in a collective does so when that breaks, as th
 has gone. Where neither happens, the process is ended.
 """
 
-import ctypes
 import os
 import sys
 import threading
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mmengine.dist import get_dist_info, is_distributed
+from mmengine.process._interruption import Interruption
 from mmengine.process.signals import RunStopped
 from mmengine.utils._background import is_writing
 
@@ -52,15 +52,15 @@ def stop_together() -> Iterator[None]:
     watcher.start()
     try:
         yield
-        watcher.stop()
+        watcher.block.leave()
     except BaseException as error:
-        watcher.stop()
-        first = watcher.found or notice.publish(error)
+        watcher.block.leave()
+        first = watcher.block.reason or notice.publish(error)
         if first is None or isinstance(error, (SystemExit, KeyboardInterrupt)):
             raise
         raise RankFailedError(first) from (None if isinstance(error, _OtherRankFailed) else error)
-    if watcher.found is not None:
-        raise RankFailedError(watcher.found)
+    if watcher.block.reason is not None:
+        raise RankFailedError(watcher.block.reason)
 
 
 class _Notice:
@@ -124,32 +124,19 @@ class _Watcher:
     """Looks for another rank's failure now and then, as the thread at work cannot.
 
     Attributes:
-        found: The traceback that was found.
+        block: Interrupts the thread at work, with the traceback that was found.
     """
 
     def __init__(self, notice: _Notice) -> None:
-        self.found: str | None = None
+        self.block = Interruption(_OtherRankFailed)
         self._notice = notice
-        self._thread_id = threading.get_ident()
-        self._stopped = threading.Event()
-        # Held while the thread is interrupted, so that it cannot leave the block meanwhile.
-        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Begin to look."""
         threading.Thread(target=self._watch, name='failed-rank-watcher', daemon=True).start()
 
-    def stop(self) -> None:
-        """The thread leaves the block: it is not to be interrupted any more."""
-        try:
-            with self._lock:
-                self._stopped.set()
-                self._interrupt(None)
-        except _OtherRankFailed:  # it came on the way here
-            self._stopped.set()
-
     def _watch(self) -> None:
-        while not self._stopped.wait(_POLL_S):
+        while not self.block.has_left.wait(_POLL_S):
             try:
                 found = self._notice.look()
             except Exception:  # no store, no news; a collective will tell
@@ -159,22 +146,10 @@ class _Watcher:
                 return
 
     def _end_block(self, found: str) -> None:
-        with self._lock:
-            if self._stopped.is_set():
-                return
-            self.found = found
-            self._interrupt(_OtherRankFailed)
-        while not self._stopped.wait(_GRACE_S):
+        if not self.block.interrupt(found):
+            return
+        while not self.block.has_left.wait(_GRACE_S):
             if is_writing():
                 continue  # a checkpoint in a thread, which becomes whole
             print(f'Ended, as another rank failed.\n{found}', file=sys.stderr, flush=True)
             os._exit(1)
-
-    def _interrupt(self, error: type[BaseException] | None) -> None:
-        """Have the thread in the block raise ``error`` at its next step of Python.
-
-        None takes back an error that it has not raised yet.
-        """
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(self._thread_id), None if error is None else ctypes.py_object(error)
-        )

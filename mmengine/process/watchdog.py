@@ -15,7 +15,6 @@ writes the stacks, and ends the process if the action is ``'stop'``.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import multiprocessing
 import os
@@ -32,6 +31,7 @@ from time import monotonic
 from typing import IO, Any, Protocol
 
 from mmengine.dist import get_dist_info, is_distributed
+from mmengine.process._interruption import Interruption
 from mmengine.process._waiting import waits_for
 from mmengine.process.signals import say
 from mmengine.utils.errors import ArgumentError, did_you_mean
@@ -174,9 +174,7 @@ class _Watchdog:
         # How long the run may be without a batch now.
         self._limit_s = settings.timeout_s * 3 if first is None else first
         self._thread_id = threading.get_ident()
-        self._closed = threading.Event()
-        # Held while the thread is interrupted, so that it cannot leave the stage meanwhile.
-        self._lock = threading.Lock()
+        self._stage = Interruption(RunHungError)
         self._is_told = False
         self._idle_s = 0.0
         self._summary = f'rank {self._rank}'
@@ -193,12 +191,7 @@ class _Watchdog:
 
     def close(self) -> None:
         """Watch no more."""
-        try:
-            with self._lock:
-                self._closed.set()
-                self._interrupt(None)
-        except RunHungError:  # it came on the way here
-            self._closed.set()
+        self._stage.leave()
         self._thread.join(timeout=_ANSWER_S)
         faulthandler.cancel_dump_traceback_later()
         self._file.close()
@@ -217,7 +210,7 @@ class _Watchdog:
         seen, then = self._run.progress(), monotonic()
         num_asked, timer_s = self._num_asked(), 0.0
         is_first = True
-        while not self._closed.wait(self._tick_s):
+        while not self._stage.has_left.wait(self._tick_s):
             now = monotonic()
             # A process that was paused has not hung: a long tick counts as two.
             passed, then = min(now - then, 2 * self._tick_s), now
@@ -323,22 +316,12 @@ class _Watchdog:
 
     def _stop(self) -> None:
         """End the run: by an error in its thread, or if that does not come, the process."""
-        with self._lock:
-            if self._closed.is_set():
-                return
-            self._interrupt(RunHungError)
-        if not self._closed.wait(_GRACE_S):
+        is_interrupted = self._stage.interrupt('no batch was finished in time')
+        if is_interrupted and not self._stage.has_left.wait(_GRACE_S):
             say(f'Rank {self._rank} is ended by its watchdog.')
             for child in multiprocessing.active_children():
                 child.kill()
             os._exit(1)
-
-    def _interrupt(self, error: type[BaseException] | None) -> None:
-        """Have the thread of the run raise ``error`` at its next step of Python; None: not any
-        more."""
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(self._thread_id), None if error is None else ctypes.py_object(error)
-        )
 
 
 def _within(seconds: float, function: Callable[[], Any]) -> Any:
