@@ -22,6 +22,7 @@ from mmengine.dataset._loading_record import name_of_sample, path_of
 from mmengine.dataset._notes import add_note
 from mmengine.dataset.sampler import DefaultSampler, InfiniteSampler
 from mmengine.logging import print_log
+from mmengine.utils._settings import check_keys
 from mmengine.utils._shared_block import CAN_SHARE, SharedJournal
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -89,12 +90,7 @@ class BadSamplePolicy:
                 "on_bad_sample is 'raise', 'skip' or dict(policy='skip', give_up_after=10), got "
                 f'{type(settings).__name__}.'
             )
-        known = list(cls.__dataclass_fields__)
-        for name in given:
-            if name not in known:
-                raise ArgumentError(
-                    f'on_bad_sample has no key {name!r}.{did_you_mean(str(name), known)}'
-                )
+        check_keys('on_bad_sample', given, cls.__dataclass_fields__)
         chosen = cls(**given)
         if chosen.policy not in POLICIES:
             raise ArgumentError(

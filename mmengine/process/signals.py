@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from mmengine.utils._settings import check_keys
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 # Those that the platform has: Windows has neither SIGUSR1 nor SIGHUP.
@@ -78,13 +79,7 @@ class Preempt:
                 f'got {type(settings).__name__}.'
             )
         given = dict(settings or {})
-        known = list(cls.__dataclass_fields__)
-        for name in given:
-            if name not in known:
-                raise ArgumentError(
-                    f'preempt has no key {name!r}.{did_you_mean(str(name), known)} '
-                    f'Known: {", ".join(known)}.'
-                )
+        check_keys('preempt', given, cls.__dataclass_fields__)
         if 'signals' in given:
             given['signals'] = _signal_names(given['signals'])
         code, seconds = given.get('exit_code', 0), given.get('save_within_s')

@@ -34,6 +34,7 @@ from mmengine.dist import get_dist_info, is_distributed
 from mmengine.process._interruption import Interruption
 from mmengine.process._waiting import waits_for
 from mmengine.process.signals import say
+from mmengine.utils._settings import check_keys
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 ACTIONS = ('warn', 'stop')
@@ -98,13 +99,7 @@ class WatchdogSettings:
                 'watchdog is a dict of timeout_s, action and first_batch_s, got '
                 f'{type(settings).__name__}.'
             )
-        known = list(cls.__dataclass_fields__)
-        for name in settings:
-            if name not in known:
-                raise ArgumentError(
-                    f'watchdog has no key {name!r}.{did_you_mean(str(name), known)} '
-                    f'Known: {", ".join(known)}.'
-                )
+        check_keys('watchdog', settings, cls.__dataclass_fields__)
         chosen = cls(**settings)
         for name in ('timeout_s', 'first_batch_s'):
             value = getattr(chosen, name)
