@@ -17,7 +17,14 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, SequentialSampler
 
 from mmengine.dataset.sampler import DefaultSampler, InfiniteSampler
-from mmengine.process.seed import rng_state, set_rng_state
+from mmengine.process.seed import (
+    numpy_state,
+    python_state,
+    rng_state,
+    set_numpy_state,
+    set_python_state,
+    set_rng_state,
+)
 
 State = dict[str, Any]
 _FORMULAS = (DefaultSampler, InfiniteSampler, DistributedSampler, SequentialSampler)
@@ -89,12 +96,9 @@ def _state_of(generator: Any) -> State:
     if isinstance(generator, torch.Generator):
         return {'torch': generator.get_state()}
     if isinstance(generator, random.Random):
-        version, words, gauss = generator.getstate()
-        return {'python': [version, list(words), gauss]}
+        return {'python': python_state(generator)}
     if isinstance(generator, np.random.RandomState):
-        kind, keys, position, has_gauss, gauss = generator.get_state(legacy=True)
-        keys = np.asarray(keys).tolist()
-        return {'numpy_legacy': [str(kind), keys, int(position), int(has_gauss), float(gauss)]}
+        return {'numpy_legacy': numpy_state(generator)}
     return {'numpy': _plain(generator.bit_generator.state)}
 
 
@@ -103,11 +107,9 @@ def _load(generator: Any, state: State) -> None:
     if isinstance(generator, torch.Generator) and 'torch' in state:
         generator.set_state(state['torch'])
     elif isinstance(generator, random.Random) and 'python' in state:
-        version, words, gauss = state['python']
-        generator.setstate((version, tuple(words), gauss))
+        set_python_state(generator, state['python'])
     elif isinstance(generator, np.random.RandomState) and 'numpy_legacy' in state:
-        kind, keys, *rest = state['numpy_legacy']
-        generator.set_state((kind, np.asarray(keys, np.uint32), *rest))
+        set_numpy_state(generator, state['numpy_legacy'])
     elif isinstance(generator, np.random.Generator):
         saved, bits = state.get('numpy') or {}, generator.bit_generator
         if saved.get('bit_generator') == bits.state['bit_generator']:

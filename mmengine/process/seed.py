@@ -50,21 +50,9 @@ def set_random_seed(
 
 def rng_state() -> dict[str, Any]:
     """The state of every random number generator of this process, as tensors and plain values."""
-    version, words, cached_gauss = random.getstate()
-    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     state: dict[str, Any] = {
-        'python': {
-            'version': version,
-            'words': torch.tensor(words, dtype=torch.int64),
-            'gauss': cached_gauss,
-        },
-        'numpy': {
-            'kind': str(kind),
-            'keys': torch.from_numpy(np.asarray(keys).astype(np.int64)),
-            'position': int(position),
-            'has_gauss': int(has_gauss),
-            'gauss': float(gauss),
-        },
+        'python': python_state(random),
+        'numpy': numpy_state(np.random),
         'torch': torch.get_rng_state(),
     }
     if is_cuda_available():
@@ -74,13 +62,40 @@ def rng_state() -> dict[str, Any]:
 
 def set_rng_state(state: dict[str, Any]) -> None:
     """Put back what :func:`rng_state` returned."""
-    saved = state['python']
-    random.setstate((saved['version'], tuple(saved['words'].tolist()), saved['gauss']))
-    saved = state['numpy']
-    keys = saved['keys'].numpy().astype(np.uint32)
-    np.random.set_state(
-        (saved['kind'], keys, saved['position'], saved['has_gauss'], saved['gauss'])
-    )
+    set_python_state(random, state['python'])
+    set_numpy_state(np.random, state['numpy'])
     torch.set_rng_state(state['torch'].cpu())
     if 'cuda' in state and is_cuda_available():
         torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
+def python_state(generator: Any) -> dict[str, Any]:
+    """The state of a ``random.Random``, or of the module, in tensors and plain values."""
+    version, words, gauss = generator.getstate()
+    words = torch.tensor(words, dtype=torch.int64)
+    return {'version': version, 'words': words, 'gauss': gauss}
+
+
+def set_python_state(generator: Any, state: dict[str, Any]) -> None:
+    """Put back what :func:`python_state` returned."""
+    generator.setstate((state['version'], tuple(state['words'].tolist()), state['gauss']))
+
+
+def numpy_state(generator: Any) -> dict[str, Any]:
+    """The same for a ``RandomState``, or the module ``numpy.random``."""
+    kind, keys, position, has_gauss, gauss = generator.get_state(legacy=True)
+    return {
+        'kind': str(kind),
+        'keys': torch.from_numpy(np.asarray(keys).astype(np.int64)),
+        'position': int(position),
+        'has_gauss': int(has_gauss),
+        'gauss': float(gauss),
+    }
+
+
+def set_numpy_state(generator: Any, state: dict[str, Any]) -> None:
+    """Put back what :func:`numpy_state` returned."""
+    keys = state['keys'].numpy().astype(np.uint32)
+    generator.set_state(
+        (state['kind'], keys, state['position'], state['has_gauss'], state['gauss'])
+    )

@@ -73,9 +73,7 @@ class ValidatingLoop(ResumableLoop):
         position = self._position
         # A run that counts iterations has one epoch.
         finished = position.iter if hasattr(self, 'dataloader_iterator') else position.epoch
-        self.val_interval = interval_at(
-            self.dynamic_milestones, self.dynamic_intervals, finished + 1
-        )
+        self.val_interval = self._interval_at(finished + 1)
 
     def _validate_in_unit(self, is_last: bool = False) -> None:
         """Validate after an iteration in which a multiple of the interval was reached."""
