@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from mmengine._checkpoint._ledger import read_entries
@@ -51,9 +52,16 @@ class Kept:
         if rotation == INTERIM and self.numbers:
             return name != self.interim
         if rotation == BEST:
-            kept = next((self.best[one] for one in self.best if _is_best(name, one)), [])
+            names = (self.best[one] for one in self.best if self._is_best(name, one))
+            kept = next(names, [])
             return bool(kept) and name not in kept
         return False
+
+    def _is_best(self, name: str, prefix: str) -> bool:
+        """Whether the file is a best one of the metric with this prefix, by any of its names."""
+        rest = name.removeprefix(prefix)
+        is_by_unit = re.fullmatch(r'[a-z]+_[0-9]+\.pth', rest) is not None
+        return rest != name and (is_by_unit or _number_in(rest, self.template) is not None)
 
 
 def leftovers(folder: str, kept: Kept) -> list[str]:
@@ -79,10 +87,7 @@ def leftovers(folder: str, kept: Kept) -> list[str]:
 
 
 def _number_in(name: str, template: str) -> int | None:
-    before, _, after = template.partition('{}')
-    match = re.fullmatch(f'{re.escape(before)}([0-9]+){re.escape(after)}', name)
-    return None if match is None else int(match[1])
-
-
-def _is_best(name: str, prefix: str) -> bool:
-    return re.fullmatch(f'{re.escape(prefix)}[a-z]+_[0-9]+\\.pth', name) is not None
+    texts = [re.escape(text) for text, *_ in Formatter().parse(template)]
+    match = re.fullmatch(f'{texts[0]}0*([0-9]+){"".join(texts[1:])}', name)
+    # The field of the template may have a format, such as {:04d}.
+    return None if match is None or template.format(int(match[1])) != name else int(match[1])

@@ -96,6 +96,23 @@ def test_best_checkpoints_that_were_replaced(folder):
     assert leftovers(str(folder), _kept(numbers=(), best={'best_acc_': []})) == []
 
 
+@pytest.mark.parametrize(
+    ('template', 'old', 'new'),
+    [
+        ('model_{}.ckpt.pth', 'model_2.ckpt.pth', 'model_4.ckpt.pth'),
+        ('e{:04d}.pth', 'e0002.pth', 'e0004.pth'),
+        ('{:03d}-net.pth', '002-net.pth', '004-net.pth'),
+    ],
+)
+def test_names_by_a_template_of_the_user(tmp_path, template, old, new):
+    for number, name in ((2, old), (4, new)):
+        _write(tmp_path, name, number * 10)
+        _write(tmp_path, f'best_acc_{name}', number * 10, rotation='best')
+    _write(tmp_path, f'best_acc_top_5_{old}', 20, rotation='best')
+    kept = _kept(template=template, numbers=[4], best={'best_acc_': [f'best_acc_{new}']})
+    assert leftovers(str(tmp_path), kept) == [old, f'best_acc_{old}']
+
+
 def test_a_record_without_its_checkpoint(folder):
     _write(folder, 'epoch_1.pth.after_val', 10)
     _write(folder, 'epoch_2.pth.after_val', 20)
