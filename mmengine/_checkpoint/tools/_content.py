@@ -20,6 +20,7 @@ from mmengine.fileio import atomic_write
 from mmengine.utils.errors import ArgumentError
 
 SAFETENSORS = '.safetensors'
+SUFFIXES = ('.pth', '.pt', SAFETENSORS)
 _META = 'mmengine_meta'
 
 
@@ -56,7 +57,7 @@ def write(content: Mapping[str, Any], path: str | Path, force: bool = False) -> 
         ArgumentError: If the file exists and ``force`` is not set, or the suffix is unknown.
     """
     path = Path(path)
-    if path.suffix not in ('.pth', '.pt', SAFETENSORS):
+    if path.suffix not in SUFFIXES:
         raise ArgumentError(f'{path}: checkpoints end in .pth, .pt or {SAFETENSORS}.')
     if os.path.lexists(path) and not force:
         raise ArgumentError(f'{path} exists. Choose another name, or pass --force.')

@@ -11,15 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmengine._checkpoint._ledger import read_ledger
+from mmengine._checkpoint._ledger import Entry, read_entries, read_ledger
 from mmengine._checkpoint._newest import named_by_pointer
 from mmengine._checkpoint._outside import CheckpointReadError
 from mmengine._checkpoint._verify import UNCHANGED, change_of, fault_of
 from mmengine._checkpoint.files import read_checkpoint
 from mmengine._checkpoint.loader import weights_of
-from mmengine._checkpoint.tools._content import SAFETENSORS, meta_of, read
+from mmengine._checkpoint.tools._content import SAFETENSORS, SUFFIXES, meta_of, read
 
-_SUFFIXES = ('.pth', '.pt', SAFETENSORS)
 # Of `meta`, what people ask for; the rest is long or for programs.
 _SHOWN = ('epoch', 'iter', 'time', 'mmengine_version', 'experiment_name', 'seed', 'world_size',
           'validation_due', 'metrics', 'ended', 'run_id', 'save_id')  # fmt: skip
@@ -41,7 +40,7 @@ def ls(work_dir: str | Path = '.') -> list[Facts]:
         raise FileNotFoundError(2, 'There is no folder at this path', str(root))
     found: list[Facts] = []
     for folder in dict.fromkeys([root, *map(Path, read_ledger(root).folders)]):
-        entries = read_ledger(folder).entries
+        entries, named = read_entries(folder), named_in(folder, root)
         present = {path.name: path for path in _checkpoints_in(folder)}
         known = [name for name in entries if name in present]
         unknown = sorted(
@@ -49,7 +48,9 @@ def ls(work_dir: str | Path = '.') -> list[Facts]:
         )  # fmt: skip
         for name in [*unknown, *known]:
             entry, size = entries.get(name, {}), present[name].stat().st_size
-            is_other = size != entry.get('bytes', size)
+            marks = marks_of(present[name], entries.get(name), named)
+            if size != entry.get('bytes', size):
+                marks.append('other size')
             found.append({
                 'path': str(present[name]),
                 'bytes': size,
@@ -57,7 +58,7 @@ def ls(work_dir: str | Path = '.') -> list[Facts]:
                 'iter': entry.get('iter'),
                 'metrics': entry.get('metrics'),
                 'time': entry.get('time'),
-                'marks': [*marks_of(present[name], root), *(['other size'] if is_other else [])],
+                'marks': marks,
             })  # fmt: skip
     return found
 
@@ -169,14 +170,21 @@ def diff(one: str | Path, other: str | Path) -> Facts:
     return result
 
 
-def marks_of(path: Path, work_dir: Path | None = None) -> list[str]:
-    """'last' if the pointer names the file, 'best' if it is one of the best, 'no line'."""
-    marks = []
-    for folder in {path.parent, work_dir or path.parent}:
-        named = named_by_pointer(str(folder))
-        if named is not None and '://' not in named and _is_same(Path(named), path):
-            marks.append('last')
-    entry = read_ledger(path.parent).entries.get(path.name)
+def named_in(*folders: Path) -> list[Path]:
+    """The local checkpoints that the pointers in these folders name."""
+    named = [named_by_pointer(str(folder)) for folder in dict.fromkeys(folders)]
+    return [Path(one) for one in named if one is not None and '://' not in one]
+
+
+def marks_of(path: Path, entry: Entry | None, named: Iterable[Path]) -> list[str]:
+    """'last' if a pointer names the file, 'best' if it is one of the best, 'no line'.
+
+    Args:
+        path: The file.
+        entry: Its line in the ledger.
+        named: What pointers name; see :func:`named_in`.
+    """
+    marks = ['last' for one in named if _is_same(one, path)]
     if path.name.startswith('best_') or (entry or {}).get('rotation') == 'best':
         marks.append('best')
     if entry is None:
@@ -204,7 +212,7 @@ def _checkpoints_in(folder: Path) -> Iterator[Path]:
         paths = sorted(folder.iterdir())
     except OSError:
         return
-    yield from (path for path in paths if path.suffix in _SUFFIXES and path.is_file())
+    yield from (path for path in paths if path.suffix in SUFFIXES and path.is_file())
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mmengine._checkpoint._ledger import append_entry, read_entries
-from mmengine._checkpoint.tools._look import marks_of
+from mmengine._checkpoint.tools._content import SUFFIXES
+from mmengine._checkpoint.tools._look import marks_of, named_in
 from mmengine._checkpoint.validation_record import RECORD_SUFFIX
 from mmengine.utils.errors import ArgumentError
 
@@ -30,9 +31,11 @@ def rm(paths: Iterable[str | Path], force: bool = False) -> list[Path]:
     for path in files:
         if not os.path.lexists(path):
             raise FileNotFoundError(2, 'There is no file at this path', str(path))
-        if path.is_dir() or path.suffix not in ('.pth', '.pt', '.safetensors'):
+        if path.is_dir() or path.suffix not in SUFFIXES:
             raise ArgumentError(f'{path} is not a checkpoint file.')
-        kept = [mark for mark in marks_of(path) if mark in ('last', 'best')]
+        entry = read_entries(path.parent).get(path.name)
+        marks = marks_of(path, entry, named_in(path.parent))
+        kept = [mark for mark in marks if mark in ('last', 'best')]
         if kept and not force:
             why = {
                 'last': 'the checkpoint from which its run resumes',
