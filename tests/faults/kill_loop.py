@@ -18,7 +18,6 @@ import random
 import select
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -35,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from stoppable_run import make, state_of
 
 from mmengine.hooks import Hook
+from mmengine.testing._internal.distributed import free_port
 
 LIMIT_S = 180.0
 SETTINGS: dict[str, Any] = {'iters': 40, 'interval': 3, 'max_keep': 2, 'resume': 'auto'}
@@ -75,7 +75,7 @@ class Start:
         self.work_dir = work_dir
         self.told = b''
         self._pipe, writing = os.pipe()
-        port = _free_port()
+        port = free_port()
         self.pids = [
             _fork(work_dir, settings, rank, num_ranks, port, writing) for rank in range(num_ranks)
         ]
@@ -164,12 +164,6 @@ def _fork(
     finally:
         sys.stdout.flush()
         os._exit(code)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])
 
 
 class Loop:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import traceback
@@ -21,6 +20,7 @@ from mmengine.dataset._bad_samples import BadSamplesError
 from mmengine.dataset._sample_order import bad_samples_of, begin_pass, number_samples
 from mmengine.evaluator import BaseMetric
 from mmengine.runner import Runner
+from mmengine.testing._internal.distributed import free_port
 from mmengine.utils.errors import ArgumentError
 
 SCRIPT = Path(__file__).with_name('bad_sample_run.py')
@@ -282,12 +282,9 @@ def test_a_bad_sample_of_one_rank_ends_both_by_default(tmp_path):
 
 
 def _ranks(work_dir: Path, fails: bool = False, **settings: Any) -> list[str]:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
     environment = {
         **os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1',
-        'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port), 'WORLD_SIZE': '2',
+        'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(free_port()), 'WORLD_SIZE': '2',
     }  # fmt: skip
     arguments = [sys.executable, str(SCRIPT), str(work_dir)]
     processes = [

@@ -7,57 +7,34 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rank_processes import RankProcesses, start
 from stoppable_run import make, state_of
 
 SCRIPT = Path(__file__).with_name('stoppable_run.py')
 ROOT = SCRIPT.parents[2]
 LIMIT_S = 120.0
+QUIET = ('-W', 'ignore')
 
 pytestmark = pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
 
 
-class Run:
+class Run(RankProcesses):
     """One run, of one or several processes."""
 
     def __init__(self, work_dir: Path, num_ranks: int = 1, **settings: Any) -> None:
-        self.work_dir = work_dir
-        work_dir.mkdir(exist_ok=True)
         for name in ('ready', 'go'):
             (work_dir / name).unlink(missing_ok=True)
-        environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-        if num_ranks > 1:
-            settings['launcher'] = 'pytorch'
-            with socket.socket() as probe:
-                probe.bind(('127.0.0.1', 0))
-                port = probe.getsockname()[1]
-            environment.update(
-                MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE=str(num_ranks)
-            )
-        self.outputs = [work_dir / f'output_{rank}.txt' for rank in range(num_ranks)]
-        arguments = [str(SCRIPT), str(work_dir), json.dumps(settings)]
-        self.processes = [
-            _start(arguments, output, {**environment, 'RANK': str(rank), 'LOCAL_RANK': str(rank)})
-            for rank, output in enumerate(self.outputs)
-        ]
-
-    def __enter__(self) -> Run:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        for process in self.processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(LIMIT_S)
+        super().__init__(SCRIPT, work_dir, num_ranks, settings, QUIET, LIMIT_S)
 
     def until(self, is_true: Any) -> None:
         deadline = time.monotonic() + LIMIT_S
@@ -95,18 +72,6 @@ class Run:
 
     def checkpoints(self) -> list[str]:
         return sorted(path.name for path in self.work_dir.glob('*.pth'))
-
-
-def _start(arguments: list[str], output: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    with output.open('w') as file:
-        return subprocess.Popen(
-            [sys.executable, '-W', 'ignore', *arguments],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
 
 
 def _unbroken(folder: Path, num_ranks: int = 1, **settings: Any) -> dict[str, Any]:
@@ -379,26 +344,32 @@ def test_a_stop_file_is_seen_by_rank_0_for_all(tmp_path):
 @pytest.mark.distributed
 def test_a_signal_to_the_launcher_reaches_all_ranks(tmp_path):
     settings = json.dumps({'launcher': 'pytorch', 'at': 4})
-    arguments = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
+    arguments = [*QUIET, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
     arguments += [str(SCRIPT), str(tmp_path), settings]
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-    process = _start(arguments, tmp_path / 'output.txt', environment)
+    output = tmp_path / 'output.txt'
+    process = start(arguments, output, {})
     try:
-        deadline = time.monotonic() + LIMIT_S
-        while not (tmp_path / 'ready').exists():
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.05)
+        _wait(process, (tmp_path / 'ready').exists)
         process.send_signal(signal.SIGTERM)
+        # The launcher takes its time to pass it on, and the rest of the run takes none.
+        _wait(process, lambda: 'SIGTERM: the run stops' in output.read_text())
         (tmp_path / 'go').touch()
         process.wait(LIMIT_S)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(LIMIT_S)
-    text = (tmp_path / 'output.txt').read_text()
+    text = output.read_text()
     assert 'The run stops for signal SIGTERM' in text, text
     assert len(list(tmp_path.glob('iter_*.pth'))) == 1
+
+
+def _wait(process: subprocess.Popen[bytes], is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not is_true():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
 
 
 def test_ctrl_c_typed_at_a_terminal_leaves_it_clean(tmp_path):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hung_run import make
+from rank_processes import RankProcesses
 
 from mmengine.process.watchdog import WatchdogSettings
 from mmengine.utils.errors import ArgumentError
@@ -28,41 +24,11 @@ WARN = {**STOP, 'action': 'warn'}
 pytestmark = pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
 
 
-class Hung:
+class Hung(RankProcesses):
     """The processes of a run."""
 
     def __init__(self, work_dir: Path, num_ranks: int = 1, **settings: Any) -> None:
-        self.work_dir = work_dir
-        work_dir.mkdir(exist_ok=True)
-        environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-        if num_ranks > 1:
-            settings['launcher'] = 'pytorch'
-            with socket.socket() as probe:
-                probe.bind(('127.0.0.1', 0))
-                port = str(probe.getsockname()[1])
-            environment.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE=str(num_ranks))
-        arguments = [sys.executable, str(SCRIPT), str(work_dir), json.dumps(settings)]
-        self.outputs = [work_dir / f'output_{rank}.txt' for rank in range(num_ranks)]
-        self.processes = []
-        for rank, output in enumerate(self.outputs):
-            with output.open('w') as file:
-                process = subprocess.Popen(
-                    arguments,
-                    env={**environment, 'RANK': str(rank), 'LOCAL_RANK': str(rank)},
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            self.processes.append(process)
-
-    def __enter__(self) -> Hung:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        for process in self.processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(LIMIT_S)
+        super().__init__(SCRIPT, work_dir, num_ranks, settings, (), LIMIT_S)
 
     def codes(self) -> list[int]:
         deadline = time.monotonic() + LIMIT_S

@@ -6,12 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rank_processes import start
 from stoppable_run import make
 
 from mmengine.cli.__main__ import main
@@ -26,16 +26,7 @@ pytestmark = pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
 
 
 def _start(work_dir: Path, output: Path, **settings: object) -> subprocess.Popen[bytes]:
-    # Not into a pipe: a run that nobody reads from would wait when that is full.
-    with output.open('wb') as file:
-        return subprocess.Popen(
-            [sys.executable, '-W', 'ignore', str(SCRIPT), str(work_dir), json.dumps(settings)],
-            env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    return start(['-W', 'ignore', str(SCRIPT), str(work_dir), json.dumps(settings)], output, {})
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import faulthandler
 import multiprocessing
 import os
 import pickle
+import socket
 import sys
 import tempfile
 import threading
@@ -56,6 +57,13 @@ class _Failure:
     rank: int
     time: float
     text: str
+
+
+def free_port() -> int:
+    """A port of this machine on which ranks may meet."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
 
 
 def run_distributed(
