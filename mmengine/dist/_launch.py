@@ -9,6 +9,8 @@ import importlib
 import os
 import re
 import sys
+import threading
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,8 @@ import torch.distributed as torch_dist
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _DEFAULT_PORT = 29500
+# How long a process that failed waits for operations of the group.
+_END_AFTER_ERROR_S = 5.0
 # Backends for accelerators, and the torch module of those accelerators.
 BACKEND_DEVICES = {
     'nccl': 'cuda',
@@ -32,6 +36,7 @@ BACKEND_DEVICES = {
 group_timeout: datetime.timedelta | None = None
 # The default group, held until `_end_group`.
 _held_group: Any = None
+_ending: _Ending | None = None
 _DEVICE_PLUGINS = {'npu': 'torch_npu', 'mlu': 'torch_mlu', 'musa': 'torch_musa'}
 
 
@@ -249,16 +254,40 @@ def end_group_at_exit() -> None:
     busy machine it may be late, and a thread that asks for the lock while the interpreter shuts
     down ends the process with SIGABRT: a run that succeeded would exit as one that failed.
     """
-    global _held_group
+    global _held_group, _ending
     _held_group = torch_dist.group.WORLD
     atexit.unregister(_end_group)
-    atexit.register(_end_group)
+    if _ending is None or not _ending.thread.is_alive():  # a forked process has no threads
+        _ending = _Ending()
+    atexit.register(_end_group, _ending)
 
 
-def _end_group() -> None:
+class _Ending:
+    """A thread that ends the group when it is told to. None can be started so late."""
+
+    def __init__(self) -> None:
+        self.is_due = threading.Event()
+        self.thread = threading.Thread(target=self._end, name='group-ending', daemon=True)
+        self.thread.start()
+
+    def _end(self) -> None:
+        self.is_due.wait()
+        _destroy_group()
+
+
+def _end_group(ending: _Ending) -> None:
+    if getattr(sys, 'last_value', None) is None:
+        _destroy_group()
+        return
+    # An error ended this process. Its traceback holds the model, and that holds the group.
+    traceback.clear_frames(sys.last_traceback)
+    # An operation that waits for a rank which is gone would not end.
+    ending.is_due.set()
+    ending.thread.join(_END_AFTER_ERROR_S)
+
+
+def _destroy_group() -> None:
     global _held_group
-    if getattr(sys, 'last_value', None) is not None:
-        return  # other ranks may be gone after an error, and ending in order could wait for them
     if torch_dist.is_initialized():
         torch_dist.destroy_process_group()
     gc.collect()  # a wrapped model that still holds the group is often part of a reference cycle

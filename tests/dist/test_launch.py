@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-
 import pytest
 import torch
 import torch.distributed as torch_dist
@@ -21,7 +20,7 @@ from mmengine.dist._launch import (
     _rank_info_from_slurm,
     _rank_info_from_torchrun,
 )
-from mmengine.testing._internal.distributed import run_distributed
+from mmengine.testing._internal.distributed import free_port, run_distributed
 
 LAUNCHER_VARIABLES = ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_LOCAL_RANK')
 
@@ -99,7 +98,10 @@ def test_mpi_over_several_machines_needs_the_address():
 @pytest.mark.parametrize(
     ('place', 'message'),
     [
-        (lambda: _rank_info_from_torchrun({'RANK': '0'}), 'WORLD_SIZE is not set. Start .* torchrun'),
+        (
+            lambda: _rank_info_from_torchrun({'RANK': '0'}),
+            'WORLD_SIZE is not set. Start .* torchrun',
+        ),
         (lambda: _rank_info_from_slurm({}, None), 'SLURM_PROCID is not set. Start .* srun'),
         (lambda: _rank_info_from_mpi({}), 'OMPI_COMM_WORLD_RANK is not set. Start .* mpirun'),
         (lambda: _rank_info_from_slurm({'SLURM_PROCID': '0'}, None), 'SLURM_NODELIST'),
@@ -273,6 +275,8 @@ def main():
     model(torch.ones(1, 1)).sum().backward()
     model.itself = [model]  # as hooks and loops refer to a runner and it to them
     tell_threads('within')
+    if os.environ['FAILS'] == 'yes':
+        raise RuntimeError('on purpose')
 
 atexit.register(tell_threads, 'after')
 dist.init_dist('pytorch', backend='gloo')
@@ -280,23 +284,28 @@ main()
 """
 
 
+@pytest.mark.parametrize('fails', ['no', 'yes'])
 @pytest.mark.distributed
 @pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='reads threads from /proc')
-def test_no_thread_of_gloo_is_left_when_the_interpreter_shuts_down(tmp_path):
+def test_no_thread_of_gloo_is_left_when_the_interpreter_shuts_down(tmp_path, fails):
     # A thread that is late with the tensors of the last operation would end the process by SIGABRT.
     script = tmp_path / 'train.py'
     script.write_text(EXIT_SCRIPT)
     root = os.path.dirname(os.path.dirname(os.path.dirname(dist.__file__)))
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
-        + [str(script)],
-        env=os.environ | {'PYTHONPATH': root, 'OMP_NUM_THREADS': '1', 'FOLDER': str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    environment = os.environ | {
+        'PYTHONPATH': root, 'OMP_NUM_THREADS': '1', 'FOLDER': str(tmp_path), 'FAILS': fails,
+        'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(free_port()), 'WORLD_SIZE': '2',
+    }  # fmt: skip
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(script)],
+            env=environment | {'RANK': str(rank), 'LOCAL_RANK': str(rank)},
+            stderr=subprocess.PIPE,
+        )
+        for rank in (0, 1)
+    ]
+    errors = [rank.communicate(timeout=300)[1].decode() for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [int(fails == 'yes')] * 2, errors
     for rank in (0, 1):
         assert int((tmp_path / f'within_{rank}').read_text()) > 0
         assert int((tmp_path / f'after_{rank}').read_text()) == 0
