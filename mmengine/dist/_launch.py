@@ -153,7 +153,9 @@ def _rank_info_from_slurm(env: Mapping[str, str], port: int | None) -> _RankInfo
     local_rank = env.get('SLURM_LOCALID')
     if local_rank is None:
         local_rank = str(rank % max(torch.cuda.device_count(), 1))
-    return _RankInfo(rank, _int_of(env, 'SLURM_NTASKS', hint), int(local_rank), master_addr, int(port))
+    return _RankInfo(
+        rank, _int_of(env, 'SLURM_NTASKS', hint), int(local_rank), master_addr, int(port)
+    )
 
 
 def _slurm_port(env: Mapping[str, str]) -> int:
@@ -290,6 +292,11 @@ def _destroy_group() -> None:
     global _held_group
     if torch_dist.is_initialized():
         torch_dist.destroy_process_group()
+    for thing in gc.get_objects():
+        # A model in a variable of the script lives on, and its reducer holds the group.
+        if issubclass(type(thing), torch.nn.parallel.DistributedDataParallel):
+            for name in ('reducer', 'logger', 'process_group'):
+                thing.__dict__.pop(name, None)
     gc.collect()  # a wrapped model that still holds the group is often part of a reference cycle
     # The last reference goes here: a wrapped model would keep the interpreter's lock while it waits
     # for a thread that needs that lock.

@@ -275,25 +275,26 @@ def main():
     model(torch.ones(1, 1)).sum().backward()
     model.itself = [model]  # as hooks and loops refer to a runner and it to them
     tell_threads('within')
-    if os.environ['FAILS'] == 'yes':
+    if 'fails' in os.environ['ENDING']:
         raise RuntimeError('on purpose')
+    return model if 'keeps' in os.environ['ENDING'] else None
 
 atexit.register(tell_threads, 'after')
 dist.init_dist('pytorch', backend='gloo')
-main()
+model = main()
 """
 
 
-@pytest.mark.parametrize('fails', ['no', 'yes'])
+@pytest.mark.parametrize('ending', ['returns', 'keeps the model', 'fails'])
 @pytest.mark.distributed
 @pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='reads threads from /proc')
-def test_no_thread_of_gloo_is_left_when_the_interpreter_shuts_down(tmp_path, fails):
+def test_no_thread_of_gloo_is_left_when_the_interpreter_shuts_down(tmp_path, ending):
     # A thread that is late with the tensors of the last operation would end the process by SIGABRT.
     script = tmp_path / 'train.py'
     script.write_text(EXIT_SCRIPT)
     root = os.path.dirname(os.path.dirname(os.path.dirname(dist.__file__)))
     environment = os.environ | {
-        'PYTHONPATH': root, 'OMP_NUM_THREADS': '1', 'FOLDER': str(tmp_path), 'FAILS': fails,
+        'PYTHONPATH': root, 'OMP_NUM_THREADS': '1', 'FOLDER': str(tmp_path), 'ENDING': ending,
         'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(free_port()), 'WORLD_SIZE': '2',
     }  # fmt: skip
     ranks = [
@@ -305,7 +306,7 @@ def test_no_thread_of_gloo_is_left_when_the_interpreter_shuts_down(tmp_path, fai
         for rank in (0, 1)
     ]
     errors = [rank.communicate(timeout=300)[1].decode() for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [int(fails == 'yes')] * 2, errors
+    assert [rank.returncode for rank in ranks] == [int(ending == 'fails')] * 2, errors
     for rank in (0, 1):
         assert int((tmp_path / f'within_{rank}').read_text()) > 0
         assert int((tmp_path / f'after_{rank}').read_text()) == 0
