@@ -63,6 +63,10 @@ class GradientSync:
         if not params:
             return
         kept = [_kept_gradient(param) for param in params]
+        for unit in self._units:
+            # A forward pass without a backward pass leaves gathered parameters, which a step of the
+            # optimizer would not change.
+            unit.reshard()
         device = params[0].sharded_param.device
         # A parameter may have a gradient on some of the ranks only.
         is_kept = torch.tensor([grad is not None for grad in kept], dtype=torch.uint8)

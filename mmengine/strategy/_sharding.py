@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmengine.model._copying import reshard
 from mmengine.strategy._blocks import BlockChoice, find_blocks
 from mmengine.strategy._mixed_precision import policy_of
 from mmengine.utils.errors import ArgumentError
@@ -67,7 +68,14 @@ def shard_model(
     for block in blocks:
         fully_shard(block, mp_policy=policy_of(sharding.mixed_precision, dtype, block), **common)
     fully_shard(model, mp_policy=policy_of(sharding.mixed_precision, dtype, None), **common)
+    model.register_forward_hook(_free_after_evaluation)
     return blocks
+
+
+def _free_after_evaluation(model: Any, args: Any, output: Any) -> None:
+    # No backward pass will do it, and optimizers and averages hold the sharded parameters.
+    if not torch.is_grad_enabled():
+        reshard(model)
 
 
 def _check_sharing(model: nn.Module, blocks: list[nn.Module]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -10,6 +11,9 @@ from torch.nn import functional as F
 
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
 
 SEED, RANKS, BATCH, ITERS = 5, 2, 2, 20
 
@@ -74,23 +78,93 @@ def seeded_net(**more: Any) -> Net:
     return Net(**more)
 
 
+def config(work_dir: str, optim_wrapper: Any, **more: Any) -> dict[str, Any]:
+    """Arguments of a Runner that trains the model for one epoch of 20 iterations."""
+    return {
+        'model': seeded_net(),
+        'work_dir': work_dir,
+        'train_dataloader': loader(),
+        'train_cfg': {'by_epoch': True, 'max_epochs': 1},
+        'optim_wrapper': optim_wrapper,
+        'launcher': 'pytorch',
+        'log_level': 'ERROR',
+        'default_hooks': {'checkpoint': None},
+        **more,
+    }
+
+
+def trained(runner: Runner) -> dict[str, Any]:
+    """The whole state after the training of ``runner``."""
+    runner.train()
+    return whole_state(runner)
+
+
+def whole_state(runner: Runner) -> dict[str, Any]:
+    """Parameters, buffers and optimizer state."""
+    strategy = runner.strategy
+    optimizer = strategy.optim_state_dict()['state']
+    return {'model': dict(strategy.model_state_dict()), 'optimizer': optimizer}
+
+
+def compare(found: dict[str, Any], expected: dict[str, Any], **tolerance: float) -> None:
+    """Compare two results of :func:`whole_state`."""
+    tolerance = tolerance or {'atol': 1e-6, 'rtol': 1e-6}
+    for name, value in expected['model'].items():
+        torch.testing.assert_close(found['model'][name], value, **tolerance)
+    assert found['optimizer'].keys() == expected['optimizer'].keys()
+    for number, entries in expected['optimizer'].items():
+        for name, value in entries.items():
+            torch.testing.assert_close(found['optimizer'][number][name], value, **tolerance)
+
+
 def by_hand(
-    optimizer: dict[str, Any], accumulation: int = 1, max_norm: float | None = None
+    optimizer: dict[str, Any],
+    accumulation: int = 1,
+    max_norm: float | None = None,
+    momentum_of_average: float | None = None,
+    iters: int = ITERS,
+    without_batch: int | None = None,
+    model: nn.Module | None = None,
 ) -> dict[str, Any]:
-    """One process on the joined batches of all ranks, in plain torch."""
-    model = seeded_net()
+    """One process on the joined batches of all ranks, in plain torch.
+
+    Args:
+        optimizer: Name and arguments of a torch optimizer.
+        accumulation: Batches per step; the last window may be shorter.
+        max_norm: Bound of the norm of the gradients.
+        momentum_of_average: Share of the new weights in a moving average.
+        iters: Iterations.
+        without_batch: A batch that gives no gradient.
+        model: The model; by default the seeded one.
+    """
+    model = seeded_net() if model is None else model
+    average = copy.deepcopy(model)
     settings = dict(optimizer)
     made = getattr(torch.optim, settings.pop('type'))(model.parameters(), **settings)
     data = torch.utils.data.default_collate(samples())
     size = RANKS * BATCH
-    starts = list(range(0, ITERS * size, size))
-    for first in range(0, ITERS, accumulation):
+    starts = list(range(0, iters * size, size))
+    for first in range(0, iters, accumulation):
         window = starts[first : first + accumulation]
         made.zero_grad()
         for start in window:
+            if start == (size * without_batch if without_batch is not None else None):
+                continue
             batch = {key: value[start : start + size] for key, value in data.items()}
             (model(**batch, mode='loss')['loss'] / len(window)).backward()
         if max_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), max_norm)
         made.step()
-    return {'model': model.state_dict(), 'optimizer': made.state_dict()['state']}
+        with torch.no_grad():
+            for target, source in zip(average.parameters(), model.parameters(), strict=True):
+                share = 1.0 if first == 0 else momentum_of_average or 0.0
+                target.lerp_(source, share)
+    with torch.no_grad():
+        means = [float(each(**data).mean()) for each in (model, average)]
+    return {
+        'model': model.state_dict(),
+        'optimizer': made.state_dict()['state'],
+        'average': average.state_dict(),
+        'mean': means[0],
+        'mean_of_average': means[1],
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from fsdp_toy import by_hand, loader, seeded_net
+from fsdp_toy import by_hand, compare, config, trained
 
 from mmengine.runner import Runner
 from mmengine.testing._internal.distributed import run_distributed
@@ -26,27 +26,6 @@ BF16 = {'type': 'AmpOptimWrapper', 'dtype': 'bfloat16', 'optimizer': SGD}
 FSDP = {'type': 'FSDPStrategy', 'blocks': ['Block']}
 
 
-def config(work_dir: str, optim_wrapper: Any, **more: Any) -> dict[str, Any]:
-    return {
-        'model': seeded_net(),
-        'work_dir': work_dir,
-        'train_dataloader': loader(),
-        'train_cfg': {'by_epoch': True, 'max_epochs': 1},
-        'optim_wrapper': optim_wrapper,
-        'launcher': 'pytorch',
-        'log_level': 'ERROR',
-        'default_hooks': {'checkpoint': None},
-        **more,
-    }
-
-
-def trained(runner: Runner) -> dict[str, Any]:
-    runner.train()
-    strategy = runner.strategy
-    state = strategy.optim_state_dict()
-    return {'model': dict(strategy.model_state_dict()), 'optimizer': state['state']}
-
-
 def _run_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for name, wrapper in {**CASES, 'bf16': BF16}.items():
@@ -62,15 +41,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return run_distributed(_run_all, 2, str(tmp_path_factory.mktemp('fsdp')))
 
 
-def compare(found: dict[str, Any], expected: dict[str, Any], **tolerance: float) -> None:
-    for name, value in expected['model'].items():
-        torch.testing.assert_close(found['model'][name], value, msg=lambda m: m, **tolerance)
-    assert found['optimizer'].keys() == expected['optimizer'].keys()
-    for number, entries in expected['optimizer'].items():
-        for name, value in entries.items():
-            torch.testing.assert_close(found['optimizer'][number][name], value, **tolerance)
-
-
 @pytest.mark.parametrize('name', CASES)
 def test_it_trains_as_ddp_and_as_one_process_on_the_joined_batch(
     name: str, runs: list[dict[str, Any]]
@@ -82,8 +52,8 @@ def test_it_trains_as_ddp_and_as_one_process_on_the_joined_batch(
         case.get('clip_grad', {}).get('max_norm'),
     )
     for result in runs:
-        compare(result[f'{name}_fsdp'], truth, atol=1e-6, rtol=1e-6)
-        compare(result[f'{name}_fsdp'], result[f'{name}_ddp'], atol=1e-6, rtol=1e-6)
+        compare(result[f'{name}_fsdp'], truth)
+        compare(result[f'{name}_fsdp'], result[f'{name}_ddp'])
 
 
 def test_bfloat16_stays_as_near_to_float32_as_with_ddp(runs: list[dict[str, Any]]) -> None:
