@@ -150,6 +150,7 @@ class FSDPStrategy(DDPStrategy):
         device = get_device()
         if not self.distributed:
             self._unfilled = allocate(model, device)
+            self._check_at_first_forward(model)
             return model.to(device)
         mesh = build_mesh(device, self._mesh_sizes, self.world_size)
         for tensor in (*model.parameters(), *model.buffers()):
@@ -160,6 +161,7 @@ class FSDPStrategy(DDPStrategy):
         recompute_activations(model, self._blocks, self.activation_checkpointing)
         params_device = 'cpu' if self.sharding.cpu_offload else device
         self._unfilled = allocate(model, device, params_device)
+        self._check_at_first_forward(model)
         for module in model.modules():
             if isinstance(module, BaseDataPreprocessor):  # it moves batches to its device
                 module.to(device)
@@ -274,6 +276,16 @@ class FSDPStrategy(DDPStrategy):
             map_location=_host(map_location),
             callback=callback,
         )
+
+    def _check_at_first_forward(self, model: nn.Module) -> None:
+        if not self._unfilled:
+            return
+
+        def check(*_: Any) -> None:  # a function, because copies of the model share it
+            self._check_filled()
+            handle.remove()
+
+        handle = model.register_forward_pre_hook(check)
 
     def _check_filled(self) -> None:
         if self._unfilled:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 from fsdp_toy import by_hand, compare, config, trained
 
 from mmengine.runner import Runner
