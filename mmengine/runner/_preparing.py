@@ -80,8 +80,8 @@ def build_strategy(given: Any, cfg: Config, arguments: dict[str, Any]) -> BaseSt
 
     Args:
         given: A strategy, its config for ``STRATEGIES``, or a name: ``'ddp'``, ``'fsdp'``,
-            ``'deepspeed'``, ``'single'`` or that of a class. ``'auto'`` and None are data parallel
-            where several processes train, else one device.
+            ``'deepspeed'``, ``'single'`` or the name of a class. ``'auto'`` and None are data
+            parallel where several processes train, else one device.
         cfg: The config of the run, which may have ``model_wrapper_cfg`` and ``sync_bn``.
         arguments: Of :class:`BaseStrategy`.
 

@@ -60,7 +60,7 @@ def settings_of_wrapper(model_wrapper: Any) -> tuple[dict[str, Any], list[str]]:
     if unknown:
         raise ArgumentError(
             f'fully_shard has no counterpart for {", ".join(sorted(unknown))} of {_WRAPPER}. '
-            'Remove it; FSDPStrategy has arguments of its own for blocks and initialisation.'
+            'Remove it; FSDPStrategy has separate arguments for blocks and initialisation.'
         )
     return settings, sorted(set(arguments) & _WITHOUT_EFFECT)
 

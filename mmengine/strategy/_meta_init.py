@@ -75,8 +75,8 @@ def initialise(model: nn.Module, names: list[str], shard_index: int) -> None:
     """Initialise the tensors that :func:`allocate` returned. All ranks must call this.
 
     First ``reset_parameters`` of each module that has one of them, children before parents. It gets
-    full tensors, so that the values are those of one process; a rank holds the full tensors of one
-    module at a time. Then ``init_weights`` of the model, with sharded parameters: random numbers
+    full tensors, so that the values are the same as in one process; a rank holds the full tensors of
+    one module at a time. Then ``init_weights`` of the model, with sharded parameters: random numbers
     depend on the number of ranks there.
 
     Args:
@@ -100,7 +100,7 @@ def initialise(model: nn.Module, names: list[str], shard_index: int) -> None:
 
 
 def unfilled(model: nn.Module, names: list[str]) -> list[str]:
-    """Those of ``names`` that have no values yet on some rank. All ranks must call this."""
+    """The ``names`` of tensors that have no values yet on some rank. All ranks must call this."""
     if not names:
         return []
     tensors = _tensors(model)

@@ -47,8 +47,8 @@ def shard_model(
         model: The model, on any device.
         sharding: How to shard.
         mesh: A device mesh; with two dimensions the first one replicates.
-        dtype: Dtype of the computation, for ``mixed_precision='auto'``; None if it is that of the
-            parameters.
+        dtype: Dtype of the computation, for ``mixed_precision='auto'``; None if it is the dtype
+            of the parameters.
 
     Raises:
         ArgumentError: If a parameter is in several units, or ``sharding`` is wrong.
@@ -96,7 +96,7 @@ def _check_sharing(model: nn.Module, blocks: list[nn.Module]) -> None:
 
 
 def _own_modules(unit: nn.Module, units: set[nn.Module]) -> list[nn.Module]:
-    """``unit`` and the modules in it, without those of the units inside it."""
+    """``unit`` and the modules in it, without the modules of the units inside it."""
     own = [unit]
     for child in unit.children():
         if child not in units:

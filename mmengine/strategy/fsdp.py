@@ -39,8 +39,8 @@ class FSDPStrategy(DDPStrategy):
     """Shards the model over all ranks by torch's ``fully_shard`` (FSDP2).
 
     Each rank keeps a part of every parameter, of its gradient and of its optimizer state. The
-    forward and backward passes gather one block after the other. The results are those of
-    :class:`DDPStrategy`. Checkpoints hold whole tensors, so any strategy and any number of ranks
+    forward and backward passes gather one block after the other. The results are the same as
+    with :class:`DDPStrategy`. Checkpoints hold whole tensors, so any strategy and any number of ranks
     can resume them.
 
     Every rank must run every step, validation and test included, with as many batches as the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fsdp_toy import by_hand, compare, config, trained
+from fsdp_toy import Mean, by_hand, compare, config, loader, trained
 
 from mmengine.runner import Runner
 from mmengine.testing._internal.distributed import run_distributed
@@ -22,6 +22,7 @@ CASES: dict[str, dict[str, Any]] = {
     'clip': {'optimizer': ADAMW, 'clip_grad': {'max_norm': 0.05}, 'accumulative_counts': 2},
 }
 BF16 = {'type': 'AmpOptimWrapper', 'dtype': 'bfloat16', 'optimizer': SGD}
+VALIDATION = {'val_dataloader': loader(4), 'val_cfg': {}, 'val_evaluator': Mean()}
 FSDP = {'type': 'FSDPStrategy', 'blocks': ['Block']}
 
 
@@ -30,8 +31,8 @@ def _run_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     for name, wrapper in {**CASES, 'bf16': BF16}.items():
         for kind, strategy in (('fsdp', FSDP), ('ddp', 'ddp')):
             cfg = {'strategy': strategy}
-            runner = Runner(**config(f'{folder}/{name}_{kind}', wrapper), cfg=cfg)
-            results[f'{name}_{kind}'] = trained(runner)
+            runner = Runner(**config(f'{folder}/{name}_{kind}', wrapper, **VALIDATION), cfg=cfg)
+            results[f'{name}_{kind}'] = {**trained(runner), 'mean': runner.val()['mean']}
     return results
 
 
@@ -61,3 +62,5 @@ def test_bfloat16_stays_as_near_to_float32_as_with_ddp(runs: list[dict[str, Any]
         # Eight bits of mantissa: one part in 256 for a number, more after 20 steps.
         compare(result['bf16_ddp'], truth, atol=5e-2, rtol=5e-2)
         compare(result['bf16_fsdp'], truth, atol=5e-2, rtol=5e-2)
+        # A validation runs without autocast.
+        assert result['bf16_fsdp']['mean'] == pytest.approx(truth['mean'], abs=5e-2)
