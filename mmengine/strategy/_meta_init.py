@@ -74,10 +74,10 @@ def allocate(model: nn.Module, device: str, params_device: str | None = None) ->
 def initialise(model: nn.Module, names: list[str], shard_index: int) -> None:
     """Initialise the tensors that :func:`allocate` returned. All ranks must call this.
 
-    First ``reset_parameters`` of each module that has one of them, children before parents. It gets
-    full tensors, so that the values are the same as in one process; a rank holds the full tensors of
-    one module at a time. Then ``init_weights`` of the model, with sharded parameters: random numbers
-    depend on the number of ranks there.
+    First ``reset_parameters`` of each module that has one of them, children before parents. It
+    gets full tensors, so that the values are the same as in one process; a rank holds the full
+    tensors of one module at a time. Then ``init_weights`` of the model, with sharded parameters:
+    random numbers depend on the number of ranks there.
 
     Args:
         model: The sharded model.

@@ -40,8 +40,8 @@ class FSDPStrategy(DDPStrategy):
 
     Each rank keeps a part of every parameter, of its gradient and of its optimizer state. The
     forward and backward passes gather one block after the other. The results are the same as
-    with :class:`DDPStrategy`. Checkpoints hold whole tensors, so any strategy and any number of ranks
-    can resume them.
+    with :class:`DDPStrategy`. Checkpoints hold whole tensors, so any strategy and any number of
+    ranks can resume them.
 
     Every rank must run every step, validation and test included, with as many batches as the
     others, because the passes gather parameters.
