@@ -63,13 +63,33 @@ def shard_model(
         if sharding.cpu_offload
         else OffloadPolicy(),
     }
+    roots = _roots(model, blocks)
+    # A root would keep its gathered parameters; there is no other one to hide the next gathering.
+    reshards = True if roots != [model] else None
     if sharding.reshard_after_forward is not None:
-        common['reshard_after_forward'] = sharding.reshard_after_forward
+        reshards = sharding.reshard_after_forward
+    if reshards is not None:
+        common['reshard_after_forward'] = reshards
     for block in blocks:
         fully_shard(block, mp_policy=policy_of(sharding.mixed_precision, dtype, block), **common)
-    fully_shard(model, mp_policy=policy_of(sharding.mixed_precision, dtype, None), **common)
-    model.register_forward_hook(_free_after_evaluation)
+    if roots == [model]:
+        fully_shard(model, mp_policy=policy_of(sharding.mixed_precision, dtype, None), **common)
+    for root in roots:
+        root.register_forward_hook(_free_after_evaluation)
     return blocks
+
+
+def _roots(model: nn.Module, blocks: list[nn.Module]) -> list[nn.Module]:
+    """The outermost units: ``model``, or the blocks if they hold all parameters.
+
+    In the second case nothing depends on a call of ``model``, so that a training step may call the
+    blocks directly, as the step of a GAN does.
+    """
+    modules = _own_modules(model, set(blocks))
+    if not blocks or any(True for module in modules for _ in module.parameters(recurse=False)):
+        return [model]
+    inner = {module for block in blocks for module in block.modules() if module is not block}
+    return [block for block in blocks if block not in inner]
 
 
 def _free_after_evaluation(model: Any, args: Any, output: Any) -> None:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from fsdp_toy import ITERS, Mean, by_hand, compare, config, loader, seeded_net, trained, whole_state
+from fsdp_toy import (
+    ITERS,
+    SEED,
+    Gan,
+    Mean,
+    by_hand,
+    compare,
+    config,
+    gan_by_hand,
+    loader,
+    seeded_net,
+    trained,
+    whole_state,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmengine._checkpoint.state_dict import weights_to_cpu
@@ -152,6 +166,25 @@ def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
         )
     )
 
+    torch.manual_seed(SEED)
+    gan = Gan()
+    both = {'discriminator': {'optimizer': SGD, 'accumulative_counts': 2}, 'generator': plain}
+    arguments = {**config(f'{folder}/gan', both, **VALIDATION), 'model': gan}
+    blocks = {'type': 'FSDPStrategy', 'blocks': ['Generator', 'Discriminator']}
+    runner = Runner(**arguments, cfg={'strategy': blocks})
+    runner.val()
+    runner.train()
+    found['gan'] = {'model': dict(runner.strategy.model_state_dict())}
+
+    frozen = seeded_net()
+    frozen.embed.requires_grad_(False)
+    frozen.blocks[0].norm.requires_grad_(False)
+    saving = {'type': 'CheckpointHook', 'by_epoch': False, 'interval': 10, 'async_save': True}
+    arguments = config(f'{folder}/frozen', window, default_hooks={'checkpoint': saving})
+    settings = {'type': 'FSDPStrategy', 'blocks': ['Block']}
+    runner = Runner(**{**arguments, 'model': frozen}, cfg={'strategy': settings})
+    found['frozen'] = trained(runner)
+
     fp16 = {'type': 'AmpOptimWrapper', 'dtype': 'float16', 'loss_scale': {'init_scale': 2.0**40}}
     runner = _fsdp(f'{folder}/fp16', {**fp16, **plain}, {})
     found['overflow'] = trained(runner)['model']
@@ -160,8 +193,13 @@ def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope='module')
-def used(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return run_distributed(_use_all, 2, str(tmp_path_factory.mktemp('fsdp')))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp('fsdp')
+
+
+@pytest.fixture(scope='module')
+def used(folder: Path) -> list[dict[str, Any]]:
+    return run_distributed(_use_all, 2, str(folder))
 
 
 def test_the_average_is_on_shards_and_is_validated(used: Any) -> None:
@@ -230,6 +268,23 @@ def test_a_batch_that_is_not_finite_is_skipped_on_all_ranks(used: Any) -> None:
 def test_a_stop_inside_a_window_steps_with_its_mean(used: Any) -> None:
     for found in used:
         compare(found['stopped'], by_hand(SGD, 4, iters=10))
+
+
+def test_the_step_of_a_gan_calls_blocks(used: Any) -> None:
+    for found in used:
+        compare(found['gan'], gan_by_hand(SGD))
+
+
+def test_frozen_parameters_stay_and_a_thread_saves(used: Any, folder: Path) -> None:
+    model = seeded_net()
+    model.embed.requires_grad_(False)
+    model.blocks[0].norm.requires_grad_(False)
+    truth = by_hand(SGD, 4, model=model)
+    for found in used:
+        compare({'model': found['frozen']['model']}, {'model': truth['model']})
+    file = torch.load(folder / 'frozen' / 'iter_20.pth', weights_only=True)
+    for name, value in used[0]['frozen']['model'].items():
+        assert torch.equal(file['state_dict'][name], value)
 
 
 def test_an_overflow_in_float16_skips_the_step_on_all_ranks(used: Any) -> None:
