@@ -88,6 +88,15 @@ def _resume(folder: str) -> dict[str, Any]:
     return found
 
 
+def _save_replicas(rank: int, world_size: int, folder: str) -> dict[str, Any]:
+    strategy = {**FSDP, 'mesh': {'replicate': 2, 'shard': 2}}
+    more = {'default_hooks': SAVING, 'train_dataloader': loader(1)}
+    runner = _runner(f'{folder}/replicas', strategy, **more)
+    found = trained(runner)
+    local = sum(param.to_local().numel() for param in runner.model.parameters())
+    return {'saved': found, 'local': local}
+
+
 def _meta(folder: str) -> dict[str, Any]:
     MODELS.register_module(module=Net, force=True)
     MODELS.register_module(module=Tilted, force=True)
@@ -166,18 +175,35 @@ def test_it_is_resumed_by_fsdp_and_ddp(name: str, ranks: Any) -> None:
 def test_it_is_resumed_by_one_process_with_the_joined_batch(
     iteration: int, ranks: Any, folder: Path
 ) -> None:
+    ema = [{'type': 'EMAHook', 'momentum': 0.25}]
+    compare(_alone(folder, 'saved', iteration, custom_hooks=ema), by_hand(ADAMW, 3))
+
+
+def test_four_ranks_in_two_replicas_and_their_file(folder: Path) -> None:
+    truth = by_hand(ADAMW, 3)
+    found = run_distributed(_save_replicas, 4, str(folder))
+    for each in found:
+        compare(each['saved'], truth)
+    # Each replica has all 106 parameters.
+    assert found[0]['local'] + found[1]['local'] == found[2]['local'] + found[3]['local'] == 106
+    compare(_alone(folder, 'replicas', 5), truth)
+
+
+def _alone(folder: Path, name: str, iteration: int, **more: Any) -> dict[str, Any]:
+    """One process resumes and trains with the joined batch."""
     arguments = config(
-        str(folder / f'single_{iteration}'),
+        str(folder / f'alone_{name}_{iteration}'),
         WRAPPER,
         launcher='none',
         train_dataloader=loader(4),
-        load_from=str(folder / 'saved' / f'iter_{iteration}.pth'),
+        load_from=str(folder / name / f'iter_{iteration}.pth'),
         resume=True,
-        custom_hooks=[{'type': 'EMAHook', 'momentum': 0.25}],
+        **more,
     )
     runner = Runner(**arguments)
-    compare(trained(runner), by_hand(ADAMW, 3))
+    found = trained(runner)
     assert runner.iter == ITERS
+    return found
 
 
 def test_its_file_holds_the_average_and_whole_tensors(ranks: Any, folder: Path) -> None:

@@ -24,6 +24,7 @@ from fsdp_toy import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmengine._checkpoint.state_dict import weights_to_cpu
+from mmengine.dist._dtensor import is_dtensor
 from mmengine.hooks import Hook
 from mmengine.runner import FlexibleRunner, Runner
 from mmengine.testing._internal.distributed import run_distributed
@@ -57,7 +58,18 @@ class StopAfter(Hook):
 
 
 class Sizes(Hook):
-    """Numbers that the rank holds between two steps, and in which dtype blocks compute."""
+    """Numbers that the rank holds between two steps, and gathered blocks within a step."""
+
+    def before_train(self, runner: Any) -> None:
+        self.gathered = 0
+        blocks = list(runner.model.blocks)
+
+        def count(block: Any, args: Any) -> None:
+            whole = [not is_dtensor(each.linear.weight) for each in blocks]
+            self.gathered = max(self.gathered, sum(whole))
+
+        for block in blocks:
+            block.linear.register_forward_pre_hook(count)
 
     def after_train(self, runner: Any) -> None:
         state = runner.optim_wrapper.optimizer.state
@@ -145,9 +157,11 @@ def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
         found[name] = trained(runner)
     found['wrapped_blocks'] = [type(block).__name__ for block in runner.strategy._blocks]
 
-    sizes = Sizes()
-    trained(_fsdp(f'{folder}/sizes', {'optimizer': ADAMW}, {}, custom_hooks=[sizes]))
-    found['sizes'] = sizes.params, sizes.states
+    for name, frees in (('sizes', True), ('sizes_kept', False)):
+        sizes, strategy = Sizes(), {'reshard_after_forward': frees}
+        runner = _fsdp(f'{folder}/{name}', {'optimizer': ADAMW}, strategy, custom_hooks=[sizes])
+        runner.train()
+        found[name] = sizes.params, sizes.states, sizes.gathered
 
     skips = {**window, 'skip_non_finite': True}
     found['skip'] = trained(
@@ -258,6 +272,9 @@ def test_a_rank_holds_its_part_of_parameters_and_states(used: Any) -> None:
     # Rows of five are split three to two: within one row for each of the tensors.
     for found in used:
         assert found['sizes'][0] <= total / 2 + 3 * 5
+        # One block at a time, or both if they are kept.
+        assert found['sizes'][2] == 1
+        assert found['sizes_kept'][2] == 2
 
 
 def test_a_batch_that_is_not_finite_is_skipped_on_all_ranks(used: Any) -> None:
