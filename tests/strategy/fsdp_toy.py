@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
@@ -49,6 +50,44 @@ class Net(BaseModel):
         if mode == 'loss':
             return {'loss': F.mse_loss(out.float(), y)}
         return list(out) if mode == 'predict' else out
+
+
+class Wide(nn.Linear):
+    """Weights beside which the activations of a batch are small."""
+
+    def __init__(self) -> None:
+        super().__init__(64, 64, bias=False)
+
+
+class Deep(BaseModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Wide() for _ in range(16))
+        self.head = nn.Linear(64, 1)
+
+    def forward(self, x: Any, y: Any = None, mode: str = 'tensor') -> Any:  # type: ignore[override]
+        out = F.pad(x, (0, 61))
+        for layer in self.layers:
+            out = torch.tanh(layer(out))
+        return {'loss': F.mse_loss(self.head(out), y)}
+
+
+class Exchanges(TorchDispatchMode):
+    """How often and in which dtypes parameters are gathered and gradients are exchanged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.dtypes: dict[str, set[str]] = {'gathered': set(), 'reduced': set()}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.name()
+        if 'reduce_scatter' in name:
+            self.count += 1
+            self.dtypes['reduced'].add(str(args[1].dtype))
+        elif 'allgather_base' in name:
+            self.dtypes['gathered'].add(str(args[1].dtype))
+        return func(*args, **(kwargs or {}))
 
 
 class Generator(nn.Linear):

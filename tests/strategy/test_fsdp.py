@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fsdp_toy import Mean, by_hand, compare, config, loader, trained
+from fsdp_toy import Exchanges, Mean, by_hand, compare, config, loader, trained
 
 from mmengine.runner import Runner
 from mmengine.testing._internal.distributed import run_distributed
@@ -32,7 +32,10 @@ def _run_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
         for kind, strategy in (('fsdp', FSDP), ('ddp', 'ddp')):
             cfg = {'strategy': strategy}
             runner = Runner(**config(f'{folder}/{name}_{kind}', wrapper, **VALIDATION), cfg=cfg)
-            results[f'{name}_{kind}'] = {**trained(runner), 'mean': runner.val()['mean']}
+            with Exchanges() as exchanges:
+                result = trained(runner)
+            mean = runner.val()['mean']
+            results[f'{name}_{kind}'] = {**result, 'mean': mean, 'dtypes': exchanges.dtypes}
     return results
 
 
@@ -62,5 +65,10 @@ def test_bfloat16_stays_as_near_to_float32_as_with_ddp(runs: list[dict[str, Any]
         # Eight bits of mantissa: one part in 256 for a number, more after 20 steps.
         compare(result['bf16_ddp'], truth, atol=5e-2, rtol=5e-2)
         compare(result['bf16_fsdp'], truth, atol=5e-2, rtol=5e-2)
+        # The blocks, and the root.
+        dtypes = result['bf16_fsdp']['dtypes']
+        assert dtypes['gathered'] == {'torch.bfloat16', 'torch.float32'}
+        assert dtypes['reduced'] == {'torch.float32'}
+        assert result['sgd_fsdp']['dtypes']['gathered'] == {'torch.float32'}
         # A validation runs without autocast.
         assert result['bf16_fsdp']['mean'] == pytest.approx(truth['mean'], abs=5e-2)

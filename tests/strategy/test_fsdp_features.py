@@ -10,6 +10,8 @@ import torch
 from fsdp_toy import (
     ITERS,
     SEED,
+    Deep,
+    Exchanges,
     Gan,
     Mean,
     by_hand,
@@ -21,7 +23,6 @@ from fsdp_toy import (
     trained,
     whole_state,
 )
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmengine._checkpoint.state_dict import weights_to_cpu
 from mmengine.dist._dtensor import is_dtensor
@@ -87,16 +88,18 @@ def _fsdp(folder: str, wrapper: dict[str, Any], strategy: Any, **more: Any) -> R
     return Runner(**config(folder, wrapper, **more), cfg={'strategy': settings})
 
 
-class Exchanges(TorchDispatchMode):
-    """Counts how often gradients are exchanged."""
+def _peak(folder: str) -> int:
+    """Most bytes that a rank holds in a step, with the state of AdamW."""
+    from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += 'reduce_scatter' in func.name()
-        return func(*args, **(kwargs or {}))
+    settings = {'type': 'FSDPStrategy', 'blocks': ['Wide']}
+    arguments = {**config(folder, {'optimizer': ADAMW}), 'model': Deep()}
+    runner = Runner(**arguments, cfg={'strategy': settings})
+    runner.train()
+    tracker = FSDPMemTracker(runner.model, runner.optim_wrapper.optimizer)
+    with tracker:
+        runner.model.train_step(next(iter(runner.train_dataloader)), runner.optim_wrapper)
+    return int(tracker.get_tracker_snapshot('peak')[torch.device('cpu')]['Total'])
 
 
 def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
@@ -162,6 +165,8 @@ def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
         runner = _fsdp(f'{folder}/{name}', {'optimizer': ADAMW}, strategy, custom_hooks=[sizes])
         runner.train()
         found[name] = sizes.params, sizes.states, sizes.gathered
+
+    found['peak'] = _peak(f'{folder}/peak')
 
     skips = {**window, 'skip_non_finite': True}
     found['skip'] = trained(
@@ -275,6 +280,14 @@ def test_a_rank_holds_its_part_of_parameters_and_states(used: Any) -> None:
         # One block at a time, or both if they are kept.
         assert found['sizes'][2] == 1
         assert found['sizes_kept'][2] == 2
+
+
+def test_the_memory_of_a_rank_is_its_part_and_one_block(used: Any) -> None:
+    numel = 16 * 64 * 64 + 65
+    # Parameters, gradients and two moments of four bytes, on two ranks; a block in full.
+    part, block = 4 * 4 * numel / 2, 4 * 64 * 64
+    for found in used:
+        assert part < found['peak'] < 1.1 * part + block
 
 
 def test_a_batch_that_is_not_finite_is_skipped_on_all_ranks(used: Any) -> None:
