@@ -168,6 +168,15 @@ class FSDPStrategy(DDPStrategy):
                 module.to(device)
         self._sync = GradientSync(model)
         self._shard_index = mesh.get_local_rank(mesh.ndim - 1)
+        self.logger.info(
+            f'The parameters of {type(model).__name__.removeprefix("FSDP")} are sharded over '
+            f'{mesh.size(mesh.ndim - 1)} ranks. '
+            + (
+                f'The forward and backward passes gather {len(self._blocks)} blocks one by one.'
+                if self._blocks
+                else 'They are all gathered at once: name blocks to save memory.'
+            )
+        )
         return model
 
     def compile_model(self, model: nn.Module, compile: dict[str, Any] | bool = False) -> nn.Module:
