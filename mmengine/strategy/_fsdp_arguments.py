@@ -35,10 +35,11 @@ def settings_of_wrapper(model_wrapper: Any) -> tuple[dict[str, Any], list[str]]:
     """
     if model_wrapper is None:
         return {}, []
-    arguments = dict(model_wrapper) if isinstance(model_wrapper, Mapping) else {}
-    kind = arguments.pop('type', _WRAPPER) if arguments or isinstance(
-        model_wrapper, Mapping
-    ) else model_wrapper  # fmt: skip
+    arguments: dict[str, Any] = {}
+    kind = model_wrapper
+    if isinstance(model_wrapper, Mapping):
+        arguments = dict(model_wrapper)
+        kind = arguments.pop('type', _WRAPPER)
     name = getattr(kind, '__name__', kind)
     if not isinstance(name, str) or name.rpartition('.')[2] != _WRAPPER:
         raise ArgumentError(

@@ -65,7 +65,7 @@ def shard_model(
     }
     roots = _roots(model, blocks)
     # A root would keep its gathered parameters; there is no other one to hide the next gathering.
-    reshards = True if roots != [model] else None
+    reshards: bool | int | None = True if roots != [model] else None
     if sharding.reshard_after_forward is not None:
         reshards = sharding.reshard_after_forward
     if reshards is not None:
