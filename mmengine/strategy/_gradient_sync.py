@@ -21,15 +21,11 @@ class GradientSync:
 
     Args:
         model: A model that was sharded by ``fully_shard``.
-
-    Attributes:
-        has_paused: Whether backward passes have kept gradients since the last :meth:`exchange`.
     """
 
     def __init__(self, model: nn.Module) -> None:
         from torch.distributed.fsdp import FSDPModule
 
-        self.has_paused = False
         self._is_paused = False
         self._units: list[Any] = [
             module for module in model.modules() if isinstance(module, FSDPModule)
@@ -40,7 +36,6 @@ class GradientSync:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Context in which forward passes decide that gradients are not exchanged."""
-        self.has_paused = True
         before, self._is_paused = self._is_paused, True
         try:
             yield
@@ -56,9 +51,8 @@ class GradientSync:
         """Exchange the gradients that were kept, now. All ranks must call it.
 
         The result is in ``grad`` of the sharded parameters, where the next backward pass adds its
-        gradients.
+        gradients. If no rank has kept a gradient, nothing changes.
         """
-        self.has_paused = False
         params = [param for unit in self._units for param in _params_of(unit)]
         if not params:
             return

@@ -14,7 +14,7 @@ from mmengine.dist import broadcast
 from mmengine.model import BaseDataPreprocessor
 from mmengine.model._copying import reshard
 from mmengine.registry import STRATEGIES
-from mmengine.strategy._blocks import BlockChoice
+from mmengine.strategy._blocks import BlockChoice, find_blocks
 from mmengine.strategy._compiling import compile_method
 from mmengine.strategy._device_mesh import build_mesh
 from mmengine.strategy._fsdp_arguments import settings_of_wrapper
@@ -128,7 +128,7 @@ class FSDPStrategy(DDPStrategy):
     def prepare(self, model: nn.Module | dict[str, Any], **kwargs: Any) -> Any:
         """See :meth:`BaseStrategy.prepare`."""
         self._optimizer_to_come = kwargs.get('optim_wrapper') or self.state.optim_wrapper
-        if self._sync is not None and self._sync.has_paused:
+        if self._sync is not None:
             self._sync.exchange()  # gradients of an earlier training, which may be dropped
         prepared = super().prepare(model, **kwargs)
         self._optimizer_to_come = None
@@ -152,6 +152,8 @@ class FSDPStrategy(DDPStrategy):
         if not self.distributed:
             self._unfilled = allocate(model, device)
             self._check_at_first_forward(model)
+            self._blocks = find_blocks(model, self.sharding.blocks)
+            recompute_activations(model, self._blocks, self.activation_checkpointing)
             return model.to(device)
         mesh = build_mesh(device, self._mesh_sizes, self.world_size)
         for tensor in (*model.parameters(), *model.buffers()):
@@ -230,7 +232,7 @@ class FSDPStrategy(DDPStrategy):
 
     def optim_state_dict(self) -> dict[str, Any]:
         """The state of the optimizer wrapper, with whole tensors. All ranks must call it."""
-        if self._sync is not None and self._sync.has_paused:
+        if self._sync is not None:
             self._sync.exchange()
         return super().optim_state_dict()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from fsdp_toy import Block, Net, by_hand, compare, config, trained
+from fsdp_toy import Block, Net, by_hand, compare, config, seeded_net, trained
 from torch import nn
 
 from mmengine.model.wrappers import MMFullyShardedDataParallel
@@ -223,6 +223,29 @@ def test_a_meta_model_in_one_process(tmp_path: Path) -> None:
     runner.strategy.init_weights()
     runner.state.has_weights = True
     compare(trained(runner), by_hand(SGD))
+
+
+# The compiler reads the gradients of tensors that are no leaves.
+@pytest.mark.filterwarnings('ignore:The .grad attribute of a Tensor:UserWarning')
+def test_one_process_computes_activations_again_and_compiles_blocks(tmp_path: Path) -> None:
+    graphs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    arguments = config(str(tmp_path), {'optimizer': SGD}, launcher='none')
+    arguments['train_dataloader']['batch_size'] = 4
+    strategy = {'type': 'FSDPStrategy', 'blocks': ['Block'], 'activation_checkpointing': True}
+    runner = FlexibleRunner(**arguments, strategy=strategy)
+    found = trained(runner)
+    compare(found, by_hand(SGD))
+    assert [block.calls for block in runner.model.blocks] == [40, 40]
+    arguments = {**arguments, 'model': seeded_net(), 'work_dir': str(tmp_path / 'compiled')}
+    strategy['activation_checkpointing'] = False
+    runner = FlexibleRunner(**arguments, strategy=strategy, compile={'backend': backend})
+    compare(trained(runner), by_hand(SGD))
+    assert graphs
 
 
 def test_an_unknown_strategy_is_explained(tmp_path: Path) -> None:
