@@ -83,7 +83,7 @@ def add_parser(commands: Commands) -> None:
     removing.add_argument(
         '--force',
         action='store_true',
-        help='also those that a run resumes from, the best, and those of a run at work',
+        help='also the one that a run resumes from, the best, and all of a run at work',
     )
 
 
