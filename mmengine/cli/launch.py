@@ -104,6 +104,12 @@ def _add_local_options(parser: argparse.ArgumentParser) -> None:
         'see, in which machine 0 writes an address that is free',
     )
     parser.add_argument(
+        '--rdzv-conf',
+        metavar='KEY=VALUE,...',
+        help="settings of torchrun's rendezvous, such as last_call_timeout=10: how many seconds "
+        'MIN machines wait for more',
+    )
+    parser.add_argument(
         '--stopped-code',
         type=int,
         metavar='CODE',
@@ -154,6 +160,7 @@ def _run_local(options: argparse.Namespace) -> int:
         nnodes=options.nnodes,
         node_rank=options.node_rank,
         rdzv=options.rdzv,
+        rdzv_conf=options.rdzv_conf,
         max_restarts=options.max_restarts,
         as_script=as_script,
         stopped_code=options.stopped_code,

@@ -18,7 +18,9 @@ _POLL_S = 0.1
 
 
 @contextmanager
-def meeting_arguments(rdzv: str | None, nnodes: str, node_rank: int) -> Iterator[list[str]]:
+def meeting_arguments(
+    rdzv: str | None, nnodes: str, node_rank: int, conf: str | None = None
+) -> Iterator[list[str]]:
     """Arguments of torchrun for the rendezvous, valid within this context.
 
     Args:
@@ -27,6 +29,7 @@ def meeting_arguments(rdzv: str | None, nnodes: str, node_rank: int) -> Iterator
             all machines can read. A new path for each start. None for a single machine.
         nnodes: Number of machines, or ``MIN:MAX``.
         node_rank: Of this machine.
+        conf: Further ``--rdzv-conf`` of torchrun.
 
     Raises:
         ArgumentError: If several machines have no place to meet, or it has another form.
@@ -43,11 +46,11 @@ def meeting_arguments(rdzv: str | None, nnodes: str, node_rank: int) -> Iterator
     if not rdzv.startswith(_BY_FILE):
         if not rdzv.rpartition(':')[2].isdecimal() or not rdzv.rpartition(':')[0]:
             raise ArgumentError(f'--rdzv is HOST:PORT or file:PATH, got {rdzv!r}.')
-        yield _arguments(rdzv, is_host=node_rank == 0)
+        yield _arguments(rdzv, node_rank == 0, conf)
         return
     path = Path(rdzv.removeprefix(_BY_FILE))
     if node_rank != 0:
-        yield _arguments(_address_in(path), is_host=False)
+        yield _arguments(_address_in(path), False, conf)
         return
     store = _listen()
     if path.exists():
@@ -56,16 +59,18 @@ def meeting_arguments(rdzv: str | None, nnodes: str, node_rank: int) -> Iterator
     with atomic_write(path, 'w') as file:
         file.write(address)
     try:
-        yield _arguments(address, is_host=False)
+        yield _arguments(address, False, conf)
     finally:
         path.unlink(missing_ok=True)
 
 
-def _arguments(address: str, is_host: bool) -> list[str]:
+def _arguments(address: str, is_host: bool, conf: str | None) -> list[str]:
     return [
-        '--rdzv-backend=c10d', f'--rdzv-endpoint={address}', '--rdzv-id=mmengine',
-        f'--rdzv-conf=is_host={int(is_host)}',
-    ]  # fmt: skip
+        '--rdzv-backend=c10d',
+        f'--rdzv-endpoint={address}',
+        '--rdzv-id=mmengine',
+        f'--rdzv-conf=is_host={int(is_host)}' + (f',{conf}' if conf else ''),
+    ]
 
 
 def _listen() -> Any:

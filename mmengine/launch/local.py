@@ -24,6 +24,7 @@ def launch_local(
     nnodes: int | str = 1,
     node_rank: int | None = None,
     rdzv: str | None = None,
+    rdzv_conf: str | None = None,
     max_restarts: int = 0,
     as_script: bool | None = None,
     stopped_code: int | None = None,
@@ -45,6 +46,8 @@ def launch_local(
         node_rank: Number of this machine, from 0. None takes ``SLURM_NODEID``, else 0.
         rdzv: Where the machines meet: ``HOST:PORT`` on the machine of node rank 0, or
             ``file:PATH``; see :func:`meeting_arguments`. None for one machine.
+        rdzv_conf: Settings of torchrun's rendezvous, such as ``last_call_timeout=10``: how many
+            seconds ``MIN`` machines wait for more.
         max_restarts: How often the ranks are started again after one has failed.
         as_script: Whether ``target`` is a script. None: it is one if it has the line
             ``if __name__ == '__main__':``.
@@ -70,14 +73,21 @@ def launch_local(
         notes = Notes(Path(folder))
         os.environ[FOLDER_VARIABLE] = folder
         forwarding = Forwarding(notes)
-        with forwarding.active(), meeting_arguments(rdzv, str(nnodes), node_rank) as meeting:
+        with (
+            forwarding.active(),
+            meeting_arguments(rdzv, str(nnodes), node_rank, rdzv_conf) as meeting,
+        ):
             agent = Agent(
                 [
-                    f'--nnodes={nnodes}', f'--node-rank={node_rank}', f'--nproc-per-node={nproc}',
-                    f'--max-restarts={max_restarts}', *meeting, '--no-python',
-                    sys.executable, '-u', '-m', 'mmengine.launch._rank', *words,
+                    f'--nnodes={nnodes}',
+                    f'--node-rank={node_rank}',
+                    f'--nproc-per-node={nproc}',
+                    f'--max-restarts={max_restarts}',
+                    *meeting,
+                    '--no-python',
+                    *(sys.executable, '-u', '-m', 'mmengine.launch._rank', *words),
                 ]
-            )  # fmt: skip
+            )
             agent.start()
             code = forwarding.wait(agent.has_ended)
             return _exit_code(agent, notes, stopped_code) if code is None else code

@@ -211,6 +211,7 @@ def _end(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> None:
 
 
 if __name__ == '__main__':
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with running_cluster() as started:
         shell = sys.argv[1:] or [os.environ.get('SHELL', '/bin/bash')]
         sys.exit(subprocess.run(shell, env=started.env, check=False).returncode)
