@@ -59,7 +59,7 @@ def test_a_job_whose_time_is_up_is_requeued_and_goes_on_to_the_same_bits(
     cluster: Cluster, expected: State, tmp_path: Path
 ) -> None:
     """On two nodes, in folders whose names need quoting."""
-    folder = tmp_path / 'it\'s a "run" $HOME #1 %j'
+    folder = tmp_path / 'it\'s a "run" $HOME #1'
     folder.mkdir()
     work_dir = folder / 'work dir'
     _, script, *arguments = words(work_dir, 'pytorch', at=13, resume='auto')

@@ -25,9 +25,11 @@ _SCRIPT = """\
 # the run, which saves its state and ends with the exit code {stopped_code}.
 step=
 signals=0
+latest=
 is_time_up=no
 pass_on() {{
   signals=$((signals + 1))
+  latest=$1
   [ "$1" = USR1 ] && is_time_up=yes
   [ -n "$step" ] && kill "-$1" "$step" 2>/dev/null
 }}
@@ -39,6 +41,8 @@ srun --kill-on-bad-exit=0 --ntasks-per-node=1 \\
   --cpus-per-task="${{SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}}" \\
   {command} &
 step=$!
+# One that came before this line.
+[ -n "$latest" ] && kill "-$latest" "$step" 2>/dev/null
 
 # A signal interrupts `wait`: what it returns is the exit code of the run only if none has come.
 while :; do
@@ -111,6 +115,10 @@ def slurm_script(job: SlurmJob) -> str:
         ArgumentError: If a value cannot be written to a batch script.
     """
     folder = Path(job.folder or '.').absolute()
+    if '%' in str(job.own_dir):
+        raise ArgumentError(
+            f'Slurm replaces % in the path of an output, so the job dir cannot be {job.own_dir}.'
+        )
     directives = [
         f'--job-name={job.name or Path(job.target).stem}',
         f'--nodes={job.nodes}',
@@ -119,7 +127,6 @@ def slurm_script(job: SlurmJob) -> str:
         *([] if job.time is None else [f'--time={job.time}']),
         f'--signal=B:USR1@{job.signal_before_s}',
         '--requeue' if job.requeue else '--no-requeue',
-        # Not a part of --output, where % has a meaning.
         f'--chdir={job.own_dir}',
         '--output=slurm-%A_%a.out' if _is_array(job.options) else '--output=slurm-%j.out',
         '--open-mode=append',
