@@ -23,7 +23,7 @@ Train CONFIG, or run a script, on ranks of this machine under torchrun. What fol
 options of `mmengine train`, or arguments of the script.
 
 Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP go on to the ranks: the run saves its state and ends, and is not
-started again. The exit code is that of the run."""
+started again. The exit code of the run passes."""
 _SLURM = """\
 Write a batch script for CONFIG, or for a script, and submit it. Options that are not listed here
 are options of `mmengine train`, or arguments of the script. What follows -- goes to sbatch."""
@@ -137,7 +137,7 @@ def _add_slurm_options(parser: argparse.ArgumentParser) -> None:
         metavar='SECONDS',
         help='stop the run so long before the time limit (default: 120)',
     )
-    parser.add_argument('--name', help='name of the job (default: that of CONFIG)')
+    parser.add_argument('--name', help='name of the job (default: the name of CONFIG)')
     parser.add_argument(
         '--job-dir',
         metavar='DIR',

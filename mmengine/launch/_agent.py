@@ -18,7 +18,7 @@ class Outcome:
     """How the ranks of this machine have ended.
 
     Attributes:
-        exit_code: That of the rank that failed first; 0 if none has failed.
+        exit_code: The code of the rank that failed first; 0 if no rank failed.
         text: What failed; empty if nothing has.
     """
 

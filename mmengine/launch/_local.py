@@ -55,7 +55,7 @@ def launch_local(
             of the run.
 
     Returns:
-        The exit code: 0, or that of the run that stopped or of the rank that failed first; for a
+        0, or the exit code of the run that stopped or of the rank that failed first; for a
         rank that a signal has ended, 128 plus its number.
 
     Raises:

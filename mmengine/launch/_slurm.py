@@ -73,11 +73,11 @@ class SlurmJob:
         nodes: Machines.
         gpus_per_node: GPUs of each machine; None asks for none.
         nproc: Ranks on each machine; None: one for each GPU, or one.
-        time: Time limit as Slurm reads it, such as ``24:00:00``; None takes that of the partition.
+        time: Time limit, such as ``24:00:00``; None takes the limit of the partition.
         requeue: Put the job back into the queue when its time is over, or a machine fails.
         signal_before_s: Seconds before the time limit at which the run is stopped.
         max_restarts: How often the ranks are started again after one has failed.
-        name: Of the job; None takes that of the target.
+        name: Of the job; None takes the name of the target.
         job_dir: Folder for the output of the job (``slurm-<job>.out``) and the file by which its
             machines meet; all of them must see it. None: ``work_dirs/<name of the target>/slurm``.
         folder: Where the job runs; None: the present folder.

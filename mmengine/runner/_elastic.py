@@ -78,7 +78,7 @@ def join_launch(runner: Runner) -> None:
 
 
 def note_launch(runner: Runner) -> None:
-    """Leave what a further start has to know, when the training begins."""
+    """Write what a further start needs, when the training begins."""
     if runner.state.launch is not None and is_main_process():
         with atomic_write(Path(runner.work_dir, NOTE), 'w') as file:
             json.dump(asdict(runner.state.launch), file)

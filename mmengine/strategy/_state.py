@@ -117,7 +117,7 @@ class RunState:
         resumed_at: ``moment`` that the resumed checkpoint holds; None if nothing was resumed.
         save_id: ``meta['save_id']`` of the newest checkpoint.
         run_id: Identifies the run over all its starts: a resumed run has the one of its checkpoint.
-        launch: What further starts of the ranks by their agent have to know; None without one.
+        launch: What further starts of the ranks by their agent need; None without an agent.
         stops: Requests to stop the present stage.
         ended: Why the resumed run had ended early, and its lengths then; None if it had not.
         is_reopened: Whether a run that had ended early goes on.

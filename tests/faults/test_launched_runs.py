@@ -161,7 +161,7 @@ def test_a_run_goes_on_without_a_machine_and_keeps_the_samples_of_a_step(tmp_pat
     assert state['lr'] == pytest.approx(expected['lr'])
 
 
-@pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM', 'SIGUSR1'])
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGUSR1'])
 def test_a_signal_to_the_launcher_saves_once_and_its_exit_code_is_that_of_the_run(tmp_path, name):
     preempt = {'exit_code': 85}
     with Launched(
