@@ -130,10 +130,10 @@ def slurm_script(job: SlurmJob) -> str:
         f'--chdir={job.own_dir}',
         '--output=slurm-%A_%a.out' if _is_array(job.options) else '--output=slurm-%j.out',
         '--open-mode=append',
-        *job.options,
     ]
+    lines = [*map(_directive, directives), *_given_directives(job.options)]
     return _SCRIPT.format(
-        directives='\n'.join(f'#SBATCH {_directive(one)}' for one in directives),
+        directives='\n'.join(f'#SBATCH {line}' for line in lines),
         signal_before_s=job.signal_before_s,
         stopped_code=STOPPED_CODE,
         folder=shlex.quote(str(folder)),
@@ -193,6 +193,17 @@ def _command(job: SlurmJob, folder: Path) -> list[str]:
 
 def _is_array(options: Sequence[str]) -> bool:
     return any(re.match(r'(--array\b|-a)', option) for option in options)
+
+
+def _given_directives(options: Sequence[str]) -> list[str]:
+    """A line for each option, with the value in the word after it: ``--mem 0``."""
+    lines: list[str] = []
+    for word in options:
+        if lines and not word.startswith('-'):
+            lines[-1] += f' {_directive(word)}'
+        else:
+            lines.append(_directive(word))
+    return lines
 
 
 def _directive(option: str) -> str:

@@ -11,6 +11,9 @@ from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
 
+# DeepSpeed has a setting of its own, and a closure is evaluated several times in a step.
+_WITHOUT_WINDOWS = ('DeepSpeedOptimWrapper', 'ClosureOptimWrapper')
+
 
 def keep_step(runner: Runner, num_ranks: int) -> None:
     """Accumulate so that an optimizer step has the samples that it had on ``num_ranks`` ranks.
@@ -18,9 +21,11 @@ def keep_step(runner: Runner, num_ranks: int) -> None:
     That needs a run that counts epochs, and windows that can be divided by the ranks. Otherwise
     batches and accumulation stay as the config says. The log says which it is.
     """
-    now = get_world_size()
-    counts = [_count_of(part) for part in _parts_of(runner.optim_wrapper)]
-    if not runner._counts_epochs:
+    now, parts = get_world_size(), _parts_of(runner.optim_wrapper)
+    counts = [_count_of(part) for part in parts]
+    if any(_kind_of(part) in _WITHOUT_WINDOWS for part in parts):
+        how = 'its optimizer wrapper does not accumulate'
+    elif not runner._counts_epochs:
         how = 'it counts iterations, and an iteration has a batch of each rank'
     elif any(count * num_ranks % now for count in counts):
         how = f'the {counts[0] * num_ranks} batches of a step cannot be divided by {now} ranks'
@@ -76,6 +81,12 @@ def _count_of(part: Any) -> int:
     if isinstance(part, Mapping):
         return int(part.get('accumulative_counts', 1))
     return int(getattr(part, '_accumulative_counts', 1))
+
+
+def _kind_of(part: Any) -> str:
+    kind = part.get('type', '') if isinstance(part, Mapping) else type(part)
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+    return name.rpartition('.')[2]
 
 
 def _with_counts(optim_wrapper: Any, counts: list[int]) -> Any:

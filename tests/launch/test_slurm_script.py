@@ -54,13 +54,13 @@ def _run(script: str, folder: Path, code: int = 0) -> tuple[int, list[str]]:
 def test_slurm_is_asked_for_what_was_given(folder: Path) -> None:
     job = SlurmJob(
         'net.py', nodes=2, gpus_per_node=8, time='24:00:00', requeue=True,
-        options=['--partition=long', '--comment=a "b" c\\d'],
+        options=['--partition=long', '--comment=a "b" c\\d', '--mem', '0', '-J', 'a b'],
     )  # fmt: skip
     assert _directives(slurm_script(job)) == [
         '--job-name=net', '--nodes=2', '--ntasks-per-node=1', '--gpus-per-node=8',
         '--time=24:00:00', '--signal=B:USR1@120', '--requeue',
         f'--chdir={folder}/work_dirs/net/slurm', '--output=slurm-%j.out', '--open-mode=append',
-        '--partition=long', r'--comment="a \"b\" c\\d"',
+        '--partition=long', r'--comment="a \"b\" c\\d"', '--mem 0', '-J "a b"',
     ]  # fmt: skip
 
 

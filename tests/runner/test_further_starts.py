@@ -97,6 +97,17 @@ def test_a_run_in_iterations_stays_as_the_config_says(tmp_path: Path, ranks: Any
     assert 'it counts iterations' in texts[0]
 
 
+@pytest.mark.parametrize('kind', ['DeepSpeedOptimWrapper', 'mmengine.ClosureOptimWrapper'])
+def test_a_wrapper_without_windows_stays(tmp_path: Path, ranks: Any, kind: str) -> None:
+    runner = make(tmp_path, 4)
+    runner.optim_wrapper = {**SGD, 'type': kind}
+    texts = _texts(runner)
+    ranks(1)
+    keep_step(runner, 2)
+    assert 'accumulative_counts' not in runner.optim_wrapper
+    assert 'does not accumulate' in texts[0]
+
+
 def test_scaled_learning_rates_stay(tmp_path: Path, ranks: Any) -> None:
     runner = make(tmp_path, 4, auto_scale_lr={'base_batch_size': 16, 'enable': True})
     ranks(1)
