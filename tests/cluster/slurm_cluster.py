@@ -25,6 +25,7 @@ from pathlib import Path
 NODES = ('node1', 'node2')
 PROGRAMS = ('munged', 'slurmctld', 'slurmd', 'sbatch', 'srun', 'scontrol')
 LIMIT_S = 60.0
+_ASKING_S = 10.0
 # `sbin` is not on the path of everybody.
 _PATH = os.pathsep.join([os.environ.get('PATH', ''), '/usr/sbin', '/sbin'])
 
@@ -95,27 +96,38 @@ class Cluster:
         return '\n'.join(f'--- {file.name}\n{file.read_text()[-3000:]}' for file in files)
 
 
+class _DaemonEndedError(RuntimeError):
+    """A daemon did not stay, such as for a port that another process has taken meanwhile."""
+
+
 @contextlib.contextmanager
 def running_cluster() -> Iterator[Cluster]:
     """Start a cluster, and end it with all that runs there."""
-    folder = Path(tempfile.mkdtemp(prefix='slurm_'))
-    # munged wants to be sure that nobody else can change its files.
-    folder.chmod(0o755)
-    env = {**os.environ, 'PATH': _PATH, 'SLURM_CONF': str(folder / 'slurm.conf')}
-    daemons: list[subprocess.Popen[bytes]] = []
-    cluster = Cluster(folder, env)
-    try:
-        daemons.append(_start_munged(folder))
-        _write_config(folder)
-        for number, words in enumerate(
-            [['slurmctld', '-D', '-c'], *(['slurmd', '-D', '-N', node] for node in NODES)]
-        ):
-            daemons.append(_start(words, folder / f'start-{number}.log', env))
-        _wait_for_nodes(cluster)
-        yield cluster
-    finally:
-        _end(cluster, daemons)
-        shutil.rmtree(folder, ignore_errors=True)
+    for attempts_left in (2, 1, 0):
+        folder = Path(tempfile.mkdtemp(prefix='slurm_'))
+        # munged wants to be sure that nobody else can change its files.
+        folder.chmod(0o755)
+        env = {**os.environ, 'PATH': _PATH, 'SLURM_CONF': str(folder / 'slurm.conf')}
+        cluster, daemons = Cluster(folder, env), []
+        try:
+            _start_all(cluster, daemons)
+            yield cluster
+            return
+        except _DaemonEndedError:
+            if not attempts_left:
+                raise
+        finally:
+            _end(cluster, daemons)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_all(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> None:
+    daemons.append(_start_munged(cluster.folder))
+    _write_config(cluster.folder)
+    commands = [['slurmctld', '-D', '-c'], *(['slurmd', '-D', '-N', node] for node in NODES)]
+    for number, words in enumerate(commands):
+        daemons.append(_start(words, cluster.folder / f'start-{number}.log', cluster.env))
+    _wait_for_nodes(cluster, daemons)
 
 
 def _start(words: list[str], log: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -174,32 +186,39 @@ def _free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
-def _wait_for_nodes(cluster: Cluster) -> None:
+def _wait_for_nodes(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> None:
     deadline = time.monotonic() + LIMIT_S
-    while True:
-        seen = subprocess.run(
-            ['sinfo', '-h', '-N', '-o', '%N %t'], env=cluster.env, capture_output=True, text=True,
-            check=False, timeout=LIMIT_S,
-        )  # fmt: skip
-        if sorted(seen.stdout.split('\n')[:-1]) == [f'{node} idle' for node in NODES]:
-            return
-        if time.monotonic() > deadline:
-            raise RuntimeError(
-                f'The nodes do not come up.\n{seen.stdout}{seen.stderr}\n{cluster.logs()}'
+    while time.monotonic() < deadline:
+        ended = [daemon.args for daemon in daemons if daemon.poll() is not None]
+        if ended:
+            raise _DaemonEndedError(f'{ended} ended.\n{cluster.logs()}')
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            seen = subprocess.run(
+                ['sinfo', '-h', '-N', '-o', '%N %t'],
+                env=cluster.env,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_ASKING_S,
             )
+            if sorted(seen.stdout.split('\n')[:-1]) == [f'{node} idle' for node in NODES]:
+                return
         time.sleep(0.2)
+    raise RuntimeError(f'The nodes do not come up.\n{cluster.logs()}')
 
 
 def _end(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> None:
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(
-            ['scancel', '--signal=KILL', '--full', f'--user={getpass.getuser()}'],
-            env=cluster.env, capture_output=True, check=False, timeout=LIMIT_S,
-        )  # fmt: skip
-        subprocess.run(
-            ['scancel', f'--user={getpass.getuser()}'],
-            env=cluster.env, capture_output=True, check=False, timeout=LIMIT_S,
-        )  # fmt: skip
+    if len(daemons) > 1 and all(daemon.poll() is None for daemon in daemons[:2]):
+        user = f'--user={getpass.getuser()}'
+        for options in (['--signal=KILL', '--full'], []):
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                subprocess.run(
+                    ['scancel', *options, user],
+                    env=cluster.env,
+                    capture_output=True,
+                    check=False,
+                    timeout=_ASKING_S,
+                )
     for daemon in reversed(daemons):
         daemon.send_signal(signal.SIGTERM)
     for daemon in daemons:
