@@ -11,7 +11,7 @@ from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
 
-# DeepSpeed has a setting of its own, and a closure is evaluated several times in a step.
+# DeepSpeed has a separate setting, and a closure is evaluated several times in a step.
 _WITHOUT_WINDOWS = ('DeepSpeedOptimWrapper', 'ClosureOptimWrapper')
 
 
