@@ -1,4 +1,4 @@
-# The verbs: demo, test, soak, lint, bench, docs. Each makes the virtual environment that it needs.
+# The verbs: demo, test, test-cluster, soak, lint, bench, docs. Each makes the virtual environment that it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,11 +18,12 @@ SOAK_KILLS ?= 500
 SOAK_FILES ?= 10000
 SOAK_RUNS ?= 200
 
-.PHONY: help demo test soak soak-faults soak-mmcv test-core test-mmcv lint bench bench-check bench-peers docs clean
+.PHONY: help demo test test-cluster soak soak-faults soak-mmcv test-core test-mmcv lint bench bench-check bench-peers docs clean
 
 help:
 	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
 	@echo 'make test         run all tests'
+	@echo 'make test-cluster run the tests that need Slurm and Open MPI, on a cluster that is started for them'
 	@echo 'make soak         look for examples that break a property, drawn anew in each of SOAK_ROUNDS=$(SOAK_ROUNDS) rounds; then soak-faults'
 	@echo 'make soak-faults  SOAK_KILLS=$(SOAK_KILLS) kills, SOAK_FILES=$(SOAK_FILES) hostile files, SOAK_RUNS=$(SOAK_RUNS) runs in one process: what is lost, run or left'
 	@echo 'make test-core    import and smoke tests of the built package, nothing but its core dependencies there'
@@ -45,7 +46,12 @@ demo: $(VENV)/.installed-demo
 	@echo 'a folder named by its time with the log and vis_data/scalars.json.'
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/cluster
+
+# Starts Slurm by itself, on this machine, in a folder and on ports of its own. Without its programs
+# (apt install slurm-wlm munge openmpi-bin) the tests are skipped.
+test-cluster: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/cluster
 
 # `make test` draws the same examples every time. A failure here ends with how to keep its example.
 soak: $(VENV)/.installed-dev

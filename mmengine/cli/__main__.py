@@ -15,6 +15,7 @@ from mmengine.version import __version__
 _COMMANDS = {
     'train': 'train the model of a config',
     'test': 'test a checkpoint of the model of a config',
+    'launch': 'start the ranks of a run',
     'runs': 'stop a run',
     'ckpt': 'look at, check and convert checkpoints',
     'config': 'show or compare configs',

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as torch_dist
 
+from mmengine.dist._start_store import store_of_start
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _DEFAULT_PORT = 29500
@@ -224,6 +225,9 @@ def _join(place: _RankInfo, backend: str, init_backend: str, kwargs: dict[str, A
     # with it the group's threads, for ever. DistributedDataParallel imports it.
     importlib.import_module('torch.distributed.nn.functional')
     if init_backend == 'torch':
+        if not {'init_method', 'store'} & set(options):
+            address = place.master_addr, place.master_port
+            options['store'] = store_of_start(place.rank, place.world_size, *address, group_timeout)
         torch_dist.init_process_group(
             backend=backend, rank=place.rank, world_size=place.world_size, **options
         )

@@ -17,6 +17,9 @@ from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.process.session import OwnSteps, Session
 from mmengine.registry import STRATEGIES
 from mmengine.runner import _build_run
+from mmengine.runner._elastic import join_launch, note_launch
+from mmengine.runner._elastic_step import align_windows
+from mmengine.runner._sample_count import count_samples
 from mmengine.runner._units import with_unit_of_loop
 from mmengine.runner.utils import _get_batch_size
 from mmengine.strategy import BaseStrategy
@@ -137,6 +140,7 @@ def prepare_training(runner: Runner) -> None:
     The train loop comes first, because schedules depend on its length.
     """
     state, loop = runner.state, runner.train_loop
+    join_launch(runner)
     if runner._overrides('wrap_model'):
         place_model(runner)
     if state.stage == 'train' and hasattr(loop, 'stop_training'):
@@ -173,6 +177,16 @@ def prepare_training(runner: Runner) -> None:
         )
     _note_configs(runner, *given)
     runner._val_loop = runner.val_loop
+
+
+def begin_counts(runner: Runner) -> None:
+    """Tell the parts of a training that count where it begins, after a checkpoint was loaded."""
+    loop = runner.train_loop
+    count_samples(runner)
+    if runner.state.launch is not None:
+        align_windows(runner)
+        note_launch(runner)
+    runner.optim_wrapper.initialize_count_status(runner.model, loop.iter, loop.max_iters)
 
 
 def _adopt(runner: Runner, prepared: Any) -> None:

@@ -37,6 +37,7 @@ from mmengine.runner._ending import flush_open_windows, stage_of
 from mmengine.runner._hook_list import HookConfig, HookList
 from mmengine.runner._preparing import (
     BuiltFrom,
+    begin_counts,
     build_strategy,
     own_steps,
     place_model,
@@ -44,7 +45,6 @@ from mmengine.runner._preparing import (
     strategy_arguments,
     with_preprocessor,
 )
-from mmengine.runner._sample_count import count_samples
 from mmengine.runner._settings import arguments_text
 from mmengine.runner._stopping import evaluate_alone
 from mmengine.runner._units import counts_epochs, follow_loop, report_units
@@ -272,8 +272,7 @@ class Runner(RunnerMembers):
             self.load_or_resume()
             self._restore_hooks()
             loop = self.train_loop
-            count_samples(self)
-            self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
+            begin_counts(self)
             model: nn.Module = loop.run()
         return model
 

@@ -117,6 +117,7 @@ class RunState:
         resumed_at: ``moment`` that the resumed checkpoint holds; None if nothing was resumed.
         save_id: ``meta['save_id']`` of the newest checkpoint.
         run_id: Identifies the run over all its starts: a resumed run has the one of its checkpoint.
+        launch: What further starts of the ranks by their agent need; None without an agent.
         stops: Requests to stop the present stage.
         ended: Why the resumed run had ended early, and its lengths then; None if it had not.
         is_reopened: Whether a run that had ended early goes on.
@@ -148,6 +149,7 @@ class RunState:
         self.resume_request = ResumeRequest()
         self.resume_report: ResumeReport | None = None
         self.resumed_position: ResumedPosition | None = None
+        self.launch: Any = None
         self.resumed_from: list[str] = []
         self.num_changes = 0
         self.resumed_at: tuple[int, int] | None = None

@@ -64,6 +64,12 @@ def this_process() -> ProcessIdentity:
     return ProcessIdentity(pid, _start_of_this(pid), _host())
 
 
+def parent_process() -> ProcessIdentity:
+    """The identity of the process that started this one."""
+    pid = os.getppid()
+    return ProcessIdentity(pid, _start_of(pid), _host())
+
+
 def parse_identity(text: str) -> ProcessIdentity | None:
     """The identity that ``str`` of one has written; None for any other text."""
     parts = text.split('-')

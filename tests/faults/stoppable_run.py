@@ -89,6 +89,7 @@ class Pace(Hook):
     def _batch(self, runner: Runner, stage: str, finished: int) -> None:
         if self.at < 0 or stage != self.stage or finished < self.at:
             return
+        Path(runner.work_dir, f'pid_{runner.rank}').write_text(str(os.getpid()))
         if runner.rank == 0:
             Path(runner.work_dir, 'ready').touch()
         if self.slow_rank != runner.rank:
@@ -163,7 +164,9 @@ def make(work_dir: str, settings: dict[str, Any]) -> Runner:
             'optimizer': {'type': 'SGD', 'lr': 0.05, 'momentum': 0.9},
             'accumulative_counts': settings.get('counts', 1),
         },
-        param_scheduler={'type': 'CosineAnnealingLR', 'T_max': 40, 'by_epoch': False},
+        param_scheduler=settings.get(
+            'scheduler', {'type': 'CosineAnnealingLR', 'T_max': 40, 'by_epoch': False}
+        ),
         default_hooks={
             'checkpoint': {
                 'type': 'CheckpointHook',

@@ -170,6 +170,12 @@ class AccumulationWindow:
         held, self.divisor = self.divisor, end - start
         return held / self.divisor if held and start < self.count else 1.0
 
+    def move(self, count: int) -> None:
+        """Go on with the batch of number ``count``; its window has no batch yet."""
+        self.count = count
+        self._open_at(count)
+        self.close()
+
     def cut(self) -> tuple[int, float]:
         """End the open window after the batches it has.
 
