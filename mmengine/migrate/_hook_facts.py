@@ -95,6 +95,19 @@ class HookFacts:
         safe = _BEFORE_ITERATION if priority >= _LOW else (*_BEFORE_ITERATION, *_AFTER_STEP)
         return not self.reads_learning_rate <= {'__init__', *safe}
 
+    def needs_legacy_times(self, priority: int) -> bool:
+        """Whether it sees when MMCV set learning rates and momenta, or sets them itself.
+
+        Args:
+            priority: Its priority; a very high one came before they were set.
+        """
+        reads = self.reads_learning_rate
+        is_first = priority < _LEARNING_RATES and not reads.isdisjoint(
+            (*_BEFORE_ITERATION, *_BEFORE_EPOCH)
+        )
+        is_early = not reads.isdisjoint(('before_run', *_BEFORE_EPOCH))
+        return self.sets_learning_rate or is_early or is_first
+
     def changes_saved_model(self, priority: int) -> bool:
         """Whether it changes the model when MMCV had saved the checkpoint already."""
         return priority >= _SAVING and not self.changes_model.isdisjoint(_AFTER)
@@ -129,16 +142,15 @@ class Registration:
         priority: Its priority as a number.
         by_epoch: Whether the run counts epochs; None if that is not known.
         has_optimizer_hook: Whether a hook of MMCV stepped the optimizer.
-        has_schedule: Whether learning rates or momenta follow a schedule.
-        starts_apart: Whether the schedule may begin at another learning rate than the optimizer.
+        follows_metric: Whether learning rates or momenta follow a metric, as no legacy scheduler
+            does.
     """
 
     name: str
     priority: int
     by_epoch: bool | None
     has_optimizer_hook: bool
-    has_schedule: bool
-    starts_apart: bool
+    follows_metric: bool = False
 
 
 def differences(hook: Registration, facts: HookFacts) -> Iterator[str]:
@@ -163,13 +175,15 @@ def differences(hook: Registration, facts: HookFacts) -> Iterator[str]:
             f'{name} of priority {hook.priority} ran before the optimizer step under MMCV, and '
             'runs after it here: move what needs the older weights to before_train_iter'
         )
-    if hook.has_schedule and facts.sets_learning_rate:
+    if not hook.follows_metric:
+        return
+    if facts.sets_learning_rate:
         yield (
             f'{name} sets a learning rate or momentum: MMCV set them anew at each iteration or '
             'epoch, and a scheduler here multiplies what it finds. Write a scheduler instead'
         )
     early = facts.reads_learning_rate.intersection(('before_run', *_BEFORE_EPOCH))
-    if hook.starts_apart and early:
+    if early:
         yield (
             f'{name}.{" and ".join(sorted(early))}: the learning rate or momentum has its warm-up '
             'or first value of the schedule here, and had not under MMCV. Read it in '
@@ -191,17 +205,6 @@ def priority_of(value: object) -> int:
     return int(text) if text.isdigit() else PRIORITIES.get(text, PRIORITIES['NORMAL'])
 
 
-def starts_apart(schedule: object) -> bool:
-    """Whether a schedule may begin at another value than the optimizer's own."""
-    if schedule is None:
-        return False
-    if not isinstance(schedule, Mapping):
-        return True
-    policy = str(schedule.get('policy')).lower()
-    return schedule.get('warmup') is not None or policy not in _FROM_BASE
-
-
-_FROM_BASE = (
-    'fixed', 'step', 'exp', 'poly', 'inv', 'cosineannealing', 'flatcosineannealing',
-    'cosinerestart', 'linearannealing', 'cyclic',
-)  # fmt: skip
+def follows_metric(schedule: object) -> bool:
+    """Whether a schedule follows a metric."""
+    return isinstance(schedule, Mapping) and str(schedule.get('policy')) == 'Reduce'

@@ -107,10 +107,37 @@ class LegacyParamScheduler(_ParamScheduler):
         self._run = Run(end, length, max(end // length, 1))
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
 
-    @property
-    def changes_with_epochs(self) -> bool:
-        """Whether its policy counts epochs."""
-        return self._schedule.by_epoch
+    def begin_run(self) -> None:
+        """Give the groups the values that they had before the first iteration."""
+        if self._global_step == 0:
+            self._set(self.base_values)
+
+    def begin_epoch(self, iteration: int) -> None:
+        """Set what the policy gives for the epoch that begins, if it counts epochs."""
+        self._catch_up(iteration)
+        if self._schedule.by_epoch:
+            values = self._schedule.values(self.base_values, iteration, self._run, warms_up=False)
+            self._set(values)
+
+    def begin_iter(self, iteration: int) -> None:
+        """Set the value of an iteration, if MMCV set one: by epoch, it did so in the warm-up."""
+        self._catch_up(iteration)
+        if not self._schedule.by_epoch or iteration <= self._schedule.warmup_length(self._run) > 0:
+            self._set(self._get_value())
+
+    def _catch_up(self, iteration: int) -> None:
+        """Count the steps until ``iteration``; the groups keep what hooks may have given them."""
+        if self._global_step >= iteration:
+            return
+        held = self._read()
+        # After resuming, several steps may be missing.
+        while self._global_step < iteration:
+            self.step()
+        self._set(held)
+
+    def _set(self, values: Sequence[float]) -> None:
+        """Write values, of which momenta may have a copy elsewhere."""
+        self._write(values)
 
     def _get_value(self) -> Sequence[float]:
         return self._schedule.values(self.base_values, self.last_step, self._run)
@@ -159,3 +186,7 @@ class LegacyMomentumScheduler(MomentumSchedulerMixin, LegacyParamScheduler):
     """The momentum by :class:`LegacyParamScheduler`: the ``momentum_config`` of MMCV 1.x."""
 
     _of_momentum = True
+
+    def _set(self, values: Sequence[float]) -> None:
+        super()._set(values)
+        self._write_betas()

@@ -27,8 +27,8 @@ from mmengine.migrate._hook_facts import (
     HookFacts,
     Registration,
     differences,
+    follows_metric,
     priority_of,
-    starts_apart,
 )
 
 _LOGGER_ARGS = ('name', 'log_file', 'log_level')
@@ -131,8 +131,7 @@ class Scripts(Codemod):
 
     def _keep_order(
         self,
-        parts: Parts,
-        body: Sequence[cst.CSTNode],
+        hooks: Sequence[tuple[str, int, HookFacts | None]],
         legacy: Legacy,
         arguments: dict[str, str],
     ) -> list[str]:
@@ -145,19 +144,19 @@ class Scripts(Codemod):
         schedules = [legacy.value(node) or {} for node in nodes if code(node) != 'None']
         reads = changes = False
         marks: list[str] = []
-        for name, priority, facts in self._hooks_of(parts, body):
-            # What is not known may read learning rates.
-            reads = reads or (priority >= 70 if facts is None else facts.reads_between(priority))
+        for name, priority, facts in hooks:
             if facts is None:
+                # What is not known may read learning rates.
+                reads = reads or priority >= 70
                 continue
+            reads = reads or facts.reads_between(priority) or facts.needs_legacy_times(priority)
             changes = changes or facts.changes_saved_model(priority)
             hook = Registration(
                 name,
                 priority,
                 legacy.by_epoch,
                 step is not None and code(step) != 'None',
-                bool(schedules),
-                any(map(starts_apart, schedules)),
+                any(map(follows_metric, schedules)),
             )
             marks += differences(hook, facts)
         return marks + keep_order(arguments, reads='param_scheduler' in arguments and reads,
@@ -167,14 +166,19 @@ class Scripts(Codemod):
         """``body`` with one Runner(...) and its train() in the place of all the calls."""
         constants = self._constants | _assigned(body[: parts.run])
         legacy = Legacy.of(made, parts.calls, constants, self.source, parts.objects)
-        arguments, left = runner_arguments(legacy, self.want)
+        registered = list(self._hooks_of(parts, body))
+        keeps_times = any(
+            facts is not None and facts.needs_legacy_times(priority)
+            for _, priority, facts in registered
+        )
+        arguments, left = runner_arguments(legacy, self.want, keeps_times=keeps_times)
         if parts.evaluates and VALIDATION not in left:
             left.append(VALIDATION)
         wrapping = _wrapping(body[: parts.start], arguments['model'])
         for index in wrapping:
             if 'Distributed' in code(body[index]):
                 arguments['launcher'] = _launcher(body[index])
-        left += self._keep_order(parts, body, legacy, arguments)
+        left += self._keep_order(registered, legacy, arguments)
         told = arguments.pop('custom_hooks', '')
         if any('custom_hooks' in code(body[index]) for index in parts.kept):
             told = ''
