@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks.hook import DataBatch
-from mmengine.hooks.param_scheduler_hook import ParamSchedulerHook, _flattened
+from mmengine.hooks.param_scheduler_hook import ParamSchedulerHook
 from mmengine.migrate._schedulers import LegacyParamScheduler
 from mmengine.registry import HOOKS
 
@@ -23,10 +23,10 @@ class LegacyParamSchedulerHook(ParamSchedulerHook):
     type='LegacyParamSchedulerHook'))``.
 
     ``LegacyLRScheduler`` and ``LegacyMomentumScheduler`` set values here exactly when MMCV did.
-    Until the first epoch or iteration begins, groups have the values that the optimizer was built
-    with. A policy that counts epochs sets its value at the begin of each epoch, without the
-    warm-up, and again at each iteration of the warm-up; other policies set it at each iteration.
-    In between, what a hook sets stays.
+    A policy that counts epochs sets its value at the begin of each epoch, without the warm-up, and
+    again at each iteration of the warm-up; other policies set it at each iteration. In between,
+    what a hook sets stays. With ``starts_late=True`` the groups have the values that the optimizer
+    was built with until then.
 
     A checkpoint holds schedulers one step behind the schedulers of ``ParamSchedulerHook``. A run
     that resumes from either takes the steps that are missing.
@@ -35,13 +35,6 @@ class LegacyParamSchedulerHook(ParamSchedulerHook):
     # Before RuntimeInfoHook, which records the learning rate; after hooks of the priority HIGHEST,
     # which came before the schedule under MMCV as well.
     priority = 9
-
-    def before_run(self, runner: Run) -> None:
-        """Take back the first values of legacy schedulers until the training begins."""
-        if runner.iter == 0:
-            for scheduler in _flattened(runner.param_schedulers):
-                if isinstance(scheduler, LegacyParamScheduler):
-                    scheduler.begin_run()
 
     def before_train_epoch(self, runner: Run) -> None:
         """Step the schedulers whose values change with epochs."""

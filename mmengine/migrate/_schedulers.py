@@ -47,6 +47,8 @@ class LegacyParamScheduler(_ParamScheduler):
         last_step: Index of the last step taken.
         by_epoch: False: the value changes at every iteration.
         verbose: Log each value.
+        starts_late: Leave the groups as they were built until ``LegacyParamSchedulerHook`` begins
+            the first epoch or iteration.
         **options: The policy's own arguments.
 
     Raises:
@@ -54,7 +56,7 @@ class LegacyParamScheduler(_ParamScheduler):
         epoch is not known.
     """
 
-    _not_state = _ParamScheduler._not_state | {'_schedule', '_run'}
+    _not_state = _ParamScheduler._not_state | {'_schedule', '_run', '_starts_late'}
     _of_momentum: ClassVar[bool] = False
 
     def __init__(
@@ -73,6 +75,8 @@ class LegacyParamScheduler(_ParamScheduler):
         last_step: int = -1,
         by_epoch: bool = False,
         verbose: bool = False,
+        *,
+        starts_late: bool = False,
         **options: Any,
     ) -> None:
         name = type(self).__name__
@@ -103,14 +107,10 @@ class LegacyParamScheduler(_ParamScheduler):
             warmup_by_epoch=warmup_by_epoch,
             of_momentum=self._of_momentum,
         )
+        self._starts_late = starts_late
         length = iters_per_epoch or end
         self._run = Run(end, length, max(end // length, 1))
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
-
-    def begin_run(self) -> None:
-        """Give the groups the values that they had before the first iteration."""
-        if self._global_step == 0:
-            self._set(self.base_values)
 
     def begin_epoch(self, iteration: int) -> None:
         """Set what the policy gives for the epoch that begins, if it counts epochs."""
@@ -138,6 +138,11 @@ class LegacyParamScheduler(_ParamScheduler):
     def _set(self, values: Sequence[float]) -> None:
         """Write values, of which momenta may have a copy elsewhere."""
         self._write(values)
+
+    def _take_first_step(self) -> None:
+        super()._take_first_step()
+        if self._starts_late:
+            self._set(self.base_values)
 
     def _get_value(self) -> Sequence[float]:
         return self._schedule.values(self.base_values, self.last_step, self._run)

@@ -168,6 +168,32 @@ def _num_samples_of(node: ast.ClassDef) -> str:
     return _count_in(forward, {name: f'{{data}}[{name!r}]' for name in names})
 
 
+def _with_parts(
+    method: ast.FunctionDef, known: dict[str, str]
+) -> tuple[dict[str, str], set[str]]:
+    """``known`` and the names that are set once, to parts of it; and all names that are set."""
+    set_names = [
+        one.id
+        for one in ast.walk(method)
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+    ]
+    parts: dict[str, str] = {}
+    for node in method.body:
+        if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+            continue
+        target, value = node.targets[0], node.value
+        pairs = [(target, value)]
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            pairs = list(zip(target.elts, value.elts, strict=False))
+        for name, part in pairs:
+            is_part = re.fullmatch(r"(\w+)(\[['\"]\w+['\"]\])", ast.unparse(part))
+            if not isinstance(name, ast.Name) or is_part is None or is_part[1] not in known:
+                continue
+            if set_names.count(name.id) == 1 and name.id not in known:
+                parts[name.id] = known[is_part[1]] + is_part[2]
+    return known | parts, set(set_names) - parts.keys()
+
+
 def _count_in(method: ast.FunctionDef, known: dict[str, str]) -> str:
     """The one ``num_samples`` of a method, in terms of ``known`` names that are not assigned."""
     values = []
@@ -183,13 +209,7 @@ def _count_in(method: ast.FunctionDef, known: dict[str, str]) -> str:
             ]
     if len(values) != 1:
         return ''
-    assigned = {
-        one.id
-        for node in ast.walk(method)
-        if isinstance(node, ast.Assign)
-        for one in node.targets
-        if isinstance(one, ast.Name)
-    }
+    known, assigned = _with_parts(method, known)
     names = {one.id for one in ast.walk(values[0]) if isinstance(one, ast.Name)}
     if names - _OWN_DATA - known.keys() or assigned & known.keys() & names:
         return ''

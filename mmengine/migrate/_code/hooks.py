@@ -21,6 +21,7 @@ from mmengine.migrate._code._nodes import (
 from mmengine.migrate._code._rewriter import Rewriter
 from mmengine.migrate._code._source import Source
 from mmengine.migrate._code.log_buffer import logged_value, logging_lines
+from mmengine.migrate._code.runner_meta import in_hub, keys_set
 from mmengine.migrate._code.runner_names import (
     ARGUMENTS,
     OF_RUNNER,
@@ -85,6 +86,7 @@ class Hooks(Codemod):
         self._bases: list[list[str]] = [[]]
         self._own_methods: list[frozenset[str]] = [frozenset()]
         self._set_by_project: frozenset[str] = frozenset()
+        self._meta_keys: frozenset[str] = frozenset()
         self._runner = ['']
         self._given: list[set[str]] = [set()]
         self._method = ['']
@@ -92,8 +94,10 @@ class Hooks(Codemod):
 
     def visit_Module(self, node: cst.Module) -> None:
         """Note what the project itself puts on a runner."""
-        found = re.findall(r'\brunner\.(\w+)(?:: [^=\n]+)? = ', self.source.code_of(node))
+        text = self.source.code_of(node)
+        found = re.findall(r'\brunner\.(\w+)(?:: [^=\n]+)? = ', text)
         self._set_by_project = frozenset(found)
+        self._meta_keys = keys_set(text)
 
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
         """Note whether the class is a hook, and what it defines."""
@@ -147,6 +151,10 @@ class Hooks(Codemod):
         self._method.pop()
         self._asks_for_wrapper.pop()
         name = original_node.name.value
+        if runner and f'{runner}.meta' in self.source.text_of(original_node):
+            updated_node = in_hub(updated_node, runner, self._meta_keys)
+            if 'meta' not in self._set_by_project and f'{runner}.meta' in code(updated_node):
+                self.mark(f'{runner}.meta: {advice_for("meta")}')
         if runner:
             self._mark_gradients(name, runner, self.source.text_of(original_node))
         if not runner or name not in _METHODS:
@@ -356,7 +364,7 @@ _NO_GRADIENTS = (
     '{0} reads gradients, which update_params has dropped by then: read them in a method '
     'clip_grads or step of an OptimWrapper'
 )
-_SEEN_ELSEWHERE = ('log_buffer', 'optimizer', *_CALLS)
+_SEEN_ELSEWHERE = ('log_buffer', 'meta', 'optimizer', *_CALLS)
 _ADVICE = {
     'save_checkpoint': "give filename='epoch_1.pth', the name itself",
     'resume': 'the first argument is filename',

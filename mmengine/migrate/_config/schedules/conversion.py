@@ -135,7 +135,7 @@ def convert_schedule(
             f'hooks see when MMCV set the value, or set it themselves: {legacy["type"]} with '
             'LegacyParamSchedulerHook sets it at the same times.',
         )
-        return [legacy]
+        return [{**legacy, 'starts_late': True}]
     notes.info(
         key,
         f'no stock scheduler follows policy {canonical_name(schedule.policy)}'
