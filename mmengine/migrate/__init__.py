@@ -8,6 +8,7 @@ from typing import Any
 
 _HOMES = {
     'LegacyEMAHook': '_ema',
+    'LegacyHook': '_legacy_hook',
     'LegacyLRScheduler': '_schedulers',
     'LegacyLrUpdaterHook': '_updater_hooks',
     'LegacyModel': '_legacy_model',

@@ -46,6 +46,7 @@ class HookFacts:
         reads_learning_rate: Its methods that read a learning rate or a momentum.
         sets_learning_rate: Whether it sets a learning rate or a momentum.
         outputs: The keys of a runner's outputs that it reads; '*' for outputs as a whole.
+        is_counted_as_before: Whether it is converted to count epochs as MMCV did.
     """
 
     counts_epochs: bool = False
@@ -55,6 +56,7 @@ class HookFacts:
     reads_learning_rate: frozenset[str] = frozenset()
     sets_learning_rate: bool = False
     outputs: frozenset[str] = frozenset()
+    is_counted_as_before: bool = False
 
     @classmethod
     def of(cls, node: ast.ClassDef) -> HookFacts:
@@ -156,7 +158,7 @@ class Registration:
 def differences(hook: Registration, facts: HookFacts) -> Iterator[str]:
     """Where a hook does something else here than under MMCV, each with what to do."""
     name = hook.name
-    if hook.by_epoch is False:
+    if hook.by_epoch is False and not facts.is_counted_as_before:
         if facts.counts_epochs:
             yield (
                 f'{name} counts epochs or iterations within one, in a run of iterations: MMCV '

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks.hook import DataBatch
-from mmengine.hooks.param_scheduler_hook import ParamSchedulerHook
+from mmengine.hooks.param_scheduler_hook import ParamSchedulerHook, _flattened
 from mmengine.migrate._schedulers import LegacyParamScheduler
 from mmengine.registry import HOOKS
 
@@ -35,6 +35,12 @@ class LegacyParamSchedulerHook(ParamSchedulerHook):
     # Before RuntimeInfoHook, which records the learning rate; after hooks of the priority HIGHEST,
     # which came before the schedule under MMCV as well.
     priority = 9
+
+    def before_run(self, runner: Run) -> None:
+        """Note the values that the training starts from."""
+        for scheduler in _flattened(runner.param_schedulers):
+            if isinstance(scheduler, LegacyParamScheduler):
+                scheduler.begin_run()
 
     def before_train_epoch(self, runner: Run) -> None:
         """Step the schedulers whose values change with epochs."""

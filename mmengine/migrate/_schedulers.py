@@ -112,6 +112,13 @@ class LegacyParamScheduler(_ParamScheduler):
         self._run = Run(end, length, max(end // length, 1))
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
 
+    def begin_run(self) -> None:
+        """Start from the values that hooks may have set since, if it starts late."""
+        if self._starts_late and self._global_step == 0:
+            self.base_values = self._read()
+            for group, value in zip(self.optimizer.param_groups, self.base_values, strict=True):
+                group[f'initial_{self.param_name}'] = value
+
     def begin_epoch(self, iteration: int) -> None:
         """Set what the policy gives for the epoch that begins, if it counts epochs."""
         self._catch_up(iteration)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmengine.migrate._code.names import imported_names, parse
@@ -41,10 +41,14 @@ class Classes:
     Args:
         by_name: The classes.
         is_project: Whether they are all that the project has.
+        runs_iterations: Whether something of the project is trained for a number of iterations.
+        validates: Whether something of the project may be validated or tested.
     """
 
     by_name: dict[str, list[ClassInfo]] = field(default_factory=dict)
     is_project: bool = False
+    runs_iterations: bool = False
+    validates: bool = True
 
     @classmethod
     def of_module(cls, tree: ast.Module) -> Classes:
@@ -58,7 +62,7 @@ class Classes:
                 facts = HookFacts.of(node)
                 info = ClassInfo(node.name, bases, _defined(node), _num_samples_of(node), facts)
                 found.setdefault(node.name, []).append(info)
-        return cls(found)
+        return cls(found, runs_iterations=any(map(_names_iterations, nodes)))
 
     @classmethod
     def of_files(cls, paths: Iterable[Path], *, is_project: bool = False) -> Classes:
@@ -76,7 +80,7 @@ class Classes:
                 # The conversion of the file tells.
                 continue
             merged = merged.with_those_of(cls.of_module(tree))
-        return Classes(merged.by_name, is_project)
+        return replace(merged, is_project=is_project)
 
     def with_those_of(self, other: Classes) -> Classes:
         """These classes and others."""
@@ -84,7 +88,12 @@ class Classes:
         for name, infos in other.by_name.items():
             known = by_name.setdefault(name, [])
             known += [info for info in infos if info not in known]
-        return Classes(by_name, self.is_project or other.is_project)
+        return Classes(
+            by_name,
+            self.is_project or other.is_project,
+            self.runs_iterations or other.runs_iterations,
+            self.validates and other.validates,
+        )
 
     def ancestors(self, bases: Iterable[str]) -> Iterator[str | ClassInfo]:
         """All classes above: the project's as ClassInfo, others by their full names."""
@@ -112,7 +121,31 @@ class Classes:
     def hook_facts(self, name: str) -> HookFacts:
         """What a class of the project, or one above it, does as a hook."""
         above = self.ancestors([name])
-        return HookFacts.joined(one.facts for one in above if isinstance(one, ClassInfo))
+        facts = HookFacts.joined(one.facts for one in above if isinstance(one, ClassInfo))
+        return replace(facts, is_counted_as_before=self.counts_as_before(name))
+
+    def counts_as_before(self, name: str) -> bool:
+        """Whether a hook becomes a ``LegacyHook``, which counts epochs as MMCV did.
+
+        Hooks do of a project that trains for a number of iterations, where they count epochs.
+        """
+        if not self.runs_iterations or self._outside_of_hooks([name]) != ['Hook']:
+            return False
+        relatives = [one for one in self.by_name if name in (one, *self._names_above(one))]
+        facts = [info.facts for one in relatives for info in self.by_name[one]]
+        facts += [one.facts for one in self.ancestors([name]) if isinstance(one, ClassInfo)]
+        return any(one.counts_epochs or one.of_train_epochs for one in facts)
+
+    def _names_above(self, name: str) -> set[str]:
+        return {one.name for one in self.ancestors([name]) if isinstance(one, ClassInfo)}
+
+    def _outside_of_hooks(self, bases: Iterable[str]) -> list[str]:
+        """The last parts of the names of MMCV's classes above; full names of others."""
+        return [
+            one.rpartition('.')[2] if one.startswith('mmcv.') else one
+            for one in self.outside(bases)
+            if one != 'object'
+        ]
 
     def outside(self, bases: Iterable[str]) -> list[str]:
         """The classes above that are not the project's."""
@@ -136,6 +169,14 @@ class Classes:
         ]
         known = {info.num_samples for info in steps}
         return known.pop() if len(known) == 1 and found else ''
+
+
+def _names_iterations(node: ast.AST) -> bool:
+    """Whether it is the name of MMCV's runner of iterations, or a string of it."""
+    name = 'IterBasedRunner'
+    if isinstance(node, (ast.Name, ast.Attribute)):
+        return (node.id if isinstance(node, ast.Name) else node.attr) == name
+    return isinstance(node, ast.Constant) and node.value == name
 
 
 def _full_name(node: ast.expr, origins: dict[str, str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import libcst as cst
 
+from mmengine.migrate._code import legacy_counts
 from mmengine.migrate._code._base import Codemod
 from mmengine.migrate._code._nodes import (
     body_of,
@@ -85,6 +86,7 @@ class Hooks(Codemod):
         self._is_hook = [False]
         self._bases: list[list[str]] = [[]]
         self._own_methods: list[frozenset[str]] = [frozenset()]
+        self._counts_as_before = [False]
         self._set_by_project: frozenset[str] = frozenset()
         self._meta_keys: frozenset[str] = frozenset()
         self._runner = ['']
@@ -106,6 +108,8 @@ class Hooks(Codemod):
         self._is_hook.append(self._is_hook_class(bases, methods))
         self._bases.append(bases)
         self._own_methods.append(frozenset(method.name.value for method in methods))
+        counts = self._is_hook[-1] and self.source.classes.counts_as_before(node.name.value)
+        self._counts_as_before.append(counts)
 
     def _is_hook_class(self, bases: Sequence[str], methods: Sequence[cst.FunctionDef]) -> bool:
         if any(base.rpartition('.')[2].endswith('OptimWrapper') for base in bases):
@@ -126,7 +130,15 @@ class Hooks(Codemod):
         self._is_hook.pop()
         self._bases.pop()
         self._own_methods.pop()
-        return updated_node
+        if not self._counts_as_before.pop():
+            return updated_node
+        bases = [
+            base.with_changes(value=self.want('mmengine.migrate', 'LegacyHook'))
+            if self.source.mmcv_name(old.value) == 'Hook'
+            else base
+            for old, base in zip(original_node.bases, updated_node.bases, strict=True)
+        ]
+        return updated_node.with_changes(bases=bases)
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
         """Note what the method calls its runner, and what it is handed."""
@@ -157,6 +169,8 @@ class Hooks(Codemod):
                 self.mark(f'{runner}.meta: {advice_for("meta")}')
         if runner:
             self._mark_gradients(name, runner, self.source.text_of(original_node))
+        if runner and self._counts_as_before[-1] and name in legacy_counts.OF_TRAIN_EPOCHS:
+            updated_node = legacy_counts.left_in_iterations(updated_node, runner)
         if not runner or name not in _METHODS:
             return updated_node
         new_name, params = _METHODS[name]
@@ -230,6 +244,10 @@ class Hooks(Codemod):
         if not runner or dotted(original_node.value) != runner:
             return updated_node
         name = original_node.attr.value
+        if self._counts_as_before[-1] and (
+            count := legacy_counts.count_of(name, runner, 'batch_idx' in self._given[-1])
+        ):
+            return expression(count)
         if name in _HANDED:
             if _HANDED[name] in self._given[-1]:
                 return cst.Name(_HANDED[name])
@@ -305,6 +323,8 @@ class Hooks(Codemod):
         if method in _NEEDS_BATCH and 'batch_idx' not in self._given[-1]:
             self.mark(f'{method} needs the index of the batch, which methods of an iteration get')
             return updated_node
+        if self._counts_as_before[-1] and method in legacy_counts.CALLS:
+            return expression(legacy_counts.CALLS[method].format(*args))
         return expression(_OWN_CALLS[method].format(*args, *([''] * (2 - len(args)))))
 
     def _has_own(self, method: str) -> bool:

@@ -84,7 +84,7 @@ def migrate_project(
         raise ArgumentError(f'{source} holds no Python files and no configs.')
     migration = Migration(source, target, files)
     target.mkdir(parents=True, exist_ok=True)
-    classes = Classes.of_files(files.code, is_project=True)
+    classes = classes_of_project(files)
     _migrate_configs(migration, list(rules), force, classes)
     _migrate_code(migration, classes)
     _migrate_requirements(migration)
@@ -97,6 +97,26 @@ def migrate_project(
             if _names_mmcv(place):
                 migration.others_naming_mmcv.append(path)
     return migration
+
+
+def classes_of_project(files: ProjectFiles) -> Classes:
+    """The classes of a project, and what its configs tell about how they are used."""
+    classes = Classes.of_files(files.code, is_project=True)
+    texts = [path.read_text('utf-8', errors='replace') for path in (*files.code, *files.configs)]
+    return replace(
+        classes,
+        runs_iterations=classes.runs_iterations or any(_ITERATIONS.search(one) for one in texts),
+        validates=any(_VALIDATION.search(one) for one in texts),
+    )
+
+
+# By any word that a project needs for it; a config may leave it out, and so may a script.
+_VALIDATION = re.compile(
+    r"""\b(evaluat\w*|\w*EvalHook|single_gpu_test|multi_gpu_test|test_dataloader|val_dataloader)\b
+    |\b(val|test)\s*=\s*dict|['"](val|test)['"]|\.eval\(\)""",
+    re.VERBOSE,
+)
+_ITERATIONS = re.compile(r'\bIterBasedRunner\b|\btotal_iters\b|\bmax_iters\b')
 
 
 def _migrate_configs(migration: Migration, rules: list[str], force: bool, classes: Classes) -> None:
