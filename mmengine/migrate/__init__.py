@@ -13,6 +13,7 @@ _HOMES = {
     'LegacyLrUpdaterHook': '_updater_hooks',
     'LegacyModel': '_legacy_model',
     'LegacyMomentumScheduler': '_schedulers',
+    'LegacyOptimizerStepHook': '_optimizer_step_hook',
     'LegacyParamSchedulerHook': '_scheduler_hook',
 }
 

@@ -29,6 +29,7 @@ _READS_LEARNING_RATE = (
 )
 
 
+_READS_GRADIENTS = r'\.grad\b(?!\s*=[^=])'
 _SETS_LEARNING_RATE = (
     r'\[[\'"](lr|momentum|betas|initial_lr)[\'"]\](\[[^]]*\])?\s*([-+*/]|\*\*|//)?=(?!=)'
 )
@@ -46,6 +47,7 @@ class HookFacts:
         reads_learning_rate: Its methods that read a learning rate or a momentum.
         sets_learning_rate: Whether it sets a learning rate or a momentum.
         outputs: The keys of a runner's outputs that it reads; '*' for outputs as a whole.
+        reads_gradients: Whether it reads gradients.
         is_counted_as_before: Whether it is converted to count epochs as MMCV did.
     """
 
@@ -56,6 +58,7 @@ class HookFacts:
     reads_learning_rate: frozenset[str] = frozenset()
     sets_learning_rate: bool = False
     outputs: frozenset[str] = frozenset()
+    reads_gradients: bool = False
     is_counted_as_before: bool = False
 
     @classmethod
@@ -72,6 +75,7 @@ class HookFacts:
             _methods_with(_READS_LEARNING_RATE, texts),
             re.search(_SETS_LEARNING_RATE, ast.unparse(node)) is not None,
             _outputs_in(ast.unparse(node)),
+            re.search(_READS_GRADIENTS, ast.unparse(node)) is not None,
         )
 
     @classmethod
@@ -86,6 +90,7 @@ class HookFacts:
             frozenset().union(*(one.reads_learning_rate for one in known)),
             any(one.sets_learning_rate for one in known),
             frozenset().union(*(one.outputs for one in known)),
+            any(one.reads_gradients for one in known),
         )
 
     def reads_between(self, priority: int) -> bool:
@@ -109,6 +114,15 @@ class HookFacts:
         )
         is_early = not reads.isdisjoint(('before_run', *_BEFORE_EPOCH))
         return self.sets_learning_rate or is_early or is_first
+
+    def needs_legacy_step(self, priority: int) -> bool:
+        """Whether it sees weights from before the optimizer step, or the gradients of the step.
+
+        Args:
+            priority: Its priority; a high one came before the step.
+        """
+        is_before = priority <= _STEP and not self.uses_model.isdisjoint(_AFTER_STEP)
+        return is_before or self.reads_gradients
 
     def changes_saved_model(self, priority: int) -> bool:
         """Whether it changes the model when MMCV had saved the checkpoint already."""
@@ -143,7 +157,6 @@ class Registration:
         name: Its class.
         priority: Its priority as a number.
         by_epoch: Whether the run counts epochs; None if that is not known.
-        has_optimizer_hook: Whether a hook of MMCV stepped the optimizer.
         follows_metric: Whether learning rates or momenta follow a metric, as no legacy scheduler
             does.
     """
@@ -151,7 +164,6 @@ class Registration:
     name: str
     priority: int
     by_epoch: bool | None
-    has_optimizer_hook: bool
     follows_metric: bool = False
 
 
@@ -171,12 +183,6 @@ def differences(hook: Registration, facts: HookFacts) -> Iterator[str]:
                 f'{name}.{methods}: a runner of iterations under MMCV never called it; Runner '
                 'calls it once. Delete the method to keep the numbers'
             )
-    is_early = hook.priority <= _STEP and not facts.uses_model.isdisjoint(_AFTER_STEP)
-    if hook.has_optimizer_hook and is_early:
-        yield (
-            f'{name} of priority {hook.priority} ran before the optimizer step under MMCV, and '
-            'runs after it here: move what needs the older weights to before_train_iter'
-        )
     if not hook.follows_metric:
         return
     if facts.sets_learning_rate:

@@ -158,6 +158,14 @@ class Classes:
         infos = [info for many in self.by_name.values() for info in many]
         return frozenset[str]().union(*(info.facts.outputs for info in infos))
 
+    def reads_gradients(self) -> bool:
+        """Whether a hook of the project reads gradients behind a step; of a lone file, False."""
+        infos = [info for many in self.by_name.values() for info in many]
+        return self.is_project and any(
+            info.facts.reads_gradients and 'Hook' in self._outside_of_hooks([info.name])
+            for info in infos
+        )
+
     def num_samples(self) -> str:
         """What all models of the project return as ``num_samples``; empty if they differ."""
         found = {info.num_samples for infos in self.by_name.values() for info in infos}

@@ -191,6 +191,8 @@ class Hooks(Codemod):
     def _mark_gradients(self, method: str, runner: str, text: str) -> None:
         """Mark a method that reads gradients."""
         text = re.sub(r'#.*', '', text)
+        if self.source.classes.is_project:
+            return  # where it is registered, there is more to know
         if re.search(r'\.grad\b(?!\s*=[^=])', text):
             self.mark(_NO_GRADIENTS.format(method))
 

@@ -44,7 +44,8 @@ class OptimizerSteps(Codemod):
         for item in body_of(updated_node):
             name = _optimizer_of(item)
             if isinstance(item, cst.FunctionDef) and name and item.name.value != '__init__':
-                item = _converted(item, name, several is not None)
+                keeps = self.source.classes.reads_gradients()
+                item = _converted(item, name, several is not None, keeps)
             body.append(item)
         return with_body(updated_node, body)
 
@@ -65,11 +66,13 @@ def _optimizer_of(node: cst.CSTNode) -> str:
     return next((name for name in names if name in _NAMES), '')
 
 
-def _converted(method: cst.FunctionDef, name: str, several: bool) -> cst.FunctionDef:
+def _converted(
+    method: cst.FunctionDef, name: str, several: bool, keeps_gradients: bool
+) -> cst.FunctionDef:
     if re.search(rf'(?m)^\s*{name}\s*=[^=]', code(method.body)):
         return marked(method, [_REBOUND.format(name, NEW_NAME)])
     freezes = re.search(r'requires_grad', code(method.body)) is not None
-    blocks = _Blocks({name, *_aliases_of(name, method)}, several, freezes)
+    blocks = _Blocks({name, *_aliases_of(name, method)}, several, freezes, keeps_gradients)
     changed = cst.ensure_type(method.visit(blocks), cst.FunctionDef)
     changed = cst.ensure_type(changed.visit(Renamer({name: NEW_NAME})), cst.FunctionDef)
     changed = cst.ensure_type(changed.visit(_Keywords(name)), cst.FunctionDef)
@@ -114,11 +117,14 @@ class _Keywords(Rewriter):
 class _Blocks(Rewriter):
     """Rewrites the statements of each block that belong to one step."""
 
-    def __init__(self, names: set[str], several: bool, freezes: bool) -> None:
+    def __init__(
+        self, names: set[str], several: bool, freezes: bool, keeps_gradients: bool
+    ) -> None:
         super().__init__()
         self._names = names
         self._several = several
         self._freezes = freezes
+        self._keeps_gradients = keeps_gradients
 
     def leave_IndentedBlock(
         self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
@@ -167,6 +173,11 @@ class _Blocks(Rewriter):
                 and found[:2] == ('zero_grad', step.target)
             ]
             begin = index + 1
+            if self._keeps_gradients and not step.call.args:
+                # Hooks see the gradients of the step: each is dropped where it was.
+                for place in losses:
+                    result[place] = _through(body[place], known[place], step.target)
+                continue
             ends = begin
             while ends < len(body) and ((later := known[ends]) is None or later.kind == 'step'):
                 ends += 1
@@ -260,6 +271,17 @@ def _reader(body: Sequence[cst.BaseStatement]) -> str:
     if 'grad' not in text:
         return ''
     return 'gradients are used beside the step, and update_params(loss) drops them after it'
+
+
+def _through(
+    statement: cst.BaseStatement, loss: _Step | None, wrapper: str
+) -> list[cst.BaseStatement]:
+    """``loss.backward()`` as ``wrapper.backward(loss)``."""
+    assert loss is not None
+    args = ''.join(
+        f', {code(arg.with_changes(comma=cst.MaybeSentinel.DEFAULT))}' for arg in loss.call.args
+    )
+    return _in_place_of(statement, f'{wrapper}.backward({loss.target}{args})\n')
 
 
 def _in_place_of(old: cst.BaseStatement, text: str) -> list[cst.BaseStatement]:

@@ -136,7 +136,6 @@ class Scripts(Codemod):
         arguments: dict[str, str],
     ) -> list[str]:
         """Let registered hooks see what they saw; a mark for each that cannot."""
-        step = legacy.hooks.get('optimizer_config')
         keys = [key for key in ('lr_config', 'momentum_config') if key in legacy.hooks]
         nodes = [
             legacy.hooks[key] for key in keys if not legacy.is_told_by_config(legacy.hooks[key])
@@ -155,7 +154,6 @@ class Scripts(Codemod):
                 name,
                 priority,
                 legacy.by_epoch,
-                step is not None and code(step) != 'None',
                 any(map(follows_metric, schedules)),
             )
             marks += differences(hook, facts)
@@ -179,6 +177,11 @@ class Scripts(Codemod):
             if 'Distributed' in code(body[index]):
                 arguments['launcher'] = _launcher(body[index])
         left += self._keep_order(registered, legacy, arguments)
+        steps = legacy.hooks.get('optimizer_config')
+        own_step = steps is not None and code(steps) != 'None' and any(
+            facts is not None and facts.needs_legacy_step(priority)
+            for _, priority, facts in registered
+        )  # fmt: skip
         told = arguments.pop('custom_hooks', '')
         if any('custom_hooks' in code(body[index]) for index in parts.kept):
             told = ''
@@ -186,6 +189,9 @@ class Scripts(Codemod):
         hooks = [told[1:-1] if is_list else f'*({told} or [])'] if told else []
         if parts.custom_hooks:
             told = f'[{", ".join(hooks + parts.custom_hooks)}]'
+        if own_step:
+            # A config has it at its head already, if its hooks need it.
+            told = f"[dict(type='LegacyOptimizerStepHook'){_items_of(told)}]"
         if told:
             arguments['custom_hooks'] = told
         lines = ''.join(f'    {key}={value},\n' for key, value in arguments.items())
@@ -224,6 +230,13 @@ class Scripts(Codemod):
             elif index not in gone and index not in moved:
                 result.append(statement)
         return result
+
+
+def _items_of(hooks: str) -> str:
+    """The items of a list in code, behind a comma."""
+    if not hooks:
+        return ''
+    return f', {hooks[1:-1]}' if hooks.startswith('[') else f', *({hooks} or [])'
 
 
 class _Registrations(Rewriter):

@@ -29,6 +29,16 @@ _UNNEEDED_HOOKS = ('DistSamplerSeedHook', 'IterTimerHook')
 def convert_custom_hooks(ctx: Context) -> Config:
     """``custom_hooks``: known ones by their new names, the others as they are, and listed."""
     hooks = ctx.legacy.get('custom_hooks')
+    if _needs_legacy_step(ctx):
+        # Scripts may register it with NORMAL otherwise.
+        ctx.updater_hooks.insert(
+            0, {'type': 'LegacyOptimizerStepHook', 'priority': 'ABOVE_NORMAL'}
+        )
+        ctx.notes.info(
+            'custom_hooks',
+            'hooks see weights from before the optimizer step, or its gradients: '
+            'LegacyOptimizerStepHook steps when MMCV did.',
+        )
     if hooks is None:
         return {'custom_hooks': ctx.updater_hooks} if ctx.updater_hooks else {}
     if not isinstance(hooks, (list, tuple)):
@@ -56,6 +66,16 @@ def needs_legacy_times(ctx: Context) -> bool:
     """Whether a hook of the project sees when MMCV set learning rates, or sets them itself."""
     return any(
         facts is not None and facts.needs_legacy_times(priority_of(hook.get('priority')))
+        for hook, facts in _own_hooks(ctx)
+    )
+
+
+def _needs_legacy_step(ctx: Context) -> bool:
+    """Whether a hook of the project sees weights from before the step, or gradients."""
+    if ctx.legacy.get('optimizer_config') is None:
+        return False
+    return any(
+        facts is not None and facts.needs_legacy_step(priority_of(hook.get('priority')))
         for hook, facts in _own_hooks(ctx)
     )
 
@@ -147,7 +167,6 @@ def _note_differences(ctx: Context, key: str, hook: Mapping[str, Any]) -> None:
         hook['type'],
         priority_of(hook.get('priority')),
         by_epoch,
-        ctx.legacy.get('optimizer_config') is not None,
         any(map(follows_metric, schedules)),
     )
     for text in differences(registration, facts):
