@@ -43,12 +43,14 @@ class Classes:
         is_project: Whether they are all that the project has.
         runs_iterations: Whether something of the project is trained for a number of iterations.
         validates: Whether something of the project may be validated or tested.
+        scales_losses: Whether something of it may accumulate gradients or scale losses.
     """
 
     by_name: dict[str, list[ClassInfo]] = field(default_factory=dict)
     is_project: bool = False
     runs_iterations: bool = False
     validates: bool = True
+    scales_losses: bool = True
 
     @classmethod
     def of_module(cls, tree: ast.Module) -> Classes:
@@ -93,6 +95,7 @@ class Classes:
             self.is_project or other.is_project,
             self.runs_iterations or other.runs_iterations,
             self.validates and other.validates,
+            self.scales_losses and other.scales_losses,
         )
 
     def ancestors(self, bases: Iterable[str]) -> Iterator[str | ClassInfo]:

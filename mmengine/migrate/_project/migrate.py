@@ -107,6 +107,7 @@ def classes_of_project(files: ProjectFiles) -> Classes:
         classes,
         runs_iterations=classes.runs_iterations or any(_ITERATIONS.search(one) for one in texts),
         validates=any(_VALIDATION.search(one) for one in texts),
+        scales_losses=any(_SCALES.search(one) for one in texts),
     )
 
 
@@ -116,6 +117,7 @@ _VALIDATION = re.compile(
     |\b(val|test)\s*=\s*dict|['"](val|test)['"]|\.eval\(\)""",
     re.VERBOSE,
 )
+_SCALES = re.compile(r'(?i)fp16|cumulative_iters|update_interval|loss_?scale|gradscaler|autocast')
 _ITERATIONS = re.compile(r'\bIterBasedRunner\b|\btotal_iters\b|\bmax_iters\b')
 
 
