@@ -34,7 +34,7 @@ class LegacyParamSchedulerHook(ParamSchedulerHook):
 
     # Before RuntimeInfoHook, which records the learning rate; after hooks of the priority HIGHEST,
     # which came before the schedule under MMCV as well.
-    priority = 9
+    priority = 9  # type: ignore[assignment]  # a number between two names is one as well
 
     def before_run(self, runner: Run) -> None:
         """Note the values that the training starts from."""

@@ -56,7 +56,7 @@ class LegacyParamScheduler(_ParamScheduler):
         epoch is not known.
     """
 
-    _not_state = _ParamScheduler._not_state | {'_schedule', '_run', '_starts_late'}
+    _not_state = _ParamScheduler._not_state | {'_schedule', '_run', 'starts_late'}
     _of_momentum: ClassVar[bool] = False
 
     def __init__(
@@ -107,14 +107,14 @@ class LegacyParamScheduler(_ParamScheduler):
             warmup_by_epoch=warmup_by_epoch,
             of_momentum=self._of_momentum,
         )
-        self._starts_late = starts_late
+        self.starts_late = starts_late
         length = iters_per_epoch or end
         self._run = Run(end, length, max(end // length, 1))
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
 
     def begin_run(self) -> None:
         """Start from the values that hooks may have set since, if it starts late."""
-        if self._starts_late and self._global_step == 0:
+        if self.starts_late and self._global_step == 0:
             self.base_values = self._read()
             for group, value in zip(self.optimizer.param_groups, self.base_values, strict=True):
                 group[f'initial_{self.param_name}'] = value
@@ -148,7 +148,7 @@ class LegacyParamScheduler(_ParamScheduler):
 
     def _take_first_step(self) -> None:
         super()._take_first_step()
-        if self._starts_late:
+        if self.starts_late:
             self._set(self.base_values)
 
     def _get_value(self) -> Sequence[float]:

@@ -32,7 +32,7 @@ class LegacyLrUpdaterHook(Hook):
     """
 
     # Before the hook that records the learning rate, after hooks of the priority HIGHEST.
-    priority = 9
+    priority = 9  # type: ignore[assignment]  # a number between two names is one as well
 
     def __init__(
         self,

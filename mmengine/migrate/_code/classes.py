@@ -220,9 +220,7 @@ def _num_samples_of(node: ast.ClassDef) -> str:
     return _count_in(forward, {name: f'{{data}}[{name!r}]' for name in names})
 
 
-def _with_parts(
-    method: ast.FunctionDef, known: dict[str, str]
-) -> tuple[dict[str, str], set[str]]:
+def _with_parts(method: ast.FunctionDef, known: dict[str, str]) -> tuple[dict[str, str], set[str]]:
     """``known`` and the names that are set once, to parts of it; and all names that are set."""
     set_names = [
         one.id

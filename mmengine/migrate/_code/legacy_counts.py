@@ -37,7 +37,7 @@ def count_of(name: str, runner: str, has_batch: bool) -> str:
 def left_in_iterations(method: cst.FunctionDef, runner: str) -> cst.FunctionDef:
     """``before_train_epoch`` or its like, which a run of iterations did not call."""
     shared = method.name.value.replace('_train_', '_')
-    lines = f'if self.counts_iterations({runner}):\n    return self._{shared}({runner})\n'
+    lines = f'if self.counts_iterations({runner}):\n    self._{shared}({runner})\n    return\n'
     body = body_of(method)
     has_text = bool(body) and is_docstring(body[0])
     head, rest = (body[:1], body[1:]) if has_text else ([], body)

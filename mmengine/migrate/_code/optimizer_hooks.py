@@ -170,9 +170,7 @@ def _clip_grad(self):
 def _has_own_clipping(node: cst.ClassDef) -> bool:
     """Whether it has a ``clip_grads`` that needs nothing of the hook."""
     return any(
-        isinstance(item, cst.FunctionDef)
-        and item.name.value == 'clip_grads'
-        and _clips_alone(item)
+        isinstance(item, cst.FunctionDef) and item.name.value == 'clip_grads' and _clips_alone(item)
         for item in body_of(node)
     )
 

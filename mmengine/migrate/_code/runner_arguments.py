@@ -148,9 +148,7 @@ class _StandIns:
         return value
 
 
-def _schedulers(
-    legacy: Legacy, key: str, config: dict[str, Any], keeps_times: bool
-) -> list[str]:
+def _schedulers(legacy: Legacy, key: str, config: dict[str, Any], keeps_times: bool) -> list[str]:
     """Code for the schedulers of a policy, whose numbers may be expressions."""
     length = legacy.value(legacy.length)
     if legacy.length is None:

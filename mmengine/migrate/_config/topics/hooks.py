@@ -31,9 +31,7 @@ def convert_custom_hooks(ctx: Context) -> Config:
     hooks = ctx.legacy.get('custom_hooks')
     if _needs_legacy_step(ctx):
         # Scripts may register it with NORMAL otherwise.
-        ctx.updater_hooks.insert(
-            0, {'type': 'LegacyOptimizerStepHook', 'priority': 'ABOVE_NORMAL'}
-        )
+        ctx.updater_hooks.insert(0, {'type': 'LegacyOptimizerStepHook', 'priority': 'ABOVE_NORMAL'})
         ctx.notes.info(
             'custom_hooks',
             'hooks see weights from before the optimizer step, or its gradients: '
