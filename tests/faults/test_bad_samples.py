@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -14,17 +12,18 @@ import numpy as np
 import pytest
 import torch
 from bad_sample_run import Photos, make
+from rank_processes import RankProcesses
 from torch.utils.data import DataLoader, IterableDataset, SubsetRandomSampler
 
 from mmengine.dataset._bad_samples import BadSamplesError
 from mmengine.dataset._sample_order import bad_samples_of, begin_pass, number_samples
 from mmengine.evaluator import BaseMetric
 from mmengine.runner import Runner
-from mmengine.testing._internal.distributed import free_port
 from mmengine.utils.errors import ArgumentError
 
 SCRIPT = Path(__file__).with_name('bad_sample_run.py')
 ROOT = SCRIPT.parents[2]
+LIMIT_S = 120.0
 SKIP = {'bad': [7, 8], 'on_bad_sample': 'skip'}
 
 
@@ -282,25 +281,8 @@ def test_a_bad_sample_of_one_rank_ends_both_by_default(tmp_path):
 
 
 def _ranks(work_dir: Path, fails: bool = False, **settings: Any) -> list[str]:
-    environment = {
-        **os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1',
-        'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(free_port()), 'WORLD_SIZE': '2',
-    }  # fmt: skip
-    arguments = [sys.executable, str(SCRIPT), str(work_dir)]
-    processes = [
-        subprocess.Popen(
-            [*arguments, json.dumps({**settings, 'launcher': 'pytorch'})],
-            env={**environment, 'RANK': str(rank), 'LOCAL_RANK': str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert all((process.returncode != 0) == fails for process in processes), outputs
+    with RankProcesses(SCRIPT, work_dir, 2, settings, LIMIT_S) as ranks:
+        codes = [process.wait(LIMIT_S) for process in ranks.processes]
+    outputs = [output.read_text() for output in ranks.outputs]
+    assert codes == [int(fails)] * 2, outputs
     return outputs

@@ -23,7 +23,6 @@ from stoppable_run import make, state_of
 SCRIPT = Path(__file__).with_name('stoppable_run.py')
 ROOT = SCRIPT.parents[2]
 LIMIT_S = 120.0
-QUIET = ('-W', 'ignore')
 
 pytestmark = pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
 
@@ -34,7 +33,7 @@ class Run(RankProcesses):
     def __init__(self, work_dir: Path, num_ranks: int = 1, **settings: Any) -> None:
         for name in ('ready', 'go'):
             (work_dir / name).unlink(missing_ok=True)
-        super().__init__(SCRIPT, work_dir, num_ranks, settings, QUIET, LIMIT_S)
+        super().__init__(SCRIPT, work_dir, num_ranks, settings, LIMIT_S)
 
     def until(self, is_true: Any) -> None:
         deadline = time.monotonic() + LIMIT_S
@@ -344,8 +343,8 @@ def test_a_stop_file_is_seen_by_rank_0_for_all(tmp_path):
 @pytest.mark.distributed
 def test_a_signal_to_the_launcher_reaches_all_ranks(tmp_path):
     settings = json.dumps({'launcher': 'pytorch', 'at': 4})
-    arguments = [*QUIET, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
-    arguments += [str(SCRIPT), str(tmp_path), settings]
+    arguments = ['-W', 'ignore', '-m', 'torch.distributed.run', '--standalone']
+    arguments += ['--nproc-per-node', '2', str(SCRIPT), str(tmp_path), settings]
     output = tmp_path / 'output.txt'
     process = start(arguments, output, {})
     try:

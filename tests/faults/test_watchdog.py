@@ -28,7 +28,7 @@ class Hung(RankProcesses):
     """The processes of a run."""
 
     def __init__(self, work_dir: Path, num_ranks: int = 1, **settings: Any) -> None:
-        super().__init__(SCRIPT, work_dir, num_ranks, settings, (), LIMIT_S)
+        super().__init__(SCRIPT, work_dir, num_ranks, settings, LIMIT_S)
 
     def codes(self) -> list[int]:
         deadline = time.monotonic() + LIMIT_S

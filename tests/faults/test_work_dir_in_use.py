@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rank_processes import start
+from rank_processes import ScriptProcess
 from stoppable_run import make
 
 from mmengine.cli.__main__ import main
@@ -25,8 +24,8 @@ LIMIT_S = 120.0
 pytestmark = pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
 
 
-def _start(work_dir: Path, output: Path, **settings: object) -> subprocess.Popen[bytes]:
-    return start(['-W', 'ignore', str(SCRIPT), str(work_dir), json.dumps(settings)], output, {})
+def _start(work_dir: Path, output: Path, **settings: object) -> ScriptProcess:
+    return ScriptProcess(SCRIPT, [str(work_dir), json.dumps(settings)], output)
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def work_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def first(work_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
+def first(work_dir: Path) -> Iterator[ScriptProcess]:
     """A training that is at work, and goes on until it is stopped."""
     output = work_dir.with_name('first.txt')
     process = _start(work_dir, output, at=3, epochs=100_000, interval=1, max_keep=1)
@@ -48,9 +47,7 @@ def first(work_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
         (work_dir / 'go').touch()  # it waits for this file after it is ready
         yield process
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(LIMIT_S)
+        process.kill(LIMIT_S)
 
 
 def test_a_second_training_is_refused_and_the_first_goes_on(work_dir, first):
@@ -67,7 +64,7 @@ def test_a_second_training_is_refused_and_the_first_goes_on(work_dir, first):
     with pytest.raises(WorkDirInUseError):
         runner.train()
     assert runner.iter == 0
-    first.send_signal(signal.SIGTERM)
+    os.kill(first.pid, signal.SIGTERM)
     assert first.wait(LIMIT_S) == 0
     assert not (work_dir / 'run.lock').exists()
     runner.train()

@@ -11,6 +11,8 @@ from multiprocessing.context import BaseContext
 
 # Packages that children import anyway, when this process has.
 _PRELOADED = ('torch', 'numpy', 'pytest', 'hypothesis', 'mmengine')
+# What torch imports late: the first optimizer needs its compiler, which takes seconds.
+_LATE = ('torch.distributed', 'torch._dynamo')
 
 
 @functools.cache
@@ -24,7 +26,8 @@ def start_method() -> BaseContext:
         return multiprocessing.get_context('spawn')
     server = multiprocessing.get_context('forkserver')
     loaded = [name for name in sys.modules if name.partition('.')[0] in _PRELOADED]
-    server.set_forkserver_preload([name for name in loaded if _is_worth_preloading(name)])
+    preload = [name for name in loaded if _is_worth_preloading(name)]
+    server.set_forkserver_preload(preload + (list(_LATE) if 'torch' in preload else []))
     # Before Python 3.12 the server takes sys.path from nowhere else.
     before = os.environ.get('PYTHONPATH')
     os.environ['PYTHONPATH'] = os.pathsep.join(path or os.getcwd() for path in sys.path)
@@ -42,4 +45,4 @@ def _is_worth_preloading(name: str) -> bool:
     if name.startswith('mmengine.config._reading.defined.'):
         return False  # of a config file, which may be gone
     package, _, rest = name.partition('.')
-    return package == 'mmengine' or not rest or name == 'torch.distributed'
+    return package == 'mmengine' or not rest
