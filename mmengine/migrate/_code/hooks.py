@@ -192,7 +192,7 @@ class Hooks(Codemod):
         """Mark a method that reads gradients."""
         text = re.sub(r'#.*', '', text)
         if self.source.classes.is_project:
-            return  # where it is registered, there is more to know
+            return  # where it is registered, a registration says more
         if re.search(r'\.grad\b(?!\s*=[^=])', text):
             self.mark(_NO_GRADIENTS.format(method))
 

@@ -120,7 +120,7 @@ def note_updater_hook(ctx: Context, lr_config: Mapping[str, Any]) -> None:
     if ctx.length is not None and not ctx.length.by_epoch:
         # A runner of iterations changes the default.
         options.setdefault('by_epoch', False)
-    # Scripts register hooks of a config with NORMAL where it names no priority. Those of the
+    # Scripts register hooks of a config with NORMAL where it names no priority. Hooks of the
     # priority HIGHEST came before it.
     ctx.updater_hooks.append({'type': kind, **options, 'priority': 9})
     if kind in ctx.rules.hooks:
