@@ -134,10 +134,13 @@ class Classes:
         """
         if not self.runs_iterations or self._outside_of_hooks([name]) != ['Hook']:
             return False
-        relatives = [one for one in self.by_name if name in (one, *self._names_above(one))]
-        facts = [info.facts for one in relatives for info in self.by_name[one]]
-        facts += [one.facts for one in self.ancestors([name]) if isinstance(one, ClassInfo)]
-        return any(one.counts_epochs or one.of_train_epochs for one in facts)
+        counting = [
+            one
+            for one, infos in self.by_name.items()
+            if any(info.facts.counts_epochs or info.facts.of_train_epochs for info in infos)
+        ]
+        below = any(name in (one, *self._names_above(one)) for one in counting)
+        return below or not self._names_above(name).isdisjoint(counting)
 
     def _names_above(self, name: str) -> set[str]:
         return {one.name for one in self.ancestors([name]) if isinstance(one, ClassInfo)}
