@@ -41,7 +41,7 @@ class Classes:
     Args:
         by_name: The classes.
         is_project: Whether they are all that the project has.
-        runs_iterations: Whether something of the project is trained for a number of iterations.
+        runs_iterations: Whether something of the project may be trained for a number of iterations.
         validates: Whether something of the project may be validated or tested.
         scales_losses: Whether something of it may accumulate gradients or scale losses.
     """
@@ -186,11 +186,11 @@ class Classes:
 
 
 def _names_iterations(node: ast.AST) -> bool:
-    """Whether it is the name of MMCV's runner of iterations, or a string of it."""
-    name = 'IterBasedRunner'
+    """Whether it names MMCV's runner of iterations, or builds what a config names."""
+    names = ('IterBasedRunner', 'build_runner')
     if isinstance(node, (ast.Name, ast.Attribute)):
-        return (node.id if isinstance(node, ast.Name) else node.attr) == name
-    return isinstance(node, ast.Constant) and node.value == name
+        return (node.id if isinstance(node, ast.Name) else node.attr) in names
+    return isinstance(node, ast.Constant) and node.value == names[0]
 
 
 def _full_name(node: ast.expr, origins: dict[str, str]) -> str:

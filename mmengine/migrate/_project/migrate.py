@@ -105,7 +105,7 @@ def classes_of_project(files: ProjectFiles) -> Classes:
     texts = [path.read_text('utf-8', errors='replace') for path in (*files.code, *files.configs)]
     return replace(
         classes,
-        runs_iterations=classes.runs_iterations or any(_ITERATIONS.search(one) for one in texts),
+        runs_iterations=any(_ITERATIONS.search(one) for one in texts),
         validates=any(_VALIDATION.search(one) for one in texts),
         scales_losses=any(_SCALES.search(one) for one in texts),
     )

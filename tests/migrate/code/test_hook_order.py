@@ -191,3 +191,13 @@ def test_hooks_of_one_priority_stay_in_the_order_of_their_registration():
         assert all(one in new for one in expected)
         assert registered in new
     assert new.index(registered) < new.index(expected[0])
+
+
+def test_a_hook_whose_runner_only_a_config_names_counts_as_before_in_both():
+    text = SCRIPT.format(
+        line='print(runner.epoch)', method='after_iter', runner='build_runner', length='meta=cfg',
+        configs='None', priority='NORMAL',
+    ).replace('IterBasedRunner', 'build_runner')  # fmt: skip
+    new = convert.convert_source(text).new
+    assert 'class Looks(LegacyHook):' in new
+    assert 'print(self.epoch_of(runner))' in new
