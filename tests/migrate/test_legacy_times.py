@@ -55,14 +55,23 @@ def halve(runner):
         group['lr'] *= 0.5
 
 
-def trained(work_dir, hook, priority='NORMAL', *, length=2, custom=(), wrapper=(), **more):
+NOT_SAVED = dict(checkpoint=None)
+SGD = dict(type='SGD', lr=1.0)
+
+
+def trained(
+    work_dir, hook, priority='NORMAL', *, length=2, custom=(), wrapper=(), optimizer=SGD, hooks=(),
+    **more,
+):  # fmt: skip
     options = dict(train_cfg=TWO_EPOCHS) | more
     runner = Runner(
         Line(),
         str(work_dir),
         train_dataloader=DataLoader([dict(x=torch.ones(1))] * length),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0), **dict(wrapper)),
-        default_hooks=dict(param_scheduler=dict(type='LegacyParamSchedulerHook'), checkpoint=None),
+        optim_wrapper=dict(optimizer=optimizer, **dict(wrapper)),
+        default_hooks=dict(
+            param_scheduler=dict(type='LegacyParamSchedulerHook'), **dict(hooks or NOT_SAVED)
+        ),
         custom_hooks=list(custom),
         log_level='ERROR',
         **options,
@@ -115,6 +124,31 @@ def test_a_schedule_starts_from_what_hooks_set_before_it(tmp_path):
     hook = Lowers(rate_of)
     trained(tmp_path, hook, 'HIGHEST', param_scheduler=legacy(policy='Step', step=[2], gamma=0.1))
     assert [rate for name, rate in hook.seen if name == 'done'] == [0.5, 0.5, 0.05, 0.05]
+
+
+def test_a_resumed_run_goes_on_with_the_schedule(tmp_path):
+    schedule = WARM_STEP | dict(end=3, step=[2])
+    saving = dict(checkpoint=dict(type='CheckpointHook', interval=1))
+    whole, part, rest = (Sees(rate_of) for _ in range(3))
+    three = dict(by_epoch=True, max_epochs=3)
+    trained(tmp_path / 'a', whole, param_scheduler=schedule, train_cfg=three)
+    trained(tmp_path / 'b', part, param_scheduler=schedule, hooks=saving,
+            train_cfg=dict(by_epoch=True, max_epochs=1))  # fmt: skip
+    trained(tmp_path / 'b', rest, param_scheduler=schedule, train_cfg=three, resume=True,
+            load_from=str(tmp_path / 'b' / 'epoch_1.pth'))  # fmt: skip
+    assert part.seen[1:] + rest.seen[1:] == whole.seen[1:]
+
+
+def test_a_momentum_is_set_at_the_same_times(tmp_path):
+    def momentum_of(runner):
+        return runner.optim_wrapper.param_groups[0]['betas'][0]
+
+    hook = Sees(momentum_of)
+    schedule = legacy(policy='Step', step=[1], gamma=0.5) | dict(type='LegacyMomentumScheduler')
+    trained(tmp_path, hook, param_scheduler=schedule, optimizer=dict(type='Adam', lr=1.0))
+    # 0.9, halved from iteration 1 on.
+    assert [value for name, value in hook.seen if name == 'done'] == [0.9, 0.45, 0.45, 0.45]
+    assert hook.seen[0] == ('run', 0.9)
 
 
 def test_without_a_late_start_the_first_value_is_there_at_once(tmp_path):
