@@ -44,6 +44,7 @@ class Classes:
         runs_iterations: Whether something of the project may be trained for a number of iterations.
         validates: Whether something of the project may be validated or tested.
         scales_losses: Whether something of it may accumulate gradients or scale losses.
+        used: Classes that code or configs, all of them known, use.
     """
 
     by_name: dict[str, list[ClassInfo]] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Classes:
     runs_iterations: bool = False
     validates: bool = True
     scales_losses: bool = True
+    used: frozenset[str] = frozenset()
 
     @classmethod
     def of_module(cls, tree: ast.Module) -> Classes:
@@ -96,6 +98,7 @@ class Classes:
             self.runs_iterations or other.runs_iterations,
             self.validates and other.validates,
             self.scales_losses and other.scales_losses,
+            self.used | other.used,
         )
 
     def ancestors(self, bases: Iterable[str]) -> Iterator[str | ClassInfo]:

@@ -87,6 +87,7 @@ class Hooks(Codemod):
         self._bases: list[list[str]] = [[]]
         self._own_methods: list[frozenset[str]] = [frozenset()]
         self._counts_as_before = [False]
+        self._names = ['']
         self._set_by_project: frozenset[str] = frozenset()
         self._meta_keys: frozenset[str] = frozenset()
         self._runner = ['']
@@ -110,6 +111,7 @@ class Hooks(Codemod):
         self._own_methods.append(frozenset(method.name.value for method in methods))
         counts = self._is_hook[-1] and self.source.classes.counts_as_before(node.name.value)
         self._counts_as_before.append(counts)
+        self._names.append(node.name.value)
 
     def _is_hook_class(self, bases: Sequence[str], methods: Sequence[cst.FunctionDef]) -> bool:
         if any(base.rpartition('.')[2].endswith('OptimWrapper') for base in bases):
@@ -130,6 +132,7 @@ class Hooks(Codemod):
         self._is_hook.pop()
         self._bases.pop()
         self._own_methods.pop()
+        self._names.pop()
         if not self._counts_as_before.pop():
             return updated_node
         bases = [
@@ -191,8 +194,8 @@ class Hooks(Codemod):
     def _mark_gradients(self, method: str, runner: str, text: str) -> None:
         """Mark a method that reads gradients."""
         text = re.sub(r'#.*', '', text)
-        if self.source.classes.is_project:
-            return  # where it is registered, a registration says more
+        if self._names[-1] in self.source.classes.used:
+            return  # where it is registered, the step is converted for it
         if re.search(r'\.grad\b(?!\s*=[^=])', text):
             self.mark(_NO_GRADIENTS.format(method))
 

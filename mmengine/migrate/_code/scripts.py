@@ -35,6 +35,11 @@ _LOGGER_ARGS = ('name', 'log_file', 'log_level')
 _APART = 'Runner gets all its parts at once, then train() is called: its run() is elsewhere'
 _USED = 'the runner is used before its run(), where Runner gets everything at once: {}'
 _LATER = 'what {} uses is assigned again before the runner is made: check that it is as it was'
+_STEP_OF_CONFIG = (
+    'hooks see weights from before the optimizer step, or its gradients: if the config had an '
+    "optimizer_config, put dict(type='LegacyOptimizerStepHook', priority='ABOVE_NORMAL') at the "
+    'head of its custom_hooks'
+)
 _Arguments = dict[str, cst.BaseExpression]
 
 
@@ -182,6 +187,10 @@ class Scripts(Codemod):
             facts is not None and facts.needs_legacy_step(priority)
             for _, priority, facts in registered
         )  # fmt: skip
+        if own_step and legacy.is_told_by_config(steps):
+            # Whether a hook stepped at all, only the config tells.
+            left.append(_STEP_OF_CONFIG)
+            own_step = False
         told = arguments.pop('custom_hooks', '')
         if any('custom_hooks' in code(body[index]) for index in parts.kept):
             told = ''
@@ -190,7 +199,6 @@ class Scripts(Codemod):
         if parts.custom_hooks:
             told = f'[{", ".join(hooks + parts.custom_hooks)}]'
         if own_step:
-            # A config has it at its head already, if its hooks need it.
             told = f"[dict(type='LegacyOptimizerStepHook'){_items_of(told)}]"
         if told:
             arguments['custom_hooks'] = told

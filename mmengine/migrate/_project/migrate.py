@@ -108,7 +108,14 @@ def classes_of_project(files: ProjectFiles) -> Classes:
         runs_iterations=any(_ITERATIONS.search(one) for one in texts),
         validates=any(_VALIDATION.search(one) for one in texts),
         scales_losses=any(_SCALES.search(one) for one in texts),
+        used=frozenset(classes.by_name) & _words_used(texts),
     )
+
+
+def _words_used(texts: Iterable[str]) -> frozenset[str]:
+    """The words of code and configs, but for definitions of classes and imports."""
+    lines = (re.sub(r'(?m)^\s*(class \w+|from|import)\b.*', '', text) for text in texts)
+    return frozenset(word for text in lines for word in re.findall(r'\b[^\W\d]\w*', text))
 
 
 # By any word that a project needs for it; a config may leave it out, and so may a script.

@@ -201,3 +201,10 @@ def test_a_hook_whose_runner_only_a_config_names_counts_as_before_in_both():
     new = convert.convert_source(text).new
     assert 'class Looks(LegacyHook):' in new
     assert 'print(self.epoch_of(runner))' in new
+
+
+def test_a_step_that_only_a_config_tells_of_is_marked():
+    configs = 'None, cfg.optimizer_config'
+    new = converted('runner.model.shift.data += 1', priority='HIGH', configs=configs)
+    assert len([why for _, why in new.todo if 'LegacyOptimizerStepHook' in why]) == 1
+    assert 'custom_hooks=' not in new.new

@@ -45,6 +45,8 @@ class Sees(Hook):
         print(runner.model.weight.grad)
 """
 
+USES = "custom_hooks = [dict(type='Sees')]\n"
+
 
 def migrated(folder, step, **others):
     """The model's text after a migration, and the marks of all files."""
@@ -99,9 +101,14 @@ def test_several_losses_are_marked_where_something_may_scale_them(tmp_path, text
 
 @pytest.mark.parametrize('step', [ONE_LOSS, LAST])
 def test_gradients_that_a_hook_reads_are_dropped_where_they_were(tmp_path, step):
-    text, marks = migrated(tmp_path, step, hooks=HOOK)
+    text, marks = migrated(tmp_path, step, hooks=HOOK, config=USES)
     assert marks == []
     calls = [line.strip() for line in text.splitlines() if "optim_wrapper['a']." in line]
     expected = ["optim_wrapper['a'].zero_grad()"] * (step is ONE_LOSS)
     expected += ["optim_wrapper['a'].backward(loss)", "optim_wrapper['a'].step()"]
     assert calls == expected + ["optim_wrapper['a'].zero_grad()"] * (step is LAST)
+
+
+def test_a_hook_that_reads_gradients_and_is_registered_nowhere_is_marked(tmp_path):
+    _, marks = migrated(tmp_path, ONE_LOSS, hooks=HOOK)
+    assert [why.partition(',')[0] for why in marks] == ['after_train_iter reads gradients']
