@@ -12,12 +12,39 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmengine.dist import is_main_process
 from mmengine.dist._dtensor import full_tensor, is_dtensor
+
+_keeps_on_main_rank = False
 
 
 def whole(value: Any) -> Any:
-    """The full tensor of a ``DTensor``; other values are returned unchanged."""
-    return full_tensor(value) if isinstance(value, Tensor) else value
+    """The full tensor of a ``DTensor``; other values are returned unchanged.
+
+    See :func:`whole_on_main_rank` for what other ranks get in that context.
+    """
+    if not is_dtensor(value):
+        return value
+    full = full_tensor(value)
+    if not _keeps_on_main_rank:
+        return full
+    return full.cpu() if is_main_process() else full.to('meta')
+
+
+@contextmanager
+def whole_on_main_rank() -> Iterator[None]:
+    """Context to gather a checkpoint that rank 0 writes.
+
+    :func:`whole` returns full tensors in host memory on rank 0. Other ranks take part in gathering
+    one tensor after the other, and get tensors of the same shapes on the meta device, which have no
+    memory.
+    """
+    global _keeps_on_main_rank
+    before, _keeps_on_main_rank = _keeps_on_main_rank, True
+    try:
+        yield
+    finally:
+        _keeps_on_main_rank = before
 
 
 def whole_tree(value: Any) -> Any:

@@ -4,9 +4,11 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from zipfile import is_zipfile
 
 import torch
 
@@ -23,6 +25,8 @@ from mmengine.fileio import atomic_write, get_file_backend
 from mmengine.logging import print_log
 
 LAST_CHECKPOINT = 'last_checkpoint'
+
+_maps_files = False
 
 
 def save_checkpoint(
@@ -197,10 +201,29 @@ def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
     return checkpoint
 
 
+@contextmanager
+def mapped_reads() -> Iterator[None]:
+    """Context in which a local checkpoint that is read to the CPU is mapped into memory.
+
+    Its tensors are read from the disk when they are used, and the system may drop them again. The
+    file must not be changed in place while they exist. Files in the format before torch 1.6, and
+    open files without a path, are read as usual.
+    """
+    global _maps_files
+    before, _maps_files = _maps_files, True
+    try:
+        yield
+    finally:
+        _maps_files = before
+
+
 def _open_plain(file: IO[bytes], map_location: Any) -> Any:
     with warnings.catch_warnings():
         # torch warns about a suspicious file; if the file is broken, it also raises an error.
         warnings.simplefilter('ignore')
+        path = getattr(file, 'name', None)
+        if _maps_files and map_location == 'cpu' and isinstance(path, str) and is_zipfile(path):
+            return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
         return torch.load(file, map_location=map_location, weights_only=True)
 
 

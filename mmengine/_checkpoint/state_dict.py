@@ -144,7 +144,7 @@ def weights_to_cpu(state_dict: Mapping[str, Any]) -> 'OrderedDict[str, Any]':
         if isinstance(value, Tensor) and value.device.type == 'cuda':
             devices.add(value.device)
             value = value.to('cpu', non_blocking=True)
-        elif isinstance(value, Tensor):
+        elif isinstance(value, Tensor) and not value.is_meta:
             value = value.cpu()
         on_cpu[key] = value
     for device in devices:

@@ -23,7 +23,7 @@ from mmengine.dataset._sample_seed import (
     SeededStream,
     WorkerStart,
 )
-from mmengine.dataset._worker_process import move_to_own_groups
+from mmengine.dataset._worker_process import keep_queues, move_to_own_groups
 from mmengine.dist._data_parallel import get_data_parallel_info
 
 TRAIN, VAL, TEST = 0, 1, 2
@@ -266,6 +266,7 @@ class _IteratorMaker:
         finally:
             attributes.update(kept)
         move_to_own_groups(batches)
+        keep_queues(batches)
         return batches
 
     def _exchanged(self, loader: Any) -> dict[str, Any]:

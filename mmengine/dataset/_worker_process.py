@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from typing import Any
 
 _PARENT_EVERY_S = 1.0
@@ -30,6 +31,22 @@ def move_to_own_groups(batches: Any) -> None:
         if hasattr(os, 'setpgid') and worker.pid is not None:
             with contextlib.suppress(OSError):  # it has begun another program, or has ended
                 os.setpgid(worker.pid, worker.pid)
+
+
+def keep_queues(batches: Any) -> None:
+    """Keep the queues to the workers until ``batches``, an iterator of a DataLoader, is gone.
+
+    An iterator that is left in a reference cycle, as after an error, is ended by the garbage
+    collector. Its queues would be closed before it can tell its workers to end, and it waits five
+    seconds for each of them.
+    """
+    queues = getattr(batches, '_index_queues', None)
+    if queues:
+        weakref.finalize(batches, _let_go, list(queues)).atexit = False
+
+
+def _let_go(queues: list[Any]) -> None:
+    """Called before the iterator ends its workers; it has the queues too."""
 
 
 def end_with_parent() -> None:

@@ -10,11 +10,11 @@ from torch import nn
 from mmengine.evaluator import Evaluator
 from mmengine.optim import BaseOptimWrapper
 from mmengine.process.env import check_launcher
-from mmengine.registry import RUNNERS, STRATEGIES
+from mmengine.registry import RUNNERS
 from mmengine.runner._api import Loader
 from mmengine.runner._arguments import ConfigLike
 from mmengine.runner._hook_list import HookConfig
-from mmengine.runner._preparing import default_strategy, strategy_arguments
+from mmengine.runner._preparing import build_strategy, strategy_arguments
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.runner import Loaders, Runner
 from mmengine.strategy import BaseStrategy
@@ -27,7 +27,8 @@ class FlexibleRunner(Runner):
     arguments.
 
     Args:
-        strategy: A strategy, or its config for ``STRATEGIES``; None picks one by the launcher.
+        strategy: A strategy, its config for ``STRATEGIES``, or a name such as 'fsdp'; None and
+            'auto' pick one by the launcher.
         compile: True, or arguments of ``torch.compile``.
     """
 
@@ -47,7 +48,7 @@ class FlexibleRunner(Runner):
         test_dataloader: Loaders | None = None,
         test_evaluator: Evaluator | dict[str, Any] | list[Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
-        strategy: BaseStrategy | dict[str, Any] | None = None,
+        strategy: BaseStrategy | dict[str, Any] | str | None = None,
         auto_scale_lr: dict[str, Any] | None = None,
         default_hooks: dict[str, Any] | None = None,
         custom_hooks: list[HookConfig] | None = None,
@@ -103,7 +104,7 @@ class FlexibleRunner(Runner):
 
     def build_strategy(
         self,
-        strategy: BaseStrategy | dict[str, Any] | None = None,
+        strategy: BaseStrategy | dict[str, Any] | str | None = None,
         launcher: str | None = 'none',
         randomness: dict[str, Any] | None = None,
         env_cfg: Mapping[str, Any] = dict(dist_cfg=dict(backend='nccl')),  # the API's
@@ -113,12 +114,9 @@ class FlexibleRunner(Runner):
         """A strategy of this run from its config; None picks one by the launcher."""
         if isinstance(strategy, BaseStrategy):
             return strategy
-        if strategy is not None and not isinstance(strategy, Mapping):
-            raise TypeError(
-                f'A strategy is a BaseStrategy or a dict, got {type(strategy).__name__}.'
-            )
-        return self._strategy_from(
+        return build_strategy(
             strategy,
+            self.cfg,
             strategy_arguments(
                 self.cfg,
                 work_dir=self._given_work_dir,
@@ -132,20 +130,7 @@ class FlexibleRunner(Runner):
         )
 
     def _build_strategy(self, arguments: dict[str, Any]) -> BaseStrategy:
-        given = self._given_strategy
-        if isinstance(given, BaseStrategy):
-            return given
-        if given is not None and not isinstance(given, Mapping):
-            raise TypeError(f'A strategy is a BaseStrategy or a dict, got {type(given).__name__}.')
-        return self._strategy_from(given, arguments)
-
-    def _strategy_from(
-        self, strategy: Mapping[str, Any] | None, arguments: dict[str, Any]
-    ) -> BaseStrategy:
-        if strategy is None:
-            return default_strategy(self.cfg, arguments)
-        built: BaseStrategy = STRATEGIES.build(strategy, default_args=arguments)
-        return built
+        return build_strategy(self._given_strategy, self.cfg, arguments)
 
     def _place_model(self, model: nn.Module) -> nn.Module:
         """Leave placing to the strategy: it prepares the model when a stage begins."""

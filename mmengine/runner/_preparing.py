@@ -15,10 +15,11 @@ from mmengine.dist import get_world_size, is_distributed
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.process.session import OwnSteps, Session
+from mmengine.registry import STRATEGIES
 from mmengine.runner import _build_run
 from mmengine.runner._units import with_unit_of_loop
 from mmengine.runner.utils import _get_batch_size
-from mmengine.strategy import BaseStrategy, DDPStrategy, SingleDeviceStrategy
+from mmengine.strategy import BaseStrategy
 from mmengine.strategy._schedule_steps import advance_schedulers, flattened
 from mmengine.strategy._session_views import SessionViews
 from mmengine.strategy._state import are_built
@@ -26,6 +27,13 @@ from mmengine.strategy._state import are_built
 if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner.runner import Runner
+
+_STRATEGIES = {
+    'single': 'SingleDeviceStrategy',
+    'ddp': 'DDPStrategy',
+    'fsdp': 'FSDPStrategy',
+    'deepspeed': 'DeepSpeedStrategy',
+}
 
 
 def strategy_arguments(
@@ -67,13 +75,35 @@ def own_steps(runner: Runner, env_cfg: dict[str, Any]) -> OwnSteps | None:
     )
 
 
-def default_strategy(cfg: Config, arguments: dict[str, Any]) -> BaseStrategy:
-    """Data parallel where several processes train, else one device."""
-    if arguments['env_kwargs']['launcher'] == 'none' and not is_distributed():
-        return SingleDeviceStrategy(**arguments)
-    return DDPStrategy(
-        model_wrapper=cfg.get('model_wrapper_cfg'), sync_bn=cfg.get('sync_bn'), **arguments
-    )
+def build_strategy(given: Any, cfg: Config, arguments: dict[str, Any]) -> BaseStrategy:
+    """The strategy of a run.
+
+    Args:
+        given: A strategy, its config for ``STRATEGIES``, or a name: ``'ddp'``, ``'fsdp'``,
+            ``'deepspeed'``, ``'single'`` or the name of a class. ``'auto'`` and None are data
+            parallel where several processes train, else one device.
+        cfg: The config of the run, which may have ``model_wrapper_cfg`` and ``sync_bn``.
+        arguments: Of :class:`BaseStrategy`.
+
+    Raises:
+        TypeError: If ``given`` has another type.
+    """
+    if isinstance(given, BaseStrategy):
+        return given
+    if given is None or given == 'auto':
+        is_alone = arguments['env_kwargs']['launcher'] == 'none' and not is_distributed()
+        given = 'single' if is_alone else 'ddp'
+    if isinstance(given, str):
+        given = {'type': _STRATEGIES.get(given, given)}
+        if given['type'] in ('DDPStrategy', 'FSDPStrategy'):
+            own = {'model_wrapper': cfg.get('model_wrapper_cfg'), 'sync_bn': cfg.get('sync_bn')}
+            arguments = {**arguments, **own}
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f'A strategy is a BaseStrategy, a dict or a name, got {type(given).__name__}.'
+        )
+    built: BaseStrategy = STRATEGIES.build(given, default_args=arguments)
+    return built
 
 
 def with_preprocessor(runner: Runner, model: Any, data_preprocessor: Any) -> Any:

@@ -1,23 +1,11 @@
 """Activation checkpointing: saves memory by recomputing activations in the backward pass."""
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
-
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
+from mmengine.model._recomputing import wrap_forward
 from mmengine.utils.errors import did_you_mean
 
-
-def wrap_forward(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap ``forward`` so that it keeps only its inputs and runs again in the backward pass."""
-
-    @wraps(forward)
-    def recomputing(*args: Any, **kwargs: Any) -> Any:
-        return checkpoint(forward, *args, use_reentrant=False, **kwargs)
-
-    return recomputing
+__all__ = ['turn_on_activation_checkpointing', 'wrap_forward']
 
 
 def turn_on_activation_checkpointing(model: nn.Module, modules: str | list[str]) -> None:

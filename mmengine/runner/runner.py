@@ -37,7 +37,7 @@ from mmengine.runner._ending import flush_open_windows, stage_of
 from mmengine.runner._hook_list import HookConfig, HookList
 from mmengine.runner._preparing import (
     BuiltFrom,
-    default_strategy,
+    build_strategy,
     own_steps,
     place_model,
     prepare_training,
@@ -105,9 +105,10 @@ class Runner(RunnerMembers):
         default_scope: Registry scope in which types are looked for.
         randomness: Arguments of :meth:`Session.set_randomness`, such as ``seed``.
         experiment_name: Name of the run; the config's file name by default.
-        cfg: The whole config, kept with the run; also read for ``model_wrapper_cfg``, ``sync_bn``,
-            ``find_unused_parameters``, ``compile``, ``activation_checkpointing`` and
-            ``strict_config``, which makes warnings about misspelt keys errors.
+        cfg: The whole config, kept with the run; also read for ``strategy`` ('auto', 'ddp', 'fsdp'
+            or a config), ``model_wrapper_cfg``, ``sync_bn``, ``find_unused_parameters``,
+            ``compile``, ``activation_checkpointing`` and ``strict_config``, which makes warnings
+            about misspelt keys errors.
         preempt: ``signals`` that ask the run to stop, the ``exit_code`` then, and
             ``save_within_s``; see :class:`Preempt`.
         watchdog: ``timeout_s`` without a batch, and ``action``; see :class:`WatchdogSettings`.
@@ -325,7 +326,7 @@ class Runner(RunnerMembers):
 
     def _build_strategy(self, arguments: dict[str, Any]) -> BaseStrategy:
         """The strategy of this run, from arguments of :class:`BaseStrategy`."""
-        return default_strategy(self.cfg, arguments)
+        return build_strategy(self.cfg.get('strategy'), self.cfg, arguments)
 
     def _build_placed_model(self, model: Any, data_preprocessor: Any) -> nn.Module:
         if data_preprocessor is not None:

@@ -17,8 +17,7 @@ def raise_unavailable(strategy: type, package: str | None = None) -> NoReturn:
     """
     name = strategy.__name__
     advice = (
-        'Use DDPStrategy where the model fits on one device. Sharded strategies are not '
-        'implemented yet.'
+        'Use DDPStrategy where the model fits on one device, and FSDPStrategy where it does not.'
     )
     if package is not None and find_spec(package) is None:
         raise ImportError(f'{name} needs {package} (pip install {package}), and more: {advice}')

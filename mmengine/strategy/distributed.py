@@ -44,8 +44,8 @@ class DDPStrategy(SingleDeviceStrategy):
             )
         if not self.distributed:
             self.logger.warning(
-                'DDPStrategy found one process only, so the model is not wrapped. Start several '
-                'with a launcher, as in: torchrun --nproc-per-node=2 train.py'
+                f'{type(self).__name__} found one process only, so the model is not wrapped. Start '
+                'several with a launcher, as in: torchrun --nproc-per-node=2 train.py'
             )
 
     def convert_model(self, model: nn.Module) -> nn.Module:
@@ -72,8 +72,8 @@ class DDPStrategy(SingleDeviceStrategy):
         if _is_sharded(wrapped):
             raise NotImplementedError(
                 f'{type(self).__name__} saves the whole model and optimizer from rank 0, but with '
-                f'{type(wrapped).__name__} rank 0 holds only a part of them. Sharded strategies '
-                'are not implemented yet: use another wrapper, or a custom training loop.'
+                f'{type(wrapped).__name__} rank 0 holds only a part of them. Use '
+                "strategy='fsdp', which takes this wrapper's config as model_wrapper."
             )
         return wrapped
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from mmengine._checkpoint.dtensor import whole_on_main_rank
 from mmengine._checkpoint.loader import revise_state_dict_keys
 from mmengine._checkpoint.state_dict import get_state_dict, load_state_dict, weights_to_cpu
 from mmengine.device import get_device
@@ -59,20 +60,25 @@ class SingleDeviceStrategy(BaseStrategy):
         extra_ckpt: Checkpoint | None = None,
         callback: Callable[[Checkpoint], None] | None = None,
     ) -> None:
-        """Gather the state on all ranks and write it on rank 0. Every rank waits for the file."""
+        """Gather the state on all ranks and write it on rank 0. Every rank waits for the file.
+
+        Of sharded tensors, only rank 0 keeps the whole; in the checkpoint that ``callback`` gets on
+        other ranks they are on the meta device.
+        """
         extra = dict(extra_ckpt or {})
         backend_args = extra.pop('backend_args', None)
-        checkpoint: Checkpoint = {
-            'meta': extra.pop('meta', {}),
-            'state_dict': self.model_state_dict(),
-            **extra,
-        }
-        if save_optimizer and self.optim_wrapper is not None:
-            checkpoint['optimizer'] = self.optim_state_dict()
-        if save_param_scheduler and has_any(self.param_schedulers):
-            checkpoint['param_schedulers'] = self.scheduler_state_dict()
-        if callback is not None:
-            callback(checkpoint)
+        with whole_on_main_rank():
+            checkpoint: Checkpoint = {
+                'meta': extra.pop('meta', {}),
+                'state_dict': self.model_state_dict(),
+                **extra,
+            }
+            if save_optimizer and self.optim_wrapper is not None:
+                checkpoint['optimizer'] = self.optim_state_dict()
+            if save_param_scheduler and has_any(self.param_schedulers):
+                checkpoint['param_schedulers'] = self.scheduler_state_dict()
+            if callback is not None:
+                callback(checkpoint)
         if is_main_process():
             self.io.write(checkpoint, filename, backend_args)
         barrier()

@@ -58,9 +58,9 @@ def test_a_strategy_keeps_its_own_scaling_of_rates(tmp_path):
     assert runner.optim_wrapper.get_lr() == {'lr': [0.05]}
 
 
-@pytest.mark.parametrize('strategy', ['SingleDeviceStrategy', 3])
+@pytest.mark.parametrize('strategy', [['SingleDeviceStrategy'], 3])
 def test_another_kind_of_strategy_is_refused(tmp_path, strategy):
-    with pytest.raises(TypeError, match=r'A strategy is a BaseStrategy or a dict, got'):
+    with pytest.raises(TypeError, match=r'A strategy is a BaseStrategy, a dict or a name, got'):
         _flexible(tmp_path, strategy=strategy)
 
 

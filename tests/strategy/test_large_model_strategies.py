@@ -67,7 +67,7 @@ def engine() -> Engine:
 # Strategies
 
 
-@pytest.mark.parametrize('name', ['FSDPStrategy', 'DeepSpeedStrategy', 'ColossalAIStrategy'])
+@pytest.mark.parametrize('name', ['DeepSpeedStrategy', 'ColossalAIStrategy'])
 def test_sharded_strategies_are_registered_and_say_what_to_use(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mmengine._checkpoint.dtensor import whole
 from mmengine.dist import (
     all_gather_object,
     all_reduce,
@@ -43,7 +44,7 @@ def gather_gradients(
         is_dtensor(grad) and cast(Any, grad).device_mesh.size() == world_size
         for grad in held.values()
     )
-    gradients = {number: full_tensor(grad) for number, grad in held.items()}
+    gradients = {number: whole(grad) for number, grad in held.items()}
     if is_shared or is_one_for_all or world_size == 1:
         return [gradients]
     # Gathered as objects, because a parameter may have a gradient on some of the ranks only.
@@ -56,9 +57,10 @@ def left_gradients(param_groups: list[dict[str, Any]]) -> dict[int, Tensor]:
 
     The ranks of a distributed model have the same ones.
     """
-    (gradients,) = gather_gradients(param_groups, is_shared=True)
-    is_zero = all(not grad.is_sparse and not grad.any() for grad in gradients.values())
-    return {} if is_zero else gradients
+    held = gradients_of(param_groups)
+    if all(map(_is_zero, held.values())):
+        return {}
+    return gather_gradients(param_groups, is_shared=True)[0]
 
 
 def restore_gradients(param_groups: list[dict[str, Any]], by_rank: list[dict[int, Tensor]]) -> None:
@@ -85,6 +87,24 @@ def scale_gradients(param_groups: list[dict[str, Any]], factor: float) -> None:
         grad.mul_(factor)
 
 
+def rescale_gradients(
+    run: Any, unsynced: nn.Module | None, param_groups: list[dict[str, Any]], factor: float
+) -> None:
+    """Multiply all gradients of an open window by ``factor``, in place.
+
+    A sharded model keeps gradients that were not exchanged elsewhere, so they are averaged first.
+
+    Args:
+        run: The run of the optimizer wrapper, an ``OptimizerRun``.
+        unsynced: The model whose ranks hold different gradients; None if they have been exchanged.
+        param_groups: The groups of the optimizer.
+        factor: The factor.
+    """
+    if unsynced is not None:
+        run.average_gradients(unsynced, param_groups)
+    scale_gradients(param_groups, factor)
+
+
 def average_gradients(model: nn.Module, param_groups: list[dict[str, Any]]) -> bool:
     """Average gradients of backward passes under ``no_sync``, which did not exchange them.
 
@@ -106,6 +126,12 @@ def average_gradients(model: nn.Module, param_groups: list[dict[str, Any]]) -> b
             param.grad = torch.zeros_like(param)
         all_reduce(param.grad, op='mean', group=model.process_group)
     return True
+
+
+def _is_zero(grad: Tensor) -> bool:
+    if is_dtensor(grad):
+        return not full_tensor(grad.abs().sum())
+    return not grad.is_sparse and not grad.any()
 
 
 def _placed_like(param: Any, grad: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from mmengine.optim.optimizer import _window_notes
 from mmengine.optim.optimizer._accumulation import (
     gather_gradients,
     left_gradients,
+    rescale_gradients,
     restore_gradients,
-    scale_gradients,
 )
 from mmengine.optim.optimizer._clipping import (
     CLIPPERS,
@@ -344,7 +344,7 @@ class OptimWrapper(BaseOptimWrapper):
         """Divide the gradients of the window of ``batch`` by its present size."""
         factor = self._window.fit(batch)
         if factor != 1.0:
-            scale_gradients(self.optimizer.param_groups, factor)
+            rescale_gradients(self._run, self._unsynced_model, self.optimizer.param_groups, factor)
 
     # Skipped batches
 
@@ -388,7 +388,7 @@ class OptimWrapper(BaseOptimWrapper):
         if self._window.skipped >= batches:
             self._window.close()
         elif model is None or self._run.average_gradients(model, groups):
-            scale_gradients(groups, factor)
+            rescale_gradients(self._run, None, groups, factor)
             self._close_window(step_kwargs, zero_kwargs)
         else:
             self._warn(

@@ -1,0 +1,36 @@
+"""docs/strategies.md keeps its word: its example is accepted, and each row names a test."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmengine.registry import STRATEGIES
+
+ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / 'docs' / 'strategies.md').read_text(encoding='utf-8')
+LINES = GUIDE.splitlines()
+ROWS = [
+    [cell.strip() for cell in line.strip('|').split(' | ')]
+    for line, following in zip(LINES, [*LINES[1:], ''], strict=True)
+    if line.startswith('| ') and not following.startswith('|--')  # the head of a table
+]
+
+
+def test_its_example_is_a_strategy(tmp_path: Path) -> None:
+    (code,) = re.findall(r'```python\n(.*?)```', GUIDE, re.S)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    strategy = STRATEGIES.build({**names['strategy'], 'work_dir': str(tmp_path)})
+    assert strategy.sharding.blocks == ['TransformerBlock']
+    assert strategy.meta_init
+
+
+@pytest.mark.parametrize('row', ROWS, ids=[row[0][:40] for row in ROWS])
+def test_each_row_names_a_test_that_exists(row: list[str]) -> None:
+    names = re.findall(r'`([\w/]+\.py)(?:::(\w+))?`', row[-1])
+    assert names, f'{row[0]}: no test'
+    for file, symbol in names:
+        text = (ROOT / 'tests' / file).read_text(encoding='utf-8')
+        assert not symbol or re.search(rf'^def {symbol}\b', text, re.M), (file, symbol)
