@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,9 @@ def add_parser(commands: Commands) -> None:
     removing = _add(actions, 'rm', _rm, 'remove checkpoints')
     removing.add_argument('paths', metavar='FILE', nargs='+')
     removing.add_argument(
-        '--force', action='store_true', help='also those that a run resumes from, and the best'
+        '--force',
+        action='store_true',
+        help='also those that a run resumes from, the best, and those of a run at work',
     )
 
 
@@ -200,7 +203,11 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _rm(options: argparse.Namespace) -> int:
     from mmengine._checkpoint.tools import rm
+    from mmengine.process._lock import refuse_if_held
 
+    if not options.force:
+        for folder in {os.path.dirname(os.path.abspath(path)) for path in options.paths}:
+            refuse_if_held(folder)
     for path in rm(options.paths, options.force):
         print(f'Removed {path}')
     return 0

@@ -265,7 +265,7 @@ def end_group_at_exit() -> None:
 
 
 class _Ending:
-    """A thread that ends the group when it is told to. None can be started so late."""
+    """A thread that ends the group on request: none can be started as late as that."""
 
     def __init__(self) -> None:
         self.is_due = threading.Event()

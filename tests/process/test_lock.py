@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mmengine.cli.__main__ import main
 from mmengine.process import WorkDirInUseError, _lock
+from mmengine.strategy.checkpoint_io import FileCheckpointIO
 from mmengine.utils._process_identity import ProcessIdentity, parse_identity, this_process
 
 ROOT = Path(__file__).parents[2]
@@ -269,3 +271,17 @@ def test_wrong_settings_are_refused(monkeypatch):
     monkeypatch.setenv(_lock.FORCE_VARIABLE, 'yes')
     with pytest.raises(ValueError, match='MMENGINE_LOCK is on, off or force'):
         _lock.check_lock_setting(True)
+
+
+def test_checkpoints_of_a_run_at_work_are_removed_by_force_only(tmp_path, other, capsys):
+    io = FileCheckpointIO()
+    paths = [str(tmp_path / f'epoch_{epoch}.pth') for epoch in (1, 2, 3)]
+    for path in paths:
+        io.write({'state_dict': {}, 'meta': {}}, path)
+    assert main(['ckpt', 'rm', paths[0]]) == 2
+    assert f'in use by process {other.pid} on' in capsys.readouterr().err
+    assert os.path.exists(paths[0])
+    assert main(['ckpt', 'rm', paths[0], '--force']) == 0
+    other.communicate('')
+    assert main(['ckpt', 'rm', paths[1]]) == 0
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['epoch_3.pth']
