@@ -8,10 +8,12 @@ from typing import Any
 
 _HOMES = {
     'LegacyEMAHook': '_ema',
+    'LegacyHook': '_legacy_hook',
     'LegacyLRScheduler': '_schedulers',
     'LegacyLrUpdaterHook': '_updater_hooks',
     'LegacyModel': '_legacy_model',
     'LegacyMomentumScheduler': '_schedulers',
+    'LegacyOptimizerStepHook': '_optimizer_step_hook',
     'LegacyParamSchedulerHook': '_scheduler_hook',
 }
 

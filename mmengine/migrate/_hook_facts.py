@@ -29,6 +29,7 @@ _READS_LEARNING_RATE = (
 )
 
 
+_READS_GRADIENTS = r'\.grad\b(?!\s*=[^=])'
 _SETS_LEARNING_RATE = (
     r'\[[\'"](lr|momentum|betas|initial_lr)[\'"]\](\[[^]]*\])?\s*([-+*/]|\*\*|//)?=(?!=)'
 )
@@ -46,6 +47,8 @@ class HookFacts:
         reads_learning_rate: Its methods that read a learning rate or a momentum.
         sets_learning_rate: Whether it sets a learning rate or a momentum.
         outputs: The keys of a runner's outputs that it reads; '*' for outputs as a whole.
+        reads_gradients: Whether it reads gradients.
+        is_counted_as_before: Whether it is converted to count epochs as MMCV did.
     """
 
     counts_epochs: bool = False
@@ -55,6 +58,8 @@ class HookFacts:
     reads_learning_rate: frozenset[str] = frozenset()
     sets_learning_rate: bool = False
     outputs: frozenset[str] = frozenset()
+    reads_gradients: bool = False
+    is_counted_as_before: bool = False
 
     @classmethod
     def of(cls, node: ast.ClassDef) -> HookFacts:
@@ -70,6 +75,7 @@ class HookFacts:
             _methods_with(_READS_LEARNING_RATE, texts),
             re.search(_SETS_LEARNING_RATE, ast.unparse(node)) is not None,
             _outputs_in(ast.unparse(node)),
+            re.search(_READS_GRADIENTS, ast.unparse(node)) is not None,
         )
 
     @classmethod
@@ -84,6 +90,7 @@ class HookFacts:
             frozenset().union(*(one.reads_learning_rate for one in known)),
             any(one.sets_learning_rate for one in known),
             frozenset().union(*(one.outputs for one in known)),
+            any(one.reads_gradients for one in known),
         )
 
     def reads_between(self, priority: int) -> bool:
@@ -94,6 +101,28 @@ class HookFacts:
         """
         safe = _BEFORE_ITERATION if priority >= _LOW else (*_BEFORE_ITERATION, *_AFTER_STEP)
         return not self.reads_learning_rate <= {'__init__', *safe}
+
+    def needs_legacy_times(self, priority: int) -> bool:
+        """Whether it sees when MMCV set learning rates and momenta, or sets them itself.
+
+        Args:
+            priority: Its priority; a very high one came before they were set.
+        """
+        reads = self.reads_learning_rate
+        is_first = priority < _LEARNING_RATES and not reads.isdisjoint(
+            (*_BEFORE_ITERATION, *_BEFORE_EPOCH)
+        )
+        is_early = not reads.isdisjoint(('before_run', *_BEFORE_EPOCH))
+        return self.sets_learning_rate or is_early or is_first
+
+    def needs_legacy_step(self, priority: int) -> bool:
+        """Whether it sees weights from before the optimizer step, or the gradients of the step.
+
+        Args:
+            priority: Its priority; a high one came before the step.
+        """
+        is_before = priority <= _STEP and not self.uses_model.isdisjoint(_AFTER_STEP)
+        return is_before or self.reads_gradients
 
     def changes_saved_model(self, priority: int) -> bool:
         """Whether it changes the model when MMCV had saved the checkpoint already."""
@@ -128,23 +157,20 @@ class Registration:
         name: Its class.
         priority: Its priority as a number.
         by_epoch: Whether the run counts epochs; None if that is not known.
-        has_optimizer_hook: Whether a hook of MMCV stepped the optimizer.
-        has_schedule: Whether learning rates or momenta follow a schedule.
-        starts_apart: Whether the schedule may begin at another learning rate than the optimizer.
+        follows_metric: Whether learning rates or momenta follow a metric, as no legacy scheduler
+            does.
     """
 
     name: str
     priority: int
     by_epoch: bool | None
-    has_optimizer_hook: bool
-    has_schedule: bool
-    starts_apart: bool
+    follows_metric: bool = False
 
 
 def differences(hook: Registration, facts: HookFacts) -> Iterator[str]:
     """Where a hook does something else here than under MMCV, each with what to do."""
     name = hook.name
-    if hook.by_epoch is False:
+    if hook.by_epoch is False and not facts.is_counted_as_before:
         if facts.counts_epochs:
             yield (
                 f'{name} counts epochs or iterations within one, in a run of iterations: MMCV '
@@ -157,19 +183,15 @@ def differences(hook: Registration, facts: HookFacts) -> Iterator[str]:
                 f'{name}.{methods}: a runner of iterations under MMCV never called it; Runner '
                 'calls it once. Delete the method to keep the numbers'
             )
-    is_early = hook.priority <= _STEP and not facts.uses_model.isdisjoint(_AFTER_STEP)
-    if hook.has_optimizer_hook and is_early:
-        yield (
-            f'{name} of priority {hook.priority} ran before the optimizer step under MMCV, and '
-            'runs after it here: move what needs the older weights to before_train_iter'
-        )
-    if hook.has_schedule and facts.sets_learning_rate:
+    if not hook.follows_metric:
+        return
+    if facts.sets_learning_rate:
         yield (
             f'{name} sets a learning rate or momentum: MMCV set them anew at each iteration or '
             'epoch, and a scheduler here multiplies what it finds. Write a scheduler instead'
         )
     early = facts.reads_learning_rate.intersection(('before_run', *_BEFORE_EPOCH))
-    if hook.starts_apart and early:
+    if early:
         yield (
             f'{name}.{" and ".join(sorted(early))}: the learning rate or momentum has its warm-up '
             'or first value of the schedule here, and had not under MMCV. Read it in '
@@ -191,17 +213,6 @@ def priority_of(value: object) -> int:
     return int(text) if text.isdigit() else PRIORITIES.get(text, PRIORITIES['NORMAL'])
 
 
-def starts_apart(schedule: object) -> bool:
-    """Whether a schedule may begin at another value than the optimizer's own."""
-    if schedule is None:
-        return False
-    if not isinstance(schedule, Mapping):
-        return True
-    policy = str(schedule.get('policy')).lower()
-    return schedule.get('warmup') is not None or policy not in _FROM_BASE
-
-
-_FROM_BASE = (
-    'fixed', 'step', 'exp', 'poly', 'inv', 'cosineannealing', 'flatcosineannealing',
-    'cosinerestart', 'linearannealing', 'cyclic',
-)  # fmt: skip
+def follows_metric(schedule: object) -> bool:
+    """Whether a schedule follows a metric."""
+    return isinstance(schedule, Mapping) and str(schedule.get('policy')) == 'Reduce'

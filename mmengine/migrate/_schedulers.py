@@ -47,6 +47,8 @@ class LegacyParamScheduler(_ParamScheduler):
         last_step: Index of the last step taken.
         by_epoch: False: the value changes at every iteration.
         verbose: Log each value.
+        starts_late: Leave the groups as they were built until ``LegacyParamSchedulerHook`` begins
+            the first epoch or iteration.
         **options: The policy's own arguments.
 
     Raises:
@@ -54,7 +56,7 @@ class LegacyParamScheduler(_ParamScheduler):
         epoch is not known.
     """
 
-    _not_state = _ParamScheduler._not_state | {'_schedule', '_run'}
+    _not_state = _ParamScheduler._not_state | {'_schedule', '_run', 'starts_late'}
     _of_momentum: ClassVar[bool] = False
 
     def __init__(
@@ -73,6 +75,8 @@ class LegacyParamScheduler(_ParamScheduler):
         last_step: int = -1,
         by_epoch: bool = False,
         verbose: bool = False,
+        *,
+        starts_late: bool = False,
         **options: Any,
     ) -> None:
         name = type(self).__name__
@@ -103,14 +107,49 @@ class LegacyParamScheduler(_ParamScheduler):
             warmup_by_epoch=warmup_by_epoch,
             of_momentum=self._of_momentum,
         )
+        self.starts_late = starts_late
         length = iters_per_epoch or end
         self._run = Run(end, length, max(end // length, 1))
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
 
-    @property
-    def changes_with_epochs(self) -> bool:
-        """Whether its policy counts epochs."""
-        return self._schedule.by_epoch
+    def begin_run(self) -> None:
+        """Start from the values that hooks may have set since, if it starts late."""
+        if self.starts_late and self._global_step == 0:
+            self.base_values = self._read()
+            for group, value in zip(self.optimizer.param_groups, self.base_values, strict=True):
+                group[f'initial_{self.param_name}'] = value
+
+    def begin_epoch(self, iteration: int) -> None:
+        """Set what the policy gives for the epoch that begins, if it counts epochs."""
+        self._catch_up(iteration)
+        if self._schedule.by_epoch:
+            values = self._schedule.values(self.base_values, iteration, self._run, warms_up=False)
+            self._set(values)
+
+    def begin_iter(self, iteration: int) -> None:
+        """Set the value of an iteration, if MMCV set one: by epoch, it did so in the warm-up."""
+        self._catch_up(iteration)
+        if not self._schedule.by_epoch or iteration <= self._schedule.warmup_length(self._run) > 0:
+            self._set(self._get_value())
+
+    def _catch_up(self, iteration: int) -> None:
+        """Count the steps until ``iteration``; the groups keep what hooks may have given them."""
+        if self._global_step >= iteration:
+            return
+        held = self._read()
+        # After resuming, several steps may be missing.
+        while self._global_step < iteration:
+            self.step()
+        self._set(held)
+
+    def _set(self, values: Sequence[float]) -> None:
+        """Write values, of which momenta may have a copy elsewhere."""
+        self._write(values)
+
+    def _take_first_step(self) -> None:
+        super()._take_first_step()
+        if self.starts_late:
+            self._set(self.base_values)
 
     def _get_value(self) -> Sequence[float]:
         return self._schedule.values(self.base_values, self.last_step, self._run)
@@ -159,3 +198,7 @@ class LegacyMomentumScheduler(MomentumSchedulerMixin, LegacyParamScheduler):
     """The momentum by :class:`LegacyParamScheduler`: the ``momentum_config`` of MMCV 1.x."""
 
     _of_momentum = True
+
+    def _set(self, values: Sequence[float]) -> None:
+        super()._set(values)
+        self._write_betas()

@@ -31,8 +31,8 @@ class LegacyLrUpdaterHook(Hook):
         ArgumentError: If the warm-up cannot be understood.
     """
 
-    # Before the hook that records the learning rate.
-    priority = 'HIGHEST'
+    # Before the hook that records the learning rate, after hooks of the priority HIGHEST.
+    priority = 9  # type: ignore[assignment]  # a number between two names is one as well
 
     def __init__(
         self,

@@ -44,6 +44,7 @@ DEFERRED: dict[str, dict[str, str]] = {
     },
     'hook': {
         'LegacyEMAHook': 'mmengine.migrate._ema',
+        'LegacyOptimizerStepHook': 'mmengine.migrate._optimizer_step_hook',
         'LegacyParamSchedulerHook': 'mmengine.migrate._scheduler_hook',
     },
     'model': {

@@ -28,6 +28,18 @@ CASES = {
         SyntaxError,
         ['a.py:2: syntax error', 'y = dict(a=1'],
     ),
+    'argument twice': (
+        {'a.py': 'x = 1\ny = dict(a=1, a=2)\n'},
+        'a.py',
+        SyntaxError,
+        ['a.py:2: syntax error, keyword argument repeated', 'y = dict(a=1, a=2)'],
+    ),
+    'return outside': (
+        {'a.py': 'x = 1\nreturn x\n'},
+        'a.py',
+        SyntaxError,
+        ["a.py:2: syntax error, 'return' outside function", 'return x'],
+    ),
     'json syntax': (
         {'a.json': '{"a": 1,\n "b" 2}'},
         'a.json',

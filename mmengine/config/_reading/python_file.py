@@ -31,7 +31,12 @@ def execute(source: Source, tree: ast.Module, namespace: dict[str, Any]) -> Reco
         '__file__': str(source.path),
         '__name__': module_name(source.path),
     }
-    code = compile(tree, source.label, 'exec')
+    try:
+        # What the parser lets pass, such as an argument that is given twice.
+        code = compile(tree, source.label, 'exec')
+    except SyntaxError as error:
+        recorder.forget()
+        raise source.syntax_error(error) from None
     try:
         exec(code, namespace)
     except ConfigError:

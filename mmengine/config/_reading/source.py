@@ -46,12 +46,15 @@ class Source:
         try:
             return ast.parse(code, self.label)
         except SyntaxError as error:
-            lines = code.splitlines()
-            number = error.lineno or 0
-            shown = lines[number - 1] if 0 < number <= len(lines) else error.text
-            raise ConfigSyntaxError(
-                f'syntax error, {error.msg}', self.label, number, shown
-            ) from None
+            raise self.syntax_error(error, code) from None
+
+    def syntax_error(self, error: SyntaxError, text: str | None = None) -> ConfigSyntaxError:
+        """``error`` of this file, or of its changed ``text``, with file, line and the line's
+        text."""
+        lines = (self.text if text is None else text).splitlines()
+        number = error.lineno or 0
+        shown = lines[number - 1] if 0 < number <= len(lines) else error.text
+        return ConfigSyntaxError(f'syntax error, {error.msg}', self.label, number, shown)
 
 
 def read_source(path: Path, label: str = '', child: Source | None = None) -> Source:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmengine.migrate._code.names import imported_names, parse
@@ -41,10 +41,18 @@ class Classes:
     Args:
         by_name: The classes.
         is_project: Whether they are all that the project has.
+        runs_iterations: Whether something of the project may be trained for a number of iterations.
+        validates: Whether something of the project may be validated or tested.
+        scales_losses: Whether something of it may accumulate gradients or scale losses.
+        used: Classes that code or configs, all of them known, use.
     """
 
     by_name: dict[str, list[ClassInfo]] = field(default_factory=dict)
     is_project: bool = False
+    runs_iterations: bool = False
+    validates: bool = True
+    scales_losses: bool = True
+    used: frozenset[str] = frozenset()
 
     @classmethod
     def of_module(cls, tree: ast.Module) -> Classes:
@@ -58,7 +66,7 @@ class Classes:
                 facts = HookFacts.of(node)
                 info = ClassInfo(node.name, bases, _defined(node), _num_samples_of(node), facts)
                 found.setdefault(node.name, []).append(info)
-        return cls(found)
+        return cls(found, runs_iterations=any(map(_names_iterations, nodes)))
 
     @classmethod
     def of_files(cls, paths: Iterable[Path], *, is_project: bool = False) -> Classes:
@@ -76,7 +84,7 @@ class Classes:
                 # The conversion of the file tells.
                 continue
             merged = merged.with_those_of(cls.of_module(tree))
-        return Classes(merged.by_name, is_project)
+        return replace(merged, is_project=is_project)
 
     def with_those_of(self, other: Classes) -> Classes:
         """These classes and others."""
@@ -84,7 +92,14 @@ class Classes:
         for name, infos in other.by_name.items():
             known = by_name.setdefault(name, [])
             known += [info for info in infos if info not in known]
-        return Classes(by_name, self.is_project or other.is_project)
+        return Classes(
+            by_name,
+            self.is_project or other.is_project,
+            self.runs_iterations or other.runs_iterations,
+            self.validates and other.validates,
+            self.scales_losses and other.scales_losses,
+            self.used | other.used,
+        )
 
     def ancestors(self, bases: Iterable[str]) -> Iterator[str | ClassInfo]:
         """All classes above: the project's as ClassInfo, others by their full names."""
@@ -112,7 +127,34 @@ class Classes:
     def hook_facts(self, name: str) -> HookFacts:
         """What a class of the project, or one above it, does as a hook."""
         above = self.ancestors([name])
-        return HookFacts.joined(one.facts for one in above if isinstance(one, ClassInfo))
+        facts = HookFacts.joined(one.facts for one in above if isinstance(one, ClassInfo))
+        return replace(facts, is_counted_as_before=self.counts_as_before(name))
+
+    def counts_as_before(self, name: str) -> bool:
+        """Whether a hook becomes a ``LegacyHook``, which counts epochs as MMCV did.
+
+        Hooks do of a project that trains for a number of iterations, where they count epochs.
+        """
+        if not self.runs_iterations or self._outside_of_hooks([name]) != ['Hook']:
+            return False
+        counting = [
+            one
+            for one, infos in self.by_name.items()
+            if any(info.facts.counts_epochs or info.facts.of_train_epochs for info in infos)
+        ]
+        below = any(name in (one, *self._names_above(one)) for one in counting)
+        return below or not self._names_above(name).isdisjoint(counting)
+
+    def _names_above(self, name: str) -> set[str]:
+        return {one.name for one in self.ancestors([name]) if isinstance(one, ClassInfo)}
+
+    def _outside_of_hooks(self, bases: Iterable[str]) -> list[str]:
+        """The last parts of the names of MMCV's classes above; full names of others."""
+        return [
+            one.rpartition('.')[2] if one.startswith('mmcv.') else one
+            for one in self.outside(bases)
+            if one != 'object'
+        ]
 
     def outside(self, bases: Iterable[str]) -> list[str]:
         """The classes above that are not the project's."""
@@ -125,6 +167,14 @@ class Classes:
         infos = [info for many in self.by_name.values() for info in many]
         return frozenset[str]().union(*(info.facts.outputs for info in infos))
 
+    def reads_gradients(self) -> bool:
+        """Whether a hook of the project reads gradients behind a step; of a lone file, False."""
+        infos = [info for many in self.by_name.values() for info in many]
+        return self.is_project and any(
+            info.facts.reads_gradients and 'Hook' in self._outside_of_hooks([info.name])
+            for info in infos
+        )
+
     def num_samples(self) -> str:
         """What all models of the project return as ``num_samples``; empty if they differ."""
         found = {info.num_samples for infos in self.by_name.values() for info in infos}
@@ -136,6 +186,14 @@ class Classes:
         ]
         known = {info.num_samples for info in steps}
         return known.pop() if len(known) == 1 and found else ''
+
+
+def _names_iterations(node: ast.AST) -> bool:
+    """Whether it names MMCV's runner of iterations, or builds what a config names."""
+    names = ('IterBasedRunner', 'build_runner')
+    if isinstance(node, (ast.Name, ast.Attribute)):
+        return (node.id if isinstance(node, ast.Name) else node.attr) in names
+    return isinstance(node, ast.Constant) and node.value == names[0]
 
 
 def _full_name(node: ast.expr, origins: dict[str, str]) -> str:
@@ -168,6 +226,30 @@ def _num_samples_of(node: ast.ClassDef) -> str:
     return _count_in(forward, {name: f'{{data}}[{name!r}]' for name in names})
 
 
+def _with_parts(method: ast.FunctionDef, known: dict[str, str]) -> tuple[dict[str, str], set[str]]:
+    """``known`` and the names that are set once, to parts of it; and all names that are set."""
+    set_names = [
+        one.id
+        for one in ast.walk(method)
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+    ]
+    parts: dict[str, str] = {}
+    for node in method.body:
+        if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+            continue
+        target, value = node.targets[0], node.value
+        pairs = [(target, value)]
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            pairs = list(zip(target.elts, value.elts, strict=False))
+        for name, part in pairs:
+            is_part = re.fullmatch(r"(\w+)(\[['\"]\w+['\"]\])", ast.unparse(part))
+            if not isinstance(name, ast.Name) or is_part is None or is_part[1] not in known:
+                continue
+            if set_names.count(name.id) == 1 and name.id not in known:
+                parts[name.id] = known[is_part[1]] + is_part[2]
+    return known | parts, set(set_names) - parts.keys()
+
+
 def _count_in(method: ast.FunctionDef, known: dict[str, str]) -> str:
     """The one ``num_samples`` of a method, in terms of ``known`` names that are not assigned."""
     values = []
@@ -183,13 +265,7 @@ def _count_in(method: ast.FunctionDef, known: dict[str, str]) -> str:
             ]
     if len(values) != 1:
         return ''
-    assigned = {
-        one.id
-        for node in ast.walk(method)
-        if isinstance(node, ast.Assign)
-        for one in node.targets
-        if isinstance(one, ast.Name)
-    }
+    known, assigned = _with_parts(method, known)
     names = {one.id for one in ast.walk(values[0]) if isinstance(one, ast.Name)}
     if names - _OWN_DATA - known.keys() or assigned & known.keys() & names:
         return ''

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import libcst as cst
 
+from mmengine.migrate._code import legacy_counts
 from mmengine.migrate._code._base import Codemod
 from mmengine.migrate._code._nodes import (
     body_of,
@@ -21,6 +22,7 @@ from mmengine.migrate._code._nodes import (
 from mmengine.migrate._code._rewriter import Rewriter
 from mmengine.migrate._code._source import Source
 from mmengine.migrate._code.log_buffer import logged_value, logging_lines
+from mmengine.migrate._code.runner_meta import in_hub, keys_set
 from mmengine.migrate._code.runner_names import (
     ARGUMENTS,
     OF_RUNNER,
@@ -84,7 +86,10 @@ class Hooks(Codemod):
         self._is_hook = [False]
         self._bases: list[list[str]] = [[]]
         self._own_methods: list[frozenset[str]] = [frozenset()]
+        self._counts_as_before = [False]
+        self._names = ['']
         self._set_by_project: frozenset[str] = frozenset()
+        self._meta_keys: frozenset[str] = frozenset()
         self._runner = ['']
         self._given: list[set[str]] = [set()]
         self._method = ['']
@@ -92,8 +97,10 @@ class Hooks(Codemod):
 
     def visit_Module(self, node: cst.Module) -> None:
         """Note what the project itself puts on a runner."""
-        found = re.findall(r'\brunner\.(\w+)(?:: [^=\n]+)? = ', self.source.code_of(node))
+        text = self.source.code_of(node)
+        found = re.findall(r'\brunner\.(\w+)(?:: [^=\n]+)? = ', text)
         self._set_by_project = frozenset(found)
+        self._meta_keys = keys_set(text)
 
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
         """Note whether the class is a hook, and what it defines."""
@@ -102,6 +109,9 @@ class Hooks(Codemod):
         self._is_hook.append(self._is_hook_class(bases, methods))
         self._bases.append(bases)
         self._own_methods.append(frozenset(method.name.value for method in methods))
+        counts = self._is_hook[-1] and self.source.classes.counts_as_before(node.name.value)
+        self._counts_as_before.append(counts)
+        self._names.append(node.name.value)
 
     def _is_hook_class(self, bases: Sequence[str], methods: Sequence[cst.FunctionDef]) -> bool:
         if any(base.rpartition('.')[2].endswith('OptimWrapper') for base in bases):
@@ -122,7 +132,16 @@ class Hooks(Codemod):
         self._is_hook.pop()
         self._bases.pop()
         self._own_methods.pop()
-        return updated_node
+        self._names.pop()
+        if not self._counts_as_before.pop():
+            return updated_node
+        bases = [
+            base.with_changes(value=self.want('mmengine.migrate', 'LegacyHook'))
+            if self.source.mmcv_name(old.value) == 'Hook'
+            else base
+            for old, base in zip(original_node.bases, updated_node.bases, strict=True)
+        ]
+        return updated_node.with_changes(bases=bases)
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
         """Note what the method calls its runner, and what it is handed."""
@@ -147,8 +166,14 @@ class Hooks(Codemod):
         self._method.pop()
         self._asks_for_wrapper.pop()
         name = original_node.name.value
+        if runner and f'{runner}.meta' in self.source.text_of(original_node):
+            updated_node = in_hub(updated_node, runner, self._meta_keys)
+            if 'meta' not in self._set_by_project and f'{runner}.meta' in code(updated_node):
+                self.mark(f'{runner}.meta: {advice_for("meta")}')
         if runner:
             self._mark_gradients(name, runner, self.source.text_of(original_node))
+        if runner and self._counts_as_before[-1] and name in legacy_counts.OF_TRAIN_EPOCHS:
+            updated_node = legacy_counts.left_in_iterations(updated_node, runner)
         if not runner or name not in _METHODS:
             return updated_node
         new_name, params = _METHODS[name]
@@ -169,6 +194,8 @@ class Hooks(Codemod):
     def _mark_gradients(self, method: str, runner: str, text: str) -> None:
         """Mark a method that reads gradients."""
         text = re.sub(r'#.*', '', text)
+        if self._names[-1] in self.source.classes.used:
+            return  # where it is registered, the step is converted for it
         if re.search(r'\.grad\b(?!\s*=[^=])', text):
             self.mark(_NO_GRADIENTS.format(method))
 
@@ -222,6 +249,10 @@ class Hooks(Codemod):
         if not runner or dotted(original_node.value) != runner:
             return updated_node
         name = original_node.attr.value
+        if self._counts_as_before[-1] and (
+            count := legacy_counts.count_of(name, runner, 'batch_idx' in self._given[-1])
+        ):
+            return expression(count)
         if name in _HANDED:
             if _HANDED[name] in self._given[-1]:
                 return cst.Name(_HANDED[name])
@@ -297,6 +328,8 @@ class Hooks(Codemod):
         if method in _NEEDS_BATCH and 'batch_idx' not in self._given[-1]:
             self.mark(f'{method} needs the index of the batch, which methods of an iteration get')
             return updated_node
+        if self._counts_as_before[-1] and method in legacy_counts.CALLS:
+            return expression(legacy_counts.CALLS[method].format(*args))
         return expression(_OWN_CALLS[method].format(*args, *([''] * (2 - len(args)))))
 
     def _has_own(self, method: str) -> bool:
@@ -356,7 +389,7 @@ _NO_GRADIENTS = (
     '{0} reads gradients, which update_params has dropped by then: read them in a method '
     'clip_grads or step of an OptimWrapper'
 )
-_SEEN_ELSEWHERE = ('log_buffer', 'optimizer', *_CALLS)
+_SEEN_ELSEWHERE = ('log_buffer', 'meta', 'optimizer', *_CALLS)
 _ADVICE = {
     'save_checkpoint': "give filename='epoch_1.pth', the name itself",
     'resume': 'the first argument is filename',

@@ -166,10 +166,13 @@ class Models(Codemod):
     def _forward(self, method: cst.FunctionDef) -> cst.FunctionDef:
         if not _has_parameter(method, FLAG):
             takes_mode = _has_parameter(method, 'mode') or method.params.star_kwarg is not None
-            if method.name.value == 'forward' and not takes_mode and not self._calls_itself:
+            is_alone = self._calls_itself or not self.source.classes.validates
+            if method.name.value == 'forward' and not takes_mode and not is_alone:
                 self.mark("forward gets mode= here: 'loss', 'predict' or 'tensor'")
             return method
-        if method.name.value == 'forward' and FLAG not in code(method.body):
+        ignores_flag = method.name.value == 'forward' and FLAG not in code(method.body)
+        # Where nothing is validated or tested, a forward that trains needs no other mode.
+        if ignores_flag and self.source.classes.validates:
             self.mark(
                 f'forward did not look at {FLAG}: return a list of predictions for '
                 "mode == 'predict'"

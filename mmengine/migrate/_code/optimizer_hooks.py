@@ -92,6 +92,8 @@ class OptimizerHooks(Codemod):
                 body.append(self._method(item))
         if _never_clips(updated_node):
             body += statements(_WITHOUT_CLIPPING)
+        elif _has_own_clipping(updated_node):
+            body += statements(_OWN_CLIPPING)
         changed = updated_node.with_changes(
             bases=bases,
             decorators=[self._registered(decorator) for decorator in updated_node.decorators],
@@ -112,7 +114,7 @@ class OptimizerHooks(Codemod):
             reasons = []
             if len(names) > 1 and 'runner' in names[1]:
                 reasons.append('it has no place in an optimizer wrapper: make it a separate Hook')
-            elif method.name.value == 'clip_grads':
+            elif method.name.value == 'clip_grads' and not _clips_alone(method):
                 reasons.append('step() clips as clip_grad says: do it there, before super().step()')
             return marked(method, reasons)
         runner = names[1]
@@ -155,6 +157,28 @@ def _clip_grad(self):
     # The hook did not clip, whatever its grad_clip.
     pass
 """
+
+_OWN_CLIPPING = """
+def _clip_grad(self):
+    # Called by step() where clip_grad was given.
+    grad_norm = self.clip_grads([each for group in self.param_groups for each in group['params']])
+    if grad_norm is not None:
+        self.message_hub.update_scalar('train/grad_norm', float(grad_norm))
+"""
+
+
+def _has_own_clipping(node: cst.ClassDef) -> bool:
+    """Whether it has a ``clip_grads`` that needs nothing of the hook."""
+    return any(
+        isinstance(item, cst.FunctionDef) and item.name.value == 'clip_grads' and _clips_alone(item)
+        for item in body_of(node)
+    )
+
+
+def _clips_alone(method: cst.FunctionDef) -> bool:
+    """Whether a ``clip_grads`` takes parameters alone, and nothing from the hook above."""
+    has_one = len(method.params.params) == 2 and method.params.star_kwarg is None
+    return has_one and re.search(r'\bsuper\(|\bself\.grad_clip\b', code(method.body)) is None
 
 
 def _never_clips(node: cst.ClassDef) -> bool:

@@ -44,7 +44,9 @@ class OptimizerSteps(Codemod):
         for item in body_of(updated_node):
             name = _optimizer_of(item)
             if isinstance(item, cst.FunctionDef) and name and item.name.value != '__init__':
-                item = _converted(item, name, several is not None)
+                classes = self.source.classes
+                keeps, scales = classes.reads_gradients(), classes.scales_losses
+                item = _converted(item, name, several is not None, keeps, scales)
             body.append(item)
         return with_body(updated_node, body)
 
@@ -65,11 +67,13 @@ def _optimizer_of(node: cst.CSTNode) -> str:
     return next((name for name in names if name in _NAMES), '')
 
 
-def _converted(method: cst.FunctionDef, name: str, several: bool) -> cst.FunctionDef:
+def _converted(
+    method: cst.FunctionDef, name: str, several: bool, keeps_gradients: bool, scales: bool
+) -> cst.FunctionDef:
     if re.search(rf'(?m)^\s*{name}\s*=[^=]', code(method.body)):
         return marked(method, [_REBOUND.format(name, NEW_NAME)])
     freezes = re.search(r'requires_grad', code(method.body)) is not None
-    blocks = _Blocks({name, *_aliases_of(name, method)}, several, freezes)
+    blocks = _Blocks({name, *_aliases_of(name, method)}, several, freezes, keeps_gradients, scales)
     changed = cst.ensure_type(method.visit(blocks), cst.FunctionDef)
     changed = cst.ensure_type(changed.visit(Renamer({name: NEW_NAME})), cst.FunctionDef)
     changed = cst.ensure_type(changed.visit(_Keywords(name)), cst.FunctionDef)
@@ -114,11 +118,20 @@ class _Keywords(Rewriter):
 class _Blocks(Rewriter):
     """Rewrites the statements of each block that belong to one step."""
 
-    def __init__(self, names: set[str], several: bool, freezes: bool) -> None:
+    def __init__(
+        self,
+        names: set[str],
+        several: bool,
+        freezes: bool,
+        keeps_gradients: bool,
+        scales_losses: bool,
+    ) -> None:
         super().__init__()
         self._names = names
         self._several = several
         self._freezes = freezes
+        self._keeps_gradients = keeps_gradients
+        self._scales_losses = scales_losses
 
     def leave_IndentedBlock(
         self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
@@ -167,6 +180,13 @@ class _Blocks(Rewriter):
                 and found[:2] == ('zero_grad', step.target)
             ]
             begin = index + 1
+            adds_up = len(losses) > 1 and zeros and not self._scales_losses
+            if (self._keeps_gradients or adds_up) and not step.call.args:
+                # Hooks see the gradients of the step, or several losses add up: each gradient is
+                # dropped where it was.
+                for place in losses:
+                    result[place] = _through(body[place], known[place], step.target)
+                continue
             ends = begin
             while ends < len(body) and ((later := known[ends]) is None or later.kind == 'step'):
                 ends += 1
@@ -224,11 +244,13 @@ class _Blocks(Rewriter):
         result[place] = _in_place_of(body[place], text)
         if touches_gradients:
             text = f'{wrapper}.step()\n{wrapper}.zero_grad()\n'
+            # Only that needs more than the step that is here.
             why = (
                 'clip with clip_grad=dict(max_norm=...) of the optimizer wrapper, and call '
                 'update_params(loss): accumulation and loss scaling need it'
             )
-            result[place] = [marked(result[place][0], [why])]
+            if self._scales_losses:
+                result[place] = [marked(result[place][0], [why])]
         else:
             text = (
                 f'if {wrapper}.should_update():\n    {wrapper}.step()\n    {wrapper}.zero_grad()\n'
@@ -260,6 +282,17 @@ def _reader(body: Sequence[cst.BaseStatement]) -> str:
     if 'grad' not in text:
         return ''
     return 'gradients are used beside the step, and update_params(loss) drops them after it'
+
+
+def _through(
+    statement: cst.BaseStatement, loss: _Step | None, wrapper: str
+) -> list[cst.BaseStatement]:
+    """``loss.backward()`` as ``wrapper.backward(loss)``."""
+    assert loss is not None
+    args = ''.join(
+        f', {code(arg.with_changes(comma=cst.MaybeSentinel.DEFAULT))}' for arg in loss.call.args
+    )
+    return _in_place_of(statement, f'{wrapper}.backward({loss.target}{args})\n')
 
 
 def _in_place_of(old: cst.BaseStatement, text: str) -> list[cst.BaseStatement]:

@@ -20,8 +20,16 @@ Want = Callable[[str, str], cst.Name]
 VALIDATION = 'validation: give val_dataloader, val_cfg and val_evaluator'
 
 
-def runner_arguments(legacy: Legacy, want: Want) -> tuple[dict[str, str], list[str]]:
-    """Code for the arguments of Runner, and what is left to do."""
+def runner_arguments(
+    legacy: Legacy, want: Want, *, keeps_times: bool = False
+) -> tuple[dict[str, str], list[str]]:
+    """Code for the arguments of Runner, and what is left to do.
+
+    Args:
+        legacy: The arguments of the legacy runner.
+        want: Imports a name.
+        keeps_times: Whether hooks see when MMCV set learning rates, or set them themselves.
+    """
     left: list[str] = []
     runner = legacy.runner
     arguments = {
@@ -31,7 +39,7 @@ def runner_arguments(legacy: Legacy, want: Want) -> tuple[dict[str, str], list[s
         'train_cfg': _length(legacy, left),
         'optim_wrapper': wrapper_argument(legacy, want, left),
     }
-    arguments |= _schedules(legacy, left)
+    arguments |= _schedules(legacy, left, keeps_times)
     updaters = arguments.pop('custom_hooks', '')
     arguments |= _hooks(legacy, left)
     if updaters:
@@ -76,7 +84,7 @@ def _length(legacy: Legacy, left: list[str]) -> str:
     return f'dict(by_epoch={bool(legacy.by_epoch)}, {legacy.unit}={total})'
 
 
-def _schedules(legacy: Legacy, left: list[str]) -> dict[str, str]:
+def _schedules(legacy: Legacy, left: list[str], keeps_times: bool) -> dict[str, str]:
     texts: list[str] = []
     hooks: list[str] = []
     for key in ('lr_config', 'momentum_config'):
@@ -97,7 +105,7 @@ def _schedules(legacy: Legacy, left: list[str]) -> dict[str, str]:
             left.append(f'{key} is not written out here: convert it to param_scheduler')
             continue
         try:
-            texts += _schedulers(legacy, key, config)
+            texts += _schedulers(legacy, key, config, keeps_times)
         except ArgumentError as error:
             left.append(f'{key}: {error}')
     found = {'param_scheduler': f'[{", ".join(texts)}]'} if texts else {}
@@ -140,7 +148,7 @@ class _StandIns:
         return value
 
 
-def _schedulers(legacy: Legacy, key: str, config: dict[str, Any]) -> list[str]:
+def _schedulers(legacy: Legacy, key: str, config: dict[str, Any], keeps_times: bool) -> list[str]:
     """Code for the schedulers of a policy, whose numbers may be expressions."""
     length = legacy.value(legacy.length)
     if legacy.length is None:
@@ -159,6 +167,7 @@ def _schedulers(legacy: Legacy, key: str, config: dict[str, Any]) -> list[str]:
             Notes(),
             of_momentum=key == 'momentum_config',
             key=key,
+            keeps_times=keeps_times,
         )
         tries.append([as_code(one, stand_ins.names) for one in schedulers])
     if tries[0] != tries[1]:
@@ -212,9 +221,10 @@ def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
 
 
 _IN_CONFIG = (
-    'hooks read learning rates between iterations, or change the model behind the checkpoint: give '
+    'hooks see when learning rates are set, or change the model behind the checkpoint: give '
     "default_hooks of the config param_scheduler=dict(type='LegacyParamSchedulerHook') and its "
-    "checkpoint priority='NORMAL'"
+    "checkpoint priority='NORMAL', and take LegacyLRScheduler where a hook needs it before the "
+    'first iteration, or sets it'
 )
 
 

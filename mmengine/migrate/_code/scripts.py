@@ -27,14 +27,19 @@ from mmengine.migrate._hook_facts import (
     HookFacts,
     Registration,
     differences,
+    follows_metric,
     priority_of,
-    starts_apart,
 )
 
 _LOGGER_ARGS = ('name', 'log_file', 'log_level')
 _APART = 'Runner gets all its parts at once, then train() is called: its run() is elsewhere'
 _USED = 'the runner is used before its run(), where Runner gets everything at once: {}'
 _LATER = 'what {} uses is assigned again before the runner is made: check that it is as it was'
+_STEP_OF_CONFIG = (
+    'hooks see weights from before the optimizer step, or its gradients: if the config had an '
+    "optimizer_config, put dict(type='LegacyOptimizerStepHook', priority='ABOVE_NORMAL') at the "
+    'head of its custom_hooks'
+)
 _Arguments = dict[str, cst.BaseExpression]
 
 
@@ -131,13 +136,11 @@ class Scripts(Codemod):
 
     def _keep_order(
         self,
-        parts: Parts,
-        body: Sequence[cst.CSTNode],
+        hooks: Sequence[tuple[str, int, HookFacts | None]],
         legacy: Legacy,
         arguments: dict[str, str],
     ) -> list[str]:
         """Let registered hooks see what they saw; a mark for each that cannot."""
-        step = legacy.hooks.get('optimizer_config')
         keys = [key for key in ('lr_config', 'momentum_config') if key in legacy.hooks]
         nodes = [
             legacy.hooks[key] for key in keys if not legacy.is_told_by_config(legacy.hooks[key])
@@ -145,19 +148,18 @@ class Scripts(Codemod):
         schedules = [legacy.value(node) or {} for node in nodes if code(node) != 'None']
         reads = changes = False
         marks: list[str] = []
-        for name, priority, facts in self._hooks_of(parts, body):
-            # What is not known may read learning rates.
-            reads = reads or (priority >= 70 if facts is None else facts.reads_between(priority))
+        for name, priority, facts in hooks:
             if facts is None:
+                # What is not known may read learning rates.
+                reads = reads or priority >= 70
                 continue
+            reads = reads or facts.reads_between(priority) or facts.needs_legacy_times(priority)
             changes = changes or facts.changes_saved_model(priority)
             hook = Registration(
                 name,
                 priority,
                 legacy.by_epoch,
-                step is not None and code(step) != 'None',
-                bool(schedules),
-                any(map(starts_apart, schedules)),
+                any(map(follows_metric, schedules)),
             )
             marks += differences(hook, facts)
         return marks + keep_order(arguments, reads='param_scheduler' in arguments and reads,
@@ -167,14 +169,28 @@ class Scripts(Codemod):
         """``body`` with one Runner(...) and its train() in the place of all the calls."""
         constants = self._constants | _assigned(body[: parts.run])
         legacy = Legacy.of(made, parts.calls, constants, self.source, parts.objects)
-        arguments, left = runner_arguments(legacy, self.want)
+        registered = list(self._hooks_of(parts, body))
+        keeps_times = any(
+            facts is not None and facts.needs_legacy_times(priority)
+            for _, priority, facts in registered
+        )
+        arguments, left = runner_arguments(legacy, self.want, keeps_times=keeps_times)
         if parts.evaluates and VALIDATION not in left:
             left.append(VALIDATION)
         wrapping = _wrapping(body[: parts.start], arguments['model'])
         for index in wrapping:
             if 'Distributed' in code(body[index]):
                 arguments['launcher'] = _launcher(body[index])
-        left += self._keep_order(parts, body, legacy, arguments)
+        left += self._keep_order(registered, legacy, arguments)
+        steps = legacy.hooks.get('optimizer_config')
+        own_step = steps is not None and code(steps) != 'None' and any(
+            facts is not None and facts.needs_legacy_step(priority)
+            for _, priority, facts in registered
+        )  # fmt: skip
+        if own_step and legacy.is_told_by_config(steps):
+            # Whether a hook stepped at all, only the config tells.
+            left.append(_STEP_OF_CONFIG)
+            own_step = False
         told = arguments.pop('custom_hooks', '')
         if any('custom_hooks' in code(body[index]) for index in parts.kept):
             told = ''
@@ -182,6 +198,8 @@ class Scripts(Codemod):
         hooks = [told[1:-1] if is_list else f'*({told} or [])'] if told else []
         if parts.custom_hooks:
             told = f'[{", ".join(hooks + parts.custom_hooks)}]'
+        if own_step:
+            told = f"[dict(type='LegacyOptimizerStepHook'){_items_of(told)}]"
         if told:
             arguments['custom_hooks'] = told
         lines = ''.join(f'    {key}={value},\n' for key, value in arguments.items())
@@ -220,6 +238,13 @@ class Scripts(Codemod):
             elif index not in gone and index not in moved:
                 result.append(statement)
         return result
+
+
+def _items_of(hooks: str) -> str:
+    """The items of a list in code, behind a comma."""
+    if not hooks:
+        return ''
+    return f', {hooks[1:-1]}' if hooks.startswith('[') else f', *({hooks} or [])'
 
 
 class _Registrations(Rewriter):

@@ -179,7 +179,12 @@ def _schedules(ctx: Context) -> Config:
             continue
         try:
             schedulers += convert_schedule(
-                config, ctx.length, ctx.notes, of_momentum=key == 'momentum_config', key=key
+                config,
+                ctx.length,
+                ctx.notes,
+                of_momentum=key == 'momentum_config',
+                key=key,
+                keeps_times=hooks.needs_legacy_times(ctx),
             )
         except (ArgumentError, TypeError) as error:
             ctx.notes.error(key, untraced(str(error)))

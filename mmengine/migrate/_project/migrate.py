@@ -84,7 +84,7 @@ def migrate_project(
         raise ArgumentError(f'{source} holds no Python files and no configs.')
     migration = Migration(source, target, files)
     target.mkdir(parents=True, exist_ok=True)
-    classes = Classes.of_files(files.code, is_project=True)
+    classes = classes_of_project(files)
     _migrate_configs(migration, list(rules), force, classes)
     _migrate_code(migration, classes)
     _migrate_requirements(migration)
@@ -97,6 +97,35 @@ def migrate_project(
             if _names_mmcv(place):
                 migration.others_naming_mmcv.append(path)
     return migration
+
+
+def classes_of_project(files: ProjectFiles) -> Classes:
+    """The classes of a project, and what its configs tell about how they are used."""
+    classes = Classes.of_files(files.code, is_project=True)
+    texts = [path.read_text('utf-8', errors='replace') for path in (*files.code, *files.configs)]
+    return replace(
+        classes,
+        runs_iterations=any(_ITERATIONS.search(one) for one in texts),
+        validates=any(_VALIDATION.search(one) for one in texts),
+        scales_losses=any(_SCALES.search(one) for one in texts),
+        used=frozenset(classes.by_name) & _words_used(texts),
+    )
+
+
+def _words_used(texts: Iterable[str]) -> frozenset[str]:
+    """The words of code and configs, but for definitions of classes and imports."""
+    lines = (re.sub(r'(?m)^\s*(class \w+|from|import)\b.*', '', text) for text in texts)
+    return frozenset(word for text in lines for word in re.findall(r'\b[^\W\d]\w*', text))
+
+
+# By any word that a project needs for it; a config may leave it out, and so may a script.
+_VALIDATION = re.compile(
+    r"""\b(evaluat\w*|\w*EvalHook|single_gpu_test|multi_gpu_test|test_dataloader|val_dataloader)\b
+    |\b(val|test)\s*=\s*dict|['"](val|test)['"]|\.eval\(\)""",
+    re.VERBOSE,
+)
+_SCALES = re.compile(r'(?i)fp16|cumulative_iters|update_interval|loss_?scale|gradscaler|autocast')
+_ITERATIONS = re.compile(r'\bIterBasedRunner\b|\btotal_iters\b|\bmax_iters\b')
 
 
 def _migrate_configs(migration: Migration, rules: list[str], force: bool, classes: Classes) -> None:

@@ -115,8 +115,17 @@ class LegacySchedule:
         if not isinstance(ratio, (int, float)) or not 0 < ratio <= 1:
             raise ArgumentError(f'warmup_ratio lies in (0, 1], got {self.warmup_ratio!r}.')
 
-    def values(self, bases: Sequence[float], iteration: int, run: Run) -> Values:
-        """The value of every group with which ``iteration`` (from 0) is trained."""
+    def values(
+        self, bases: Sequence[float], iteration: int, run: Run, *, warms_up: bool = True
+    ) -> Values:
+        """The value of every group with which ``iteration`` (from 0) is trained.
+
+        Args:
+            bases: The values to begin with.
+            iteration: The iteration.
+            run: The run.
+            warms_up: Whether the warm-up counts; else the policy alone.
+        """
         if self.by_epoch:
             time, length = iteration // run.epoch_length, run.max_epochs
         else:
@@ -130,7 +139,7 @@ class LegacySchedule:
             own_values: Values = policy(bases, at)
             return own_values
         values: Values = policy(bases, time, length)
-        factor = self._warmup_factor(iteration, run)
+        factor = self._warmup_factor(iteration, run) if warms_up else None
         if factor is None:
             return values
         if self.of_momentum:

@@ -1,6 +1,7 @@
 """What hooks saw and did under MMCV because of when they ran: kept, or marked."""
 
 import ast
+from dataclasses import replace
 
 import pytest
 
@@ -56,24 +57,54 @@ def test_a_checkpoint_is_saved_before_a_hook_that_changes_the_model():
     assert new.todo == []
 
 
+WARM = "dict(policy='fixed', warmup='linear', warmup_iters=3), dict()"
+
+
 @pytest.mark.parametrize(
     ('words', 'line', 'options'),
     [
-        ('before the optimizer step', 'runner.model.shift.data += 1', dict(priority='HIGH')),
-        ('sets a learning rate', "runner.optimizer.param_groups[0]['lr'] = 1", {}),
-        ('reads gradients', 'print(runner.model.shift.grad)', {}),
-        ('never called it', 'pass', dict(
+        ("custom_hooks=[dict(type='LegacyOptimizerStepHook')]", 'runner.model.shift.data += 1',
+         dict(priority='HIGH')),
+        ("type='LegacyLRScheduler', policy='Step'", "runner.optimizer.param_groups[0]['lr'] = 1",
+         {}),
+        ('class Looks(LegacyHook):', 'pass', dict(
             method='before_train_epoch', runner='IterBasedRunner', length='max_iters=2')),
-        ('counts epochs', 'print(runner.inner_iter)', dict(
+        ('if self.counts_iterations(runner):', 'pass', dict(
+            method='before_train_epoch', runner='IterBasedRunner', length='max_iters=2')),
+        ('print(self.inner_iter_of(runner, batch_idx))', 'print(runner.inner_iter)', dict(
             runner='IterBasedRunner', length='max_iters=2')),
-        ('has its warm-up', 'print(runner.current_lr())', dict(
-            method='before_epoch',
-            configs="dict(policy='fixed', warmup='linear', warmup_iters=3), dict()")),
+        ('starts_late=True', 'print(runner.current_lr())', dict(
+            method='before_epoch', configs=WARM)),
     ],
 )  # fmt: skip
-def test_what_cannot_be_kept_is_marked_once(words, line, options):
-    todo = converted(line, **options).todo
-    assert len([why for _, why in todo if words in why]) == 1
+def test_hooks_see_and_do_what_they_did(words, line, options):
+    new = converted(line, **options)
+    assert words in new.new
+    assert new.todo == []
+
+
+def test_a_hook_alone_that_reads_gradients_is_marked():
+    todo = converted('print(runner.model.shift.grad)').todo
+    assert len([why for _, why in todo if 'reads gradients' in why]) == 1
+
+
+@pytest.mark.parametrize(
+    ('words', 'facts'),
+    [
+        ('sets a learning rate', HookFacts(sets_learning_rate=True)),
+        ('has its warm-up', HookFacts(reads_learning_rate=frozenset(['before_epoch']))),
+    ],
+)
+def test_times_of_a_schedule_that_follows_a_metric_are_marked(words, facts):
+    hook = Registration('Looks', 50, by_epoch=True, follows_metric=True)
+    assert [words in text for text in differences(hook, facts)] == [True]
+
+
+def test_counts_of_epochs_are_marked_where_the_hook_stays_as_it_is():
+    hook = Registration('Looks', 50, by_epoch=False)
+    facts = HookFacts(counts_epochs=True, of_train_epochs=frozenset(['before_train_epoch']))
+    assert len(list(differences(hook, facts))) == 2
+    assert list(differences(hook, replace(facts, is_counted_as_before=True))) == []
 
 
 def test_without_a_schedule_a_hook_may_set_learning_rates():
@@ -102,7 +133,7 @@ def test_priorities_by_name_and_number():
 
 
 def test_a_hook_without_surprises_has_no_differences():
-    hook = Registration('Looks', 50, True, True, True, True)
+    hook = Registration('Looks', 50, by_epoch=True, follows_metric=True)
     assert list(differences(hook, HookFacts())) == []
 
 
@@ -160,3 +191,20 @@ def test_hooks_of_one_priority_stay_in_the_order_of_their_registration():
         assert all(one in new for one in expected)
         assert registered in new
     assert new.index(registered) < new.index(expected[0])
+
+
+def test_a_hook_whose_runner_only_a_config_names_counts_as_before_in_both():
+    text = SCRIPT.format(
+        line='print(runner.epoch)', method='after_iter', runner='build_runner', length='meta=cfg',
+        configs='None', priority='NORMAL',
+    ).replace('IterBasedRunner', 'build_runner')  # fmt: skip
+    new = convert.convert_source(text).new
+    assert 'class Looks(LegacyHook):' in new
+    assert 'print(self.epoch_of(runner))' in new
+
+
+def test_a_step_that_only_a_config_tells_of_is_marked():
+    configs = 'None, cfg.optimizer_config'
+    new = converted('runner.model.shift.data += 1', priority='HIGH', configs=configs)
+    assert len([why for _, why in new.todo if 'LegacyOptimizerStepHook' in why]) == 1
+    assert 'custom_hooks=' not in new.new

@@ -190,7 +190,7 @@ def test_a_policy_of_the_project_is_the_hook_that_mmcv_built_for_it():
         custom_hooks=[hook],
     )
     saw, ema = result.config['custom_hooks']
-    assert saw.pop('priority') == 'HIGHEST'  # as MMCV registered it, before all others
+    assert saw.pop('priority') == 9  # before MMCV's VERY_HIGH, behind hooks of HIGHEST
     assert saw == dict(type='SawLrUpdaterHook', teeth=2, by_epoch=False, warmup='exp')
     assert ema['type'] == 'LegacyEMAHook'
     assert len(result.config['param_scheduler']) == 1

@@ -1,4 +1,7 @@
-"""What became of a project drawn at random: equal to MMCV, marked, refused by MMCV, different."""
+"""What became of a project drawn at random: equal to MMCV, marked, refused by MMCV, different.
+
+Equal are those alone that have no mark: a mark where nothing is to be done counts against it.
+"""
 
 import contextlib
 import io
@@ -24,12 +27,14 @@ def verdict(seed, mmcv, scratch):
     source = Path(scratch, 'legacy', f'{seed}')
     target = Path(scratch, 'migrated', f'{seed}')
     write_project(seed, source)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        migration = migrate_project(source, target)
+    migration = _migrated(source, target)
     if migration.report is not None and (
         migration.report.failed or not migration.report.is_complete
     ):
         return 'marked'
+    changed = _changed_by_a_second_run(target, Path(scratch, 'again', f'{seed}'))
+    if changed:
+        return f'a second run changes {changed}'
     marks = [mark for one in migration.code for mark in one.todo]
     if marks or any(one.error for one in migration.code):
         return 'marked'
@@ -37,6 +42,23 @@ def verdict(seed, mmcv, scratch):
     if 'error' in found:
         return found['error']
     return _difference(found, mmcv)
+
+
+def _migrated(source, target):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return migrate_project(source, target)
+
+
+def _changed_by_a_second_run(target, again):
+    """The files of a migrated project that a further migration writes otherwise."""
+    _migrated(target, again)
+    return sorted(
+        str(path.relative_to(target))
+        for path in target.rglob('*')
+        if path.is_file()
+        and path.name != 'MIGRATION.md'
+        and path.read_bytes() != (again / path.relative_to(target)).read_bytes()
+    )
 
 
 def _difference(ours, mmcv):

@@ -35,7 +35,7 @@ def test_no_project_differs_from_mmcv_without_a_mark(verdicts):
 
 
 def test_projects_give_the_numbers_that_mmcv_gave(verdicts):
-    assert Counter(verdicts.values())['equal'] >= 0.25 * len(RECORDED)
+    assert Counter(verdicts.values())['equal'] >= 0.99 * len(RECORDED)
 
 
 def test_a_seed_draws_one_project(tmp_path):

@@ -91,9 +91,19 @@ def convert_schedule(
     *,
     of_momentum: bool = False,
     key: str = 'lr_config',
+    keeps_times: bool = False,
 ) -> list[Config]:
     """The schedulers for one ``lr_config`` or ``momentum_config``; none where the value never
     changes.
+
+    Args:
+        config: The legacy config.
+        length: The length of the run.
+        notes: Gets what there is to tell.
+        of_momentum: Whether it is a ``momentum_config``.
+        key: Its key.
+        keeps_times: Whether hooks see when MMCV set the value, or set it themselves: no stock
+            scheduler follows then.
 
     Raises:
         ArgumentError: If MMCV would have refused it.
@@ -115,10 +125,17 @@ def convert_schedule(
             'by_epoch=False.',
         )
         return []
-    stock = None if of_momentum else _stock(schedule, length)
+    stock = None if of_momentum or keeps_times else _stock(schedule, length)
     if stock is not None:
         return stock
     legacy = _legacy(schedule, length, config)
+    if keeps_times:
+        notes.info(
+            key,
+            f'hooks see when MMCV set the value, or set it themselves: {legacy["type"]} with '
+            'LegacyParamSchedulerHook sets it at the same times.',
+        )
+        return [{**legacy, 'starts_late': True}]
     notes.info(
         key,
         f'no stock scheduler follows policy {canonical_name(schedule.policy)}'

@@ -44,8 +44,8 @@ def converted_curve(
     by_epoch: bool,
     param_name: str = 'lr',
 ) -> Curve:
-    """The values that this engine trains each iteration with, stepping the schedulers as its hook
-    does.
+    """The values that this engine trains each iteration with, stepping the schedulers as its
+    hooks do.
 
     Args:
         schedulers: Configs, as ``param_scheduler`` has them.
@@ -74,10 +74,16 @@ def converted_curve(
         max_iters=run.max_iters,
     )
     assert isinstance(built, list)
-    by_iter = [one for one in built if not one.by_epoch]
+    late: list[Any] = [one for one in built if getattr(one, 'starts_late', False)]
+    by_iter = [one for one in built if not one.by_epoch and one not in late]
     after_epoch = [one for one in built if one.by_epoch]
     curve = []
     for iteration in range(1, run.max_iters + 1):
+        for scheduler in late:
+            # As LegacyParamSchedulerHook does, with which they are written.
+            if by_epoch and (iteration - 1) % run.epoch_length == 0:
+                scheduler.begin_epoch(iteration - 1)
+            scheduler.begin_iter(iteration - 1)
         curve.append([group[param_name] for group in optimizer.param_groups])
         if iteration == run.max_iters:
             break

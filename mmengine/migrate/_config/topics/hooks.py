@@ -12,8 +12,8 @@ from mmengine.migrate._hook_facts import (
     HookFacts,
     Registration,
     differences,
+    follows_metric,
     priority_of,
-    starts_apart,
 )
 from mmengine.migrate._schedule.legacy_schedule import canonical_name
 
@@ -29,6 +29,14 @@ _UNNEEDED_HOOKS = ('DistSamplerSeedHook', 'IterTimerHook')
 def convert_custom_hooks(ctx: Context) -> Config:
     """``custom_hooks``: known ones by their new names, the others as they are, and listed."""
     hooks = ctx.legacy.get('custom_hooks')
+    if _needs_legacy_step(ctx):
+        # Scripts may register it with NORMAL otherwise.
+        ctx.updater_hooks.insert(0, {'type': 'LegacyOptimizerStepHook', 'priority': 'ABOVE_NORMAL'})
+        ctx.notes.info(
+            'custom_hooks',
+            'hooks see weights from before the optimizer step, or its gradients: '
+            'LegacyOptimizerStepHook steps when MMCV did.',
+        )
     if hooks is None:
         return {'custom_hooks': ctx.updater_hooks} if ctx.updater_hooks else {}
     if not isinstance(hooks, (list, tuple)):
@@ -48,6 +56,24 @@ def reads_between(ctx: Context) -> bool:
         _is_low(hook.get('priority'))
         if facts is None
         else facts.reads_between(priority_of(hook.get('priority')))
+        for hook, facts in _own_hooks(ctx)
+    )
+
+
+def needs_legacy_times(ctx: Context) -> bool:
+    """Whether a hook of the project sees when MMCV set learning rates, or sets them itself."""
+    return any(
+        facts is not None and facts.needs_legacy_times(priority_of(hook.get('priority')))
+        for hook, facts in _own_hooks(ctx)
+    )
+
+
+def _needs_legacy_step(ctx: Context) -> bool:
+    """Whether a hook of the project sees weights from before the step, or gradients."""
+    if ctx.legacy.get('optimizer_config') is None:
+        return False
+    return any(
+        facts is not None and facts.needs_legacy_step(priority_of(hook.get('priority')))
         for hook, facts in _own_hooks(ctx)
     )
 
@@ -91,8 +117,12 @@ def note_updater_hook(ctx: Context, lr_config: Mapping[str, Any]) -> None:
     """Note the hook that MMCV built for a policy of the project's own."""
     kind = f'{canonical_name(lr_config["policy"])}LrUpdaterHook'
     options = {key: value for key, value in lr_config.items() if key != 'policy'}
-    # Scripts register hooks of a config with NORMAL where it names no priority.
-    ctx.updater_hooks.append({'type': kind, **options, 'priority': 'HIGHEST'})
+    if ctx.length is not None and not ctx.length.by_epoch:
+        # A runner of iterations changes the default.
+        options.setdefault('by_epoch', False)
+    # Scripts register hooks of a config with NORMAL where it names no priority. Hooks of the
+    # priority HIGHEST came before it.
+    ctx.updater_hooks.append({'type': kind, **options, 'priority': 9})
     if kind in ctx.rules.hooks:
         return
     ctx.notes.todo(
@@ -135,9 +165,7 @@ def _note_differences(ctx: Context, key: str, hook: Mapping[str, Any]) -> None:
         hook['type'],
         priority_of(hook.get('priority')),
         by_epoch,
-        ctx.legacy.get('optimizer_config') is not None,
-        any(one is not None for one in schedules),
-        any(map(starts_apart, schedules)),
+        any(map(follows_metric, schedules)),
     )
     for text in differences(registration, facts):
         ctx.notes.todo(key, f'{text}.')

@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Config, Context
-from mmengine.migrate._config.topics.hooks import changes_saved_model, reads_between
+from mmengine.migrate._config.topics.hooks import (
+    changes_saved_model,
+    needs_legacy_times,
+    reads_between,
+)
 from mmengine.migrate._config.topics.loop import dynamic_interval
 from mmengine.migrate._config.trace import edited
 
@@ -50,7 +54,7 @@ def convert_default_hooks(ctx: Context) -> Config:
     has_schedule = any(legacy.get(key) is not None for key in ('lr_config', 'momentum_config'))
     saving = hooks.get('checkpoint')
     changes = saving is not None and changes_saved_model(ctx)
-    if has_schedule and (changes or reads_between(ctx)):
+    if has_schedule and (changes or reads_between(ctx) or needs_legacy_times(ctx)):
         hooks['param_scheduler'] = {'type': 'LegacyParamSchedulerHook'}
     if changes and saving is not None:
         hooks['checkpoint'] = {**saving, 'priority': 'NORMAL'}
