@@ -48,6 +48,17 @@ A property does not hold for newly drawn values. Add them to the test, so that e
 """
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the server that forks ranks, if there are any, before a dataloader starts a bare one.
+
+    There is one such server in a process. It imports what ranks need while other tests run.
+    """
+    if any(item.get_closest_marker('distributed') for item in session.items):
+        from mmengine.testing._internal.start_method import start_method
+
+        start_method()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Explain how a failure of `make soak` becomes an example."""
     failed = terminalreporter.stats.get('failed', [])

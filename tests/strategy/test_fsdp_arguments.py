@@ -59,8 +59,8 @@ def test_inner_blocks_come_first() -> None:
 
 
 def test_wrong_blocks_are_explained() -> None:
-    with pytest.raises(ValueError, match=r'blocks names Blok, .* Did you mean .*Block'):
-        find_blocks(Net(), ['Blok'])
+    with pytest.raises(ValueError, match=r'blocks names Blocks, .* Did you mean .*Block'):
+        find_blocks(Net(), ['Blocks'])
     with pytest.raises(ValueError, match='positive integer, got 0'):
         find_blocks(Net(), 0)
     for wrong in (True, 0.5):
