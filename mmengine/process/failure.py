@@ -24,6 +24,8 @@ from mmengine.utils._background import is_writing
 _POLL_S = 0.5
 # How long a thread may take to raise, and a failing rank 0 stays for the others.
 _GRACE_S = 10.0
+# The same where another rank is gone, which will not come to read.
+_GRACE_AFTER_LOSS_S = 3.0
 _block_number = 0
 
 
@@ -98,14 +100,15 @@ class _Notice:
                 self._store.add(f'{self._key}/seen', 1)
                 return first
             if self._rank == 0:
-                self._wait_for_readers()
+                is_lost = _looks_like_lost_peer(error)
+                self._wait_for_readers(_GRACE_AFTER_LOSS_S if is_lost else _GRACE_S)
         except Exception:  # the store went with the rank that held it; there is no more to learn
             return None
         return None
 
-    def _wait_for_readers(self) -> None:
+    def _wait_for_readers(self, limit_s: float) -> None:
         """Rank 0 often holds the store, which goes when its process ends."""
-        deadline = time.monotonic() + _GRACE_S
+        deadline = time.monotonic() + limit_s
         while self._store.add(f'{self._key}/seen', 0) < self._world_size - 1:
             if time.monotonic() > deadline:
                 return
