@@ -61,7 +61,7 @@ class Hanging(MultiProcessTestCase):
 
     @property
     def timeout(self):
-        return 30
+        return 20
 
     def test_hang(self):
         while True:
@@ -100,7 +100,7 @@ def test_a_process_that_dies_is_told():
 
 def test_a_process_that_hangs_tells_where():
     [(_, text)] = run(Hanging, 'test_hang').errors
-    assert 'Ranks [0] were not done after 30 s' in text
+    assert 'Ranks [0] were not done after 20 s' in text
     assert 'in test_hang' in text
 
 

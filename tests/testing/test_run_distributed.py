@@ -84,7 +84,7 @@ def test_a_process_that_dies_is_named_with_its_exit_code():
 
 def test_a_hanging_process_is_ended_and_shows_where_it_hangs():
     with pytest.raises(RuntimeError, match=r'Ranks \[0\] were not done(?s:.*)in _first_hangs'):
-        run_distributed(_first_hangs, 2, timeout_s=30)
+        run_distributed(_first_hangs, 2, timeout_s=20)
 
 
 def test_a_result_that_cannot_be_pickled_is_a_failure():
