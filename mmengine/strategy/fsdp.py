@@ -252,28 +252,15 @@ class FSDPStrategy(DDPStrategy):
         super().load_model_state_dict(state_dict, strict=strict, revise_keys=revise_keys)
         self._check_filled()
 
-    def load_checkpoint(
-        self,
-        filename: str,
-        *,
-        map_location: str | Callable[..., Any] = 'cpu',
-        strict: bool = False,
-        revise_keys: Sequence[tuple[str, str]] = [(r'^module.', '')],  # the API's default
-        callback: Callable[[Checkpoint], None] | None = None,
-    ) -> Checkpoint:
+    def load_checkpoint(self, filename: str, **kwargs: Any) -> Checkpoint:
         """See :meth:`BaseStrategy.load_checkpoint`.
 
         ``'default'`` is host memory here, because the device of a rank has room for its part only.
         A local file is mapped into memory, so that a rank reads one tensor after the other.
         """
         with mapped_reads():
-            return super().load_checkpoint(
-                filename,
-                map_location=_host(map_location),
-                strict=strict,
-                revise_keys=revise_keys,
-                callback=callback,
-            )
+            location = _host(kwargs.pop('map_location', 'cpu'))
+            return super().load_checkpoint(filename, map_location=location, **kwargs)
 
     def resume(
         self,
