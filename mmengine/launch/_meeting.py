@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from mmengine.fileio._atomic import atomic_write
 from mmengine.utils.errors import ArgumentError
@@ -52,7 +51,9 @@ def meeting_arguments(
     if node_rank != 0:
         yield _arguments(_address_in(path), False, conf)
         return
-    store = _listen()
+    from mmengine.dist._free_store import free_store
+
+    store = free_store()
     if path.exists():
         raise FileExistsError(17, 'Left by another start; --rdzv needs a new file', str(path))
     address = f'{socket.gethostname()}:{store.port}'
@@ -71,14 +72,6 @@ def _arguments(address: str, is_host: bool, conf: str | None) -> list[str]:
         '--rdzv-id=mmengine',
         f'--rdzv-conf=is_host={int(is_host)}' + (f',{conf}' if conf else ''),
     ]
-
-
-def _listen() -> Any:
-    """A store on a port that the system chooses as it binds it; it ends with the object."""
-    import torch.distributed as torch_dist
-
-    make: Any = torch_dist.TCPStore  # type: ignore[attr-defined]  # not listed in its stubs
-    return make('127.0.0.1', 0, is_master=True, wait_for_workers=False)
 
 
 def _address_in(path: Path) -> str:

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as torch_dist
 
+from mmengine.dist._free_store import free_store
 from mmengine.testing._internal.multi_process import MultiProcessTestCase, TestSkip
 from mmengine.testing._internal.start_method import start_method
 
@@ -103,7 +104,7 @@ def run_distributed(
             f'{error}'
         ) from error
     with tempfile.TemporaryDirectory(prefix='run_distributed_') as folder:
-        store = _rendezvous_store()
+        store = free_store()
         # Of a clock that all processes of a machine share.
         deadline = time.monotonic() + timeout_s
         seats = [
@@ -228,16 +229,6 @@ class _Launch:
             process.close()
         for reader in self._readers:
             reader.close()
-
-
-def _rendezvous_store() -> Any:
-    """A store for ranks that join by ``MASTER_ADDR`` and ``MASTER_PORT``, open while it is held.
-
-    The system gives it a free port as it is bound. A port that is only looked up first may be
-    another process's by the time that rank 0 binds it.
-    """
-    make: Any = torch_dist.TCPStore  # type: ignore[attr-defined]  # not listed in its stubs
-    return make('127.0.0.1', 0, is_master=True, wait_for_workers=False)
 
 
 def _child(seat: _Seat, call: bytes, writer: Any) -> None:
