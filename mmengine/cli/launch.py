@@ -221,7 +221,7 @@ def _check_arguments(target: str, arguments: list[str], as_script: bool | None) 
     from mmengine.launch._target import is_script
     from mmengine.utils.errors import ArgumentError
 
-    if is_script(target) if as_script is None else as_script:
+    if is_script(target, as_script):
         return
     words = ['train', target, *arguments]
     unknown = build_parser(['train']).parse_known_args(words)[1]

@@ -7,7 +7,8 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-_FROM_SIGNAL = 128
+from mmengine.launch._notes import FROM_SIGNAL
+
 # It warns that the agent handles no signals when it is in a thread.
 _WARNING_LOGGER = 'torch.distributed.elastic.multiprocessing.api'
 _WARNING = 'Failed to register signal handlers'
@@ -86,4 +87,4 @@ def _outcome_of(error: Any) -> Outcome:
     code = int(failure.exitcode)
     how = f'exit code {code}' if code >= 0 else f'signal {failure.signal_name()}'
     text = f'Rank {rank} (process {failure.pid}) failed with {how}.'
-    return Outcome(code if code > 0 else _FROM_SIGNAL - code, text)
+    return Outcome(code if code > 0 else FROM_SIGNAL - code, text)

@@ -11,11 +11,10 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from mmengine.launch._notes import Notes
+from mmengine.launch._notes import FROM_SIGNAL, Notes
 
 # Those that ask a run to stop; Windows does not have all of them.
 _NAMES = ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP')
-_FROM_SIGNAL = 128
 # A third Ctrl-C does not wait for the ranks any more.
 _KILLS_AT = 3
 # How long a launcher that has no rank waits for one to come, which would end at once.
@@ -67,7 +66,7 @@ class Forwarding:
             now = time.monotonic()
             alone_since = now if alone_since is None else alone_since
             if now - alone_since > _NO_RANK_S:
-                return _FROM_SIGNAL + asked
+                return FROM_SIGNAL + asked
         return None
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:

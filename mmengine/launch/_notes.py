@@ -11,6 +11,8 @@ from pathlib import Path
 from mmengine.utils._process_identity import parse_identity, this_process
 
 FOLDER_VARIABLE = 'MMENGINE_LAUNCH_DIR'
+# Shells add it to the number of the signal that has ended a process.
+FROM_SIGNAL = 128
 _ASKED = 'asked'
 
 

@@ -14,9 +14,8 @@ import signal
 import sys
 from pathlib import Path
 
-from mmengine.launch._notes import Notes, Stopped
+from mmengine.launch._notes import FROM_SIGNAL, Notes, Stopped
 
-_FROM_SIGNAL = 128  # shells add it to the number of a signal
 _PR_SET_PDEATHSIG = 1
 
 
@@ -31,7 +30,7 @@ def main(words: list[str]) -> int:
     number = notes.asked()
     if number is not None:
         name = signal.Signals(number).name
-        notes.leave(local_rank, Stopped(_FROM_SIGNAL + number, f'signal {name}, before its start'))
+        notes.leave(local_rank, Stopped(FROM_SIGNAL + number, f'signal {name}, before its start'))
         return 0
     _end_with_parent()
     try:

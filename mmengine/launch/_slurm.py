@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.fileio._atomic import atomic_write
+from mmengine.launch._notes import FROM_SIGNAL
 from mmengine.launch._target import is_script, words_of
 from mmengine.utils.errors import ArgumentError
 
@@ -55,11 +56,13 @@ done
 exit "$code"
 """
 
-_REQUEUE = """
-# Time is up before the run has ended: back into the queue, and the run is resumed.
-if [ "$is_time_up" = yes ] && { [ "$code" -eq 75 ] || [ "$code" -gt 128 ]; }; then
-  scontrol requeue "$SLURM_JOB_ID"
-fi"""
+_REQUEUE = (
+    '\n# Time is up before the run has ended: back into the queue, and the run is resumed.\n'
+    f'if [ "$is_time_up" = yes ] && {{ [ "$code" -eq {STOPPED_CODE} ] || '
+    f'[ "$code" -gt {FROM_SIGNAL} ]; }}; then\n'
+    '  scontrol requeue "$SLURM_JOB_ID"\n'
+    'fi'
+)
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def submit(job: SlurmJob) -> tuple[str, Path]:
 
 def _command(job: SlurmJob, folder: Path) -> list[str]:
     """The command of each machine, in lines of shell words."""
-    as_script = is_script(folder / job.target) if job.as_script is None else job.as_script
+    as_script = is_script(folder / job.target, job.as_script)
     words_of(str(folder / job.target), (), as_script)  # there has to be such a file
     arguments = list(job.arguments)
     if not as_script and not any(word.partition('=')[0] == '--resume' for word in arguments):

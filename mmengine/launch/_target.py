@@ -7,8 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def is_script(path: str | Path) -> bool:
-    """Whether a file is a script: a Python file with ``if __name__ == '__main__':``."""
+def is_script(path: str | Path, as_script: bool | None = None) -> bool:
+    """Whether a file is a script: a Python file with ``if __name__ == '__main__':``.
+
+    Args:
+        path: The file.
+        as_script: The answer, where the user gave it.
+    """
+    if as_script is not None:
+        return as_script
     path = Path(path)
     if path.suffix != '.py':
         return False
@@ -32,7 +39,7 @@ def words_of(target: str, arguments: Sequence[str], as_script: bool | None) -> l
     """
     if not Path(target).is_file():
         raise FileNotFoundError(2, 'There is no config file or script at this path', target)
-    if is_script(target) if as_script is None else as_script:
+    if is_script(target, as_script):
         return ['script', target, *arguments]
     # In front, so that a --launcher of the user comes later and has precedence.
     return ['module', 'mmengine', 'train', target, '--launcher', 'pytorch', *arguments]
