@@ -29,7 +29,7 @@ _READS_LEARNING_RATE = (
 )
 
 
-_READS_GRADIENTS = r'\.grad\b(?!\s*=[^=])'
+READS_GRADIENTS = r'\.grad\b(?!\s*=[^=])'
 _SETS_LEARNING_RATE = (
     r'\[[\'"](lr|momentum|betas|initial_lr)[\'"]\](\[[^]]*\])?\s*([-+*/]|\*\*|//)?=(?!=)'
 )
@@ -75,7 +75,7 @@ class HookFacts:
             _methods_with(_READS_LEARNING_RATE, texts),
             re.search(_SETS_LEARNING_RATE, ast.unparse(node)) is not None,
             _outputs_in(ast.unparse(node)),
-            re.search(_READS_GRADIENTS, ast.unparse(node)) is not None,
+            re.search(READS_GRADIENTS, ast.unparse(node)) is not None,
         )
 
     @classmethod

@@ -30,6 +30,7 @@ from mmengine.migrate._code.runner_names import (
     SAME_PLACES,
     advice_for,
 )
+from mmengine.migrate._hook_facts import READS_GRADIENTS
 
 _BEFORE = 'self, {0}, batch_idx, data_batch=None'
 _AFTER = 'self, {0}, batch_idx, data_batch=None, outputs=None'
@@ -196,7 +197,7 @@ class Hooks(Codemod):
         text = re.sub(r'#.*', '', text)
         if self._names[-1] in self.source.classes.used:
             return  # where it is registered, the step is converted for it
-        if re.search(r'\.grad\b(?!\s*=[^=])', text):
+        if re.search(READS_GRADIENTS, text):
             self.mark(_NO_GRADIENTS.format(method))
 
     def leave_Subscript(
