@@ -187,11 +187,9 @@ class FSDPStrategy(DDPStrategy):
         ``target`` of ``compile`` is not used: what gathers parameters is outside of ``forward``,
         and cannot be compiled.
         """
+        options = {**(compile if isinstance(compile, Mapping) else {}), 'target': 'forward'}
         if not compile or not self._blocks:
-            options = {**(compile if isinstance(compile, Mapping) else {}), 'target': 'forward'}
             return super().compile_model(model, options if compile else False)
-        options = dict(compile) if isinstance(compile, Mapping) else {}
-        options['target'] = 'forward'
         self.logger.info(f'The {len(self._blocks)} blocks of the model are compiled, one by one.')
         for block in self._blocks:
             compile_method(block, options)
