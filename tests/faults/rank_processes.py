@@ -8,9 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 import types
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,17 @@ def start(arguments: list[str], output: Path, env: dict[str, str]) -> subprocess
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def wait_until(
+    is_true: Callable[[], bool], processes: Sequence[Any], text: Callable[[], str], limit_s: float
+) -> None:
+    """Wait for what ``processes`` do; ``text`` is shown when one of them ends before."""
+    deadline = time.monotonic() + limit_s
+    while not is_true():
+        assert time.monotonic() < deadline, text()
+        assert all(process.poll() is None for process in processes), text()
+        time.sleep(0.02)
 
 
 class ScriptProcess:

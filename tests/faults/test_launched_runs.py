@@ -7,13 +7,12 @@ import os
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rank_processes import start
+from rank_processes import start, wait_until
 from stoppable_run import make, state_of
 
 SCRIPT = Path(__file__).with_name('stoppable_run.py')
@@ -66,11 +65,7 @@ class Launched:
         return self
 
     def until(self, is_true: Any) -> None:
-        deadline = time.monotonic() + LIMIT_S
-        while not is_true():
-            assert time.monotonic() < deadline, self.text()
-            assert self.process.poll() is None, self.text()
-            time.sleep(0.02)
+        wait_until(is_true, [self.process], self.text, LIMIT_S)
 
     def go_on(self) -> None:
         (self.work_dir / 'go').touch()

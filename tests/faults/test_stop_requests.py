@@ -11,13 +11,12 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rank_processes import RankProcesses, start
+from rank_processes import RankProcesses, start, wait_until
 from stoppable_run import make, state_of
 
 SCRIPT = Path(__file__).with_name('stoppable_run.py')
@@ -36,11 +35,7 @@ class Run(RankProcesses):
         super().__init__(SCRIPT, work_dir, num_ranks, settings, LIMIT_S)
 
     def until(self, is_true: Any) -> None:
-        deadline = time.monotonic() + LIMIT_S
-        while not is_true():
-            assert time.monotonic() < deadline, self.text()
-            assert all(process.poll() is None for process in self.processes), self.text()
-            time.sleep(0.02)
+        wait_until(is_true, self.processes, self.text, LIMIT_S)
 
     def until_ready(self) -> Run:
         self.until((self.work_dir / 'ready').exists)
@@ -348,10 +343,11 @@ def test_a_signal_to_the_launcher_reaches_all_ranks(tmp_path):
     output = tmp_path / 'output.txt'
     process = start(arguments, output, {})
     try:
-        _wait(process, (tmp_path / 'ready').exists)
+        wait_until((tmp_path / 'ready').exists, [process], output.read_text, LIMIT_S)
         process.send_signal(signal.SIGTERM)
         # The launcher takes its time to pass it on, and the rest of the run takes none.
-        _wait(process, lambda: 'SIGTERM: the run stops' in output.read_text())
+        is_heard = lambda: 'SIGTERM: the run stops' in output.read_text()
+        wait_until(is_heard, [process], output.read_text, LIMIT_S)
         (tmp_path / 'go').touch()
         process.wait(LIMIT_S)
     finally:
@@ -361,14 +357,6 @@ def test_a_signal_to_the_launcher_reaches_all_ranks(tmp_path):
     text = output.read_text()
     assert 'The run stops for signal SIGTERM' in text, text
     assert len(list(tmp_path.glob('iter_*.pth'))) == 1
-
-
-def _wait(process: subprocess.Popen[bytes], is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not is_true():
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
 
 
 def test_ctrl_c_typed_at_a_terminal_leaves_it_clean(tmp_path):

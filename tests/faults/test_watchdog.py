@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hung_run import make
-from rank_processes import RankProcesses
+from rank_processes import RankProcesses, wait_until
 
 from mmengine.process.watchdog import WatchdogSettings
 from mmengine.utils.errors import ArgumentError
@@ -46,11 +46,7 @@ class Hung(RankProcesses):
         )
 
     def until(self, is_true: Any) -> None:
-        deadline = time.monotonic() + LIMIT_S
-        while not is_true():
-            assert time.monotonic() < deadline, self.text()
-            assert self.processes[0].poll() is None, self.text()
-            time.sleep(0.05)
+        wait_until(is_true, self.processes[:1], self.text, LIMIT_S)
 
 
 @pytest.mark.parametrize('how', ['spin_for_ever', 'sleep_for_ever'])

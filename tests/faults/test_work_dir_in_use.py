@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rank_processes import ScriptProcess
+from rank_processes import ScriptProcess, wait_until
 from stoppable_run import make
 
 from mmengine.cli.__main__ import main
@@ -38,12 +37,8 @@ def first(work_dir: Path) -> Iterator[ScriptProcess]:
     """A training that is at work, and goes on until it is stopped."""
     output = work_dir.with_name('first.txt')
     process = _start(work_dir, output, at=3, epochs=100_000, interval=1, max_keep=1)
-    deadline = time.monotonic() + LIMIT_S
     try:
-        while not (work_dir / 'ready').exists():
-            assert time.monotonic() < deadline
-            assert process.poll() is None, output.read_text()
-            time.sleep(0.05)
+        wait_until((work_dir / 'ready').exists, [process], output.read_text, LIMIT_S)
         (work_dir / 'go').touch()  # it waits for this file after it is ready
         yield process
     finally:
