@@ -1,13 +1,14 @@
-"""DistributedDataParallel without numbers: its reducer, in Python.
+"""DistributedDataParallel in a plan: its reducer, in Python.
 
-torch's own reducer reads the memory of tensors, which fake tensors do not have. The one here
-allocates the same buckets and sends the same messages after the first step.
+torch's own reducer reads the memory of tensors, which fake tensors do not have, and results of
+messages, which a fake process group does not have. The one here allocates the same buckets and
+sends the same messages after the first step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
@@ -64,7 +65,7 @@ class PlannedReducer(_Silent):
         for bucket in indices:
             first = self._params[bucket[0]]
             size = sum(self._params[number].numel() for number in bucket)
-            with self.mode:
+            with self.mode or nullcontext():
                 self._buckets.append(torch.empty(size, dtype=first.dtype, device=first.device))
         self.ledger.assign(self._buckets, BUCKETS)
 
@@ -125,12 +126,12 @@ class PlannedReducer(_Silent):
 def planned_ddp(
     ledger: MemoryLedger, reducers: list[PlannedReducer], mode: Any
 ) -> Iterator[None]:
-    """Context in which DDP wraps models of fake tensors.
+    """Context in which DDP wraps models in ranks that do not exist.
 
     Args:
         ledger: Counts the buckets.
         reducers: Gets each reducer that is made.
-        mode: The ``FakeTensorMode`` of the buckets.
+        mode: The ``FakeTensorMode`` of the buckets; None gives them memory.
     """
 
     def make(*args: Any, **kwargs: Any) -> PlannedReducer:

@@ -221,8 +221,8 @@ def _look(
     tracer = StepTracer(ranks_per_node)
     reducers: list[PlannedReducer] = []
     with ExitStack() as stack:
+        stack.enter_context(planned_ddp(tracer.memory, reducers, mode))
         if mode is not None:
-            stack.enter_context(planned_ddp(tracer.memory, reducers, mode))
             stack.enter_context(fake_memory_for_shards(mode))
         runner, notes = build_run(
             config, folder, mode,

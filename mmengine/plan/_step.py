@@ -192,9 +192,12 @@ def _steps_without_numbers(mode: Any) -> Iterator[None]:
     def step(scaler: Any, optimizer: Any, state: Any, *args: Any, **kwargs: Any) -> Any:
         return optimizer.step(*args, **kwargs)
 
+    def update(scaler: Any, *args: Any) -> None:
+        scaler._per_optimizer_states.clear()
+
     scaler = torch.amp.GradScaler
     with (
         patch.object(scaler, '_maybe_opt_step', step),
-        patch.object(scaler, 'update', lambda *args, **kwargs: None),
+        patch.object(scaler, 'update', update),
     ):
         yield

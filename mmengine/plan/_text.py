@@ -60,6 +60,7 @@ def _short(value: Any) -> str:
 
 def _length(plan: Plan) -> str:
     length, saved = plan.length, plan.checkpoints
+    batches = f'{plan.batches_of_step} {"batch" if plan.batches_of_step == 1 else "batches"}'
     counts = [
         (length.epochs, 'epochs'), (length.iterations, 'iterations'),
         (length.steps, 'optimizer steps'), (length.samples, 'samples'),
@@ -69,7 +70,7 @@ def _length(plan: Plan) -> str:
     lines = [
         'Length',
         f'  {", ".join(known) or "not known"}',
-        f'  a step has {plan.batches_of_step} x {batch} samples of each rank'
+        f'  a step has {batches} {batch} samples of each rank'
         + (
             f', {length.samples_of_step:,} of all ranks'
             if length.samples_of_step is not None
