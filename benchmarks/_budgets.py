@@ -95,6 +95,10 @@ BUDGETS = (
            is_ratio=True),
     Budget('gather 50,000 predictions of 2 ranks, over all_gather of the bytes',
            'gather_predictions', lambda r: r['ratio'], 1.1, is_ratio=True),
+    Budget('a step of 2 ranks under DDP or FSDP2, over the loop by hand', 'scaling',
+           lambda r: r['ratio'], 1.03, is_ratio=True),
+    Budget('gather 1,000,000 detections of 4 ranks, over all_gather_object', 'gather_detections',
+           lambda r: r['ratio'], 1.0, is_ratio=True),
     Budget('memory of a training, over the loop by hand', 'step_memory', lambda r: r['added_mb'], 5,
            'MB'),
 )  # fmt: skip

@@ -32,7 +32,8 @@ def add_parser(commands: Commands) -> None:
         'show what a training will need, without training',
         'Show the parameters, the schedule, the length, the memory of a rank, what it sends and\n'
         'how long the training of CONFIG takes. The model is built without numbers, as rank 0 of\n'
-        'ranks that do not exist; one sample of the dataset is loaded. Exit code 1: it does not fit.',
+        'ranks that do not exist; one sample of the dataset is loaded. Exit code 1: it does not\n'
+        'fit.',
         _EXAMPLES,
     )
     add_config(parser)

@@ -9,6 +9,7 @@ instead of waiting for each other.
 from __future__ import annotations
 
 import copyreg
+import datetime
 import io
 import itertools
 import pickle
@@ -28,6 +29,7 @@ from mmengine.dist._warn import warn_once
 from mmengine.utils.errors import ArgumentError
 
 _COULD_NOT_PICKLE = -1
+_WAIT_FOR_OBJECTS = datetime.timedelta(hours=2)
 _CPU_GROUPS: WeakKeyDictionary[ProcessGroup, ProcessGroup] = WeakKeyDictionary()
 _RESULT_DEVICES = ('cpu', 'gpu', 'cuda', 'npu', 'mlu', 'musa', 'xpu')
 
@@ -238,7 +240,8 @@ def _cpu_group(group: Group) -> ProcessGroup:
         _CPU_GROUPS[members] = torch_dist.new_group(
             torch_dist.get_process_group_ranks(members),
             backend='gloo',
-            timeout=_launch.group_timeout,
+            # One rank may compute metrics for long while the others wait for its object.
+            timeout=max(_launch.group_timeout or _WAIT_FOR_OBJECTS, _WAIT_FOR_OBJECTS),
             use_local_synchronization=True,
         )
     return _CPU_GROUPS[members]

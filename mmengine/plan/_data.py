@@ -36,7 +36,9 @@ class DescribedDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         if not 0 <= index < self._num_samples:
             raise IndexError(index)
-        return {name: torch.zeros(size, dtype=dtype) for name, (size, dtype) in self._shapes.items()}
+        return {
+            name: torch.zeros(size, dtype=dtype) for name, (size, dtype) in self._shapes.items()
+        }
 
 
 def described_dataloader(

@@ -123,9 +123,7 @@ class PlannedReducer(_Silent):
 
 
 @contextmanager
-def planned_ddp(
-    ledger: MemoryLedger, reducers: list[PlannedReducer], mode: Any
-) -> Iterator[None]:
+def planned_ddp(ledger: MemoryLedger, reducers: list[PlannedReducer], mode: Any) -> Iterator[None]:
     """Context in which DDP wraps models in ranks that do not exist.
 
     Args:

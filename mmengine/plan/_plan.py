@@ -228,22 +228,19 @@ def _look(
             config, folder, mode,
             mesh=mesh, shapes=shapes, num_samples=num_samples, world_size=ranks,
         )  # fmt: skip
-        try:
-            batch = batch_of(runner.train_loop.dataloader)
-            costs = trace_step(runner, batch, tracer, mode)
-            length = length_of(runner, costs.batches, runner.strategy.data_parallel_info[1])
-            facts = {
-                'strategy': type(runner.strategy).__name__,
-                'model': runner.model_name,
-                'modules': parameters_by_module(unwrap_model(runner.model), depth),
-                'groups': parameters_by_group(runner.optim_wrapper),
-                'length': length,
-                'checkpoints': checkpoints_of(runner, length),
-                'schedule': schedule_of(runner, length),
-                'notes': notes + _notes(costs, reducers),
-            }
-        finally:
-            runner.logger.close_handlers() if hasattr(runner.logger, 'close_handlers') else None
+        batch = batch_of(runner.train_loop.dataloader)
+        costs = trace_step(runner, batch, tracer, mode)
+        length = length_of(runner, costs.batches, runner.strategy.data_parallel_info[1])
+        facts = {
+            'strategy': type(runner.strategy).__name__,
+            'model': runner.model_name,
+            'modules': parameters_by_module(unwrap_model(runner.model), depth),
+            'groups': parameters_by_group(runner.optim_wrapper),
+            'length': length,
+            'checkpoints': checkpoints_of(runner, length),
+            'schedule': schedule_of(runner, length),
+            'notes': notes + _notes(costs, reducers),
+        }
     return facts, costs
 
 

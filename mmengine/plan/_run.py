@@ -15,7 +15,7 @@ from mmengine.strategy import BaseStrategy
 from mmengine.utils.errors import ArgumentError
 
 _LEFT_OUT = (
-    *(f'{stage}_{part}' for stage in ('val', 'test') for part in ('dataloader', 'cfg', 'evaluator')),
+    'val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator',
     'load_from', 'resume', 'compile', 'visualizer', 'env_cfg', 'launcher', 'experiment_name',
     'preempt', 'watchdog', 'sync_bn', 'log_processor',
 )  # fmt: skip

@@ -58,7 +58,7 @@ def schedule_of(runner: Any, length: Length) -> Schedule:
     found = Schedule()
 
     def record(done: int) -> None:
-        if done < total and done % stride == 0 or done == total - 1:
+        if done < total and (done % stride == 0 or done == total - 1):
             found.iterations.append(done)
             wrapper = runner.optim_wrapper
             for name, values in {**wrapper.get_lr(), **wrapper.get_momentum()}.items():

@@ -165,7 +165,7 @@ def _count_states(wrappers: Any, tracer: StepTracer) -> None:
 
 
 def _gradients_as_such(runner: Any, tracer: StepTracer) -> set[int]:
-    """Count gradients under their kind; returns parameters that have none, without those to come."""
+    """Count gradients under their kind; the result keeps parameters that get none."""
     missing: set[int] = set()
 
     def arrive(param: Tensor) -> None:

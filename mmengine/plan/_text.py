@@ -16,7 +16,9 @@ def plan_text(plan: Plan) -> str:
     parts = [
         f'{plan.model}, {plan.strategy}, {plan.world_size} '
         f'{"rank" if plan.world_size == 1 else "ranks"}',
-        _table('Parameters by module', ['module', 'class', 'parameters', 'trained'], _modules(plan)),
+        _table(
+            'Parameters by module', ['module', 'class', 'parameters', 'trained'], _modules(plan)
+        ),
         _table(
             'Parameters by optimizer group',
             ['optimizer', 'settings', 'tensors', 'parameters'],

@@ -135,6 +135,6 @@ def _peaks(name: str, step: Any = None, times: int = 1) -> list[int]:
         pending += event.children
         if event.name == name:
             spans.append((event.start_time_ns, event.end_time_ns))
-        elif event.tag is torch._C._profiler._EventType.Allocation:
+        elif event.tag == torch._C._profiler._EventType.Allocation:
             counts.append((event.start_time_ns, event.extra_fields.total_allocated))
     return [max(count for time, count in counts if begin <= time <= end) for begin, end in spans]

@@ -201,7 +201,9 @@ def test_quantities() -> None:
 def test_a_thousand_ranks_take_no_longer_than_their_tensors() -> None:
     strategy = {'type': 'FSDPStrategy', 'blocks': ['Block']}
     for chosen, kind in (('ddp', 'all_reduce'), (strategy, 'reduce_scatter')):
-        planned = plan_run({**config(chosen), 'model': {'type': Words, 'depth': 1}}, world_size=1024)
+        planned = plan_run(
+            {**config(chosen), 'model': {'type': Words, 'depth': 1}}, world_size=1024
+        )
         # Rows are split over the ranks: the largest tensor has 4 W of them.
         assert planned.memory['parameters'] <= 4 * (PARAMETERS if chosen == 'ddp' else 2000)
         rows = {row.kind: row for row in planned.sent}

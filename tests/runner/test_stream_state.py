@@ -94,7 +94,7 @@ def train(folder: Path, dataset: Any, loop: dict[str, Any], workers: int, **more
             'checkpoint': {'type': 'CheckpointHook', 'by_epoch': False, 'interval': 1},
             'logger': None,
         },
-        log_level='ERROR', **more,
+        **{'log_level': 'ERROR', **more},
     ).train()  # fmt: skip
     return model.seen
 
@@ -128,15 +128,16 @@ def test_another_number_of_workers_reads_from_the_begin(tmp_path: Path) -> None:
     write_shards(tmp_path / 'shards', [4, 4])
     dataset = TarShards(tmp_path / 'shards')
     train(tmp_path / 'before', dataset, {'by_epoch': True, 'max_epochs': 1}, 0)
-    saved = str(tmp_path / 'before' / 'iter_2.pth')
+    (tmp_path / 'shards' / 'reads').unlink()
+    # Two workers have one shard each, of which four samples are left out.
     seen = train(
-        tmp_path / 'now', TarShards(tmp_path / 'shards'), {'by_epoch': True, 'max_epochs': 1}, 1,
-        load_from=saved, resume=True,
+        tmp_path / 'now', TarShards(tmp_path / 'shards'), {'by_epoch': True, 'max_epochs': 1}, 2,
+        load_from=str(tmp_path / 'before' / 'iter_2.pth'), resume=True, log_level='WARNING',
     )  # fmt: skip
-    assert seen == [4, 5, 6, 7]
-    log = next((tmp_path / 'now').glob('*/*.log'))
-    assert 'iter_2.pth' in saved
-    assert log.exists()
+    assert seen == [2, 3, 6, 7]
+    assert (tmp_path / 'shards' / 'reads').stat().st_size == 8
+    log = next((tmp_path / 'now').glob('*/*.log')).read_text()
+    assert 'kept its state for 1 ranks with 1 readers each, and there are 1 with 2' in log
 
 
 def test_parquet_through_datasets_keeps_its_state(tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_parquet_through_datasets_keeps_its_state(tmp_path: Path) -> None:
 
 def _on_ranks(rank: int, world_size: int, folder: str) -> tuple[list[float], list[float]]:
     path = Path(folder)
-    loop = {'by_epoch': True, 'max_epochs': 1}
+    loop = {'by_epoch': False, 'max_iters': 4}
     unbroken = train(path / 'unbroken', TarShards(path / 'shards'), loop, 1, launcher='pytorch')
     saved = str(path / 'unbroken' / 'iter_2.pth')
     seen = train(
