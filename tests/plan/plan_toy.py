@@ -101,40 +101,45 @@ def measured(folder: str, strategy: Any, batches: int) -> dict[str, Any]:
     gc.collect()  # what is freed later would be taken from the memory of this run
     launcher = 'pytorch' if torch.distributed.is_initialized() else 'none'
     settings = config(strategy, batches, launcher=launcher, log_level='ERROR', work_dir=folder)
-    before = _peaks('before')[0]
-    runner = Runner.from_cfg(settings)
-    prepare_training(runner)
-    runner.model.train()
-    batch = next(iter(runner.train_dataloader))
-    runner.optim_wrapper.initialize_count_status(runner.model, 0, 1000)
-
-    def step() -> None:
-        for _ in range(batches):
-            runner.model.train_step(batch, runner.optim_wrapper)
-
-    step()
-    gc.collect()  # cycles of the placing hold whole parameters
-    with Collectives() as collectives:
-        step()
-    peaks = _peaks('step', step, 3)
-    return {'peak': min(peaks) - before, 'sent': collectives.found}
-
-
-def _peaks(name: str, step: Any = None, times: int = 1) -> list[int]:
-    """The most bytes of the whole process in each call of ``step``."""
     kinds = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=kinds, profile_memory=True) as profile:
-        for _ in range(times):
-            with torch.profiler.record_function(name):
-                torch.empty(1)
-                if step is not None:
-                    step()
-    spans, counts, pending = [], [], list(profile.profiler.kineto_results.experimental_event_tree())
+        with torch.profiler.record_function('before'):
+            torch.empty(1)
+        runner = Runner.from_cfg(settings)
+        prepare_training(runner)
+        runner.model.train()
+        batch = next(iter(runner.train_dataloader))
+        runner.optim_wrapper.initialize_count_status(runner.model, 0, 1000)
+
+        def step() -> None:
+            for _ in range(batches):
+                runner.model.train_step(batch, runner.optim_wrapper)
+
+        step()
+        step()  # DDP has made its buckets anew
+        gc.collect()  # cycles of the placing hold whole parameters
+        for _ in range(3):
+            with torch.profiler.record_function('step'):
+                step()
+    with Collectives() as collectives:
+        step()
+    peaks = _peaks(profile)
+    return {'peak': min(peaks['step']) - peaks['before'][0], 'sent': collectives.found}
+
+
+def _peaks(profile: Any) -> dict[str, list[int]]:
+    """The most bytes of the process, as its allocator counts them, in each span by name."""
+    spans: list[tuple[str, int, int]] = []
+    counts: list[tuple[int, int]] = []
+    pending = list(profile.profiler.kineto_results.experimental_event_tree())
     while pending:
         event = pending.pop()
         pending += event.children
-        if event.name == name:
-            spans.append((event.start_time_ns, event.end_time_ns))
+        if event.name in ('before', 'step'):
+            spans.append((event.name, event.start_time_ns, event.end_time_ns))
         elif event.tag == torch._C._profiler._EventType.Allocation:
             counts.append((event.start_time_ns, event.extra_fields.total_allocated))
-    return [max(count for time, count in counts if begin <= time <= end) for begin, end in spans]
+    found: dict[str, list[int]] = {}
+    for name, begin, end in spans:
+        found.setdefault(name, []).append(max(size for at, size in counts if begin <= at <= end))
+    return found
