@@ -74,7 +74,7 @@ class BatchWithState:
         """Called by a dataloader that pins memory."""
         from torch.utils.data._utils.pin_memory import pin_memory
 
-        return replace(self, batch=pin_memory(self.batch, device))
+        return replace(self, batch=pin_memory(self.batch, device))  # type: ignore[no-untyped-call]  # untyped in torch
 
 
 class StateCollate:

@@ -56,7 +56,8 @@ class PlannedReducer(_Silent):
         self.without_gradient: list[int] = []
         self._allocate([list(bucket) for bucket in indices])
         for number, param in enumerate(self._params):
-            param.register_post_accumulate_grad_hook(self._hook(number))
+            leaf: Any = param
+            leaf.register_post_accumulate_grad_hook(self._hook(number))
 
     def _allocate(self, indices: list[list[int]]) -> None:
         self._indices = indices
@@ -75,7 +76,8 @@ class PlannedReducer(_Silent):
             return False
         self._is_rebuilt = True
         order = self._arrived
-        made = dist._compute_bucket_assignment_by_size(
+        torch_dist: Any = dist
+        made = torch_dist._compute_bucket_assignment_by_size(
             [self._params[number] for number in order],
             self._caps,
             [self._sparse[number] for number in order],

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from mmengine.plan._memory import MemoryLedger
 from mmengine.plan._traffic import Traffic
@@ -15,7 +15,7 @@ from mmengine.plan._traffic import Traffic
 _ATTENTION_OF_CPU = '_scaled_dot_product_flash_attention_for_cpu'
 
 
-class StepTracer(TorchDispatchMode):
+class StepTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped in torch
     """Sees each operation after autograd and autocast, with or without numbers in its tensors.
 
     Attributes:
@@ -26,7 +26,7 @@ class StepTracer(TorchDispatchMode):
     """
 
     def __init__(self, ranks_per_node: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self.memory = MemoryLedger()
         self.traffic = Traffic(ranks_per_node)
         self.flops = 0
@@ -56,15 +56,18 @@ class StepTracer(TorchDispatchMode):
 
 
 def _flops_of(func: Any, args: Any, kwargs: Any, result: Any) -> int:
+    counter: Any = flop_counter
     packet = func._overloadpacket
-    count = flop_registry.get(packet)
+    count = counter.flop_registry.get(packet)
     if count is not None:
         return int(count(*args, **kwargs, out_val=result))
     name = packet.__name__
     if name == _ATTENTION_OF_CPU:
         query, key, value = args[:3]
-        return int(sdpa_flop_count(query.shape, key.shape, value.shape))
+        return int(counter.sdpa_flop_count(query.shape, key.shape, value.shape))
     if name == f'{_ATTENTION_OF_CPU}_backward':
         gradient, query, key, value = args[:4]
-        return int(sdpa_backward_flop_count(gradient.shape, query.shape, key.shape, value.shape))
+        return int(
+            counter.sdpa_backward_flop_count(gradient.shape, query.shape, key.shape, value.shape)
+        )
     return 0

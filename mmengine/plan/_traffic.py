@@ -89,7 +89,6 @@ def _ranks_of(arguments: list[Any]) -> list[int]:
     for argument in arguments:
         if isinstance(argument, torch.ScriptObject) and 'ProcessGroup' in str(argument._type()):
             return dist.get_process_group_ranks(dist.ProcessGroup.unbox(argument))
-    from torch.distributed.distributed_c10d import _resolve_process_group
-
+    resolve: Any = dist.distributed_c10d._resolve_process_group  # type: ignore[attr-defined]  # private
     name = next(part for part in reversed(arguments) if isinstance(part, str))
-    return dist.get_process_group_ranks(_resolve_process_group(name))
+    return dist.get_process_group_ranks(resolve(name))
