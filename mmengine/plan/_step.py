@@ -178,7 +178,8 @@ def _gradients_as_such(runner: Any, tracer: StepTracer) -> set[int]:
             for param in group['params']:
                 if isinstance(param, nn.Parameter) and param.requires_grad:
                     missing.add(id(param))
-                    param.register_post_accumulate_grad_hook(arrive)
+                    leaf: Any = param
+                    leaf.register_post_accumulate_grad_hook(arrive)
     return missing
 
 
