@@ -21,7 +21,7 @@ from mmengine.utils.errors import ArgumentError
 
 # attention: 4 W^2 + 4 W; norm 2 W; two linear layers 8 W^2 + 5 W
 OF_BLOCK = 12 * WIDTH**2 + 11 * WIDTH
-PARAMETERS = VOCABULARY * WIDTH + 4 * OF_BLOCK
+PARAMETERS = VOCABULARY * WIDTH + 2 * OF_BLOCK
 
 
 class Tiny(BaseModel):
@@ -70,11 +70,11 @@ def plan() -> Plan:
 def test_parameters_are_counted_once(plan: Plan) -> None:
     rows = {row.name: row for row in plan.modules}
     assert rows[''].parameters == rows[''].trained == PARAMETERS
-    assert rows['blocks'].parameters == 4 * OF_BLOCK
+    assert rows['blocks'].parameters == 2 * OF_BLOCK
     assert rows['head'].parameters == VOCABULARY * WIDTH  # shared with the embedding
     assert sum(row.parameters for row in plan.groups) == PARAMETERS
     by_decay = {row.settings['weight_decay']: row.parameters for row in plan.groups}
-    assert by_decay[0.0] == 4 * 2 * WIDTH
+    assert by_decay[0.0] == 2 * 2 * WIDTH
 
 
 def test_the_length_is_that_of_the_run(plan: Plan) -> None:
@@ -87,7 +87,7 @@ def test_the_length_is_that_of_the_run(plan: Plan) -> None:
 def test_checkpoints_and_the_average(plan: Plan, tmp_path: Path) -> None:
     assert (plan.checkpoints.written, plan.checkpoints.kept) == (2, 1)
     # Weights and average, two moments; 8 bytes for each position, and a step for each parameter.
-    buffers, tensors = 8 * LENGTH, 1 + 4 * 10
+    buffers, tensors = 8 * LENGTH, 1 + 2 * 10
     expected = 4 * 4 * PARAMETERS + 2 * buffers + 4 * tensors
     assert plan.checkpoints.bytes == expected
     assert plan.memory['averaged weights'] == 4 * PARAMETERS + buffers
@@ -126,8 +126,8 @@ def test_times_follow_from_the_speeds(plan: Plan) -> None:
 
 def test_products_are_counted_forward_and_backward(plan: Plan) -> None:
     tokens = BATCH * LENGTH
-    products = 2 * tokens * (4 * 12 * WIDTH**2 + VOCABULARY * WIDTH)
-    attention = 4 * 2 * 2 * BATCH * LENGTH**2 * WIDTH  # query x key, and times value
+    products = 2 * tokens * (2 * 12 * WIDTH**2 + VOCABULARY * WIDTH)
+    attention = 2 * 2 * 2 * BATCH * LENGTH**2 * WIDTH  # query x key, and times value
     # A product has two in its backward pass; the attention of torch computes one again.
     assert plan.flops_of_step == 3 * (3 * products + attention * 7 // 2)
 
