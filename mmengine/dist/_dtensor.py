@@ -27,5 +27,13 @@ def full_tensor(value: Tensor) -> Tensor:
     if not is_dtensor(value):
         return value
     sharded: Any = value
+    parts = [type(placement).__name__ == '_StridedShard' for placement in sharded.placements]
+    if any(parts):
+        # Sharded twice in one dimension: first by the outer axis of the mesh, which is the inner one
+        # in the tensor. torch warns if it is to find that order itself.
+        from torch.distributed.tensor import Replicate
+
+        pairs = zip(sharded.placements, parts, strict=True)
+        sharded = sharded.redistribute(placements=[Replicate() if part else p for p, part in pairs])
     whole: Tensor = sharded.full_tensor()
     return whole

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mmengine.dist import get_world_size, is_distributed
+from mmengine.dist import is_distributed
+from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.process.session import OwnSteps, Session
@@ -158,7 +159,7 @@ def prepare_training(runner: Runner) -> None:
         if schedulers is not None:
             schedulers = runner.build_param_scheduler(schedulers)
     batch_size = _get_batch_size(loop.dataloader)
-    state.batch_size = batch_size * get_world_size() if batch_size else None
+    state.batch_size = batch_size * get_data_parallel_info()[1] if batch_size else None
     prepared = runner.strategy.prepare(
         runner.model,
         optim_wrapper=optim_wrapper,

@@ -15,6 +15,7 @@ from mmengine.dist import (
     get_dist_info,
     get_world_size,
 )
+from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.dist._dtensor import full_tensor, is_dtensor
 
 
@@ -35,13 +36,14 @@ def gather_gradients(
 
     The list has one entry if all ranks have the same gradients: if ``is_shared`` is set, because
     the ranks have exchanged their gradients, or if each gradient is a ``DTensor`` on a mesh of all
-    ranks. A ``DTensor`` is gathered to a plain tensor. All ranks must call this. The gradients of
-    several ranks are in host memory.
+    ranks, or of all ranks with different data. A ``DTensor`` is gathered to a plain tensor. All
+    ranks must call this. The gradients of several ranks are in host memory.
     """
     world_size = get_world_size()
+    sizes = (world_size, get_data_parallel_info()[1])
     held = gradients_of(param_groups)
     is_one_for_all = bool(held) and all(
-        is_dtensor(grad) and cast(Any, grad).device_mesh.size() == world_size
+        is_dtensor(grad) and cast(Any, grad).device_mesh.size() in sizes
         for grad in held.values()
     )
     gradients = {number: whole(grad) for number, grad in held.items()}
