@@ -38,6 +38,8 @@ _STRATEGIES = {
     'fsdp': 'FSDPStrategy',
     'deepspeed': 'DeepSpeedStrategy',
 }
+# They take `model_wrapper_cfg` and `sync_bn` of the config of a run.
+_OF_CONFIG = ('DDPStrategy', 'FSDPStrategy', 'SeparateStrategy')
 
 
 def strategy_arguments(
@@ -85,7 +87,8 @@ def build_strategy(given: Any, cfg: Config, arguments: dict[str, Any]) -> BaseSt
     Args:
         given: A strategy, its config for ``STRATEGIES``, or a name: ``'ddp'``, ``'fsdp'``,
             ``'deepspeed'``, ``'single'`` or the name of a class. ``'auto'`` and None are data
-            parallel where several processes train, else one device.
+            parallel where several processes train, else one device. A dict without ``type`` has a
+            strategy for each sub-model, by its name.
         cfg: The config of the run, which may have ``model_wrapper_cfg`` and ``sync_bn``.
         arguments: Of :class:`BaseStrategy`.
 
@@ -97,15 +100,18 @@ def build_strategy(given: Any, cfg: Config, arguments: dict[str, Any]) -> BaseSt
     if given is None or given == 'auto':
         is_alone = arguments['env_kwargs']['launcher'] == 'none' and not is_distributed()
         given = 'single' if is_alone else 'ddp'
+    uses_config = isinstance(given, str)
     if isinstance(given, str):
         given = {'type': _STRATEGIES.get(given, given)}
-        if given['type'] in ('DDPStrategy', 'FSDPStrategy'):
-            own = {'model_wrapper': cfg.get('model_wrapper_cfg'), 'sync_bn': cfg.get('sync_bn')}
-            arguments = {**arguments, **own}
+    elif isinstance(given, Mapping) and 'type' not in given:
+        uses_config, given = True, {'type': 'SeparateStrategy', 'parts': dict(given)}
     if not isinstance(given, Mapping):
         raise TypeError(
             f'A strategy is a BaseStrategy, a dict or a name, got {type(given).__name__}.'
         )
+    if uses_config and given['type'] in _OF_CONFIG:
+        own = {'model_wrapper': cfg.get('model_wrapper_cfg'), 'sync_bn': cfg.get('sync_bn')}
+        arguments = {**arguments, **own}
     built: BaseStrategy = STRATEGIES.build(given, default_args=arguments)
     return built
 

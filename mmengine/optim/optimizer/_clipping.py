@@ -92,16 +92,10 @@ def clip_by_joint_norm(
     Raises:
         RuntimeError: If the norm is not finite and ``error_if_nonfinite`` is set.
     """
-    by_mesh: dict[Any, list[Tensor]] = {}
-    for param in params:
-        if param.grad is not None:
-            spread: Any = param.grad
-            mesh = spread.device_mesh if is_dtensor(spread) else None
-            by_mesh.setdefault(mesh, []).append(spread)
+    by_mesh = _grads_by_mesh(params)
     if len(by_mesh) < 2:
-        return full_tensor(
-            clip_grad_norm_(params, max_norm, norm_type, error_if_nonfinite, foreach)
-        )
+        norm: Tensor = clip_grad_norm_(params, max_norm, norm_type, error_if_nonfinite, foreach)
+        return full_tensor(norm)
     norms = [
         full_tensor(get_total_norm(grads, norm_type, error_if_nonfinite, foreach))
         for grads in by_mesh.values()
@@ -113,3 +107,26 @@ def clip_by_joint_norm(
         for grad in grads:
             grad.mul_(factor)
     return norm
+
+
+def clip_values(params: list[Tensor], clip_value: float, foreach: bool | None = None) -> None:
+    """``clip_grad_value_`` of torch, also for ``DTensor`` objects beside plain tensors.
+
+    Args:
+        params: Parameters with gradients, which are changed in place.
+        clip_value: Largest absolute value of a gradient.
+        foreach: As in torch, where all gradients are on one mesh.
+    """
+    is_one_kind = len(_grads_by_mesh(params)) < 2
+    clip_grad_value_(params, clip_value, foreach if is_one_kind else False)
+
+
+def _grads_by_mesh(params: list[Tensor]) -> dict[Any, list[Tensor]]:
+    """Gradients by their device mesh; None for plain tensors."""
+    by_mesh: dict[Any, list[Tensor]] = {}
+    for param in params:
+        if param.grad is not None:
+            spread: Any = param.grad
+            mesh = spread.device_mesh if is_dtensor(spread) else None
+            by_mesh.setdefault(mesh, []).append(spread)
+    return by_mesh

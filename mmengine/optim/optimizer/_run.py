@@ -13,7 +13,7 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.dist._dtensor import full_tensor
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim.optimizer import _accumulation
-from mmengine.optim.optimizer._clipping import CLIPPERS, ClipType, clip_by_joint_norm
+from mmengine.optim.optimizer._clipping import ClipType, clip_by_joint_norm, clip_values
 
 # A nullcontext has no state, so all wrappers share one object.
 NO_CONTEXT: AbstractContextManager[None] = nullcontext()
@@ -87,7 +87,7 @@ class Standalone:
         """Clip with torch's function; see :meth:`OptimizerRun.clip_grad`."""
         if clip_type == 'norm':
             return clip_by_joint_norm(params, **kwargs)
-        CLIPPERS[clip_type](params, **kwargs)
+        clip_values(params, **kwargs)
         return None
 
     def all_ranks_agree(self, flag: Tensor) -> bool:
