@@ -49,13 +49,14 @@ def share_over(model: nn.Module, mesh: Any) -> None:
         spread: Any = tensor
         if not is_dtensor(tensor):
             broadcast(tensor.detach(), first, group)
-        elif not _is_split(spread):
+        elif not is_split(spread):
             broadcast(spread.to_local().detach(), first, group)
 
 
-def _is_split(spread: Any) -> bool:
-    names = spread.device_mesh.mesh_dim_names or ()
-    return 'tensor' in names and not spread.placements[names.index('tensor')].is_replicate()
+def is_split(param: Any) -> bool:
+    """Whether the axis ``tensor`` of a device mesh splits the ``DTensor`` ``param``."""
+    names = param.device_mesh.mesh_dim_names or ()
+    return 'tensor' in names and not param.placements[names.index('tensor')].is_replicate()
 
 
 def _styles_of(module: nn.Module, layer: LayerPlan) -> list[Any]:

@@ -7,12 +7,15 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
 from mmengine._checkpoint.files import mapped_reads
 from mmengine.device import get_device
 from mmengine.dist import broadcast
 from mmengine.model import BaseDataPreprocessor
 from mmengine.model._copying import reshard
+from mmengine.optim import BaseOptimWrapper
+from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.registry import STRATEGIES
 from mmengine.strategy._blocks import BlockChoice, find_blocks
 from mmengine.strategy._compiling import compile_method
@@ -29,6 +32,7 @@ from mmengine.strategy._meta_init import (
 from mmengine.strategy._mixed_precision import dtype_of_optimizer
 from mmengine.strategy._recomputing import recompute_activations
 from mmengine.strategy._sharding import Sharding, shard_model
+from mmengine.strategy._tensor_check import check_first_step
 from mmengine.strategy._tensor_parallel import share_over, split_layers
 from mmengine.strategy._tensor_plan import find_layers, read_plan
 from mmengine.strategy.base import Checkpoint
@@ -216,6 +220,16 @@ class FSDPStrategy(DDPStrategy):
         for block in self._blocks:
             compile_method(block, options)
         return model
+
+    def build_optim_wrapper(
+        self, optim_wrapper: Any, model: nn.Module | None = None
+    ) -> BaseOptimWrapper:
+        """See :meth:`BaseStrategy.build_optim_wrapper`."""
+        built = super().build_optim_wrapper(optim_wrapper, model)
+        for wrapper in wrappers_of(built) if self._tensor_mesh is not None else ():
+            if isinstance(optimizer := getattr(wrapper, 'optimizer', None), Optimizer):
+                check_first_step(optimizer, self.present_model(), self._tensor_mesh)
+        return built
 
     def init_weights(self) -> None:
         """Initialise the weights; see :meth:`BaseStrategy.init_weights`.

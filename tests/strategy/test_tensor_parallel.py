@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from tp_toy import (
 )
 
 from mmengine.evaluator import BaseMetric
+from mmengine.process.failure import RankFailedError
 from mmengine.registry import MODELS
 from mmengine.runner import FlexibleRunner, Runner
+from mmengine.runner._rank_means import RankMeans
 from mmengine.testing._internal.distributed import run_distributed
 
 pytestmark = pytest.mark.distributed
@@ -74,6 +77,11 @@ def _trained(runner: Runner) -> dict[str, Any]:
     return {**whole_state(runner), 'losses': _model_of(runner).losses, 'iter': runner.iter}
 
 
+def _ones(data_batch: Any, data_samples: Any) -> tuple[torch.Tensor]:
+    """A one for each sample."""
+    return (torch.ones(len(data_samples)),)
+
+
 def _model_of(runner: Runner) -> Any:
     return getattr(runner.model, 'module', runner.model)
 
@@ -88,6 +96,9 @@ def _train(folder: str) -> dict[str, Any]:
         'val_cfg': {},
         'val_evaluator': Seen(),
     }
+    if find_spec('torchmetrics') is not None:
+        ones = {'type': 'torchmetrics.SumMetric', 'adapter': _ones}
+        validation['val_evaluator'] = [Seen(), ones]
     cases: dict[str, tuple[Any, Any, int]] = {
         'flat': (FLAT, {'optimizer': SGD}, 2),
         'pure': (PURE, WINDOWS, 1),
@@ -102,6 +113,8 @@ def _train(folder: str) -> dict[str, Any]:
         found[name] = _trained(runner)
         if name == 'flat':
             found['metrics'] = runner.val()
+            rank = float(runner.strategy.rank)
+            found['means'] = RankMeans().reduce({'mean': rank, 'top': rank}, {'top': 'max'})
             found['local'] = sum(param.to_local().numel() for param in runner.model.parameters())
     return found
 
@@ -136,6 +149,24 @@ def _save_and_resume(folder: str) -> dict[str, Any]:
     return found
 
 
+def _refused(folder: str) -> dict[str, str]:
+    """Errors that only a training can find."""
+    found = {}
+    rest = {name: layer for name, layer in SEQUENCE_PLAN.items() if name != 'norm'}
+    for name, plan, length in (
+        ('part', {**rest, 'head': {'style': 'rowwise', 'input': 'replicate'}}, 4),
+        ('length', SEQUENCE_PLAN, 3),
+    ):
+        short = [{**one, 'x': one['x'][:length]} for one in samples()]
+        more = {'train_dataloader': {**loader(2), 'dataset': short}}
+        runner = _runner(f'{folder}/{name}', tensor({'tensor': 2}, plan), WINDOWS, 2, **more)
+        try:
+            runner.train()
+        except (ValueError, RankFailedError) as error:
+            found[name] = str(error)
+    return found
+
+
 def _meta(folder: str) -> dict[str, Any]:
     MODELS.register_module(module=Former, force=True)
     arguments = config(f'{folder}/meta', {'optimizer': SGD}, 2)
@@ -151,7 +182,8 @@ def _meta(folder: str) -> dict[str, Any]:
 
 def _all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     found = {**_train(folder), **_save_and_resume(folder), **_meta(folder)}
-    return {**found, 'seen': _draw(f'{folder}/noisy')}
+    found['seen'] = _draw(f'{folder}/noisy')
+    return {**found, 'refused': _refused(folder)}
 
 
 @pytest.fixture(scope='module')
@@ -222,6 +254,17 @@ def test_a_sample_is_counted_once(ranks: Any) -> None:
         assert found['metrics']['mean'] == pytest.approx(mean, abs=1e-6)
 
 
+def test_a_sum_of_torchmetrics_counts_a_sample_once(ranks: Any) -> None:
+    pytest.importorskip('torchmetrics')
+    for found in ranks:
+        assert found['metrics']['SumMetric'] == 11
+
+
+def test_log_values_are_means_over_ranks_with_other_data(ranks: Any) -> None:
+    # Ranks 0 and 2 are the first of their batches.
+    assert [found['means'] for found in ranks] == 4 * [{'mean': 1.0, 'top': 2.0}]
+
+
 def test_ranks_of_a_batch_draw_the_same_random_numbers(ranks: Any) -> None:
     assert ranks[0]['seen'] == ranks[1]['seen']
     assert ranks[2]['seen'] == ranks[3]['seen']
@@ -256,3 +299,16 @@ def test_a_meta_model_has_the_values_of_one_process(ranks: Any) -> None:
         for name, value in former().state_dict().items():
             assert torch.equal(found['meta'][name], value), name
         compare(found['meta_trained'], truth('sgd'))
+
+
+def test_a_layer_with_a_part_of_the_sequence_that_is_not_in_the_plan_is_named(ranks: Any) -> None:
+    for found in ranks:
+        message = found['refused']['part']
+        assert 'have other gradients of norm.weight' in message
+        assert "with the style 'sequence'" in message
+
+
+def test_a_sequence_that_does_not_divide_is_named(ranks: Any) -> None:
+    for found in ranks:
+        message = found['refused']['length']
+        assert 'The output of embed has 3 entries in dimension 1, which 2 ranks' in message
