@@ -105,12 +105,18 @@ class SeparateStrategy(FSDPStrategy):
 
         An optimizer of sub-models of both kinds updates one parameter after the other, because
         torch cannot update sharded and whole tensors in one call.
+
+        Raises:
+            ArgumentError: If such an optimizer is fused or scales its loss.
         """
         built = super().build_optim_wrapper(optim_wrapper, model)
         for wrapper in wrappers_of(built):
             groups = getattr(getattr(wrapper, 'optimizer', None), 'param_groups', [])
             kinds = {is_dtensor(param) for group in groups for param in group['params']}
-            for group in groups if len(kinds) > 1 else ():
+            if len(kinds) < 2:
+                continue
+            _check_updates_both(wrapper)
+            for group in groups:
                 if 'foreach' in group and group['foreach'] is None:
                     group['foreach'] = False
         return built
@@ -149,6 +155,24 @@ def _wrapped(part: nn.Module, wrapper: dict[str, Any], device: str) -> nn.Module
     if not any(param.requires_grad for param in part.parameters()):
         return part.to(device)
     return wrap_model(part, wrapper, device=device)
+
+
+def _check_updates_both(wrapper: Any) -> None:
+    """Raise if ``wrapper`` would need one call of torch for sharded and whole tensors."""
+    scaler = getattr(wrapper, 'loss_scaler', None)
+    what = None
+    if scaler is not None and scaler.is_enabled():
+        what = 'scales its loss'
+    elif any(
+        group.get('fused') or group.get('foreach') for group in wrapper.optimizer.param_groups
+    ):
+        what = 'is fused or foreach'
+    if what is not None:
+        raise ArgumentError(
+            f'An optimizer {what}, which torch does not support for sub-models of which some are '
+            'sharded (fsdp) and some are whole (ddp). Give each sub-model its own optimizer, as in '
+            'optim_wrapper=dict(generator=dict(...), discriminator=dict(...)).'
+        )
 
 
 def _checked_wrapper(model_wrapper: Any) -> dict[str, Any]:

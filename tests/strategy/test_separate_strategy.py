@@ -106,7 +106,25 @@ def _all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     for name, parts in (('stopped', MIXED), ('stopped_turned', TURNED)):
         runner = _runner(f'{folder}/{name}', parts, JOINT, _gan(Critic), **endless)
         found[name] = _trained(runner)
+    found['refused'] = _refused(folder)
     return found
+
+
+def _refused(folder: str) -> list[str]:
+    """Errors of one optimizer for sharded and whole tensors."""
+    errors = []
+    for number, wrapper in enumerate(
+        (
+            {'type': 'AmpOptimWrapper', 'dtype': 'float16', 'optimizer': SGD},
+            {'optimizer': {**SGD, 'foreach': True}},
+        )
+    ):
+        runner = _runner(f'{folder}/refused_{number}', MIXED, wrapper, _gan(Critic))
+        try:
+            runner.strategy.prepare(runner.model, optim_wrapper=wrapper)
+        except ValueError as error:
+            errors.append(str(error))
+    return errors
 
 
 @pytest.fixture(scope='module')
@@ -180,6 +198,14 @@ def test_a_joint_optimizer_clips_and_stops_inside_a_window(ranks: Any) -> None:
     for found in ranks:
         for name in ('stopped', 'stopped_turned'):
             compare(found[name], _critic_by_hand())
+
+
+@pytest.mark.distributed
+def test_an_optimizer_that_torch_cannot_run_for_both_kinds_is_refused(ranks: Any) -> None:
+    for found in ranks:
+        scaled, at_once = found['refused']
+        assert 'An optimizer scales its loss' in scaled
+        assert 'An optimizer is fused or foreach' in at_once
 
 
 @pytest.mark.parametrize(
