@@ -1,4 +1,4 @@
-"""SeparateStrategy: each sub-model, such as a generator, has a strategy of its own."""
+"""SeparateStrategy: a separate strategy for each sub-model, such as a generator."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class SeparateStrategy(FSDPStrategy):
 
     Args:
         parts: By name of a sub-model ``'ddp'``, ``'fsdp'``, or a dict with one of them as ``type``
-            and its arguments: those of :class:`MMDistributedDataParallel`, or ``blocks``,
+            and its arguments: any of :class:`MMDistributedDataParallel`, or ``blocks``,
             ``reshard_after_forward``, ``cpu_offload``, ``mixed_precision``, ``mesh``,
             ``activation_checkpointing`` and ``model_wrapper`` of :class:`FSDPStrategy`.
-        model_wrapper: ``MMSeparateDistributedDataParallel`` or a config of it, with arguments for
-            all sub-models that are data parallel.
+        model_wrapper: ``MMSeparateDistributedDataParallel`` or a config of it, whose
+            arguments count for all sub-models that are data parallel.
         **kwargs: Arguments of :class:`DDPStrategy`.
 
     Raises:

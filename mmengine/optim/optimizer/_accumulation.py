@@ -119,7 +119,7 @@ def average_gradients(model: nn.Module, param_groups: list[dict[str, Any]]) -> b
     if not isinstance(model, nn.parallel.DistributedDataParallel):
         return False
     params = [param for group in param_groups for param in group['params']]
-    # A wrapper that wraps each sub-model separately has no group of its own.
+    # A wrapper that wraps each sub-model separately has no group itself.
     process_group = vars(model).get('process_group')
     numbers = all_gather_object(list(gradients_of(param_groups)), group=process_group)
     for number in sorted({number for of_rank in numbers for number in of_rank}):

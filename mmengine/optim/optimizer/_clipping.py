@@ -76,8 +76,8 @@ def clip_by_joint_norm(
 ) -> Tensor:
     """``clip_grad_norm_`` of torch, also for gradients on several device meshes.
 
-    torch cannot put the norms of ``DTensor`` objects of different meshes together, nor those of
-    ``DTensor`` objects and plain tensors. All ranks of the meshes must call this.
+    torch cannot compute the joint norm of ``DTensor`` objects on different meshes, or of them and
+    plain tensors. All ranks of the meshes must call this.
 
     Args:
         params: Parameters with gradients, which are changed in place.
