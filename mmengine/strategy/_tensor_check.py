@@ -43,8 +43,8 @@ def check_first_step(optimizer: Any, model: nn.Module, mesh: Any) -> None:
                 f'The ranks that compute one batch together have other gradients of '
                 f'{", ".join(differing[:4])}. These layers are not split, so they need the same '
                 'input on each of these ranks. Layers that get a part of the sequence belong in '
-                "tp_plan with the style 'sequence'; random numbers should be the same on these "
-                'ranks.'
+                "tp_plan with the style 'sequence'. Samplers and random numbers should give these "
+                'ranks the same batch.'
             )
 
     handle = optimizer.register_step_pre_hook(check)
