@@ -29,8 +29,8 @@ def full_tensor(value: Tensor) -> Tensor:
     sharded: Any = value
     parts = [type(placement).__name__ == '_StridedShard' for placement in sharded.placements]
     if any(parts):
-        # Sharded twice in one dimension: first by the outer axis of the mesh, which is the inner one
-        # in the tensor. torch warns if it is to find that order itself.
+        # Two axes of the mesh shard one dimension, and the first axis has the smaller parts. torch
+        # warns if it has to find that order itself.
         from torch.distributed.tensor import Replicate
 
         pairs = zip(sharded.placements, parts, strict=True)
