@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from mmengine.dist._data_parallel import (
     of_data_ranks,
     set_ranks_per_batch,
 )
+from mmengine.evaluator._torch_metric import _sum_over_data_ranks
 from mmengine.testing._internal.distributed import run_distributed
 
 
@@ -29,6 +31,9 @@ def _places(rank: int, world_size: int) -> object:
     total = torch.tensor(10**rank)
     all_reduce(total, group=get_data_parallel_group())
     assert get_data_parallel_group() is get_data_parallel_group()
+    metrics = {'one': SimpleNamespace(), 'two': SimpleNamespace()}
+    _sum_over_data_ranks(metrics)
+    assert all(one.process_group is get_data_parallel_group() for one in metrics.values())
     first, number = is_first_of_batch(), get_data_parallel_info()[0]
     # Sample 3 fills up the second part.
     results = collect_results([number, number + 2], 3)

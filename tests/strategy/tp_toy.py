@@ -124,6 +124,7 @@ def by_hand(
     accumulation: int = 1,
     max_norm: float | None = None,
     momentum: float = 1.0,
+    iters: int = ITERS,
 ) -> dict[str, Any]:
     """One process on the joined batches, in plain torch.
 
@@ -132,6 +133,7 @@ def by_hand(
         accumulation: Batches per step; the last window may be shorter.
         max_norm: Bound of the norm of the gradients.
         momentum: Share of the new weights in a moving average.
+        iters: Iterations.
     """
     model = former()
     average = copy.deepcopy(model)
@@ -140,8 +142,8 @@ def by_hand(
     data = torch.utils.data.default_collate(samples())
     batches = list(zip(data['x'].split(BATCH), data['y'].split(BATCH), strict=True))
     losses = []
-    for first in range(0, ITERS, accumulation):
-        window = batches[first : first + accumulation]
+    for first in range(0, iters, accumulation):
+        window = batches[first : min(first + accumulation, iters)]
         made.zero_grad()
         for x, y in window:
             loss = model(x, y, mode='loss')['loss']
