@@ -1,0 +1,94 @@
+"""Makes the engine of DeepSpeed from a model and an optimizer of the run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from typing import Any
+
+import torch.distributed as torch_dist
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from mmengine.device import get_device
+from mmengine.dist import is_distributed
+from mmengine.optim import AmpOptimWrapper, BaseOptimWrapper, OptimWrapper
+from mmengine.strategy._deepspeed_wrappers import GROUP, DeepSpeedOptimWrapper
+from mmengine.utils.errors import ArgumentError
+
+_CHOICE = 'DS_ACCELERATOR'
+
+
+def import_deepspeed() -> Any:
+    """Import the package quietly, for the device of this run."""
+    before = os.environ.get(_CHOICE)
+    if get_device() == 'cpu':
+        os.environ.setdefault(_CHOICE, 'cpu')  # else it warns that it has found no other
+    try:
+        import deepspeed
+        from deepspeed.utils import logger
+    finally:
+        if before is None:
+            os.environ.pop(_CHOICE, None)
+    if logger.level < logging.WARNING:
+        logger.setLevel(logging.WARNING)  # the Runner writes the log
+    return deepspeed
+
+
+def join_alone() -> None:
+    """Make a process group of one rank, which an engine needs, if there is none."""
+    if not is_distributed():
+        store = torch_dist.HashStore()
+        backend = 'nccl' if get_device() == 'cuda' else 'gloo'
+        torch_dist.init_process_group(backend, store=store, rank=0, world_size=1)
+
+
+def check_wrapper(built: BaseOptimWrapper) -> OptimWrapper:
+    """``built``, an optimizer wrapper whose work an engine can do.
+
+    Raises:
+        ArgumentError: If it is another one.
+    """
+    if type(built) not in (OptimWrapper, AmpOptimWrapper, DeepSpeedOptimWrapper):
+        raise ArgumentError(
+            'DeepSpeedStrategy trains with one optimizer, in an OptimWrapper, AmpOptimWrapper or '
+            f'DeepSpeedOptimWrapper; got {type(built).__name__}. With several optimizers, use '
+            "strategy='ddp' or 'fsdp'."
+        )
+    return built  # type: ignore[return-value]  # checked above
+
+
+def make_engine(model: nn.Module, optimizer: Any, config: dict[str, Any]) -> Any:
+    """The engine for ``model``, with a copy of ``optimizer``. All ranks must call it.
+
+    The engine replaces the parameters in the groups of its optimizer by flat parts of them, so
+    ``optimizer`` keeps the parameters of the model.
+    """
+    deepspeed = import_deepspeed()
+    own = object.__new__(type(optimizer))
+    own.__dict__.update(optimizer.__dict__)
+    own.param_groups = [
+        {**group, 'params': list(group['params']), GROUP: number}
+        for number, group in enumerate(optimizer.param_groups)
+    ]
+    own.state = defaultdict(dict)
+    for param, entries in optimizer.state.items():
+        own.state[param] = dict(entries)
+    engine = deepspeed.initialize(model=model, optimizer=own, config=config)[0]
+    if not engine.zero_optimization():
+        engine.clip_fp32_gradients = _Clip(engine)  # the engine's does not return the norm
+    return engine
+
+
+class _Clip:
+    """Clips in stage 0, where an engine does not keep the norm of the gradients."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def __call__(self) -> None:
+        """Clip the gradients, which the ranks have exchanged."""
+        engine = self._engine
+        norm = clip_grad_norm_(engine.module.parameters(), engine.gradient_clipping())
+        engine._global_grad_norm = norm
