@@ -101,6 +101,8 @@ def build_strategy(given: Any, cfg: Config, arguments: dict[str, Any]) -> BaseSt
         if given['type'] in ('DDPStrategy', 'FSDPStrategy'):
             own = {'model_wrapper': cfg.get('model_wrapper_cfg'), 'sync_bn': cfg.get('sync_bn')}
             arguments = {**arguments, **own}
+        elif given['type'] == 'DeepSpeedStrategy':
+            arguments = {**arguments, 'sync_bn': cfg.get('sync_bn')}
     if not isinstance(given, Mapping):
         raise TypeError(
             f'A strategy is a BaseStrategy, a dict or a name, got {type(given).__name__}.'

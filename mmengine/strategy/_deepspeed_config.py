@@ -132,9 +132,13 @@ def _set_precision(merged: Settings, wrapper: OptimWrapper, stage: int) -> None:
     given = [name for name in _PRECISIONS if is_enabled(merged, name)]
     dtype = _autocast_dtype(wrapper)
     if dtype is not None and given:
-        said = {'fp16': 'float16', 'bf16': 'bfloat16'}.get(
-            given[0], str(merged['torch_autocast'].get('dtype')) if given else ''
-        ) if given[0] != 'torch_autocast' else str(merged['torch_autocast'].get('dtype', ''))
+        said = (
+            {'fp16': 'float16', 'bf16': 'bfloat16'}.get(
+                given[0], str(merged['torch_autocast'].get('dtype')) if given else ''
+            )
+            if given[0] != 'torch_autocast'
+            else str(merged['torch_autocast'].get('dtype', ''))
+        )
         if said != _name(dtype):
             raise ArgumentError(
                 f'optim_wrapper says to compute in {_name(dtype)}, but the entry {given[0]!r} of '

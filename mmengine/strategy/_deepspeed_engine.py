@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch.distributed as torch_dist
@@ -23,7 +26,8 @@ _CHOICE = 'DS_ACCELERATOR'
 def import_deepspeed() -> Any:
     """Import the package quietly, for the device of this run."""
     before = os.environ.get(_CHOICE)
-    if get_device() == 'cpu':
+    is_on_cpu = get_device() == 'cpu'
+    if is_on_cpu:
         os.environ.setdefault(_CHOICE, 'cpu')  # else it warns that it has found no other
     try:
         import deepspeed
@@ -31,6 +35,12 @@ def import_deepspeed() -> Any:
     finally:
         if before is None:
             os.environ.pop(_CHOICE, None)
+    if is_on_cpu:
+        # Serves inference only, and is compiled for half a minute when the first engine is made.
+        deepspeed.ops.__compatible_ops__['deepspeed_shm_comm'] = False
+    # DeepSpeed uses them until it requires a torch with the new names.
+    old = '(all_gather_into|reduce_scatter)_tensor'
+    warnings.filterwarnings('ignore', rf'`torch\.distributed\.{old}` is deprecated', FutureWarning)
     if logger.level < logging.WARNING:
         logger.setLevel(logging.WARNING)  # the Runner writes the log
     return deepspeed
@@ -75,10 +85,23 @@ def make_engine(model: nn.Module, optimizer: Any, config: dict[str, Any]) -> Any
     own.state = defaultdict(dict)
     for param, entries in optimizer.state.items():
         own.state[param] = dict(entries)
-    engine = deepspeed.initialize(model=model, optimizer=own, config=config)[0]
+    with _quiet():  # it warns of each optimizer of torch but Adam
+        engine = deepspeed.initialize(model=model, optimizer=own, config=config)[0]
     if not engine.zero_optimization():
         engine.clip_fp32_gradients = _Clip(engine)  # the engine's does not return the norm
     return engine
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    from deepspeed.utils import logger
+
+    before = logger.level
+    logger.setLevel(max(before, logging.ERROR))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class _Clip:

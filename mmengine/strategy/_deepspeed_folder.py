@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from mmengine._checkpoint.files import is_remote, read_checkpoint, write_hashed
 from mmengine._checkpoint.plain import plain_checkpoint
 from mmengine.dist import barrier, get_world_size, is_main_process
+from mmengine.strategy._deepspeed_engine import import_deepspeed
 from mmengine.strategy.checkpoint_io import BackendArgs, Checkpoint, FileCheckpointIO
 from mmengine.utils.errors import ArgumentError
 
-# What is of the run, not of the engine. It is written last: a folder without it is not whole.
+# What is of the run, not of the engine.
 RUN_FILE = 'run.pth'
 _TAG = 'engine'
 
@@ -28,8 +33,7 @@ class DeepSpeedFolderIO(FileCheckpointIO):
         run_file = Path(os.path.expanduser(path), RUN_FILE)
         if not run_file.is_file():
             raise ArgumentError(
-                f'{path} is not a whole checkpoint of DeepSpeedStrategy: it has no {RUN_FILE}, '
-                'which is written last.'
+                f'{path} is not a checkpoint of DeepSpeedStrategy: the folder has no {RUN_FILE}.'
             )
         return read_checkpoint(run_file, map_location)  # type: ignore[no-any-return]  # what the file holds
 
@@ -73,49 +77,71 @@ def save_folder(
         raise ArgumentError(
             f"checkpoint_format='folder' writes to a local or shared disk; got {path}. Use 'file'."
         )
+    draft = f'{path}.part'  # gets its name when all ranks have written
     if is_main_process():
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        os.makedirs(path)
+        shutil.rmtree(draft, ignore_errors=True)
+        os.makedirs(draft)
     barrier()
     engine.save_checkpoint(
-        path,
+        draft,
         tag=_TAG,
         save_latest=False,
         exclude_frozen_parameters=exclude_frozen_parameters,
     )
     barrier()
     if is_main_process():
-        layout = {'ranks': get_world_size(), 'stage': int(engine.zero_optimization_stage())}
-        whole = {**checkpoint, 'deepspeed': layout}
-        write_hashed(plain_checkpoint(whole), str(Path(path, RUN_FILE)), None)
+        whole = {**checkpoint, 'deepspeed': _layout_of(engine)}
+        write_hashed(plain_checkpoint(whole), str(Path(draft, RUN_FILE)), None)
+        if is_folder(path):
+            old = f'{path}.old'
+            os.rename(path, old)
+            os.rename(draft, path)
+            shutil.rmtree(old)
+        else:
+            os.rename(draft, path)
     barrier()
 
 
-def load_folder(
-    engine: Any, path: str, checkpoint: Checkpoint, *, weights_only: bool
-) -> None:
-    """Load the parts of the engine from the folder. All ranks must call it.
+def load_engine(engine: Any, path: str, layout: dict[str, int]) -> None:
+    """Load weights and optimizer from the folder; each rank reads its part.
+
+    All ranks must call it.
+
+    Args:
+        engine: The engine.
+        path: The folder.
+        layout: Number of ranks and stage of the engine that has written the folder.
 
     Raises:
-        ArgumentError: If another number of ranks, or another stage of ZeRO, has written the folder.
+        ArgumentError: If ``engine`` has another number of ranks, or another stage of ZeRO.
     """
-    layout = checkpoint.pop('deepspeed', {})
-    now = {'ranks': get_world_size(), 'stage': int(engine.zero_optimization_stage())}
-    if layout and layout != now and not (weights_only and layout['stage'] < 3 and now['stage'] < 3):
+    now = _layout_of(engine)
+    if layout != now:
         raise ArgumentError(
             f'{path} was written by {layout["ranks"]} ranks with stage {layout["stage"]} of ZeRO, '
             f'and this run has {now["ranks"]} ranks with stage {now["stage"]}. Resume it as it was '
             "written, and save with checkpoint_format='file': any strategy and any number of ranks "
-            'resume such a file.'
+            'resume such a file. load_from without resume takes the weights alone.'
         )
-    engine.load_checkpoint(
-        path,
-        tag=_TAG,
-        load_module_only=weights_only,
-        load_optimizer_states=not weights_only,
-        load_lr_scheduler_states=False,
-    )
+    engine.load_checkpoint(path, tag=_TAG, load_lr_scheduler_states=False)
+
+
+def weights_in(path: str, layout: dict[str, int]) -> dict[str, Any]:
+    """The whole float32 weights in a folder, merged from the parts of all ranks."""
+    import_deepspeed()
+    if layout['stage'] == 0:
+        file = Path(os.path.expanduser(path), _TAG, 'mp_rank_00_model_states.pt')
+        weights: dict[str, Any] = torch.load(file, map_location='cpu', weights_only=False)['module']
+        return weights
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # it shows its progress
+        merged: dict[str, Any] = get_fp32_state_dict_from_zero_checkpoint(path, tag=_TAG)
+    return merged
+
+
+def _layout_of(engine: Any) -> dict[str, int]:
+    return {'ranks': get_world_size(), 'stage': int(engine.zero_optimization_stage())}
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -19,9 +19,7 @@ def is_zero_engine(engine: Any) -> bool:
     return bool(engine.zero_optimization())
 
 
-def held_gradients(
-    engine: Any, params: Sequence[nn.Parameter], factor: float
-) -> dict[int, Tensor]:
+def held_gradients(engine: Any, params: Sequence[nn.Parameter], factor: float) -> dict[int, Tensor]:
     """The mean gradients over all ranks times ``factor``, by the position of their parameter.
 
     All ranks must call it. Empty if the engine keeps them where they cannot be read: with offloaded
@@ -29,7 +27,9 @@ def held_gradients(
     """
     stage = engine.zero_optimization_stage()
     optimizer = engine.optimizer
-    if stage and (_is_offloaded(engine) or optimizer.gradient_accumulation_dtype != optimizer.dtype):
+    if stage and (
+        _is_offloaded(engine) or optimizer.gradient_accumulation_dtype != optimizer.dtype
+    ):
         return {}
     if stage:
         factor /= optimizer.loss_scale
@@ -98,7 +98,7 @@ def gathered(engine: Any, params: Sequence[nn.Parameter], source: int | None = N
         params: Some of its parameters.
         source: The rank whose changes are kept when the context ends; None if nothing changes.
     """
-    from deepspeed.zero import GatheredParameters
+    from deepspeed.runtime.zero import GatheredParameters
 
     is_partitioned = engine.zero_optimization_stage() == WEIGHTS
     return GatheredParameters(list(params), modifier_rank=source, enabled=is_partitioned)

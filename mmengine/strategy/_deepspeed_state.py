@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mmengine._checkpoint.dtensor import kept
+from mmengine.device import get_device
+from mmengine.dist import all_reduce
 from mmengine.strategy._deepspeed_gradients import WEIGHTS, gathered
 
 State = dict[str, Any]
@@ -28,16 +30,16 @@ def whole_parameters(engine: Any, is_half: bool) -> Iterator[tuple[str, Tensor]]
         engine: The engine.
         is_half: Whether the tensors in the model are in a low precision.
     """
-    from deepspeed.utils import safe_get_full_fp32_param
-
     is_partitioned = engine.zero_optimization_stage() == WEIGHTS
     if not is_partitioned and not is_half:
         return
     done: dict[int, Tensor] = {}
     for name, param in engine.module.named_parameters(remove_duplicate=False):
         if id(param) not in done:
-            full = safe_get_full_fp32_param(param) if param.requires_grad else None
-            if full is None:  # not trained: the engine has no float32 copy
+            if param.requires_grad:
+                part = _part_of(engine, param)
+                full = part.whole(part.flat)
+            else:  # the engine has no float32 copy of what is not trained
                 with gathered(engine, [param]):
                     full = param.detach().clone()
             done[id(param)] = kept(full)
@@ -57,8 +59,8 @@ def write_parameters(engine: Any, values: Mapping[str, Tensor]) -> None:
     for name, param in engine.module.named_parameters():
         value = values.get(name)
         if param.requires_grad and value is not None:
-            for part in _parts(engine, param):
-                part.write(part.master, value)
+            part = _part_of(engine, param)
+            part.write(part.flat, value)
 
 
 def optimizer_state(engine: Any, params: Sequence[nn.Parameter]) -> dict[int, State]:
@@ -66,20 +68,17 @@ def optimizer_state(engine: Any, params: Sequence[nn.Parameter]) -> dict[int, St
     optimizer = engine.optimizer
     if not engine.zero_optimization_stage():
         numbers = {id(param): number for number, param in enumerate(params)}
-        return {
-            numbers[id(param)]: dict(entries) for param, entries in optimizer.state.items()
-        }
+        return {numbers[id(param)]: dict(entries) for param, entries in optimizer.state.items()}
     base = optimizer.optimizer
     state: dict[int, State] = {}
     for number, param in enumerate(params):
         if not param.requires_grad:
             continue
-        entries = base.state.get(_master_of(engine, param), {})
+        part = _part_of(engine, param)
         whole: State = {}
-        for name, value in entries.items():
-            is_split = isinstance(value, Tensor) and value.shape == _master_of(engine, param).shape
-            if is_split:
-                whole[name] = kept(_whole_entry(param, name))
+        for name, value in base.state.get(part.flat, {}).items():
+            if isinstance(value, Tensor) and value.shape == part.flat.shape:
+                whole[name] = kept(part.whole(value))
             else:
                 whole[name] = value.clone() if isinstance(value, Tensor) else value
         if whole:
@@ -107,86 +106,76 @@ def load_optimizer_state(
         entries = state.get(number, {})
         if not param.requires_grad or not entries:
             continue
-        master = _master_of(engine, param)
-        if id(master) not in fresh:
-            fresh.add(id(master))
-            base.state[master] = {}
-        own = base.state[master]
+        part = _part_of(engine, param)
+        if id(part.flat) not in fresh:
+            fresh.add(id(part.flat))
+            base.state[part.flat] = {}
+        own = base.state[part.flat]
         for name, value in entries.items():
-            if isinstance(value, Tensor) and value.numel() > 1 or _is_like(value, param, stage):
+            if isinstance(value, Tensor) and value.shape == part.shape:
                 if name not in own:
-                    own[name] = torch.zeros_like(master, dtype=value.dtype)
-                for part in _parts(engine, param):
-                    part.write(own[name], value)
+                    own[name] = torch.zeros_like(part.flat, dtype=value.dtype)
+                part.write(own[name], value)
             elif name not in own:
                 own[name] = value.clone() if isinstance(value, Tensor) else value
-    if stage < WEIGHTS:
-        # The parameters have views of the state, by which it is read again.
-        optimizer._hp_optimizer_states_linked = False
-        if all(base.state.get(each) for each in optimizer.single_partition_of_fp32_groups):
-            optimizer._lazy_init_hp_params_optimizer_state()
+    # The parameters have views of the state before: the next step makes new ones.
+    optimizer._hp_optimizer_states_linked = False
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Where the part of one parameter is in a flat tensor of this rank.
+    """Where the part of one parameter is in the flat tensor that this rank updates.
 
     Attributes:
-        master: The flat tensor that the optimizer updates.
+        flat: The flat tensor.
+        shape: The shape of the parameter.
         start: First element in the flat tensor.
         source: First element in the parameter.
-        size: Number of elements.
+        size: Number of elements; 0 if this rank has no part.
     """
 
-    master: Tensor
-    start: int
-    source: int
-    size: int
+    flat: Tensor
+    shape: torch.Size
+    start: int = 0
+    source: int = 0
+    size: int = 0
 
     def write(self, flat: Tensor, value: Tensor) -> None:
         """Copy the part of ``value``, a whole tensor, to ``flat``."""
         part = value.detach().reshape(-1).narrow(0, self.source, self.size)
         flat.data.narrow(0, self.start, self.size).copy_(part)
 
+    def whole(self, flat: Tensor) -> Tensor:
+        """The whole tensor, of which each rank has its part in its ``flat``."""
+        full = torch.zeros(self.shape, dtype=flat.dtype, device=get_device())
+        own = flat.detach().narrow(0, self.start, self.size)
+        full.view(-1).narrow(0, self.source, self.size).copy_(own)
+        all_reduce(full, op='sum')
+        return full
 
-def _parts(engine: Any, param: Any) -> list[_Part]:
-    """The part of ``param`` that this rank updates: one, or none."""
+
+def _part_of(engine: Any, param: Any) -> _Part:
     optimizer = engine.optimizer
-    master = _master_of(engine, param)
     if engine.zero_optimization_stage() == WEIGHTS:
-        _, start, size = optimizer.grad_position[optimizer.get_param_id(param)]
+        group, start, size = optimizer.grad_position[optimizer.get_param_id(param)]
+        flat = optimizer.fp32_partitioned_groups_flat[group]
         source = size * optimizer._get_param_partition_rank(param)
         size = min(size, param.ds_numel - source)  # the rest fills up the last part
-        return [_Part(master, start, source, size)] if size > 0 else []
-    mapping = param._hp_mapping
+        return (
+            _Part(flat, param.ds_shape, start, source, size)
+            if size > 0
+            else _Part(flat, param.ds_shape)
+        )
+    number = next(
+        number
+        for number, group in enumerate(optimizer.bit16_groups)
+        if any(each is param for each in group)
+    )
+    flat, mapping = optimizer.single_partition_of_fp32_groups[number], param._hp_mapping
     if mapping is None:
-        return []
+        return _Part(flat, param.shape)
     own, whole = mapping.hp_fragment_address, mapping.lp_fragment_address
-    return [_Part(master, own.start, whole.start, own.numel)]
-
-
-def _master_of(engine: Any, param: Any) -> Tensor:
-    """The flat float32 tensor with the part of ``param`` on this rank."""
-    optimizer = engine.optimizer
-    if engine.zero_optimization_stage() == WEIGHTS:
-        number = optimizer.grad_position[optimizer.get_param_id(param)][0]
-        return optimizer.fp32_partitioned_groups_flat[number]  # type: ignore[no-any-return]  # DeepSpeed
-    for number, group in enumerate(optimizer.bit16_groups):
-        if any(each is param for each in group):
-            return optimizer.single_partition_of_fp32_groups[number]  # type: ignore[no-any-return]  # DeepSpeed
-    raise AssertionError('a parameter that is trained is in no group of the engine')
-
-
-def _whole_entry(param: nn.Parameter, name: str) -> Tensor:
-    from deepspeed.utils import safe_get_full_optimizer_state
-
-    return safe_get_full_optimizer_state(param, name)  # type: ignore[no-any-return]  # DeepSpeed
-
-
-def _is_like(value: Any, param: Any, stage: int) -> bool:
-    """Whether ``value`` belongs to the single element of ``param``, not to its group."""
-    shape = param.ds_shape if stage == WEIGHTS else param.shape
-    return isinstance(value, Tensor) and value.dim() > 0 and value.shape == shape
+    return _Part(flat, param.shape, own.start, whole.start, own.numel)
 
 
 def _placed(value: Any, param: nn.Parameter) -> Any:

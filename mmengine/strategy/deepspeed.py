@@ -20,7 +20,13 @@ from mmengine.registry import STRATEGIES
 from mmengine.strategy._compiling import compile_method
 from mmengine.strategy._deepspeed_config import is_half, merged_config, read_config
 from mmengine.strategy._deepspeed_engine import check_wrapper, join_alone, make_engine
-from mmengine.strategy._deepspeed_folder import DeepSpeedFolderIO, load_folder, save_folder
+from mmengine.strategy._deepspeed_folder import (
+    DeepSpeedFolderIO,
+    is_folder,
+    load_engine,
+    save_folder,
+    weights_in,
+)
 from mmengine.strategy._deepspeed_gradients import WEIGHTS, gathered
 from mmengine.strategy._deepspeed_state import (
     load_optimizer_state,
@@ -305,12 +311,8 @@ class DeepSpeedStrategy(DDPStrategy):
         wrapper, engine = self.optim_wrapper, self.engine
         if engine is None or not isinstance(wrapper, DeepSpeedOptimWrapper):
             return super().optim_state_dict()
-        groups = wrapper.optimizer.state_dict()['param_groups']
-        return {
-            'state': optimizer_state(engine, wrapper._params()),
-            'param_groups': groups,
-            **wrapper.state_dict(),
-        }
+        state = optimizer_state(engine, wrapper._params())
+        return {**_without_state(wrapper), 'state': state}
 
     def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the result of :meth:`optim_state_dict`, of this or another strategy.
@@ -328,6 +330,37 @@ class DeepSpeedStrategy(DDPStrategy):
         if state_dict.get('state'):
             load_optimizer_state(engine, wrapper._params(), state_dict['state'])
         wrapper.load_state_dict(state_dict)
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        *,
+        callback: Callable[[Checkpoint], None] | None = None,
+        **kwargs: Any,
+    ) -> Checkpoint:
+        """See :meth:`BaseStrategy.load_checkpoint`.
+
+        A folder is read by the engine to resume. Otherwise its weights are merged from all parts.
+        DeepSpeed's files are pickles, which execute code: load folders of your own only.
+
+        Raises:
+            ArgumentError: If a folder is resumed by another number of ranks, or with another stage.
+        """
+        if not is_folder(filename):
+            return super().load_checkpoint(filename, callback=callback, **kwargs)
+        self.logger.info(f'Load checkpoint from {filename}')
+        checkpoint = self.io.read(filename, 'cpu')
+        show = callback or self.state.checkpoint_read
+        if show is not None:
+            show(checkpoint)
+        layout = checkpoint.pop('deepspeed')
+        if self.state.is_resuming and self.engine is not None:
+            load_engine(self.engine, filename, layout)
+        else:
+            self.load_model_state_dict(weights_in(filename, layout))
+        self.state.has_weights = True
+        self.state.num_changes += 1
+        return checkpoint
 
     def save_checkpoint(
         self,
@@ -351,7 +384,7 @@ class DeepSpeedStrategy(DDPStrategy):
         extra = dict(extra_ckpt or {})
         extra.pop('backend_args', None)
         checkpoint: Checkpoint = {'meta': extra.pop('meta', {}), 'state_dict': {}, **extra}
-        checkpoint['optimizer'] = self.optim_wrapper.state_dict()
+        checkpoint['optimizer'] = _without_state(self.optim_wrapper)
         if save_param_scheduler and self.param_schedulers:
             checkpoint['param_schedulers'] = self.scheduler_state_dict()
         if callback is not None:
@@ -366,6 +399,12 @@ class DeepSpeedStrategy(DDPStrategy):
             checkpoint,
             exclude_frozen_parameters=self.exclude_frozen_parameters,
         )
+
+
+def _without_state(wrapper: Any) -> dict[str, Any]:
+    """The state of the wrapper, and the groups of its optimizer, without the optimizer's state."""
+    groups = wrapper.optimizer.state_dict()['param_groups']
+    return {'state': {}, 'param_groups': groups, **wrapper.state_dict()}
 
 
 DEEPSPEED_OPTIMIZERS = register_deepspeed_optimizers()
