@@ -36,6 +36,7 @@ _STRATEGIES = {
     'ddp': 'DDPStrategy',
     'fsdp': 'FSDPStrategy',
     'deepspeed': 'DeepSpeedStrategy',
+    'colossalai': 'ColossalAIStrategy',  # which says why it cannot train
 }
 
 

@@ -16,7 +16,8 @@ from mmengine.utils.errors import ArgumentError
 Settings = dict[str, Any]
 
 _AUTO = 'auto'  # configs of other engines leave a value to the engine in this way
-_PRECISIONS = ('fp16', 'bf16', 'torch_autocast')
+_DTYPES = {'fp16': 'float16', 'bf16': 'bfloat16'}
+_PRECISIONS = (*_DTYPES, 'torch_autocast')
 _LOW = (torch.float16, torch.bfloat16)
 
 
@@ -41,7 +42,7 @@ def read_config(config: str | Path | Mapping[str, Any] | None, entries: Settings
             f'config of DeepSpeedStrategy is a dict or the path of a JSON file that holds one; got '
             f'{type(config).__name__}.'
         )
-    settings = _without_auto(copy.deepcopy(dict(config or {})))
+    settings: Settings = _without_auto(copy.deepcopy(dict(config or {})))
     for name, value in entries.items():
         if value is None:
             continue
@@ -119,8 +120,7 @@ def merged_config(
 
 def is_enabled(settings: Settings, name: str) -> bool:
     """Whether the block ``name``, such as ``'bf16'``, is switched on."""
-    block = settings.get(name)
-    return bool(block.get('enabled', True)) if isinstance(block, Mapping) else bool(block)
+    return bool((settings.get(name) or {}).get('enabled', False))
 
 
 def is_half(settings: Settings) -> bool:
@@ -132,13 +132,8 @@ def _set_precision(merged: Settings, wrapper: OptimWrapper, stage: int) -> None:
     given = [name for name in _PRECISIONS if is_enabled(merged, name)]
     dtype = _autocast_dtype(wrapper)
     if dtype is not None and given:
-        said = (
-            {'fp16': 'float16', 'bf16': 'bfloat16'}.get(
-                given[0], str(merged['torch_autocast'].get('dtype')) if given else ''
-            )
-            if given[0] != 'torch_autocast'
-            else str(merged['torch_autocast'].get('dtype', ''))
-        )
+        entry = merged['torch_autocast'] if given[0] == 'torch_autocast' else {}
+        said = _DTYPES.get(given[0], str(entry.get('dtype')))
         if said != _name(dtype):
             raise ArgumentError(
                 f'optim_wrapper says to compute in {_name(dtype)}, but the entry {given[0]!r} of '

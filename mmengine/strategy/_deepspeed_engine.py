@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 import torch.distributed as torch_dist
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
@@ -49,7 +50,7 @@ def import_deepspeed() -> Any:
 def join_alone() -> None:
     """Make a process group of one rank, which an engine needs, if there is none."""
     if not is_distributed():
-        store = torch_dist.HashStore()
+        store = torch_dist.HashStore()  # type: ignore[attr-defined]  # torch does not list it
         backend = 'nccl' if get_device() == 'cuda' else 'gloo'
         torch_dist.init_process_group(backend, store=store, rank=0, world_size=1)
 
@@ -85,7 +86,7 @@ def make_engine(model: nn.Module, optimizer: Any, config: dict[str, Any]) -> Any
     own.state = defaultdict(dict)
     for param, entries in optimizer.state.items():
         own.state[param] = dict(entries)
-    with _quiet():  # it warns of each optimizer of torch but Adam
+    with _quiet(), _local_rank():
         engine = deepspeed.initialize(model=model, optimizer=own, config=config)[0]
     if not engine.zero_optimization():
         engine.clip_fp32_gradients = _Clip(engine)  # the engine's does not return the norm
@@ -93,7 +94,21 @@ def make_engine(model: nn.Module, optimizer: Any, config: dict[str, Any]) -> Any
 
 
 @contextmanager
+def _local_rank() -> Iterator[None]:
+    """The rank on this machine in the environment, where no launcher has set it."""
+    name = 'LOCAL_RANK'
+    is_set = name in os.environ
+    os.environ.setdefault(name, str(torch.cuda.current_device() if get_device() == 'cuda' else 0))
+    try:
+        yield
+    finally:
+        if not is_set:
+            del os.environ[name]
+
+
+@contextmanager
 def _quiet() -> Iterator[None]:
+    """No warnings of DeepSpeed, which has one for each optimizer of torch but Adam."""
     from deepspeed.utils import logger
 
     before = logger.level

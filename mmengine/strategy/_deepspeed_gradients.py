@@ -23,7 +23,7 @@ def held_gradients(engine: Any, params: Sequence[nn.Parameter], factor: float) -
     """The mean gradients over all ranks times ``factor``, by the position of their parameter.
 
     All ranks must call it. Empty if the engine keeps them where they cannot be read: with offloaded
-    gradients, and where they are added in another dtype than that of the parameters.
+    gradients, and where they are added in another dtype than the parameters have.
     """
     stage = engine.zero_optimization_stage()
     optimizer = engine.optimizer
@@ -53,9 +53,9 @@ def held_gradients(engine: Any, params: Sequence[nn.Parameter], factor: float) -
 def restore_held(
     engine: Any, params: Sequence[nn.Parameter], by_rank: Sequence[dict[int, Tensor]]
 ) -> None:
-    """Give the engine the gradients of :func:`held_gradients`, or those of each rank.
+    """Give the engine the gradients of an open window, as one entry or as one for each rank.
 
-    The engine takes them as those of a backward pass. All ranks must call it.
+    The engine takes them as it takes the gradients of a backward pass. All ranks must call it.
     """
     total: dict[int, Tensor] = {}
     for gradients in by_rank:

@@ -29,8 +29,8 @@ class DeepSpeedOptimWrapper(OptimWrapper):
     """Delegates backward pass, scaling, clipping and steps to a DeepSpeed engine.
 
     An engine with ``managed_gradient_accumulation=False``, as :class:`DeepSpeedStrategy` makes it,
-    leaves the accumulation windows to this wrapper: they are those of :class:`OptimWrapper`, the
-    shorter last one included. Any other engine counts its windows itself, and sets gradients to
+    leaves the accumulation windows to this wrapper. They are the windows of :class:`OptimWrapper`,
+    with a shorter last one. Any other engine counts its windows itself, and sets gradients to
     zero itself.
 
     Args:
@@ -69,7 +69,7 @@ class DeepSpeedOptimWrapper(OptimWrapper):
 
     @property
     def _has_own_windows(self) -> bool:
-        is_managed = getattr(self.model, 'managed_gradient_accumulation', None)
+        is_managed = getattr(self._model, 'managed_gradient_accumulation', None)
         return is_managed is not None and not is_managed()
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
@@ -104,7 +104,7 @@ class DeepSpeedOptimWrapper(OptimWrapper):
         self._count_batch()
 
     def step(self, **kwargs: Any) -> None:
-        """Update the parameters; an engine with windows of its own only if one is full."""
+        """Update the parameters; an engine that counts windows itself only if one is full."""
         engine = self.model
         if not self._has_own_windows:
             is_full = getattr(engine, 'is_gradient_accumulation_boundary', None)
@@ -167,7 +167,7 @@ class DeepSpeedOptimWrapper(OptimWrapper):
         return state
 
     def load_own_state_dict(self, state: dict[str, Any]) -> None:
-        """Load the result of :meth:`own_state_dict`, or that of another optimizer wrapper."""
+        """Load the result of :meth:`own_state_dict`, or the state of another optimizer wrapper."""
         base, saved = state.get('base_param_settings'), state.get('accumulation')
         if base is not None:
             self.base_param_settings = {**(self.base_param_settings or {}), **base}
@@ -246,7 +246,7 @@ def _gradients_times(
 class MMDeepSpeedEngineWrapper:
     """Adds ``train_step``, ``val_step`` and ``test_step`` of a ``BaseModel`` to a DeepSpeed engine.
 
-    The steps are those of the model; calls of the model in its training step go through the engine.
+    The steps are methods of the model. Its calls in a training step go through the engine.
     Other attributes are read from the engine.
 
     Args:

@@ -88,7 +88,8 @@ class DeepSpeedStrategy(DDPStrategy):
         activation_checkpointing: Activations that are computed again in the backward pass, in
             models that call DeepSpeed's ``checkpoint``.
         aio: Settings of asynchronous reads and writes of offloaded state.
-        train_micro_batch_size_per_gpu: Batch size of one device; by default that of the data.
+        train_micro_batch_size_per_gpu: Batch size of one device; by default the batch size of the
+            dataloader.
         gradient_accumulation_steps: Batches per optimizer step.
         steps_per_print: Steps between two reports of DeepSpeed.
         exclude_frozen_parameters: Do not save frozen parameters in checkpoints.
@@ -226,7 +227,8 @@ class DeepSpeedStrategy(DDPStrategy):
             return self._built_wrapper
         is_own = isinstance(optim_wrapper, DeepSpeedOptimWrapper)
         if is_own and self.engine is not None and optim_wrapper._model is self.engine:
-            return optim_wrapper
+            own: DeepSpeedOptimWrapper = optim_wrapper
+            return own
         raise RuntimeError(
             'DeepSpeedStrategy has made an engine with another optimizer. Pass optim_wrapper to '
             'prepare together with a new model, or begin a new run.'

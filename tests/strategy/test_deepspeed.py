@@ -328,7 +328,7 @@ def test_the_average_is_validated(ranks: Any) -> None:
         for name, value in truth['average'].items():
             torch.testing.assert_close(found['average'][name], value, atol=1e-6, rtol=1e-6)
         assert found['validated'] == pytest.approx(truth['mean_of_average'], abs=1e-6)
-        assert found['hooks'] == 0  # those of the engine stay with it
+        assert found['hooks'] == 0  # the hooks of the engine stay with it
 
 
 @pytest.mark.parametrize('stage', ['1', '3'])
