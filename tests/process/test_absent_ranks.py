@@ -1,4 +1,4 @@
-"""In words: which collective waits for which ranks, and what a process left that does not answer."""
+"""Which collective waits for which ranks, and what is known of a process that does not answer."""
 
 import os
 import sys
