@@ -46,7 +46,7 @@ AMP = {'type': 'AmpOptimWrapper', 'dtype': 'bfloat16', 'optimizer': SGD}
 VALIDATION = {'val_dataloader': loader(4), 'val_cfg': {}, 'val_evaluator': Mean()}
 SAVING = {'checkpoint': {'type': 'CheckpointHook', 'by_epoch': False, 'interval': 5}}
 # Iteration 5 is resumed: who resumes, and which stage has saved.
-RESUMES = [('ddp', '1'), ('ddp', '3'), ('0', '3'), ('1', '2'), ('2', 'ddp'), ('3', '0'), ('3', '3')]
+RESUMES = [('ddp', '1'), ('0', '3'), ('1', '2'), ('2', 'ddp'), ('3', '0'), ('3', '3')]
 SCHEDULE = {'type': 'LinearLR', 'start_factor': 0.1, 'by_epoch': False, 'end': 10}
 
 
@@ -134,7 +134,7 @@ def _use_all(folder: str) -> dict[str, Any]:
     found['validated'] = float(runner.message_hub.get_scalar('val/mean').current())
 
     by_group = {**plain, 'paramwise_cfg': {'custom_keys': {'blocks': {'lr_mult': 0.5}}}}
-    for name, strategy in (('ddp', 'ddp'), ('1', _zero(1)), ('3', _zero(3))):
+    for name, strategy in (('ddp', 'ddp'), ('1', _zero(1))):
         rates = Rates()
         more = {'param_scheduler': SCHEDULE, 'custom_hooks': [] if name == 'ddp' else [rates]}
         runner = _runner(f'{folder}/schedule_{name}', by_group, strategy, **more)
@@ -233,7 +233,7 @@ def _save_and_resume(folder: str) -> dict[str, Any]:
         found[f'folders_{stage}'] = sorted(path.name for path in Path(where).glob('*.pth*'))
         length = {'train_cfg': {'by_epoch': False, 'max_iters': ITERS}}
         source = {'load_from': f'{where}/iter_10.pth', 'resume': True}
-        if stage in (1, 3):
+        if stage == 3:
             runner = _runner(f'{folder}/of_parts_{stage}', WINDOW, strategy, **length, **source)
             found[f'of_parts_{stage}'] = trained(runner)
         runner = _runner(where, WINDOW, strategy, **length, **saving, resume=True)
@@ -331,13 +331,12 @@ def test_the_average_is_validated(ranks: Any) -> None:
         assert found['hooks'] == 0  # the hooks of the engine stay with it
 
 
-@pytest.mark.parametrize('stage', ['1', '3'])
-def test_schedules_change_the_groups_of_the_engine(stage: str, ranks: Any) -> None:
+def test_schedules_change_the_groups_of_the_engine(ranks: Any) -> None:
     for found in ranks:
-        compare(found[f'schedule_{stage}'], found['schedule_ddp'])
+        compare(found['schedule_1'], found['schedule_ddp'])
         # From a tenth of 0.01 in equal steps to 0.01, which iteration 10 has; blocks have half.
         expected = [0.01 * min(0.1 + 0.1 * step, 1.0) for step in range(ITERS)]
-        seen = found[f'rates_{stage}']
+        seen = found['rates_1']
         assert [max(rates) for rates in seen] == pytest.approx(expected)
         assert [min(rates) for rates in seen] == pytest.approx([rate / 2 for rate in expected])
 
@@ -419,7 +418,7 @@ def test_each_rank_writes_its_part_to_a_folder(stage: int, ranks: Any, folder: P
     for found in ranks:
         assert found[f'folders_{stage}'] == ['iter_10.pth', 'iter_15.pth']
         compare(found[f'parts_{stage}'], truth)
-        if stage in (1, 3):
+        if stage == 3:
             compare(found[f'of_parts_{stage}'], truth)
         assert found[f'weights_{stage}'] == pytest.approx(truth['mean'], abs=1e-6)
     written = list((folder / f'parts_{stage}' / 'iter_20.pth').rglob('*optim_states.pt'))
