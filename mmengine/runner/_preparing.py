@@ -37,9 +37,15 @@ _STRATEGIES = {
     'ddp': 'DDPStrategy',
     'fsdp': 'FSDPStrategy',
     'deepspeed': 'DeepSpeedStrategy',
+    'colossalai': 'ColossalAIStrategy',  # which says why it cannot train
 }
-# They take `model_wrapper_cfg` and `sync_bn` of the config of a run.
-_OF_CONFIG = ('DDPStrategy', 'FSDPStrategy', 'SeparateStrategy')
+# What they take of the config of a run if it only names them.
+_OF_CONFIG = {
+    'DDPStrategy': ('model_wrapper', 'sync_bn'),
+    'FSDPStrategy': ('model_wrapper', 'sync_bn'),
+    'SeparateStrategy': ('model_wrapper', 'sync_bn'),
+    'DeepSpeedStrategy': ('sync_bn',),
+}
 
 
 def strategy_arguments(
@@ -109,9 +115,10 @@ def build_strategy(given: Any, cfg: Config, arguments: dict[str, Any]) -> BaseSt
         raise TypeError(
             f'A strategy is a BaseStrategy, a dict or a name, got {type(given).__name__}.'
         )
-    if uses_config and given['type'] in _OF_CONFIG:
+    if uses_config:
         own = {'model_wrapper': cfg.get('model_wrapper_cfg'), 'sync_bn': cfg.get('sync_bn')}
-        arguments = {**arguments, **own}
+        taken = _OF_CONFIG.get(given['type'], ())
+        arguments = {**arguments, **{name: own[name] for name in taken}}
     built: BaseStrategy = STRATEGIES.build(given, default_args=arguments)
     return built
 
