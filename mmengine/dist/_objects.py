@@ -24,8 +24,8 @@ from torch.distributed import ProcessGroup
 
 from mmengine.dist import _launch
 from mmengine.dist._data_parallel import is_first_of_batch, of_data_ranks
-from mmengine.dist.utils import Group, get_backend, get_default_group, get_rank, get_world_size
 from mmengine.dist._warn import warn_once
+from mmengine.dist.utils import Group, get_backend, get_default_group, get_rank, get_world_size
 from mmengine.utils.errors import ArgumentError
 
 _COULD_NOT_PICKLE = -1
@@ -117,7 +117,7 @@ def collect_results_cpu(
 
 
 def collect_results_gpu(result_part: list[Any], size: int) -> list[Any] | None:
-    """:func:`collect_results` for tensors of accelerators; rank 0 receives them on its accelerator."""
+    """:func:`collect_results` for tensors of accelerators; rank 0 gets them on its accelerator."""
     return _collect_results_device(result_part, size)
 
 
