@@ -8,16 +8,22 @@ A vocabulary is a module or a config file with some of these names::
         RandomFlip=dict(keys=dict(flip_ratio='prob')),   # renamed keys; 'a.b' nests
         Collect=dict(type='PackDetInputs', drop=['keys']),   # a new type, dropped keys
         DefaultFormatBundle=None,                    # gone: leave it out
+        Albu=dict(note='a sentence: what to do by hand'),
         Resize=function)                             # (config) or (config, dataset) -> config,
                                                      # list of configs, or None
     datasets, hooks = dict(...), dict(...)           # likewise; (config, stage) for datasets
-    metrics = dict(CocoDataset=dict(                 # by dataset type; '*' for any other
+    metrics = dict(CocoDataset=dict(                 # by dataset type; '*' for any other, None
+                                                     # for one without
         type='CocoMetric', keys=dict(metric='metric'),   # arguments from `evaluation`,
         dataset_keys=dict(ann_file='ann_file'),      # and from the dataset
         prefix='coco'))                              # of the names that it reports
     constructors = dict(LayerDecayOptimizerConstructor='LayerDecayOptimizerConstructor')
-    models = dict(TopDown='a sentence: what to do by hand')
-    data_preprocessor = dict(type='DetDataPreprocessor')   # gets mean, std ... of Normalize and Pad
+    models = dict(TopDown='a sentence: what to do by hand',
+                  SkeletonGCN=dict(type='RecognizerGCN'))  # parts of a model, as transforms above
+    samplers = dict(RepeatAugSampler={})             # likewise
+    data_preprocessor = dict(type='DetDataPreprocessor')   # gets mean, std ... of Normalize and
+                                                     # Pad; or a function of the legacy config
+    preprocessing = dict(FormatShape=function)       # (transform) -> its arguments from others
     visualizer = 'DetLocalVisualizer'
 
 and of these, for what the project did besides its configs::
@@ -70,8 +76,12 @@ class Rules:
     hooks: dict[str, Rule] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     constructors: dict[str, str] = field(default_factory=dict)
-    models: dict[str, str] = field(default_factory=dict)
-    data_preprocessor: dict[str, Any] | None = None
+    models: dict[str, Rule] = field(default_factory=dict)
+    samplers: dict[str, Rule] = field(default_factory=dict)
+    data_preprocessor: dict[str, Any] | Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    preprocessing: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = field(
+        default_factory=dict
+    )
     visualizer: str | None = None
     train_dataloader: dict[str, Any] = field(default_factory=dict)
     val_dataloader: dict[str, Any] = field(default_factory=dict)
@@ -186,6 +196,11 @@ def apply_rule(rule: Rule, config: Mapping[str, Any], place: Any = None) -> Any:
         elif key not in dropped:
             _put(result, key, value)
     return with_defaults(result, rule.get('add', {}))
+
+
+def note_of(rule: Rule) -> str:
+    """What ``rule`` says is to be done by hand; empty where nothing is."""
+    return str(rule.get('note', '')) if isinstance(rule, Mapping) else ''
 
 
 def _num_arguments(rule: Callable[..., Any]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Config, Context
-from mmengine.migrate._config.rules import apply_rule, suggestion, with_defaults
+from mmengine.migrate._config.rules import apply_rule, note_of, suggestion, with_defaults
 from mmengine.migrate._config.topics.pipelines import convert_pipeline
 from mmengine.migrate._config.trace import edited
 
@@ -40,6 +40,12 @@ def convert_dataset(ctx: Context, key: str, dataset: Any) -> Any:
         _check_separate(ctx, key, new.pop('separate_eval'), dataset)
     if isinstance(new.get('pipeline'), (list, tuple)):
         new['pipeline'] = convert_pipeline(ctx, f'{key}.pipeline', new['pipeline'], dataset)
+    if isinstance(new.get('pipelines'), (list, tuple)):
+        several_pipelines = [
+            convert_pipeline(ctx, f'{key}.pipelines.{index}', one, dataset)
+            for index, one in enumerate(new['pipelines'])
+        ]
+        new['pipelines'] = edited(new['pipelines'], several_pipelines)
     new = _by_rule(ctx, key, new)
     return dataset if new == dict(dataset) and list(new) == list(dataset) else edited(dataset, new)
 
@@ -64,6 +70,8 @@ def _by_rule(ctx: Context, key: str, dataset: Config) -> Config:
         )
         return dataset
     stage = key.split('.')[1]
+    if text := note_of(ctx.rules.datasets[kind]):
+        ctx.notes.todo(f'{key}.type', f'{kind}: {text}')
     changed = apply_rule(ctx.rules.datasets[kind], dataset, stage)
     if not isinstance(changed, Mapping):
         ctx.notes.error(f'{key}.type', f'the rule for {kind} gives no dataset.')
