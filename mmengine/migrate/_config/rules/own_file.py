@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmengine.migrate._config.rules import Rules
 
 NOT_IN_FILES = ('names', 'own_hooks')
-_OF_A_RULE = ('type', 'keys', 'drop', 'add', 'note')
+_OF_A_RULE = ('type', 'keys', 'drop', 'add', 'note', 'function')
 _OF_A_METRIC = (
     'type',
     'keys',
@@ -97,7 +97,7 @@ def _check_each(name: str, table: str, content: Mapping[str, Any]) -> None:
             _check_rule(where, rule)
         elif table == 'metrics' and rule is not None:
             _check_metric(where, rule)
-        elif table == 'constructors' and not isinstance(rule, str):
+        elif table in ('constructors', 'better') and not isinstance(rule, str):
             raise ArgumentError(f'{where} is a string, got {rule!r}.')
         elif table == 'preprocessing' and not callable(rule):
             raise ArgumentError(f'{where} is a function of a transform, got {rule!r}.')
@@ -112,6 +112,8 @@ def _check_rule(where: str, rule: Any) -> None:
             f'what is left out; got {rule!r}.'
         )
     _check_keys(where, rule, _OF_A_RULE)
+    if 'function' in rule and not callable(rule['function']):
+        raise ArgumentError(f'{where}: function is a function, got {rule["function"]!r}.')
 
 
 def _check_metric(where: str, rule: Any) -> None:

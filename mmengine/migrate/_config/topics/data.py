@@ -121,9 +121,7 @@ def _dataloader(ctx: Context, data: Mapping[str, Any], stage: str) -> Config:
     return loader
 
 
-def _sampler(
-    ctx: Context, data: Mapping[str, Any], own: Config, stage: str, shuffle: bool
-) -> Any:
+def _sampler(ctx: Context, data: Mapping[str, Any], own: Config, stage: str, shuffle: bool) -> Any:
     """The sampler: the stage's own, or the one that training had from ``data``; projects had
     several names for it."""
     key = f'data.{stage}_dataloader.sampler'
@@ -170,9 +168,9 @@ def _evaluator(ctx: Context, data: Mapping[str, Any], stage: str) -> Any:
         return []
     datasets = list(inner_datasets(data[stage]))
     files = {repr(one[name]) for one in datasets for name in ('ann_file',) if name in one}
-    if rule.get('test_cfg') and isinstance(ctx.legacy.get('test_cfg'), Mapping):
+    if rule.get('test_cfg'):
         # The model had its metrics there.
-        evaluation = {**ctx.legacy['test_cfg'], **evaluation}
+        evaluation = {**_test_cfg(ctx), **evaluation}
     metric = build_metric(rule, evaluation, datasets[0] if datasets else {})
     if len(files) > 1 and isinstance(metric, dict) and 'ann_file' in metric:
         ctx.notes.todo(
@@ -182,6 +180,14 @@ def _evaluator(ctx: Context, data: Mapping[str, Any], stage: str) -> Any:
     if evaluation.get('gpu_collect') and isinstance(metric, dict):
         metric['collect_device'] = 'gpu'
     return metric
+
+
+def _test_cfg(ctx: Context) -> Mapping[str, Any]:
+    model = ctx.legacy.get('model')
+    given = ctx.legacy.get('test_cfg')
+    if given is None and isinstance(model, Mapping):
+        given = model.get('test_cfg')
+    return given if isinstance(given, Mapping) else {}
 
 
 def _leave_evaluation(ctx: Context) -> None:

@@ -38,8 +38,9 @@ def convert_dataset(ctx: Context, key: str, dataset: Any) -> Any:
             new[part] = _inside(ctx, f'{key}.{part}', new[part], is_list=part == 'datasets')
     if 'separate_eval' in new:
         _check_separate(ctx, key, new.pop('separate_eval'), dataset)
-    if isinstance(new.get('pipeline'), (list, tuple)):
-        new['pipeline'] = convert_pipeline(ctx, f'{key}.pipeline', new['pipeline'], dataset)
+    for part in ('pipeline', 'format_pipeline'):
+        if isinstance(new.get(part), (list, tuple)):
+            new[part] = convert_pipeline(ctx, f'{key}.{part}', new[part], dataset)
     if isinstance(new.get('pipelines'), (list, tuple)):
         several_pipelines = [
             convert_pipeline(ctx, f'{key}.pipelines.{index}', one, dataset)
@@ -72,7 +73,7 @@ def _by_rule(ctx: Context, key: str, dataset: Config) -> Config:
     stage = key.split('.')[1]
     if text := note_of(ctx.rules.datasets[kind]):
         ctx.notes.todo(f'{key}.type', f'{kind}: {text}')
-    changed = apply_rule(ctx.rules.datasets[kind], dataset, stage)
+    changed = apply_rule(ctx.rules.datasets[kind], dataset, stage, ctx.legacy)
     if not isinstance(changed, Mapping):
         ctx.notes.error(f'{key}.type', f'the rule for {kind} gives no dataset.')
         return dataset

@@ -71,5 +71,5 @@ def _part(ctx: Context, key: str, part: Any) -> Any:
     if text:
         ctx.notes.todo(f'{key}.type', f'{kind}: {text}')
     if rule is not None and not isinstance(rule, str):
-        new = apply_rule(rule, new, ctx.legacy)
+        new = apply_rule(rule, new, ctx.legacy, ctx.legacy)
     return part if new == dict(part) and list(new) == list(part) else edited(part, new)

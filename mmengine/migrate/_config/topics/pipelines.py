@@ -96,7 +96,11 @@ def _transform(ctx: Context, key: str, transform: Any, dataset: Any) -> list[Any
         transform = edited(transform, {**transform, 'transforms': inner})
     if is_done_by_preprocessor(ctx, key, transform):
         return []
-    if kind == 'AutoAugment' and ctx.rules.scope not in _OWN_AUTO_AUGMENT and _holds_known(ctx, transform):
+    if (
+        kind == 'AutoAugment'
+        and ctx.rules.scope not in _OWN_AUTO_AUGMENT
+        and _holds_known(ctx, transform)
+    ):
         return [_choice(ctx, key, transform, dataset)]
     if kind not in ctx.rules.transforms:
         ctx.notes.todo(
@@ -106,7 +110,7 @@ def _transform(ctx: Context, key: str, transform: Any, dataset: Any) -> list[Any
         return [transform]
     if text := note_of(ctx.rules.transforms[kind]):
         ctx.notes.todo(f'{key}.type', f'{kind}: {text}')
-    changed = apply_rule(ctx.rules.transforms[kind], transform, dataset)
+    changed = apply_rule(ctx.rules.transforms[kind], transform, dataset, ctx.legacy)
     if changed is None:
         return []
     if isinstance(changed, list):

@@ -112,6 +112,14 @@ def _deciding_transforms(ctx: Context) -> Iterator[Mapping[str, Any]]:
             return
 
 
+def _all_steps(dataset: Mapping[str, Any]) -> Iterator[Any]:
+    several = dataset.get('pipelines')
+    parts = list(several) if isinstance(several, (list, tuple)) else []
+    for part in (dataset.get('pipeline'), dataset.get('format_pipeline'), *parts):
+        for step in part if isinstance(part, (list, tuple)) else ():
+            yield from step if isinstance(step, (list, tuple)) else (step,)
+
+
 def _transforms(dataset: Any) -> Iterator[Mapping[str, Any]]:
     """All transforms of the first dataset inside wrappers, and the transforms of the wrappers."""
     if isinstance(dataset, (list, tuple)):
@@ -120,8 +128,7 @@ def _transforms(dataset: Any) -> Iterator[Mapping[str, Any]]:
         return
     for part in ('dataset', 'datasets'):
         yield from _transforms(dataset.get(part))
-    pipeline = dataset.get('pipeline')
-    for transform in pipeline if isinstance(pipeline, (list, tuple)) else ():
+    for transform in _all_steps(dataset):
         if isinstance(transform, Mapping):
             yield transform
             inner = transform.get('transforms')

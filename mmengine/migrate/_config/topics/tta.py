@@ -113,6 +113,8 @@ def _annotations(ctx: Context) -> list[Any]:
         return []
     if isinstance(asked, Mapping):
         return [dict(asked)]
+    if isinstance(asked, list):
+        return [dict(one) for one in asked]
     data = ctx.legacy.get('data')
     train = data.get('train') if isinstance(data, Mapping) else None
     return [_loading(train) or {'type': 'LoadAnnotations'}]
