@@ -236,7 +236,7 @@ _LVIS = {**_COCO, 'type': 'LVISMetric', 'prefix': 'lvis'}
 
 
 def _panoptic(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> Any:
-    """The panoptic quality, and boxes and masks of COCO where they were asked for as well."""
+    """The panoptic quality, and boxes and masks of COCO where ``metric`` names them as well."""
     asked = evaluation.get('metric', 'PQ')
     names = ['PQ'] if asked is None else [asked] if isinstance(asked, str) else list(asked)
     files = {key: dataset[key] for key in ('ann_file', 'seg_prefix') if key in dataset}
@@ -311,7 +311,7 @@ models: dict[str, Any] = {
     },
     **dict.fromkeys(
         ('DETR', 'DeformableDETR'),
-        "encoder, decoder and positional_encoding are the detector's now, not those of "
+        "encoder, decoder and positional_encoding are the detector's now, outside "
         'bbox_head.transformer.',
     ),
 }

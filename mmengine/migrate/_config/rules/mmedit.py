@@ -87,7 +87,7 @@ preprocessing: dict[str, Any] = {
 
 
 def normalized(config: Mapping[str, Any]) -> Config:
-    """Means and deviations, of images between 0 and 255; those of legacy ones ended at 1."""
+    """Means and deviations, of images between 0 and 255; legacy images ended at 1."""
     values = [*config.get('mean', ()), *config.get('std', ())]
     is_of_units = bool(values) and max(values) <= 1
     found = of_unit_images(config) if is_of_units else {
@@ -119,7 +119,7 @@ def _frames(task: str) -> Any:
 
     def rule(config: Config) -> Config:
         changed: Config = files(config)
-        # Sequences are told by a file of annotations.
+        # A file of annotations lists the sequences.
         return {key: changed[key] for key in changed if key != 'val_partition'}
 
     return {'note': _NEEDS_LIST, 'function': rule}

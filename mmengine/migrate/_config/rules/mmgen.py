@@ -119,7 +119,7 @@ def _metrics(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[
 
 
 def _name(name: str, *_: Any) -> str:
-    """Of the values that a metric reports, where its name is a number of its own."""
+    """Of the values that a metric reports, where its name is a number as well."""
     kind = {'pr': 'PR', 'ppl': 'PPL', 'swd': 'SWD', 'ms_ssim': 'MS_SSIM'}.get(name, name.upper())
     return f'{kind}-Full/{name}'
 
@@ -181,7 +181,7 @@ def _average(legacy: Mapping[str, Any]) -> Config | None:
         settings = hook.get('interp_cfg')
         settings = settings if isinstance(settings, Mapping) else {}
         if 'momentum' in settings:
-            # It was the share of the average, and is that of the new weights.
+            # It was the share of the average, and is the share of the new weights.
             found['momentum'] = round(1 - settings['momentum'], 12)
         if 'start_iter' in hook:
             found['start_iter'] = hook['start_iter']

@@ -246,7 +246,7 @@ def _of_fields(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> Con
 
 
 def _name(name: str, *_: Any) -> str:
-    """The number before it was that of the test set; ``hmean-iou:`` was the metric."""
+    """The number before it counted test sets; ``hmean-iou:`` was the metric."""
     number, _line, rest = name.partition('_')
     name = rest if number.isdigit() else name
     if ':' in name:

@@ -17,7 +17,7 @@ from mmengine.migrate._config.topics.tta import plain_view, views
 from mmengine.migrate._config.trace import edited
 
 One = Callable[[str, Any], list[Any]]
-# Their policies have magnitudes of their own, and are what they were.
+# Their policies have magnitudes, and are what they were.
 _OWN_AUTO_AUGMENT = ('mmpretrain', 'mmselfsup')
 
 
