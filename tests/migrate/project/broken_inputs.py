@@ -12,7 +12,7 @@ from mmengine.cli.__main__ import main
 
 sys.path.append(str(Path(__file__).parents[1] / 'config'))
 
-import vocabularies  # noqa: E402
+import vocabularies
 
 _TOKENS = (
     '(', ')', '[', ']', '{', '}', ':', ',', '=', '\\', "'", '"""', '#', '\n', '\r\n', '\t', '\f',
