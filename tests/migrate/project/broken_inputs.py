@@ -28,7 +28,7 @@ def broken(seed):
     """The files of a project as bytes, by name, some of them broken; the same for each seed."""
     draw = random.Random(f'broken {seed}')
     files = {name: text.encode() for name, text in _whole(seed, draw).items()}
-    names = draw.sample(sorted(files), draw.randint(1, 3))
+    names = draw.sample(sorted(files), min(draw.randint(1, 3), len(files)))
     for name in names:
         for _ in range(draw.choice([1, 1, 2, 5])):
             files[name] = _broken_once(draw, files[name])
