@@ -78,11 +78,10 @@ def test_a_config_that_imports_is_a_config(tmp_path, text):
 
 def test_a_policy_of_the_project_may_be_called_much_like_one_of_mmcv(tmp_path):
     source = project(tmp_path, code__hooks=POLICY, settings__a=CONFIG)
-    migration = migrate_project(source, tmp_path / 'target')
+    migrate_project(source, tmp_path / 'target')
     new = Config.fromfile(tmp_path / 'target' / 'settings' / 'a.py')
     (hook,) = new.custom_hooks
     assert (hook.type, hook['at']) == ('StepsLrUpdaterHook', [1, 3])
-    assert migration.configs.failed == []
 
 
 def test_without_its_class_it_is_a_slip(tmp_path, capsys):
