@@ -135,6 +135,21 @@ def test_benchmarks_of_detection(converted):
     assert of(converted, 'mmdet/voc')['val_evaluator']['eval_mode'] == 'area'
 
 
+def test_only_datasets_that_read_files_are_in_test_mode(converted):
+    dataset = of(converted, 'mmocr/sar')['val_dataloader']['dataset']
+    assert 'test_mode' not in dataset
+    (repeated,) = dataset['datasets']
+    assert 'test_mode' not in repeated
+    assert (repeated['type'], repeated['dataset']['type']) == ('RepeatDataset', 'RecogTextDataset')
+    assert repeated['dataset']['test_mode']
+
+
+def test_weights_to_begin_with_are_the_backbones(converted):
+    model = of(converted, 'mmdet/voc')['model']
+    assert model['backbone']['init_cfg'] == dict(type='Pretrained', checkpoint='zoo://r50')
+    assert 'pretrained' not in model
+
+
 def test_samplers_keep_their_classes_and_repeats(converted):
     sampler = of(converted, 'mmdet/open_images')['train_dataloader']['sampler']
     assert sampler == dict(type='ClassAwareSampler', num_sample_class=1)

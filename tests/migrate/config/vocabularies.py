@@ -111,7 +111,7 @@ train_pipeline[1] = dict(type='LoadPanopticAnnotations', with_bbox=True, with_ma
 evaluation = dict(interval=5000, metric=['PQ', 'bbox', 'segm'], save_best='PQ')
 """),
     voc=_detection_of('VOCDataset', '', """\
-model = dict(type='RetinaNet')
+model = dict(type='RetinaNet', pretrained='zoo://r50', backbone=dict(type='ResNet', depth=50))
 for split in ('train', 'val', 'test'):
     data[split].update(img_prefix='data/VOCdevkit/VOC2012/')
 evaluation = dict(interval=1, metric='mAP', iou_thr=0.5, save_best='mAP')

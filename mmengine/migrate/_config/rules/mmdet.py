@@ -13,6 +13,7 @@ from mmengine.migrate._config.rules.shared import (
     resize,
     width_first,
 )
+from mmengine.migrate._config.trace import edited
 
 scope = 'mmdet'
 test_dataset = {'test_mode': True}
@@ -305,16 +306,6 @@ constructors = {
     'LearningRateDecayOptimizerConstructor': 'LearningRateDecayOptimizerConstructor',
     'LayerDecayOptimizerConstructor': 'LearningRateDecayOptimizerConstructor',
 }
-models: dict[str, Any] = {
-    'YOLOX': {
-        'drop': ['input_size', 'size_multiplier', 'random_size_range', 'random_size_interval']
-    },
-    **dict.fromkeys(
-        ('DETR', 'DeformableDETR'),
-        "encoder, decoder and positional_encoding are the detector's now, outside "
-        'bbox_head.transformer.',
-    ),
-}
 model_types = dict.fromkeys((
     'ATSS', 'AutoAssign', 'CascadeRCNN', 'CenterNet', 'CornerNet', 'DDOD', 'DETR',
     'DeformableDETR', 'DetectoRS', 'FCOS', 'FOVEA', 'FSAF', 'FastRCNN', 'FasterRCNN', 'GFL',
@@ -326,3 +317,28 @@ model_types = dict.fromkeys((
     'TridentFasterRCNN',
     'TwoStageDetector', 'TwoStagePanopticSegmentor', 'VFNet', 'YOLACT', 'YOLOF', 'YOLOV3', 'YOLOX',
 ))  # fmt: skip
+
+
+def _pretrained(config: dict[str, Any]) -> dict[str, Any]:
+    """Weights to begin with were the detector's, and are its backbone's."""
+    given, backbone = config.get('pretrained'), config.get('backbone')
+    left = {key: value for key, value in config.items() if key != 'pretrained'}
+    if given is None or not isinstance(backbone, Mapping) or 'init_cfg' in backbone:
+        return left
+    start = {'type': 'Pretrained', 'checkpoint': given}
+    return {**left, 'backbone': edited(backbone, {**backbone, 'init_cfg': start})}
+
+
+_OF_TRANSFORMERS = {
+    'function': _pretrained,
+    'note': "encoder, decoder and positional_encoding are the detector's now, outside "
+    'bbox_head.transformer.',
+}
+models: dict[str, Any] = {
+    **dict.fromkeys(model_types, _pretrained),
+    'YOLOX': {
+        'drop': ['input_size', 'size_multiplier', 'random_size_range', 'random_size_interval']
+    },
+    'DETR': _OF_TRANSFORMERS,
+    'DeformableDETR': _OF_TRANSFORMERS,
+}

@@ -80,7 +80,17 @@ def _by_rule(ctx: Context, key: str, dataset: Config) -> Config:
     if is_wrapper:
         return dict(changed)
     added = ctx.rules.train_dataset if stage == 'train' else ctx.rules.test_dataset
-    return with_defaults(changed, added)
+    return _within(changed, added)
+
+
+def _within(dataset: Mapping[str, Any], defaults: Mapping[str, Any]) -> Config:
+    """``dataset`` with what is not said of the datasets that read files, inside wrappers too."""
+    if dataset.get('type') not in _WRAPPERS:
+        return with_defaults(dataset, defaults)
+    inner = dataset.get('dataset')
+    if isinstance(inner, Mapping) and dataset.get('type') == 'RepeatDataset':
+        return {**dataset, 'dataset': edited(inner, _within(inner, defaults))}
+    return dict(dataset)
 
 
 def _several(ctx: Context, key: str, dataset: Mapping[str, Any]) -> list[Config]:
