@@ -63,7 +63,7 @@ def check_schedules(
         legacy: The config of MMCV 1.x.
         converted: What became of it.
         length: How long it runs.
-        own: Classes of the project, whose schedules cannot be told here.
+        own: Classes of the project, whose schedules are not compared.
     """
     checks: list[Check] = []
     if run_of(legacy, 1) is None:
