@@ -23,9 +23,11 @@ def whole(value: Any) -> Any:
 
     See :func:`whole_on_main_rank` for what other ranks get in that context.
     """
-    if not is_dtensor(value):
-        return value
-    full = full_tensor(value)
+    return kept(full_tensor(value)) if is_dtensor(value) else value
+
+
+def kept(full: Tensor) -> Tensor:
+    """What remains on this rank of a full tensor that all ranks have gathered."""
     if not _keeps_on_main_rank:
         return full
     return full.cpu() if is_main_process() else full.to('meta')

@@ -8,7 +8,8 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from mmengine.dist import broadcast_object_list, collect_results, gather_object, get_dist_info
+from mmengine.dist import broadcast_object_list, collect_results, gather_object
+from mmengine.dist._data_parallel import get_data_parallel_info, of_data_ranks
 from mmengine.dist._warn import warn_once
 from mmengine.evaluator._transfer import to_cpu
 from mmengine.fileio import dump
@@ -172,13 +173,14 @@ class BaseMetric(metaclass=ABCMeta):
             self.drop_results()
 
     def _collect_reduced(self, size: int) -> list[Any] | None:
-        rank, world_size = get_dist_info()
+        rank, world_size = get_data_parallel_info()
         own = self._num_entries + len(self.results)
         # As the samplers deal them out: entry k of this rank is sample rank + k * world_size.
         surplus = max(own - len(range(rank, size, world_size)), 0) if size > 0 else 0
         kept = self.results[: max(len(self.results) - surplus, 0)]
         parts = gather_object(to_cpu(self.reduce(self._reduced + kept)))
-        return None if parts is None else [entry for part in parts for entry in part]
+        # Ranks that compute one batch together have the same results.
+        return None if parts is None else [e for part in of_data_ranks(parts) for e in part]
 
     def _share_from_rank_0(self, results: list[Any] | None) -> dict[str, Any]:
         """Compute the values on the rank that has ``results``, and send them to every rank.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import torch.distributed as dist
 
+from mmengine.dist._data_parallel import set_ranks_per_batch
 from mmengine.utils.errors import ArgumentError
 
 
@@ -42,6 +43,7 @@ def rank_0_of(world_size: int, ranks_per_node: int) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+        set_ranks_per_batch(1)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]

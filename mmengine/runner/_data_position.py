@@ -15,8 +15,8 @@ from mmengine.dataset._direct_batches import direct_batches
 from mmengine.dataset._order_source import order_source
 from mmengine.dataset._sample_order import TRAIN, has_state, passes_of
 from mmengine.dataset._stream_state import StreamPosition, keeps_state
-from mmengine.dist import all_gather_object, get_rank, get_world_size
-from mmengine.dist._data_parallel import get_data_parallel_info
+from mmengine.dist import all_gather_object
+from mmengine.dist._data_parallel import get_data_parallel_info, of_data_ranks
 from mmengine.runner._batch_position import (
     SampleStart,
     Start,
@@ -132,16 +132,16 @@ def pack_position(dataloader: Any, data: DataStart) -> dict[str, Any]:
     if source is not None:
         kept = source.state_of_kept() if data.generators is None else data.generators
         order = {'drawn_from': data.drawn_from, 'generators': kept}
-        packed['orders'] = all_gather_object(order)
+        packed['orders'] = of_data_ranks(all_gather_object(order))
     if keeps_state(dataloader):
-        streams = all_gather_object(None if data.stream is None else data.stream.plain())
+        own = None if data.stream is None else data.stream.plain()
+        streams = of_data_ranks(all_gather_object(own))
         if None not in streams:
             packed['streams'] = streams
     if has_state(dataloader):
         state = data.loader_state
-        packed['loader_states'] = all_gather_object(
-            dataloader.state_dict() if state is None else state
-        )
+        own = dataloader.state_dict() if state is None else state
+        packed['loader_states'] = of_data_ranks(all_gather_object(own))
     return packed
 
 
@@ -156,8 +156,9 @@ def unpack_position(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
     if order_source(dataloader) is None or start.loader_state is not None:
         return start
     orders = saved.get('orders')
-    if orders is not None and len(orders) == get_world_size():
-        order = orders[get_rank()]
+    rank, num_ranks = get_data_parallel_info()
+    if orders is not None and len(orders) == num_ranks:
+        order = orders[rank]
         drawn_from = order['drawn_from'] if start.number == saved['pass'] else None
         return replace(start, drawn_from=drawn_from, generators=order['generators'])
     if not start.start:
@@ -181,7 +182,7 @@ def _place_today(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
     now = sizes_of(dataloader)
     lost = _lost_streams(saved, dataloader)
     if 'streams' in saved and keeps_state(dataloader) and not lost:
-        position = StreamPosition.of(saved['streams'][get_rank()])
+        position = StreamPosition.of(saved['streams'][get_data_parallel_info()[0]])
         if saved['batch_size'] != now['batch_size']:
             batches = sum(position.samples) // (now['batch_size'] or 1)
         return DataStart(number, batches, stream=position, samples=samples)
@@ -217,7 +218,7 @@ def _lost_streams(saved: Mapping[str, Any], dataloader: Any) -> list[str]:
         return []
     streams = saved['streams']
     was = len(streams), len(streams[0]['states'])
-    now = get_world_size(), max(dataloader.num_workers, 1)
+    now = get_data_parallel_info()[1], max(dataloader.num_workers, 1)
     if was == now:
         return []
     return [
@@ -336,12 +337,13 @@ def _changes(saved: Mapping[str, Any], now: Mapping[str, Any], changed: Sequence
 
 
 def _own_state(states: Sequence[Any]) -> Any:
-    if len(states) == get_world_size():
-        return states[get_rank()]
+    rank, num_ranks = get_data_parallel_info()
+    if len(states) == num_ranks:
+        return states[rank]
     if all(repr(state) == repr(states[0]) for state in states):
         return states[0]
     raise ArgumentError(
         f'The dataloader keeps a state for each rank. The checkpoint has {len(states)} of them, '
-        f'and there are {get_world_size()} ranks now. Resume with {len(states)} ranks, or train '
+        f'and there are {num_ranks} ranks now. Resume with {len(states)} ranks, or train '
         'from its weights with load_from.'
     )
