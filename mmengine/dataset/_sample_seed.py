@@ -314,7 +314,7 @@ class SeededStream(_Seeded):
         start, self._start = self._start, None
         self.worker, self.given = self._own_worker, 0
         if start is not None:
-            # The first worker is asked first; the turn may be that of another one.
+            # A dataloader begins with worker 0, but the turn may belong to another one.
             self.worker = (self._own_worker + start.next_worker) % workers
             self.given = start.samples[self.worker]
             if start.states[self.worker] is not None:

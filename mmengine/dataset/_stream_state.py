@@ -1,7 +1,7 @@
 """Positions of iterable datasets that keep a state: they travel with the batches of each worker.
 
-A dataset with ``state_dict`` and ``load_state_dict`` is asked for its state after the last sample
-of each batch, in the worker that reads it. So the state belongs to the batch that is trained, also
+The state of a dataset with ``state_dict`` and ``load_state_dict`` is taken after the last sample of
+each batch, in the worker that reads it. So the state belongs to the batch that is trained, also
 if workers have loaded further ones.
 """
 

@@ -33,7 +33,7 @@ def without_numbers(strategy: BaseStrategy, mode: Any) -> None:
     if not isinstance(strategy, SingleDeviceStrategy):
         raise ArgumentError(
             f'A plan follows strategies of torch: single, ddp and fsdp. {type(strategy).__name__} '
-            'places the model in an engine of its own; strategy="fsdp" has the memory of ZeRO 3.'
+            'places the model in a separate engine; strategy="fsdp" has the memory of ZeRO 3.'
         )
     build, wrap = strategy.build_model, strategy.wrap_model
 

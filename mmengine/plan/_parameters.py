@@ -15,7 +15,7 @@ _SETTINGS = ('lr', 'momentum', 'betas', 'weight_decay')
 
 @dataclass(frozen=True)
 class ModuleRow:
-    """Parameters of a module, with those of the modules in it.
+    """Parameters of a module, modules in it included.
 
     Attributes:
         name: Of the module; empty for the model.

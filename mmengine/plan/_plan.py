@@ -90,7 +90,7 @@ class Plan:
         sent: Messages of an optimizer step.
         times: How long it takes.
         capacity: Bytes that a rank has; None if it was not given.
-        notes: What else there is to know.
+        notes: What else matters.
     """
 
     world_size: int

@@ -23,7 +23,7 @@ def rank_0_of(world_size: int, ranks_per_node: int) -> Iterator[None]:
     if dist.is_initialized():
         raise ArgumentError(
             'A plan makes a process group of ranks that do not exist, but this process has joined '
-            'a real one. Call it in a process of its own.'
+            'a real one. Call it in a separate process.'
         )
     if world_size == 1:
         yield
