@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from mmengine.strategy import BaseStrategy
 from mmengine.strategy._meta_init import parameters_on_meta
+from mmengine.strategy.deepspeed import DeepSpeedStrategy
 from mmengine.strategy.fsdp import FSDPStrategy
+from mmengine.strategy.separate import SeparateStrategy
 from mmengine.strategy.single_device import SingleDeviceStrategy
 from mmengine.utils.errors import ArgumentError
 
@@ -30,7 +32,12 @@ def without_numbers(strategy: BaseStrategy, mode: Any) -> None:
     Raises:
         ArgumentError: If the strategy is not one of torch.
     """
-    if not isinstance(strategy, SingleDeviceStrategy):
+    if isinstance(strategy, SeparateStrategy):
+        raise ArgumentError(
+            'A plan does not follow a strategy for each sub-model yet; plan with one strategy for all '
+            'of them, as an upper bound with ddp.'
+        )
+    if isinstance(strategy, DeepSpeedStrategy) or not isinstance(strategy, SingleDeviceStrategy):
         raise ArgumentError(
             f'A plan follows strategies of torch: single, ddp and fsdp. {type(strategy).__name__} '
             'places the model in a separate engine; strategy="fsdp" has the memory of ZeRO 3.'

@@ -236,3 +236,10 @@ def test_the_command_prints_and_draws(
 def test_a_picture_needs_a_known_suffix(plan: Plan, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match='png'):
         draw_schedule(plan.schedule, str(tmp_path / 'schedule.docx'))
+
+
+def test_a_strategy_for_each_sub_model_is_refused() -> None:
+    settings = tiny()
+    settings['strategy'] = {'used': 'fsdp', 'unused': 'ddp'}
+    with pytest.raises(ArgumentError, match='sub-model'):
+        plan_run(settings, world_size=2)
