@@ -34,8 +34,8 @@ def without_numbers(strategy: BaseStrategy, mode: Any) -> None:
     """
     if isinstance(strategy, SeparateStrategy):
         raise ArgumentError(
-            'A plan does not follow a strategy for each sub-model yet; plan with one strategy for all '
-            'of them, as an upper bound with ddp.'
+            'A plan does not follow a strategy for each sub-model yet. Plan with one strategy for '
+            'all of them; ddp gives an upper bound.'
         )
     if isinstance(strategy, DeepSpeedStrategy) or not isinstance(strategy, SingleDeviceStrategy):
         raise ArgumentError(
