@@ -40,7 +40,13 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeErro
 
 
 class Form(ABC):
-    """A form in which a checkpoint is stored. Paths exist, and have this form."""
+    """A form in which a checkpoint is stored. Paths exist, and have this form.
+
+    Attributes:
+        is_checkpoint: Whether what has this form can be read as a checkpoint here.
+    """
+
+    is_checkpoint = True
 
     @abstractmethod
     def holds(self, path: Path) -> bool:
@@ -56,7 +62,7 @@ class Form(ABC):
 
     @abstractmethod
     def fault(self, path: Path) -> str | None:
-        """What its own checksums say against it; None if nothing, or if it has none."""
+        """What the checksums in it say against it; None if nothing, or if it has none."""
 
     @abstractmethod
     def read(self, path: Path, map_location: Any) -> Any:
@@ -174,6 +180,8 @@ class FolderOfWeights(SafetensorsFile):
 class OtherFolder(FolderOfWeights):
     """A folder that another ``CheckpointIO`` has written, which reads it."""
 
+    is_checkpoint = False
+
     def holds(self, path: Path) -> bool:
         return path.is_dir()
 
@@ -184,7 +192,7 @@ class OtherFolder(FolderOfWeights):
         raise IsADirectoryError(21, 'This folder is not a checkpoint', str(path))
 
 
-# A strategy whose engine has a form of its own adds it before the last one.
+# A strategy whose engine has another form adds it before the last one.
 FORMS: list[Form] = [
     SafetensorsIndex(), SafetensorsFile(), TorchFile(), Folder(), FolderOfWeights(), OtherFolder(),
 ]  # fmt: skip
@@ -193,7 +201,7 @@ FORMS: list[Form] = [
 def find(path: str | Path) -> tuple[Path, Form] | None:
     """Where a checkpoint is now, and its form; None if there is none.
 
-    While a folder takes the place of another one, that has a name of its own.
+    While a folder takes the place of another one, that one has another name.
     """
     for place in (Path(path), Path(replaced_beside(path))):
         for form in FORMS:
@@ -205,11 +213,11 @@ def find(path: str | Path) -> tuple[Path, Form] | None:
 def is_stored(path: str | Path) -> bool:
     """Whether there is a checkpoint at a local path that can be read."""
     found = find(path)
-    return found is not None and type(found[1]) is not OtherFolder
+    return found is not None and found[1].is_checkpoint
 
 
 def read_stored(path: Path, form: Form, map_location: Any) -> Any:
-    """The content of a checkpoint, with its tensors in memory, or mapped where that was asked for.
+    """The content of a checkpoint, with its tensors in memory, or mapped in the context of ``mapped_reads``.
 
     Args:
         path: Its path.

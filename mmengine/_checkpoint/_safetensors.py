@@ -1,7 +1,8 @@
 """Weights in the format safetensors: one file, or several with an index as Hugging Face has it.
 
-Reading and writing go tensor by tensor. The package safetensors reads; written files are opened by
-it once, so that what it would refuse is not left behind.
+Reading and writing go tensor by tensor, so that memory does not grow with a file. The package
+safetensors reads; its writer needs all tensors of a file at once, so the header, which is JSON, and
+the bytes after it are written here.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ def write_weights(
         content: ``state_dict`` and ``meta``; a ``StoredTensor`` is read when it is written.
         path: ``NAME.safetensors``, or ``NAME.safetensors.index.json`` for several files
             ``NAME-00001-of-00002.safetensors`` and the index, which is written last.
-        max_bytes: Largest size of the tensors in one of several files; a larger tensor has a file
-            of its own.
+        max_bytes: Largest size of the tensors in one of several files; a larger tensor has a
+            separate file.
 
     Returns:
         The names of what is not in the result.
@@ -147,9 +148,6 @@ def _write_file(weights: Mapping[str, Tensor], path: Path, meta: dict[str, str])
             if value.numel():
                 flat = read_values(value).detach().cpu().contiguous().reshape(-1)
                 file.write(memoryview(flat.view(torch.uint8).numpy()))
-        file.flush()
-        with _open(Path(file.name)) as opened:
-            opened.keys()
 
 
 def _add_weights(file: Path, weights: dict[str, Tensor], map_location: Any) -> str | None:

@@ -20,7 +20,8 @@ from mmengine.fileio import atomic_write, get_file_backend
 from mmengine.logging import print_log
 
 __all__ = [
-    'LAST_CHECKPOINT', 'CheckpointReadError', 'check_is_there', 'find_latest_checkpoint',
+    'LAST_CHECKPOINT', 'CheckpointReadError', 'check_content',
+    'check_is_there', 'find_latest_checkpoint',
     'is_remote', 'mapped_reads', 'one_of', 'read_checkpoint', 'save_checkpoint', 'write_hashed',
 ]  # fmt: skip
 
@@ -112,11 +113,11 @@ def read_checkpoint(
     if found is None:
         raise FileNotFoundError(_missing(path))
     place, form = found
-    _check_content(path, place, form)
+    check_content(path, place, form)
     return read_stored(place, form, map_location)
 
 
-def _check_content(path: Path, place: Path, form: Form) -> None:
+def check_content(path: Path, place: Path, form: Form) -> None:
     """Raise if it is damaged; warn if somebody has written another checkpoint in its place."""
     change = change_of(path)
     if change == UNCHANGED:

@@ -133,8 +133,8 @@ def remove_path(path: str | Path) -> None:
 def remove_temporaries(folder: str | Path) -> list[str]:
     """Remove temporary files and folders of processes that were killed; returns their names.
 
-    Those of a living process stay. Where that cannot be found out, as for a process on another
-    host, they stay until they have not changed for a day.
+    What belongs to a living process stays. Where that cannot be found out, as for a process on
+    another host, it stays until it has not changed for a day.
     """
     removed = []
     try:

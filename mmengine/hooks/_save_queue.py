@@ -76,12 +76,13 @@ class SaveQueue:
 
         Where each rank writes its part, all of them write, or none if one cannot begin.
         """
-        together = self._target.writes_together
+        together = getattr(self._target, 'writes_together', False)
         if self._in_background or together:
             self.wait()
         if self._in_background:
             try:
-                checkpoint = self._target.copy(checkpoint)
+                own = self._target.own_part(checkpoint) if together else checkpoint
+                checkpoint = host_copy(own)
             except Exception as error:
                 if not together:
                     raise

@@ -22,8 +22,8 @@ class RunCheckpoints(Protocol):
 
     writes_together: bool
 
-    def copy(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        """A copy in host memory of what this rank writes."""
+    def own_part(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """What this rank writes, where all ranks write."""
 
     def write(
         self, checkpoint: dict[str, Any], path: str, backend_args: dict[str, Any] | None = None

@@ -58,7 +58,7 @@ class CheckpointSettings:
         """Let ``strategy`` write checkpoints in the format of the settings.
 
         Raises:
-            ArgumentError: If its engine writes checkpoints in a form of its own.
+            ArgumentError: If its engine writes checkpoints in another form.
         """
         if self.format is None:
             return

@@ -10,7 +10,6 @@ from typing import Any
 
 from mmengine._checkpoint import _forms
 from mmengine._checkpoint._digest import Digest
-from mmengine._checkpoint._host_copy import host_copy
 from mmengine._checkpoint._ledger import append_entry, append_folder, facts_of, read_entries
 from mmengine._checkpoint._newest import newest_whole
 from mmengine._checkpoint._verify import fault_of
@@ -52,10 +51,9 @@ class CheckpointIO(ABC):
         """
         return whole_on_main_rank()
 
-    def copy(self, checkpoint: Checkpoint) -> Checkpoint:
-        """A copy in host memory of what this rank passes to :meth:`write`, for a thread."""
-        copied: Checkpoint = host_copy(checkpoint)
-        return copied
+    def own_part(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The part of ``checkpoint`` that this rank writes."""
+        return checkpoint
 
     @abstractmethod
     def write(self, checkpoint: Checkpoint, path: str, backend_args: BackendArgs = None) -> None:
@@ -241,10 +239,10 @@ class ShardedCheckpointIO(FileCheckpointIO):
         self._group = group_of_threads()
         return in_parts()
 
-    def copy(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Copy the part of this rank; of plain tensors that is nothing on ranks other than 0."""
+    def own_part(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The shards of this rank; on rank 0 also plain tensors and all else."""
         plain = plain_checkpoint(checkpoint)
-        return super().copy(plain if is_main_process() else without_plain_tensors(plain))
+        return plain if is_main_process() else without_plain_tensors(plain)
 
     def write(self, checkpoint: Checkpoint, path: str, backend_args: BackendArgs = None) -> None:
         """Write the folder. All ranks call this, in the main thread or in one other thread."""

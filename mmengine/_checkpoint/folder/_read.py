@@ -24,7 +24,7 @@ from mmengine._checkpoint.folder._metadata import (
     SavedTensor,
     read_metadata,
 )
-from mmengine._checkpoint.folder._tree import STATE, put_together
+from mmengine._checkpoint.folder._tree import STATE, put_together, replace_tensors
 
 # Under which keys other programs keep the weights in what they save.
 _KEYS_OF_WEIGHTS = ('state_dict', 'model')
@@ -47,7 +47,9 @@ def read_folder(folder: Path, map_location: Any = None) -> Any:
     if not (folder / STATE).is_file():
         return _of_another_program(folder, contents, map_location)
     with (folder / STATE).open('rb') as file:
-        rest = read_torch_file(file, map_location, str(folder / STATE))
+        # Its meta tensors tell what is in parts.
+        place = 'cpu' if map_location == 'meta' else map_location
+        rest = read_torch_file(file, place, str(folder / STATE))
 
     def tensor_of(key: str, like: Tensor) -> Tensor:
         saved = contents.tensors.get(key)
@@ -58,7 +60,10 @@ def read_folder(folder: Path, map_location: Any = None) -> Any:
             )
         return _stored(folder, saved, key, map_location)
 
-    return put_together(rest, tensor_of)
+    whole = put_together(rest, tensor_of)
+    if map_location == 'meta':
+        return replace_tensors(whole, lambda _, tensor: tensor.to('meta'))
+    return whole
 
 
 def _stored(folder: Path, saved: SavedTensor, key: str, map_location: Any) -> Tensor:
@@ -133,7 +138,7 @@ def _read_chunk(folder: Path, saved: SavedTensor, chunk: Chunk, key: str) -> Ten
 
 @contextmanager
 def _opened(folder: Path, place: Place) -> Iterator[IO[bytes]]:
-    """The bytes of ``place`` as a file of its own."""
+    """The bytes of ``place`` as a separate file."""
     path = folder / place.file
     try:
         with path.open('rb', buffering=0) as file:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmengine._checkpoint._outside import CheckpointReadError
+from mmengine._checkpoint._stored_tensor import read_values
 from mmengine.dist._dtensor import is_dtensor
 
 # The file with everything that is not in parts.
@@ -64,10 +65,12 @@ def take_apart(
     taken: dict[str, Tensor] = {}
 
     def take(key: str, tensor: Tensor) -> Tensor:
+        if tensor.requires_grad:
+            tensor = tensor.detach()
         if not _is_written_in_parts(key, tensor):
-            return tensor.detach()
+            return read_values(tensor)  # type: ignore[no-any-return]  # a tensor
         if is_main or is_dtensor(tensor):
-            taken[key] = tensor.detach()
+            taken[key] = tensor
         return torch.empty(tensor.shape, dtype=tensor.dtype, device='meta')
 
     return replace_tensors(checkpoint, take), taken

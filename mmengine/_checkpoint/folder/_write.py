@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,9 +26,10 @@ from torch.distributed.checkpoint.planner import (
     WriteItem,
     WriteItemType,
 )
+from torch.futures import Future
 
 from mmengine._checkpoint._digest import Digest
-from mmengine._checkpoint._stored_tensor import read_values
+from mmengine._checkpoint._stored_tensor import StoredTensor, read_values
 from mmengine._checkpoint.dtensor import local_part
 from mmengine._checkpoint.folder._manifest import (
     Files,
@@ -49,6 +52,8 @@ def write_folder(
     path: str | Path,
     group: Any = None,
     finished: Callable[[Digest], None] | None = None,
+    *,
+    max_bytes: int = 2**30,
 ) -> Digest:
     """Write ``checkpoint`` as the folder ``path``; a crash leaves the old or the whole new folder.
 
@@ -62,6 +67,9 @@ def write_folder(
         path: A local path, on a file system that all ranks share.
         group: Process group for the host memory of all ranks; None for a single process.
         finished: Called on rank 0 when the folder is there; if it fails, all ranks fail.
+        max_bytes: Size of the tensors in one file; a larger tensor has a
+            separate file. As much
+            memory is needed for tensors that are not in host memory.
 
     Returns:
         The size and the hash of the folder.
@@ -76,7 +84,7 @@ def write_folder(
     draft = Path(ranks.together(lambda: _begin(target, rank))[0])
     rest: dict[str, Any] = {}
     try:
-        planner, writer = _Planner(flatten_state_dict=False), FileSystemWriter(draft)
+        planner, writer = _Planner(flatten_state_dict=False), _Writer(draft, max_bytes)
 
         def plan() -> SavePlan:
             nonlocal rest
@@ -158,11 +166,18 @@ class _Ranks:
 
 
 class _Planner(DefaultSavePlanner):
-    """Plans one item for each tensor: the whole, or the part that this rank has."""
+    """Plans one item for each tensor: the whole, or the part that this rank has.
+
+    Attributes:
+        reads_later: Whether there are tensors whose values are read when they are written.
+    """
+
+    reads_later = False
 
     def create_local_plan(self) -> SavePlan:
         """The items of this rank."""
         parts: Mapping[str, Tensor] = self.state_dict
+        self.reads_later = any(isinstance(one, StoredTensor) for one in parts.values())
         self.plan = SavePlan([item for key, one in parts.items() for item in _items(key, one)])
         return self.plan
 
@@ -171,6 +186,42 @@ class _Planner(DefaultSavePlanner):
         value: Tensor = self.state_dict[write_item.index.fqn]
         values: Tensor = read_values(local_part(value)[0])
         return values.contiguous()
+
+
+class _Writer(FileSystemWriter):
+    """Begins a new file when one is full, because torch keeps the tensors of a file in memory."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        super().__init__(folder)
+        self._max_bytes = max_bytes
+
+    def write_data(self, plan: SavePlan, planner: Any) -> Any:
+        """Write the items of this rank."""
+        written: list[Any] = []
+        for number, items in enumerate(_divided(plan.items, self._max_bytes)):
+            prefix = replace(plan.storage_data, prefix=f'{plan.storage_data.prefix}{number}_')
+            part = replace(plan, items=items, storage_data=prefix)
+            written += super().write_data(part, planner).wait()
+            if planner.reads_later:
+                gc.collect()  # torch.save leaves its pickler, which holds the values, in a cycle
+        done: Future[list[Any]] = Future()
+        done.set_result(written)
+        return done
+
+
+def _divided(items: list[WriteItem], max_bytes: int) -> list[list[WriteItem]]:
+    files: list[list[WriteItem]] = []
+    size = max_bytes + 1
+    for item in items:
+        assert item.tensor_data is not None  # all items are tensors
+        dtype = item.tensor_data.properties.dtype
+        own = item.tensor_data.chunk.sizes.numel() * dtype.itemsize
+        if size + own > max_bytes:
+            files.append([])
+            size = 0
+        files[-1].append(item)
+        size += own
+    return files
 
 
 def _items(key: str, tensor: Tensor) -> list[WriteItem]:
