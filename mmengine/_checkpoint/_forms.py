@@ -68,6 +68,10 @@ class Form(ABC):
     def read(self, path: Path, map_location: Any) -> Any:
         """Its content; a tensor may be a ``StoredTensor``. Nothing in it is executed."""
 
+    def signature(self, path: Path) -> tuple[Any, ...]:
+        """What differs once somebody has changed it, without reading it."""
+        return _signature(path)
+
     @abstractmethod
     def link(self, source: Path, draft: Path) -> None:
         """Make ``draft`` a second name of it, or a copy where there are no links."""
@@ -149,6 +153,9 @@ class Folder(Form):
     def read(self, path: Path, map_location: Any) -> Any:
         return read_folder(path, map_location)
 
+    def signature(self, path: Path) -> tuple[Any, ...]:
+        return tuple(map(_signature, sorted(path.iterdir())))
+
     def link(self, source: Path, draft: Path) -> None:
         draft.mkdir()
         for file in source.iterdir():
@@ -217,7 +224,9 @@ def is_stored(path: str | Path) -> bool:
 
 
 def read_stored(path: Path, form: Form, map_location: Any) -> Any:
-    """The content of a checkpoint, with its tensors in memory, or mapped in the context of ``mapped_reads``.
+    """The content of a checkpoint, with its tensors in memory.
+
+    In the context of ``mapped_reads`` they are read from the disk when they are used.
 
     Args:
         path: Its path.
@@ -290,6 +299,11 @@ def _placed(tensor: Tensor, map_location: Any) -> Tensor:
     if moved is None or moved is storage:
         return tensor
     return tensor.to(moved.device)
+
+
+def _signature(path: Path) -> tuple[Any, ...]:
+    found = path.stat()
+    return os.path.realpath(path), found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _link_file(source: Path, target: Path) -> None:

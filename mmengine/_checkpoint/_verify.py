@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from mmengine._checkpoint._forms import find
 from mmengine._checkpoint._ledger import Entry, read_entries
 
 # A checkpoint that was found to be whole, for the reader that opens it next.
-_just_verified: tuple[str, int, int, int] | None = None
+_just_verified: tuple[object, ...] | None = None
 
 
 def fault_of(
@@ -37,7 +36,7 @@ def fault_of(
         place, form = found
         if place.is_file() and place.stat().st_size == 0:
             return 'it is empty'
-        before = _signature(place)
+        before = form.signature(place)
         if change_of(path, entries) != UNCHANGED:
             return form.fault(place)
         _just_verified = before if is_read_next else None
@@ -61,7 +60,7 @@ def change_of(path: str | Path, entries: Mapping[str, Entry] | None = None) -> s
         return None
     place, form = found
     verified, _just_verified = _just_verified, None
-    if verified is not None and verified == _signature(place):
+    if verified is not None and verified == form.signature(place):
         return UNCHANGED
     entry = (read_entries(path.parent) if entries is None else entries).get(path.name)
     if entry is None or 'xxh3' not in entry:
@@ -75,11 +74,4 @@ def change_of(path: str | Path, entries: Mapping[str, Entry] | None = None) -> s
 def is_verified(path: Path) -> bool:
     """Whether :func:`fault_of` has found just now that the checkpoint is the one written."""
     found = find(path)
-    return (
-        _just_verified is not None and found is not None and _just_verified == _signature(found[0])
-    )
-
-
-def _signature(path: Path) -> tuple[str, int, int, int]:
-    found = path.stat()
-    return os.path.realpath(path), found.st_ino, found.st_size, found.st_mtime_ns
+    return found is not None and _just_verified == found[1].signature(found[0])

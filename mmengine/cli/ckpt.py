@@ -82,7 +82,7 @@ def add_parser(commands: Commands) -> None:
         'out',
         metavar='DST',
         help='its suffix tells the form: .pth, .safetensors, .safetensors.index.json (several '
-        'files with an index); any other name: a sharded folder',
+        'files with an index); no suffix, or a slash at the end: a sharded folder',
     )
     converting.add_argument(
         '--shard-size',

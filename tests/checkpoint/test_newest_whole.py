@@ -13,7 +13,7 @@ import torch
 import xxhash
 from torch import nn
 
-from mmengine._checkpoint import _digest, _ledger, _newest
+from mmengine._checkpoint import _digest, _ledger, _newest, _verify
 from mmengine._checkpoint._verify import fault_of
 from mmengine._checkpoint.files import CheckpointReadError, read_checkpoint
 from mmengine.evaluator import BaseMetric

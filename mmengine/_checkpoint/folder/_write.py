@@ -67,8 +67,7 @@ def write_folder(
         path: A local path, on a file system that all ranks share.
         group: Process group for the host memory of all ranks; None for a single process.
         finished: Called on rank 0 when the folder is there; if it fails, all ranks fail.
-        max_bytes: Size of the tensors in one file; a larger tensor has a
-            separate file. As much
+        max_bytes: Size of the tensors in one file; a larger tensor has a separate file. As much
             memory is needed for tensors that are not in host memory.
 
     Returns:

@@ -68,17 +68,23 @@ def write_later(
     content: Mapping[str, Any], path: str | Path, force: bool, shard_size: str | int | None
 ) -> list[str]:
     """Like :func:`write`, tensor by tensor; the name tells the form, see :func:`convert`."""
+    is_folder = os.fspath(path).endswith('/') or not Path(path).suffix
     path = Path(path)
+    if not is_folder and not path.name.endswith((*SUFFIXES, INDEX)):
+        raise ArgumentError(
+            f'{path}: checkpoints end in .pth, .pt, {SAFETENSORS} or {INDEX}. The name of a folder '
+            'has no suffix, or ends in a slash.'
+        )
     max_bytes = None if shard_size is None else _safetensors.parse_bytes(shard_size)
     if max_bytes is not None and path.name.endswith(SAFETENSORS):
         path = path.with_name(path.name.removesuffix(SAFETENSORS) + INDEX)
-    if max_bytes is not None and path.suffix in SUFFIXES:
+    if max_bytes is not None and not is_folder and path.suffix in SUFFIXES:
         raise ArgumentError(f'{path} is one file, which has no shards: leave the shard size out.')
     check_free(path, force)
     if path.name.endswith((INDEX, SAFETENSORS)):
         return _safetensors.write_weights(content, path, max_bytes)
     known, left_out = without_objects(content)
-    if path.suffix in SUFFIXES:
+    if not is_folder:
         write_streamed(known, path)
         return left_out
     from mmengine._checkpoint.folder._write import write_folder

@@ -117,7 +117,8 @@ def convert(
     - ``.safetensors``: one file with the weights.
     - ``.safetensors.index.json``, or ``.safetensors`` with ``shard_size``: several files and their
       index, as Hugging Face reads them.
-    - any other name: a folder of ``torch.distributed.checkpoint``.
+    - a name without a suffix, or with a slash at its end: a folder of
+      ``torch.distributed.checkpoint``.
 
     Tensors are read and written one after the other, so a conversion needs the memory of one file
     of a folder, or of a few tensors. No accelerator and no process group is used.
