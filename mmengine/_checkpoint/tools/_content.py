@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine._checkpoint import _safetensors
-from mmengine._checkpoint._forms import TorchFile, find
+from mmengine._checkpoint._forms import TorchFile, find, room_for
 from mmengine._checkpoint._safetensors import INDEX, SAFETENSORS
 from mmengine._checkpoint._streamed_file import read_streamed, write_streamed
 from mmengine._checkpoint._torch_file import mapped_reads
@@ -82,10 +82,12 @@ def write_later(
         raise ArgumentError(f'{path} is one file, which has no shards: leave the shard size out.')
     check_free(path, force)
     if path.name.endswith((INDEX, SAFETENSORS)):
-        return _safetensors.write_weights(content, path, max_bytes)
+        with room_for(path, is_file=True):
+            return _safetensors.write_weights(content, path, max_bytes)
     known, left_out = without_objects(content)
     if not is_folder:
-        write_streamed(known, path)
+        with room_for(path, is_file=True):
+            write_streamed(known, path)
         return left_out
     from mmengine._checkpoint.folder._write import write_folder
 
