@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from mmengine.dist._dtensor import full_tensor
 from mmengine.dist._warn import warn_once
@@ -213,6 +214,9 @@ class HistoryBuffer:
         num_dims = value.dim()
         if num_dims or value.is_complex():
             check_holds_one_number(value)
+        if is_compiling():  # the compiler follows neither versions nor views
+            self._pending_tensors.append((len(self._pending_values), -1))
+            return value.detach().clone().reshape(())
         try:
             version = value._version
         except RuntimeError:  # a tensor of inference mode does not count its changes

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.dataset._dataloader import num_batches
+from mmengine.dataset._direct_batches import direct_batches
 from mmengine.dataset._order_source import order_source
 from mmengine.dataset._sample_order import TRAIN, has_state, passes_of
 from mmengine.dist import all_gather_object, get_rank, get_world_size
@@ -99,7 +100,8 @@ def begin_data(
         source = order_source(dataloader)
         if source is not None and data.generators is not None:
             source.load_kept(data.generators)
-        return start_batches(dataloader, data.start, rng_state, data.drawn_from)
+        first, batches = start_batches(dataloader, data.start, rng_state, data.drawn_from)
+        return first, direct_batches(batches)
     dataloader.load_state_dict(data.loader_state)
     return batch_number(dataloader, data.start), with_rng(iter(dataloader), rng_state)
 

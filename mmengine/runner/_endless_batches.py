@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmengine.dataset._dataloader import set_epoch
+from mmengine.dataset._direct_batches import direct_batches
 from mmengine.runner._batch_position import is_endless
 from mmengine.runner._data_position import BegunPass, DataStart, begin_data
 
@@ -71,7 +72,7 @@ class _InfiniteDataloaderIterator:
             batch = next(self._batches)
         except StopIteration:
             self._begin_pass(self._epoch + 1)
-            self._batches = iter(self._dataloader)
+            self._batches = direct_batches(iter(self._dataloader))
             self._pass = BegunPass(self._dataloader, self._epoch, 0, 0)
             self._pass_began = self._num_taken
             batch = self._first_of_pass(self._batches)
@@ -100,9 +101,9 @@ class _InfiniteDataloaderIterator:
 
     def _first_pass(self) -> Iterator[Any]:
         if self._state_at_draw is None:
-            return iter(self._dataloader)
+            return direct_batches(iter(self._dataloader))
         present = torch.get_rng_state()
         torch.set_rng_state(self._state_at_draw)
-        batches = iter(self._dataloader)
+        batches = direct_batches(iter(self._dataloader))
         torch.set_rng_state(present)
         return batches

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmengine._checkpoint.unwrap import unwrap_model
+from mmengine.dataset._direct_batches import direct_batches
 from mmengine.dataset._sample_order import TEST, VAL, begin_pass
 from mmengine.dataset._worker_process import ended_by_a_request
 from mmengine.device import autocast
@@ -209,7 +210,8 @@ class _EvaluationLoop(BaseLoop):
         begin_pass(self.dataloader, 0, TEST if self.stage == 'test' else VAL)
         try:
             with torch.no_grad():
-                for idx, data_batch in enumerate(self.dataloader, start=1):
+                batches = direct_batches(iter(self.dataloader))
+                for idx, data_batch in enumerate(batches, start=1):
                     self.run_iter(idx - 1, data_batch)
                     stops.batch = idx
                     if monotonic() >= stops.look_at and stops.reached(idx):

@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import MODELS, STRATEGIES
@@ -154,21 +155,30 @@ def test_prepare_scales_rates_before_schedulers_are_built(tmp_path):
 
 # torch's tracer warns of torch's own code.
 @pytest.mark.filterwarnings('ignore')
-@pytest.mark.parametrize('backend', ['eager', 'aot_eager'])
-def test_a_compiled_step_gives_the_same_parameters(tmp_path, backend):
+@pytest.mark.parametrize(
+    ('backend', 'clip_grad'), [('eager', None), ('aot_eager', None), ('eager', {'max_norm': 0.1})]
+)
+def test_a_compiled_step_gives_the_same_parameters(tmp_path, backend, clip_grad):
     strategy = _strategy(tmp_path)
     data = {'x': torch.ones(3, 2)}
-    results = []
+    results, norms = [], []
     for compile in (False, {'backend': backend, 'target': 'train_step'}):
         torch.manual_seed(0)
         net = Net()
         plain_step = net.train_step
-        model, wrapper = strategy.prepare(net, optim_wrapper=SGD, compile=compile)
+        config = {**SGD, 'clip_grad': clip_grad}
+        model, wrapper = strategy.prepare(net, optim_wrapper=config, compile=compile)
+        hub = wrapper.message_hub = MessageHub(f'compiled {len(results)}')
         for _ in range(3):
             model.train_step(data, wrapper)
+        if clip_grad is not None:
+            norms.append(hub.get_scalar('train/grad_norm').data[0])
         assert (model.train_step == plain_step) is not bool(compile)
         results.append(model.linear.weight.detach().clone())
     torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=1e-6)
+    if clip_grad is not None:
+        assert len(norms[0]) == 3
+        np.testing.assert_allclose(norms[1], norms[0], rtol=1e-6)
 
 
 def test_compile_takes_forward_unless_told_otherwise(tmp_path):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from mmengine.model.base_model._device_copies import copy_to
 from mmengine.model.utils import padded_size, stack_batch
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
@@ -17,7 +18,7 @@ from mmengine.utils.errors import ArgumentError
 
 @MODELS.register_module()
 class BaseDataPreprocessor(nn.Module):
-    """Moves a batch to the device of its model.
+    """Moves a batch to the device of its model, on CUDA while the step before is still computed.
 
     Subclasses override :meth:`forward` and call :meth:`cast_data` first.
 
@@ -47,9 +48,7 @@ class BaseDataPreprocessor(nn.Module):
                 contents[key] = value if settled else self.cast_data(value)
             return contents if type(data) is dict else _rebuilt_mapping(data, contents)
         if isinstance(data, Tensor):
-            return (
-                data if data.device == device else data.to(device, non_blocking=self._non_blocking)
-            )
+            return data if data.device == device else copy_to(data, device, self._non_blocking)
         if data is None or isinstance(data, (str, bytes)):
             return data
         if isinstance(data, (list, tuple)):

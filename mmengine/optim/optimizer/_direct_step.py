@@ -13,27 +13,22 @@ replaced in its group.
 
 Checked with the decorators of torch 2.6, 2.9 and 2.13, and run with 2.13. If a decorator of another
 version uses a name that these do not use (``_KNOWN_NAMES``), it may serve somebody new, and all
-calls are plain.
-
-One listener cannot be seen from Python: an ``ExecutionTraceObserver`` that is started without a
-profiler. It records the operators of the step but not the two labels around them. Set
-``OptimWrapper.direct_step = False`` to have them.
+calls are plain. Who listens to announcements is decided in `mmengine/utils/_recorded.py`, which
+names one listener that nobody can see. ``OptimWrapper.direct_step = False`` makes all calls plain.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from functools import lru_cache
-from operator import attrgetter
 from types import CodeType, FunctionType
 from typing import Any
 
 import torch
-from torch.autograd import profiler
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
+
+from mmengine.utils._recorded import codes_of, has_names, is_recorded, uses_known_names
 
 # The decorators' inner functions, and what these call. For each, what it looks up: attributes,
 # globals, imports.
@@ -58,37 +53,15 @@ _KNOWN_NAMES = {
         'append', 'values', '_foreach_zero_',
     },
     '_optimizer_step_code': set(),
-    '__enter__': {
-        'torch', 'ops', 'profiler', '_record_function_enter_new', 'name', 'args', 'record', 'jit',
-        'is_scripting', '_maybe_cupti_monitor', 'push_user_annotation',
-        '_cupti_monitor_external_id',
-    },
-    '__exit__': {
-        'torch', 'ops', 'profiler', '_record_function_exit', '_RecordFunction', '_C',
-        'DisableTorchFunctionSubclass', 'run_callbacks_on_exit', 'record', 'jit', 'is_scripting',
-        'AssertionError', '_maybe_cupti_monitor', 'pop_user_annotation',
-        '_cupti_monitor_external_id',
-    },
 }  # fmt: skip
 
 # What this file uses of torch beside its documented API.
-_USED = (
-    '_C._autograd._profiler_enabled',
-    '_C._len_torch_dispatch_stack',
-    '_C._len_torch_function_stack',
-    '_C._set_grad_enabled',
-    'autograd.profiler._is_profiler_enabled',
-)
+_USED = ('_C._set_grad_enabled',)
 _USED_HOOKS = ('_global_optimizer_pre_hooks', '_global_optimizer_post_hooks')
 
 # As they were at import. Whether they are torch's own, `_is_known_torch` finds out.
 _ZERO_GRAD = Optimizer.zero_grad
 _STEP_CODE = getattr(Optimizer, '_optimizer_step_code', None)
-_RECORD_FUNCTION = profiler.record_function
-
-# torch reads this variable when it is imported. From then on a daemon can start a profiler.
-_HAS_PROFILER_DAEMON = 'KINETO_USE_DAEMON' in os.environ
-_CUPTI_MONITOR = 'torch.profiler._cupti_monitor'
 
 
 def take_step(optimizer: Any, drops_gradients: bool = False) -> None:
@@ -153,18 +126,7 @@ def undecorated_step(optimizer: Any) -> Callable[[Any], object] | None:
         or torch_optimizer._global_optimizer_pre_hooks
         or torch_optimizer._global_optimizer_post_hooks
         or own.get('defaults', {}).get('differentiable', True)
-    ):
-        return None
-    # The flag is the process's, the function tells of this thread.
-    if (
-        profiler._is_profiler_enabled
-        or torch._C._autograd._profiler_enabled()
-        or profiler.record_function is not _RECORD_FUNCTION
-        or _HAS_PROFILER_DAEMON
-        or getattr(sys.modules.get(_CUPTI_MONITOR), '_monitor_singleton', None) is not None
-        # A mode sees the operators that announce a step.
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
+        or is_recorded()
     ):
         return None
     return step
@@ -182,12 +144,11 @@ def _beneath_both_decorators(step: FunctionType) -> Callable[[Any], object] | No
 
 def _is_known_torch() -> bool:
     """Whether torch has what is used here, and its functions use known names only."""
+    if not has_names(torch, _USED) or not has_names(torch_optimizer, _USED_HOOKS):
+        return False
     try:
-        attrgetter(*_USED)(torch)
-        attrgetter(*_USED_HOOKS)(torch_optimizer)
         zero_grad = _beneath(_ZERO_GRAD, torch._compile._disable_dynamo, 'fn')
-        functions = [zero_grad, _STEP_CODE, _RECORD_FUNCTION.__enter__, _RECORD_FUNCTION.__exit__]
-        codes = [function.__code__ for function in functions if isinstance(function, FunctionType)]
+        codes = codes_of([zero_grad, _STEP_CODE])
         for decorator in (
             Optimizer.profile_hook_step,
             torch_optimizer._use_grad_for_differentiable,
@@ -196,10 +157,7 @@ def _is_known_torch() -> bool:
             codes += _codes_within(decorator)
     except AttributeError:  # another version of torch
         return False
-    found = {code.co_name for code in codes}
-    return found == set(_KNOWN_NAMES) and all(
-        set(code.co_names) <= _KNOWN_NAMES[code.co_name] for code in codes
-    )
+    return uses_known_names(codes, _KNOWN_NAMES)
 
 
 def _beneath(function: object, decorator: Any, variable: str) -> FunctionType | None:

@@ -24,6 +24,7 @@ from mmengine.optim.optimizer._clipping import (
     params_to_clip,
     parse_clip_grad,
 )
+from mmengine.optim.optimizer._direct_backward import run_backward
 from mmengine.optim.optimizer._direct_step import drop_gradients, take_step
 from mmengine.optim.optimizer._run import NO_CONTEXT, OptimizerRun, logger_of
 from mmengine.optim.optimizer._window import AccumulationWindow
@@ -64,9 +65,8 @@ class OptimWrapper(BaseOptimWrapper):
             ``optim_wrapper=dict(skip_non_finite=True, ...)``. Among the default hooks
             ``NonFiniteLossHook`` ends the run nevertheless; its ``policy='skip'`` sets this too.
         last_grad_norm, num_skipped: The last norm before clipping, and batches skipped in a row.
-        direct_step: Whether to leave out torch's profiler labels and hooks around ``step`` and
-            ``zero_grad`` of the optimizer while nobody uses them. The results are the same. Set
-            False on the class or on one wrapper to always call both methods.
+        direct_step: Leave out what torch does for others around ``backward``, ``step`` and
+            ``zero_grad``, such as profiler labels, while nobody uses it. The results are the same.
 
     Raises:
         TypeError: If ``optimizer`` has no ``param_groups``.
@@ -158,7 +158,7 @@ class OptimWrapper(BaseOptimWrapper):
             loss: The result of :meth:`scale_loss`.
             kwargs: Passed to ``Tensor.backward``.
         """
-        loss.backward(**kwargs)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        run_backward(loss, kwargs, self.direct_step)
         if self._window.size == 1:
             self._window.count += 1
         else:

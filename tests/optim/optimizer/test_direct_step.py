@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.optim.optimizer import _direct_step
+from mmengine.utils import _recorded
 
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
     'sgd': (torch.optim.SGD, {'lr': 0.1}),
@@ -397,7 +398,7 @@ def test_replaced_record_function_is_called(case: Case, monkeypatch) -> None:
 
 
 def test_profiler_daemon_ends_direct_steps(case: Case, monkeypatch) -> None:
-    monkeypatch.setattr(_direct_step, '_HAS_PROFILER_DAEMON', True)
+    monkeypatch.setattr(_recorded, '_HAS_PROFILER_DAEMON', True)
     assert not case.is_direct
 
 
@@ -446,32 +447,43 @@ def test_compiler_gets_plain_calls(case: Case, monkeypatch) -> None:
 
 @pytest.fixture
 def forgets() -> Iterator[Callable[[], None]]:
-    """Forget what was found out about classes, now and after the test."""
-    yield _direct_step._beneath_both_decorators.cache_clear
-    _direct_step._beneath_both_decorators.cache_clear()
+    """Forget what was found out about classes and torch, now and after the test."""
+
+    def forget() -> None:
+        _direct_step._beneath_both_decorators.cache_clear()
+        _recorded.knows_announcements.cache_clear()
+
+    yield forget
+    forget()
 
 
-@pytest.mark.parametrize('function', _direct_step._KNOWN_NAMES)
+@pytest.mark.parametrize(
+    ('module', 'function'),
+    [(module, name) for module in (_direct_step, _recorded) for name in module._KNOWN_NAMES],
+)
 def test_function_of_torch_with_a_new_name_makes_all_calls_plain(
-    case: Case, monkeypatch, forgets, function: str
+    case: Case, monkeypatch, forgets, module, function: str
 ) -> None:
-    names = _direct_step._KNOWN_NAMES[function]
+    names = module._KNOWN_NAMES[function]
     fewer = set(sorted(names)[1:])  # as if torch had begun to use the first
-    known = {**_direct_step._KNOWN_NAMES, function: fewer}
+    known = {**module._KNOWN_NAMES, function: fewer}
     if not names:
         known.pop(function)
-    monkeypatch.setattr(_direct_step, '_KNOWN_NAMES', known)
+    monkeypatch.setattr(module, '_KNOWN_NAMES', known)
     forgets()
     assert not case.is_direct
     case.update()
     assert case.param.item() == 0.5  # the second step of 0.25
 
 
-@pytest.mark.parametrize('name', _direct_step._USED)
+@pytest.mark.parametrize(
+    ('module', 'name'),
+    [(module, name) for module in (_direct_step, _recorded) for name in module._USED],
+)
 def test_torch_without_something_used_makes_all_calls_plain(
-    case: Case, monkeypatch, forgets, name: str
+    case: Case, monkeypatch, forgets, module, name: str
 ) -> None:
-    monkeypatch.setattr(_direct_step, '_USED', (*_direct_step._USED, f'{name}_gone'))
+    monkeypatch.setattr(module, '_USED', (*module._USED, f'{name}_gone'))
     forgets()
     assert not case.is_direct
 
