@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from fsdp_toy import Net, compare, config, loader, samples, seeded_net, trained
+from fsdp_toy import Mean, Net, compare, config, loader, samples, seeded_net, trained
 
 from mmengine._checkpoint.files import read_checkpoint
-from mmengine._checkpoint.tools import convert, verify
+from mmengine._checkpoint.tools import convert, ls, rm, verify
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import MODELS
 from mmengine.runner import FlexibleRunner, Runner
 from mmengine.testing._internal.distributed import run_distributed
@@ -63,7 +64,14 @@ def _save(rank: int, world_size: int, folder: str) -> dict[str, Any]:
         **_arguments(f'{folder}/saved', world_size, default_hooks=SAVING),
         cfg={'strategy': FSDP, 'checkpoint': SHARDED},
     )
-    return trained(runner)
+    found = trained(runner)
+    replicas = {**FSDP, 'mesh': {'replicate': 2, 'shard': 2}}
+    runner = Runner(
+        **_arguments(f'{folder}/replicas', world_size, default_hooks=SAVING),
+        cfg={'strategy': replicas, 'checkpoint': {'format': 'sharded'}},
+    )
+    runner.train()
+    return found
 
 
 def _resumed(folder: str, name: str, ranks: int, strategy: Any, **more: Any) -> dict[str, Any]:
@@ -170,6 +178,15 @@ def test_four_ranks_each_write_a_part(saved: Any, folder: Path) -> None:
         torch.testing.assert_close(raw, truth['model'][name], atol=1e-6, rtol=1e-6)
 
 
+def test_replicas_write_each_part_once(saved: Any, folder: Path) -> None:
+    content = read_checkpoint(folder / 'replicas' / 'iter_6.pth')
+    for name, value in _by_hand()['average'].items():
+        torch.testing.assert_close(content['state_dict'][name], value, atol=1e-6, rtol=1e-6)
+    size = {one: sum(part.stat().st_size for part in (folder / one / 'iter_6.pth').glob('*.distcp'))
+            for one in ('saved', 'replicas')}  # fmt: skip
+    assert size['replicas'] <= size['saved']
+
+
 def test_old_folders_are_removed_and_the_pointer_names_the_last(saved: Any, folder: Path) -> None:
     work_dir = folder / 'saved'
     assert sorted(path.name for path in work_dir.glob('iter_*')) == ['iter_4.pth', 'iter_6.pth']
@@ -218,6 +235,47 @@ def test_plain_weights_stream_into_a_sharded_meta_model(source: str, two: Any) -
     # Together they read the 106 parameters once, and none of them reads all.
     assert sum(counts) == 106
     assert max(counts) < 106
+
+
+def test_best_and_published_copies_of_folders(tmp_path: Path) -> None:
+    """A run that is stopped after each epoch has the folders of the run that is not."""
+    names: dict[str, Any] = {}
+    for name, ends in (('once', [3]), ('stopped', [1, 2, 3])):
+        for end in ends:
+            hook = {
+                'type': 'CheckpointHook', 'interval': 1, 'max_keep_ckpts': 1, 'save_best': 'mean',
+                'rule': 'greater', 'published_keys': 'state_dict',
+            }  # fmt: skip
+            arguments = _arguments(
+                str(tmp_path / name), 1, launcher='none', default_hooks={'checkpoint': hook},
+                val_dataloader=loader(4), val_cfg={}, val_evaluator={'type': Mean},
+                resume=True,
+            )  # fmt: skip
+            arguments['train_cfg'] = {'by_epoch': True, 'max_epochs': end}
+            runner = Runner(**arguments, checkpoint=SHARDED)
+            runner.train()
+        work_dir = tmp_path / name
+        (hook_of_run,) = (one for one in runner.hooks if isinstance(one, CheckpointHook))
+        assert hook_of_run.async_save
+        assert [one['fault'] for one in verify([work_dir])] == [None] * len(verify([work_dir]))
+        published = list(work_dir.glob('epoch_3-*.pth'))
+        assert len(published) == 1
+        weights = torch.load(published[0], weights_only=True)['state_dict']
+        names[name] = {
+            'folders': sorted(one.name for one in work_dir.glob('*.pth') if one.is_dir()),
+            'best': Path(runner.message_hub.get_info('best_ckpt')).name,
+            'weights': weights,
+        }
+    assert names['once'].pop('weights').keys() == names['stopped'].pop('weights').keys()
+    assert names['once'] == names['stopped']
+    assert len(names['once']['folders']) == 2
+    marks = {Path(one['path']).name: one['marks'] for one in ls(tmp_path / 'once')}
+    assert marks['epoch_3.pth'] == ['last']
+    assert marks[names['once']['best']] == ['best']
+    with pytest.raises(ArgumentError, match='from which its run resumes'):
+        rm([tmp_path / 'once' / 'epoch_3.pth'])
+    rm([tmp_path / 'once' / 'epoch_3.pth'], force=True)
+    assert not (tmp_path / 'once' / 'epoch_3.pth').exists()
 
 
 def test_settings_of_another_meaning_are_left_alone(tmp_path: Path) -> None:
