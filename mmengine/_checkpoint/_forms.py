@@ -23,7 +23,7 @@ from mmengine._checkpoint import _safetensors
 from mmengine._checkpoint._digest import hash_of_file
 from mmengine._checkpoint._stored_tensor import StoredTensor
 from mmengine._checkpoint._torch_file import maps_files, read_torch_file
-from mmengine._checkpoint.folder._manifest import MANIFEST, digest_of, fault_in
+from mmengine._checkpoint.folder._manifest import MANIFEST, digest_of, fault_in, size_of_parts
 from mmengine._checkpoint.folder._metadata import METADATA
 from mmengine._checkpoint.folder._read import read_folder
 from mmengine._checkpoint.folder._tree import STATE, replace_tensors
@@ -138,7 +138,7 @@ class Folder(Form):
         return any((path / name).is_file() for name in (MANIFEST, METADATA, STATE))
 
     def size(self, path: Path) -> int:
-        return sum(file.stat().st_size for file in path.iterdir() if _counts(file))
+        return size_of_parts(path)
 
     def digest(self, path: Path) -> str:
         return digest_of(path)
@@ -311,7 +311,3 @@ def _link_file(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, target)
-
-
-def _counts(file: Path) -> bool:
-    return file.is_file() and file.name != MANIFEST

@@ -63,6 +63,15 @@ def stated_digest(files: Files) -> str:
     return hash_of(_text(files).encode())
 
 
+def size_of_parts(folder: Path) -> int:
+    """Bytes of the files that belong to it; of all files where it does not say which these are."""
+    try:
+        names = list(read_manifest(folder))
+    except CheckpointReadError:
+        names = [path.name for path in folder.iterdir() if path.name != MANIFEST]
+    return sum(path.stat().st_size for name in names if (path := folder / name).is_file())
+
+
 def fault_in(folder: Path) -> str | None:
     """How the files differ from what the folder says about them; None if they do not."""
     try:

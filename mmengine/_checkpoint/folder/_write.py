@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -29,7 +28,7 @@ from torch.distributed.checkpoint.planner import (
 from torch.futures import Future
 
 from mmengine._checkpoint._digest import Digest
-from mmengine._checkpoint._stored_tensor import StoredTensor, read_values
+from mmengine._checkpoint._stored_tensor import read_values
 from mmengine._checkpoint.dtensor import local_part
 from mmengine._checkpoint.folder._manifest import (
     Files,
@@ -165,18 +164,11 @@ class _Ranks:
 
 
 class _Planner(DefaultSavePlanner):
-    """Plans one item for each tensor: the whole, or the part that this rank has.
-
-    Attributes:
-        reads_later: Whether there are tensors whose values are read when they are written.
-    """
-
-    reads_later = False
+    """Plans one item for each tensor: the whole, or the part that this rank has."""
 
     def create_local_plan(self) -> SavePlan:
         """The items of this rank."""
         parts: Mapping[str, Tensor] = self.state_dict
-        self.reads_later = any(isinstance(one, StoredTensor) for one in parts.values())
         self.plan = SavePlan([item for key, one in parts.items() for item in _items(key, one)])
         return self.plan
 
@@ -201,8 +193,6 @@ class _Writer(FileSystemWriter):
             prefix = replace(plan.storage_data, prefix=f'{plan.storage_data.prefix}{number}_')
             part = replace(plan, items=items, storage_data=prefix)
             written += super().write_data(part, planner).wait()
-            if planner.reads_later:
-                gc.collect()  # torch.save leaves its pickler, which holds the values, in a cycle
         done: Future[list[Any]] = Future()
         done.set_result(written)
         return done
