@@ -108,6 +108,8 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.installed-demo
 	$(PIP) --no-build-isolation --editable '.[test,lint,ecosystem]'
 	$(PIP) --no-deps timm
+	$(PIP) --no-deps einops hjson msgpack psutil py-cpuinfo
+	DS_ACCELERATOR=cpu DS_BUILD_OPS=0 $(PIP) --no-build-isolation --no-deps deepspeed
 	touch $@
 
 $(CORE_VENV)/.installed: pyproject.toml constraints.txt $(shell find mmengine -name '*.py' -o -name '*.json')

@@ -28,7 +28,11 @@ def whole(value: Any) -> Any:
     """
     if not is_dtensor(value) or _gathering == _IN_PARTS:
         return value
-    full = full_tensor(value)
+    return kept(full_tensor(value))
+
+
+def kept(full: Tensor) -> Tensor:
+    """What remains on this rank of a full tensor that all ranks have gathered."""
     if _gathering == _EVERYWHERE:
         return full
     return full.cpu() if is_main_process() else full.to('meta')

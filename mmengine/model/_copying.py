@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from mmengine._checkpoint.unwrap import is_model_wrapper, unwrap_model
+from mmengine.utils.errors import ArgumentError
 
 _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks',
           '_state_dict_hooks', '_state_dict_pre_hooks', '_load_state_dict_pre_hooks',
@@ -28,8 +30,13 @@ def copy_model(model: nn.Module) -> nn.Module:
     Distributed wrappers at any depth are not copied. A module changed by ``fully_shard`` is a plain
     module in the copy, with the same ``DTensor`` parameters: each rank holds its part. Methods that
     were compiled on the instance by :func:`torch.compile` are the methods of the class in the copy.
+
+    Raises:
+        ArgumentError: If DeepSpeed has split the parameters, or has them in a low precision.
     """
-    with _as_written(unwrap_model(model)) as plain:
+    plain = unwrap_model(model)
+    _refuse_split(plain)
+    with _as_written(plain) as plain:
         return copy.deepcopy(plain)
 
 
@@ -60,6 +67,13 @@ def _as_written(model: nn.Module) -> Iterator[nn.Module]:
                     undo.append((module.__dict__, name, value))
             states = [name for name in module.__dict__ if name.startswith(_SHARDING_STATE)]
             undo += [(module.__dict__, name, module.__dict__.pop(name)) for name in states]
+            for name in ('_forward_hooks', '_forward_pre_hooks'):
+                hooks = module.__dict__[name]
+                if any(map(_is_of_deepspeed, hooks.values())):
+                    undo.append((module.__dict__, name, hooks))
+                    module.__dict__[name] = OrderedDict(
+                        (key, hook) for key, hook in hooks.items() if not _is_of_deepspeed(hook)
+                    )
             if _is_fully_sharded(module):
                 for name in _HOOKS:
                     undo.append((module.__dict__, name, module.__dict__[name]))
@@ -80,3 +94,20 @@ def _is_fully_sharded(module: nn.Module) -> bool:
     # Importing FSDP is slow. A process with such a module has already imported it.
     fsdp = sys.modules.get('torch.distributed.fsdp')
     return fsdp is not None and isinstance(module, fsdp.FSDPModule)
+
+
+def _is_of_deepspeed(hook: Any) -> bool:
+    """Whether an engine has added ``hook``; it would hold the engine in a copy."""
+    return str(getattr(hook, '__module__', '')).startswith('deepspeed.')
+
+
+def _refuse_split(model: nn.Module) -> None:
+    for name, param in model.named_parameters():
+        is_low = hasattr(param, '_hp_mapping') and param.dtype in (torch.float16, torch.bfloat16)
+        if hasattr(param, 'ds_id') or is_low:
+            what = 'split by stage 3 of ZeRO' if hasattr(param, 'ds_id') else f'in {param.dtype}'
+            raise ArgumentError(
+                f'DeepSpeed has the parameter {name} of {type(model).__name__} {what}, so the '
+                'model cannot be copied and averaged. Use float32 parameters and stage 0, 1 or 2 '
+                "of ZeRO, or strategy='fsdp', which averages the parts."
+            )

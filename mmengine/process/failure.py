@@ -5,8 +5,12 @@ timeout of minutes. So it leaves its traceback in the key-value store of the pro
 watcher thread on each other rank finds it within a second. A thread at work in Python is made to
 raise it at once; one that waits in a collective does so when that breaks, as the rank that failed
 has gone. Where neither happens, the process is ended.
+
+If the error is the timeout of a collective, each rank writes its stack beside the log, and the
+first one says which ranks did not come.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -18,6 +22,7 @@ from typing import Any
 
 from mmengine.dist import get_dist_info, is_distributed
 from mmengine.process._interruption import Interruption
+from mmengine.process._timeout_report import TimeoutReport, is_timeout
 from mmengine.process.signals import RunStopped
 from mmengine.utils._background import is_writing
 
@@ -38,10 +43,13 @@ class _OtherRankFailed(BaseException):
 
 
 @contextmanager
-def stop_together() -> Iterator[None]:
+def stop_together(log_dir: str | None = None) -> Iterator[None]:
     """Run a block on all ranks so that a failure on one ends it on all.
 
     All ranks call it. Where several fail, the first one's error counts.
+
+    Args:
+        log_dir: Where the ranks write their stacks after the timeout of a collective.
 
     Raises:
         RankFailedError: On the ranks where nothing failed, with the traceback of the one that did.
@@ -49,7 +57,7 @@ def stop_together() -> Iterator[None]:
     if not is_distributed() or get_dist_info()[1] == 1:
         yield
         return
-    notice = _Notice()
+    notice = _Notice(log_dir)
     watcher = _Watcher(notice)
     watcher.start()
     try:
@@ -68,7 +76,7 @@ def stop_together() -> Iterator[None]:
 class _Notice:
     """The place in the store where the first rank that fails leaves its traceback."""
 
-    def __init__(self) -> None:
+    def __init__(self, log_dir: str | None) -> None:
         from torch.distributed.distributed_c10d import _get_default_store
 
         global _block_number
@@ -76,6 +84,12 @@ class _Notice:
         self._store: Any = _get_default_store()
         self._key = f'mmengine/failed_rank/{_block_number}'
         self._rank, self._world_size = get_dist_info()
+        self._report = TimeoutReport(self._store, self._key, self._rank, self._world_size, log_dir)
+
+    def leave_place(self, thread_id: int) -> None:
+        """After a timeout on another rank, leave where the thread of this one is."""
+        with contextlib.suppress(Exception):  # what is to be told is the error of the other rank
+            self._report.leave_place(thread_id)
 
     def look(self) -> str | None:
         """The traceback of the rank that failed first, if one did."""
@@ -95,10 +109,15 @@ class _Notice:
             deadline = time.monotonic() + (4 * _POLL_S if _looks_like_lost_peer(error) else 0)
             while time.monotonic() < deadline and not self._store.check([self._key]):
                 time.sleep(_POLL_S / 10)
+            is_late = _looks_like_lost_peer(error) and is_timeout(error)
+            if is_late:
+                self._report.leave_error(error)
             first: str = self._store.compare_set(self._key, '', own).decode()
             if first != own:
                 self._store.add(f'{self._key}/seen', 1)
                 return first
+            if is_late:
+                self._report.tell()
             if self._rank == 0:
                 is_lost = _looks_like_lost_peer(error)
                 self._wait_for_readers(_GRACE_AFTER_LOSS_S if is_lost else _GRACE_S)
@@ -133,6 +152,7 @@ class _Watcher:
     def __init__(self, notice: _Notice) -> None:
         self.block = Interruption(_OtherRankFailed)
         self._notice = notice
+        self._thread_id = threading.get_ident()
 
     def start(self) -> None:
         """Begin to look."""
@@ -145,6 +165,8 @@ class _Watcher:
             except Exception:  # no store, no news; a collective will tell
                 return
             if found is not None:
+                if is_timeout(found):
+                    self._notice.leave_place(self._thread_id)
                 self._end_block(found)
                 return
 

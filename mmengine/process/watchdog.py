@@ -4,8 +4,12 @@ A thread of each rank looks at counters that the run keeps anyway, so a step cos
 they stand still for ``timeout_s`` seconds, the thread writes ``watchdog_rank<r>.txt`` into the
 folder of the log: the Python stacks of the process and of its dataloader workers, which collective
 it waits for, and which sample each worker loads. Through the store of the process group it has the
-other ranks do the same. Then rank by rank a line is logged, and the run goes on
-(``action='warn'``) or ends with a failing exit code (``action='stop'``).
+other ranks do the same. Then rank by rank a line is logged, with the collective that waits and the
+ranks that did not come to it, and the run goes on (``action='warn'``) or ends with a failing exit
+code (``action='stop'``).
+
+A process that is stopped by a signal cannot write. So each rank also leaves its stack in the store,
+now and then, and another rank writes down what it left last.
 
 Code that never lets go of Python's interpreter lock, such as a regular expression that does not
 end, would also stop this thread. For that case a timer of ``faulthandler``, which needs no lock,
@@ -25,12 +29,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import IO, Any, Protocol
 
 from mmengine.dist import get_dist_info, is_distributed
+from mmengine.process._absent_ranks import ABSENT, UNKNOWN, LastSeen, who_is_missing
 from mmengine.process._interruption import Interruption
 from mmengine.process._waiting import waits_for
 from mmengine.process.signals import say
@@ -173,6 +177,9 @@ class _Watchdog:
         self._is_told = False
         self._idle_s = 0.0
         self._summary = f'rank {self._rank}'
+        self._asking: threading.Thread | None = None  # a question to the store, if it waits
+        # Rank 0 may hold the store: what it left has to be read before it hangs.
+        self._first_rank: LastSeen | None = None
         self._path = Path(run.log_dir, f'watchdog_rank{self._rank}.txt')
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # Open all the time: the timer of faulthandler writes to it.
@@ -203,15 +210,22 @@ class _Watchdog:
 
     def _watch(self) -> None:
         seen, then = self._run.progress(), monotonic()
+        paused_s = 2 * self._tick_s
         num_asked, timer_s = self._num_asked(), 0.0
+        self._leave_stack()
         is_first = True
-        while not self._stage.has_left.wait(self._tick_s):
-            now = monotonic()
-            # A process that was paused has not hung: a long tick counts as two.
-            passed, then = min(now - then, 2 * self._tick_s), now
+        while True:
+            slept = monotonic()
+            if self._stage.has_left.wait(self._tick_s):
+                return
+            # A process that was paused has not hung: a long tick counts as two. What this thread
+            # itself waits for, as a store that does not answer, counts in full.
+            passed = slept - then + min(monotonic() - slept, paused_s)
+            then = monotonic()
             timer_s += passed
             if timer_s > self._settings.timeout_s / 4:
                 self._set_timer()
+                self._leave_stack()
                 timer_s = 0.0
             present = self._run.progress()
             if present != seen:
@@ -219,6 +233,7 @@ class _Watchdog:
                     is_first = False
                     self._limit_s = self._settings.timeout_s
                     self._set_timer()
+                    self._leave_stack()
                 self.say_that_it_goes_on()
                 seen, self._idle_s = present, 0.0
                 continue
@@ -241,16 +256,28 @@ class _Watchdog:
         """How often a rank has asked the others where they are."""
         if self._store is None:
             return 0
-        found = _within(_ANSWER_S, lambda: int(self._store.add(f'{self._key}/asked', 0)))
+        found = self._ask(lambda: int(self._store.add(f'{self._key}/asked', 0)))
         return found or 0
+
+    def _ask(self, function: Callable[[], Any], seconds: float = _ANSWER_S) -> Any:
+        """What ``function`` learns from the store; None if it does not answer.
+
+        Nothing is asked while an earlier question waits for an answer.
+        """
+        if self._asking is not None and self._asking.is_alive():
+            return None
+        found, self._asking = _try(seconds, function)
+        return found
 
     def _tell(self, reason: str) -> None:
         if self._store is not None:
-            _within(_ANSWER_S, lambda: self._store.add(f'{self._key}/asked', 1))
+            self._ask(lambda: self._store.add(f'{self._key}/asked', 1))
         self._write(reason)
         rows = [self._summary] if self._store is None else self._of_all_ranks()
+        missing = who_is_missing(rows)
         lines = '\n'.join(f'  {row}' for row in rows)
-        text = f'{reason}\n{lines}\nThe stacks are in {self._path.parent}/watchdog_rank<r>.txt.'
+        text = f'{reason} {missing or ""}'.rstrip()
+        text = f'{text}\n{lines}\nThe stacks are in {self._path.parent}/watchdog_rank<r>.txt.'
         if self._rank == 0 or self._settings.action == 'stop':
             say(f'Watchdog of rank {self._rank}: {text}')
         # The thread that hangs may hold the lock of the log.
@@ -259,24 +286,65 @@ class _Watchdog:
     def _of_all_ranks(self) -> list[str]:
         keys = [f'{self._key}/where/{rank}' for rank in range(self._world_size)]
         deadline = monotonic() + _ANSWER_S
-        while monotonic() < deadline and not _within(1.0, lambda: self._store.check(keys)):
+        while monotonic() < deadline and not self._ask(lambda: self._store.check(keys), 1.0):
             time.sleep(self._tick_s)
+        is_reached = self._ask(lambda: self._store.check(keys), 1.0) is not None
+        answers = [self._answer(key) if is_reached else None for key in keys]
+        answers[self._rank] = self._summary
+        # One rank writes for the others; without the store, which rank 0 may hold, it is rank 1.
+        present = [rank for rank, answer in enumerate(answers) if answer is not None]
+        writes = self._rank == (present[0] if is_reached else 1)
+        return [
+            self._absent(rank, is_reached, writes) if answer is None else answer
+            for rank, answer in enumerate(answers)
+        ]
 
-        def read(rank: int, key: str) -> str:
-            if self._store.check([key]):
-                text: str = self._store.get(key).decode()
-                return text
-            return f'rank {rank} does not answer'
+    def _answer(self, key: str) -> str | None:
+        def read() -> str | None:
+            return self._store.get(key).decode() if self._store.check([key]) else None
 
-        rows = [_within(1.0, partial(read, rank, key)) for rank, key in enumerate(keys)]
-        return [row or f'rank {rank} cannot be reached' for rank, row in enumerate(rows)]
+        found: str | None = self._ask(read, 1.0)
+        return found
+
+    def _absent(self, rank: int, is_reached: bool, writes: bool) -> str:
+        """What is known of a rank that has left no answer; ``writes``: also to its file."""
+        if not is_reached and rank != 0:
+            return f'rank {rank}{UNKNOWN}'
+        left = self._answer(f'{self._key}/seen/{rank}') if is_reached else None
+        last = self._first_rank if left is None and rank == 0 else left and LastSeen.parse(left)
+        if not last:
+            return f'rank {rank}{ABSENT}'
+        row = last.row(rank)
+        if writes:
+            with self._path.with_name(f'watchdog_rank{rank}.txt').open('a') as file:
+                file.write(
+                    f'{time.strftime("%Y-%m-%d %H:%M:%S")} written by rank {self._rank}\n{row}\n\n'
+                    f'Its stack then:\n{last.stack}\n'
+                )
+        return row
+
+    def _leave_stack(self) -> None:
+        """Leave the stack for the case that this process is stopped, and read that of rank 0."""
+        if self._store is None:
+            return
+        if self._rank:
+            deadline = monotonic() + (_ANSWER_S if self._first_rank is None else 0)
+            while (left := self._answer(f'{self._key}/seen/0')) is None and monotonic() < deadline:
+                time.sleep(self._tick_s)
+            self._first_rank = LastSeen.parse(left) if left else self._first_rank
+        frame = sys._current_frames().get(self._thread_id)
+        seen = LastSeen.of(f'{self._run.place()}: {self._words(frame)}', frame).text()
+        self._ask(lambda: self._store.set(f'{self._key}/seen/{self._rank}', seen))
+
+    @staticmethod
+    def _words(frame: Any) -> str:
+        return waits_for(frame, is_distributed()) if frame is not None else 'has ended'
 
     def _write(self, reason: str) -> None:
         """Write where this process is, and leave a line of it for the other ranks."""
         file = self._file
         loading = list(self._run.loading())
-        stack = sys._current_frames().get(self._thread_id)
-        waiting = waits_for(stack, is_distributed()) if stack is not None else 'has ended'
+        waiting = self._words(sys._current_frames().get(self._thread_id))
         self._summary = f'rank {self._rank}, {self._run.place()}: {waiting}' + ''.join(
             f'; {sample}' for sample in loading
         )
@@ -299,7 +367,7 @@ class _Watchdog:
         os.fsync(file.fileno())
         if self._store is not None:
             key, text = f'{self._key}/where/{self._rank}', self._summary
-            _within(_ANSWER_S, lambda: self._store.set(key, text))
+            self._ask(lambda: self._store.set(key, text))
 
     def _set_timer(self) -> None:
         """Let faulthandler act if this thread gets no turn any more."""
@@ -324,6 +392,11 @@ def _within(seconds: float, function: Callable[[], Any]) -> Any:
 
     It is called in a thread: what it needs may hang for the reason that is to be found out.
     """
+    return _try(seconds, function)[0]
+
+
+def _try(seconds: float, function: Callable[[], Any]) -> tuple[Any, threading.Thread]:
+    """The result of :func:`_within`, and the thread that calls ``function``."""
     found: list[Any] = []
 
     def call() -> None:
@@ -333,4 +406,4 @@ def _within(seconds: float, function: Callable[[], Any]) -> Any:
     thread = threading.Thread(target=call, name='watchdog-asks', daemon=True)
     thread.start()
     thread.join(seconds)
-    return found[0] if found else None
+    return (found[0] if found else None), thread

@@ -65,7 +65,7 @@ def _begun(runner: Runner, name: str) -> Iterator[None]:
     try:
         with (
             state.stops.active() if outer is None else nullcontext(),
-            stop_together() if outer is None else nullcontext(),
+            stop_together(runner.log_dir) if outer is None else nullcontext(),
             watched_stage(runner, name) if outer is None else nullcontext(),
         ):
             yield

@@ -188,10 +188,10 @@ class OptimizerResume:
         for number, (param, index) in enumerate(zip(params, indices, strict=True)):
             entry = saved['state'].get(index, {})
             for key in _SHAPED_LIKE_PARAM:
-                shape = getattr(entry.get(key), 'shape', param.shape)
-                if len(shape) == len(param.shape) and shape != param.shape:
-                    part = f'shape of {key} of parameter {number}'
-                    return part, tuple(shape), tuple(param.shape)
+                own = getattr(param, 'ds_shape', param.shape)  # DeepSpeed splits it in place
+                shape = getattr(entry.get(key), 'shape', own)
+                if len(shape) == len(own) and shape != own:
+                    return f'shape of {key} of parameter {number}', tuple(shape), tuple(own)
         return None
 
     def _kind_then(self) -> str | None:

@@ -147,8 +147,9 @@ ELSEWHERE = {
     'OPTIM_WRAPPERS.ApexOptimWrapper': 'needs apex: tests/optim/optimizer',
     'OPTIMIZERS.Optimizer': 'a base class',
     'STRATEGIES.ColossalAIStrategy': 'tests/strategy/test_large_model_strategies.py',
-    'STRATEGIES.DeepSpeedStrategy': 'tests/strategy/test_large_model_strategies.py',
+    'STRATEGIES.DeepSpeedStrategy': 'needs deepspeed: tests/strategy/test_deepspeed.py',
     'STRATEGIES.FSDPStrategy': 'tests/strategy/test_large_model_strategies.py',
+    'STRATEGIES.SeparateStrategy': 'tests/strategy/test_separate_strategy.py',
     'STRATEGIES.DDPStrategy': 'needs a launcher: tests/strategy',
 }
 

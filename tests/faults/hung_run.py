@@ -7,7 +7,9 @@ goes on once a file of that name is in the work dir.
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import sys
 import time
 import warnings
@@ -17,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.distributed_c10d import _get_default_store
 from torch.utils.data import Dataset
 
 from mmengine.dist import all_reduce, barrier, get_rank
@@ -24,6 +27,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from mmengine.strategy import FileCheckpointIO
 
 AT = 4
 BAD_INDEX = 9
@@ -43,6 +47,14 @@ def match_for_ever(is_released: Callable[[], bool]) -> None:
     """The regular expression keeps Python's lock for longer than anybody lives."""
     time.sleep(1)  # the watchdog sees the first batches, else it waits for longer
     re.match('(a|a)*b', 'a' * 200)
+
+
+def stop_by_a_signal(is_released: Callable[[], bool]) -> None:
+    # Until the watchdogs of both ranks are at work.
+    keys = [f'mmengine/watchdog/1/seen/{rank}' for rank in range(2)]
+    while not _get_default_store().check(keys):
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def wait_in_another_collective(is_released: Callable[[], bool]) -> None:
@@ -109,6 +121,10 @@ class HangAt(Hook):
             self.how(self.is_released)
         meet_the_other_ranks()
 
+    def before_train(self, runner: Any) -> None:
+        if self.stage == 'save':
+            runner.strategy.io = DeadDisk(self)
+
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         if self.stage == 'train' and runner.iter == AT:
             self._hang()
@@ -116,6 +132,16 @@ class HangAt(Hook):
     def before_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         if self.stage == 'val' and batch_idx == AT:
             self._hang()
+
+
+class DeadDisk(FileCheckpointIO):
+    """Does not end writing."""
+
+    def __init__(self, hook: HangAt) -> None:
+        self.hook = hook
+
+    def write(self, *args: Any, **kwargs: Any) -> None:
+        self.hook.how(self.hook.is_released)
 
 
 def meet_the_other_ranks() -> None:
@@ -151,13 +177,17 @@ def make(work_dir: str, settings: dict[str, Any]) -> Runner:
     evaluation: dict[str, Any] = {}
     if stage == 'val':
         evaluation = {'val_dataloader': loader, 'val_cfg': {}, 'val_evaluator': Mean()}
+    saving = {'type': 'CheckpointHook', 'by_epoch': False, 'interval': AT}
     return Runner(
         Net(),
         work_dir,
         train_dataloader=loader,
         train_cfg={'by_epoch': True, 'max_epochs': 1},
         optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.0}},
-        default_hooks={'checkpoint': None, 'logger': {'type': 'LoggerHook', 'interval': 100}},
+        default_hooks={
+            'checkpoint': saving if stage == 'save' else None,
+            'logger': {'type': 'LoggerHook', 'interval': 100},
+        },
         custom_hooks=hooks,
         launcher=settings.get('launcher', 'none'),
         env_cfg={'dist_cfg': {'backend': 'gloo'}},

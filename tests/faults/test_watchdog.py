@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,8 @@ def test_a_rank_that_hangs_is_told_from_one_that_waits_for_it(tmp_path, rank):
         assert f'rank {rank}, train after 4 iterations: is at work in ' in text
         waiting = f'rank {1 - rank}, train after 4 iterations: waits for other ranks in all_reduce'
         assert f'{waiting}, called by meet_the_other_ranks (tests/faults/hung_run.py:' in text
+        place = r'all_reduce, called by meet_the_other_ranks \(tests/faults/hung_run\.py:\d+\)'
+        assert re.search(f'{place}, waits for rank {rank}, which did not come', text)
     assert 'in spin_for_ever' in run.report(rank)
     assert 'in meet_the_other_ranks' in run.report(1 - rank)
 
@@ -135,6 +139,46 @@ def test_ranks_in_different_collectives_are_told(tmp_path):
         assert all(code != 0 for code in run.codes()), run.text()
     assert 'in meet_the_other_ranks' in run.report(0)
     assert 'in wait_in_another_collective' in run.report(1)
+
+
+@pytest.mark.distributed
+@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='reads states of processes there')
+@pytest.mark.parametrize(('rank', 'stage'), [(0, 'train'), (1, 'val')])
+def test_a_rank_that_is_stopped_by_a_signal_is_named_with_its_last_stack(tmp_path, rank, stage):
+    # Rank 0 holds the store, through which the ranks tell where they are.
+    settings = {'how': 'stop_by_a_signal', 'rank': rank, 'stage': stage, 'watchdog': STOP}
+    with Hung(tmp_path, 2, **settings) as run:
+        other, stopped = run.processes[1 - rank], run.processes[rank]
+        assert other.wait(LIMIT_S) == 1, run.text(1 - rank)
+        assert stopped.poll() is None
+        text = run.text(1 - rank)
+        place = r'all_reduce, called by meet_the_other_ranks \(tests/faults/hung_run\.py:\d+\)'
+        assert re.search(f'{place}, waits for rank {rank}, which did not come', text)
+        done = '6 iterations and 4 batches of an evaluation' if stage == 'val' else '4 iterations'
+        assert f'rank {1 - rank}, train after {done}: waits for other ranks in' in text
+        known = f'rank {rank} does not answer: process {stopped.pid} on .* is stopped by a signal'
+        assert re.search(known, text)
+        assert f'kill -CONT {stopped.pid}' in text
+        # It goes on alone, and finds that the others have gone.
+        os.kill(stopped.pid, signal.SIGCONT)
+        assert stopped.wait(LIMIT_S) != 0, run.text(rank)
+    assert 'in meet_the_other_ranks' in run.report(1 - rank)
+    report = run.report(rank)
+    assert f'written by rank {1 - rank}' in report
+    assert 'Its stack then:' in report
+    assert 'in train\n' in report
+
+
+@pytest.mark.distributed
+def test_a_rank_that_hangs_in_a_save_is_named(tmp_path):
+    with Hung(tmp_path, 2, how='sleep_for_ever', stage='save', rank=0, watchdog=STOP) as run:
+        assert all(code != 0 for code in run.codes()), run.text()
+    place = r'barrier, called by save_checkpoint \(mmengine/strategy/single_device\.py:\d+\)'
+    for text in (run.log(), run.text(0) + run.text(1)):
+        assert re.search(f'{place}, waits for rank 0, which did not come', text)
+    assert 'in sleep_for_ever' in run.report(0)
+    assert 'in write' in run.report(0)
+    assert 'in save_checkpoint' in run.report(1)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """A rank that fails stops all ranks, each with that rank's traceback."""
 
 import os
+import re
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -143,3 +145,33 @@ def test_real_processes_end_with_exit_code_1_and_the_traceback(tmp_path):
     assert [process.returncode for process in processes] == [1, 1]
     assert 'Rank 1 failed:' in errors[0]
     assert all('ValueError: sample 7 is broken' in text for text in errors)
+
+
+def _one_does_not_come(rank, world_size, log_dir):
+    group = torch_dist.new_group(timeout=timedelta(seconds=2))
+    try:
+        with stop_together(log_dir):
+            if rank == 1:
+                _work_in_python()
+            _meet(group)
+    except BaseException as error:
+        return type(error).__name__, str(error)
+    return 'nothing', ''
+
+
+def _meet(group):
+    torch_dist.all_reduce(torch.zeros(1), group=group)
+
+
+@pytest.mark.distributed
+def test_a_timeout_names_the_collective_and_the_rank_that_did_not_come(tmp_path):
+    outcomes = run_distributed(_one_does_not_come, 2, str(tmp_path))
+    assert outcomes[0][0] == 'RuntimeError'
+    assert outcomes[1][0] == 'RankFailedError'
+    assert 'in _meet' in outcomes[1][1]
+    said = (tmp_path / 'timeout_rank0.txt').read_text()
+    place = r'all_reduce, called by _meet \(tests/process/test_rank_failure\.py:\d+\)'
+    assert re.search(f'timed out: {place}, waits for rank 1, which did not come', said)
+    assert 'rank 1: is at work in ' in said
+    assert ', in _meet\n' in said
+    assert 'in _work_in_python' in (tmp_path / 'timeout_rank1.txt').read_text()

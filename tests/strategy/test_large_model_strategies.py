@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from mmengine.model import BaseModel, is_model_wrapper
-from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS, OPTIMIZERS, STRATEGIES
-from mmengine.strategy import ColossalAIStrategy, DeepSpeedStrategy, FSDPStrategy
+from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS, OPTIMIZERS
+from mmengine.runner import Runner
+from mmengine.strategy import ColossalAIStrategy, FSDPStrategy
 from mmengine.strategy.colossalai import ColossalAIModelWrapper, ColossalAIOptimWrapper
 from mmengine.strategy.deepspeed import (
     DeepSpeedOptimWrapper,
@@ -67,27 +68,45 @@ def engine() -> Engine:
 # Strategies
 
 
-@pytest.mark.parametrize('name', ['DeepSpeedStrategy', 'ColossalAIStrategy'])
-def test_sharded_strategies_are_registered_and_say_what_to_use(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for package in ('deepspeed', 'colossalai'):
-        fake = ModuleType(package)
-        fake.__spec__ = SimpleNamespace()  # type: ignore[assignment]
-        monkeypatch.setitem(sys.modules, package, fake)
-    with pytest.raises(NotImplementedError, match=rf'{name} cannot .* Use DDPStrategy'):
-        STRATEGIES.build({'type': name, 'work_dir': 'unused'})
-    assert not Path('unused').exists()
-
-
 @pytest.mark.parametrize(
-    ('strategy', 'package'),
-    [(DeepSpeedStrategy, 'deepspeed'), (ColossalAIStrategy, 'colossalai')],
-    ids=['deepspeed', 'colossalai'],
+    'strategy',
+    [
+        'colossalai',
+        'ColossalAIStrategy',
+        {
+            'type': 'ColossalAIStrategy',
+            'config': None,
+            'mixed_precision': 'bf16',
+            'plugin': {'type': 'HybridParallelPlugin', 'tp_size': 2},
+            'model_wrapper': {'type': 'ColossalAIModelWrapper'},
+        },
+    ],
+    ids=['name', 'class', 'dict'],
 )
-def test_a_missing_package_is_named(strategy: Any, package: str) -> None:
-    with pytest.raises(ImportError, match=f'pip install {package}'):
-        strategy(config={})
+@pytest.mark.parametrize('is_installed', [False, True], ids=['missing', 'installed'])
+def test_colossalai_is_a_name_that_says_why(
+    strategy: Any, is_installed: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if is_installed:
+        package: Any = ModuleType('colossalai')
+        package.__spec__ = SimpleNamespace()
+        monkeypatch.setitem(sys.modules, 'colossalai', package)
+    folder = tmp_path / 'run'
+    with pytest.raises(NotImplementedError) as caught:
+        Runner(model=Line(), work_dir=str(folder), cfg={'strategy': strategy})
+    message = str(caught.value)
+    assert 'ColossalAIStrategy' in message
+    assert 'an older torch' in message
+    assert "strategy='fsdp'" in message
+    assert not folder.exists()
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr('mmengine.strategy.deepspeed.find_spec', lambda name: None)
+    folder = tmp_path / 'run'
+    with pytest.raises(ImportError, match='pip install deepspeed'):
+        Runner(model=Line(), work_dir=str(folder), cfg={'strategy': 'deepspeed'})
+    assert not folder.exists()
 
 
 def test_where_colossalai_keeps_its_parts() -> None:
@@ -194,7 +213,9 @@ def test_the_engine_keeps_the_state_of_its_optimizer() -> None:
 def test_its_optimizers_are_registered_where_it_is_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr('mmengine.optim.optimizer.builder._is_installed', lambda package: False)
     assert register_deepspeed_optimizers() == []
+    monkeypatch.undo()
     package, adam = ModuleType('deepspeed'), ModuleType('deepspeed.ops.adam')
     package.__spec__ = SimpleNamespace()  # type: ignore[assignment]
     adam.FusedAdam = lambda params, lr: ('FusedAdam', params, lr)  # type: ignore[attr-defined]
