@@ -16,6 +16,7 @@ _COMMANDS = {
     'train': 'train the model of a config',
     'test': 'test a checkpoint of the model of a config',
     'launch': 'start the ranks of a run',
+    'plan': 'show what a training will need, without training',
     'runs': 'stop a run',
     'ckpt': 'look at, check and convert checkpoints',
     'config': 'show or compare configs',

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch.utils.data import IterableDataset
+
 from mmengine.dataset._sample_order import TRAIN, begin_pass
 
 
@@ -14,7 +16,10 @@ def num_batches(dataloader: Any) -> int | None:
 
 
 def set_epoch(dataloader: Any, epoch: int) -> None:
-    """Call ``set_epoch`` once on each sampler of ``dataloader`` that has it."""
+    """Call ``set_epoch`` once on each sampler of ``dataloader`` that has it, and on a stream.
+
+    A stream of Hugging Face shuffles by it, and uses a state that was loaded in that epoch only.
+    """
     batch_sampler = getattr(dataloader, 'batch_sampler', None)
     inner = getattr(batch_sampler, 'sampler', None)
     notified: list[Any] = []
@@ -22,4 +27,7 @@ def set_epoch(dataloader: Any, epoch: int) -> None:
         if hasattr(sampler, 'set_epoch') and not any(sampler is other for other in notified):
             sampler.set_epoch(epoch)  # type: ignore[union-attr]  # None has no such attribute
             notified.append(sampler)
+    dataset = getattr(dataloader, 'dataset', None)
+    if isinstance(dataset, IterableDataset) and hasattr(dataset, 'set_epoch'):
+        dataset.set_epoch(epoch)
     begin_pass(dataloader, epoch, TRAIN)

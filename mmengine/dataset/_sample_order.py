@@ -23,6 +23,12 @@ from mmengine.dataset._sample_seed import (
     SeededStream,
     WorkerStart,
 )
+from mmengine.dataset._stream_state import (
+    StateCollate,
+    StreamJournal,
+    StreamPosition,
+    keeps_state,
+)
 from mmengine.dataset._worker_process import keep_queues, move_to_own_groups
 from mmengine.dist._data_parallel import get_data_parallel_info
 
@@ -97,12 +103,15 @@ class Passes:
         seed: Of the run; None if random numbers are left alone.
         number: Of the pass that begins next.
         stream: Of the pass that begins next.
+        stream_start: The number of the first batch of that pass, and where a dataset that keeps a
+            state goes on; None for a pass from its begin.
     """
 
     def __init__(self, seed: int | None) -> None:
         self.seed = seed
         self.number = 0
         self.stream = TRAIN
+        self.stream_start: tuple[int, StreamPosition] | None = None
         self._given: dict[int, _Given] = {}
 
     def begin(self, order: list[Any] | None = None) -> tuple[int, _Given]:
@@ -124,6 +133,13 @@ class Passes:
         given = self._given.get(stream)
         return None if given is None else given.before(num_batches)
 
+    def stream_position(self, num_batches: int, stream: int) -> StreamPosition | None:
+        """Where a dataset that keeps a state is after ``num_batches`` batches, if it is known."""
+        given = self._given.get(stream)
+        if given is None or given.journal is None:
+            return None
+        return given.journal.position(num_batches)
+
     def drawn_from(self, stream: int) -> list[Any] | None:
         """The states from which the order of the present pass was drawn.
 
@@ -140,6 +156,7 @@ class _Given:
 
     def __init__(self, order: list[Any] | None = None) -> None:
         self.order = order
+        self.journal: StreamJournal | None = None
         # What was consumed is a little behind what was drawn, so old runs are of no use.
         self._runs: deque[tuple[int, int, int]] = deque(maxlen=10_000)
 
@@ -241,6 +258,7 @@ class _IteratorMaker:
         self._dataloader = weakref.ref(dataloader)
         self.passes = passes
         self._record: LoadingRecord | None = None
+        self._journal: StreamJournal | None = None
 
     def __getstate__(self) -> tuple[Any, Passes]:
         return self._dataloader(), self.passes
@@ -248,7 +266,7 @@ class _IteratorMaker:
     def __setstate__(self, state: tuple[Any, Passes]) -> None:
         dataloader, self.passes = state
         self._dataloader = weakref.ref(dataloader)
-        self._record = None
+        self._record = self._journal = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _IteratorMaker:
         # A loader that is being copied is in the memo already.
@@ -267,19 +285,18 @@ class _IteratorMaker:
             attributes.update(kept)
         move_to_own_groups(batches)
         keep_queues(batches)
+        if self._journal is not None:
+            self._journal.watch(batches)
         return batches
 
     def _exchanged(self, loader: Any) -> dict[str, Any]:
         dataset, passes = loader.dataset, self.passes
+        self._journal = None
         if isinstance(dataset, (IterDataPipe, MapDataPipe)):
             return {}  # torch seeds and splits data pipes
         seeds = None if passes.seed is None else SampleSeeds(passes.seed, passes.stream)
         if isinstance(dataset, IterableDataset):
-            number, _ = passes.begin()
-            rank = get_data_parallel_info()[0]
-            return _stood_in(
-                loader, SeededStream(dataset, seeds, number, rank, self._record_of(loader))
-            )
+            return self._exchanged_stream(loader, seeds)
         is_batched = loader.batch_sampler is not None
         name = 'batch_sampler' if is_batched else 'sampler'
         if name not in vars(loader):
@@ -293,6 +310,19 @@ class _IteratorMaker:
             return {name: order, 'worker_init_fn': WorkerStart(loader.worker_init_fn)}
         stand_in = SeededMap(dataset, seeds, self._record_of(loader), bad, passes.stream)
         return {name: order, **_stood_in(loader, stand_in)}
+
+    def _exchanged_stream(self, loader: Any, seeds: SampleSeeds | None) -> dict[str, Any]:
+        dataset, passes = loader.dataset, self.passes
+        number, given = passes.begin()
+        (first, start), passes.stream_start = passes.stream_start or (0, None), None
+        rank = get_data_parallel_info()[0]
+        stream = SeededStream(dataset, seeds, number, rank, self._record_of(loader), start)
+        exchanged = _stood_in(loader, stream)
+        if keeps_state(loader) and passes.stream == TRAIN:
+            given.journal = self._journal = StreamJournal(max(loader.num_workers, 1), first, start)
+            collate = exchanged.get('collate_fn', loader.collate_fn)
+            exchanged['collate_fn'] = StateCollate(collate, stream, dataset)
+        return exchanged
 
     def _record_of(self, loader: Any) -> LoadingRecord:
         """The record of ``loader``, which may have got another dataset or number of workers."""

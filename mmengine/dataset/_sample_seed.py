@@ -28,6 +28,7 @@ from mmengine.dataset._bad_samples import BadSamples, bad_sample, give_up, name_
 from mmengine.dataset._loading_record import LoadingRecord
 from mmengine.dataset._notes import add_note
 from mmengine.dataset._numpy_state import put_numpy_state, take_numpy_state
+from mmengine.dataset._stream_state import StreamPosition
 from mmengine.dataset._worker_process import end_with_parent, leave_process_group
 
 _BLOCK = 256
@@ -282,6 +283,11 @@ class SeededStream(_Seeded):
         number: Of the pass that begins next. Persistent workers count on from there.
         rank: Of this process.
         record: Where it is noted which sample is being loaded.
+        start: Where a resumed pass goes on in a dataset that keeps a state.
+
+    Attributes:
+        worker: The worker that reads, of whom a resumed one takes over the stream.
+        given: Samples that this worker has given in the pass.
     """
 
     def __init__(
@@ -291,21 +297,37 @@ class SeededStream(_Seeded):
         number: int,
         rank: int,
         record: LoadingRecord | None = None,
+        start: StreamPosition | None = None,
     ) -> None:
         super().__init__(dataset, seeds, record)
         self._number = number
         self._rank = rank
+        self._start = start
+        self._own_worker: int | None = None
+        self.worker = self.given = 0
 
     def __iter__(self) -> Iterator[Any]:
         info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info is not None else (0, 1)
-        lane = self._rank * workers + worker
+        workers = 1 if info is None else info.num_workers
+        if self._own_worker is None:
+            self._own_worker = 0 if info is None else info.id
+        start, self._start = self._start, None
+        self.worker, self.given = self._own_worker, 0
+        if start is not None:
+            # The first worker is asked first; the turn may be that of another one.
+            self.worker = (self._own_worker + start.next_worker) % workers
+            self.given = start.samples[self.worker]
+            if start.states[self.worker] is not None:
+                self._original.load_state_dict(start.states[self.worker])
+        if info is not None:
+            object.__setattr__(info, 'id', self.worker)
+        lane = self._rank * workers + self.worker
         seeds = None if self._seeds is None else self._seeds.lane(lane)
         number, self._number = self._number, self._number + 1
         return self._samples(seeds, number)
 
     def _samples(self, seeds: SampleSeeds | None, number: int) -> Iterator[Any]:
-        samples, position = None, 0
+        samples, position = None, self.given
         while True:
             self.set_aside()
             self._record.begin(f'{position}, counted in its stream,')
@@ -325,8 +347,9 @@ class SeededStream(_Seeded):
                 raise
             finally:
                 self._record.end()
-            yield sample
             position += 1
+            self.given = position
+            yield sample
 
 
 class SeededCollate:

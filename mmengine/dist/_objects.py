@@ -9,6 +9,7 @@ instead of waiting for each other.
 from __future__ import annotations
 
 import copyreg
+import datetime
 import io
 import itertools
 import pickle
@@ -29,6 +30,7 @@ from mmengine.dist.utils import Group, get_backend, get_default_group, get_rank,
 from mmengine.utils.errors import ArgumentError
 
 _COULD_NOT_PICKLE = -1
+_WAIT_FOR_OBJECTS = datetime.timedelta(hours=2)
 _CPU_GROUPS: WeakKeyDictionary[ProcessGroup, ProcessGroup] = WeakKeyDictionary()
 _THREAD_GROUPS: WeakKeyDictionary[ProcessGroup, ProcessGroup] = WeakKeyDictionary()
 _RESULT_DEVICES = ('cpu', 'gpu', 'cuda', 'npu', 'mlu', 'musa', 'xpu')
@@ -238,7 +240,9 @@ def _cpu_group(group: Group) -> ProcessGroup:
     if not any(name in backend for name in _launch.BACKEND_DEVICES) or 'cpu:' in backend:
         return members
     if members not in _CPU_GROUPS:
-        _CPU_GROUPS[members] = _new_cpu_group(members)
+        # One rank may compute metrics for long while the others wait for its object.
+        timeout = max(_launch.group_timeout or _WAIT_FOR_OBJECTS, _WAIT_FOR_OBJECTS)
+        _CPU_GROUPS[members] = _new_cpu_group(members, timeout)
     return _CPU_GROUPS[members]
 
 
@@ -252,16 +256,16 @@ def group_of_threads() -> ProcessGroup | None:
         return None
     members = get_default_group()
     if members not in _THREAD_GROUPS:
-        _THREAD_GROUPS[members] = _new_cpu_group(members)
+        _THREAD_GROUPS[members] = _new_cpu_group(members, _launch.group_timeout)
     return _THREAD_GROUPS[members]
 
 
-def _new_cpu_group(members: ProcessGroup) -> ProcessGroup:
+def _new_cpu_group(members: ProcessGroup, timeout: datetime.timedelta | None) -> ProcessGroup:
     _launch.end_group_at_exit()
     group: ProcessGroup = torch_dist.new_group(
         torch_dist.get_process_group_ranks(members),
         backend='gloo',
-        timeout=_launch.group_timeout,
+        timeout=timeout,
         use_local_synchronization=True,
     )
     return group

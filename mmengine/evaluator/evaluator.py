@@ -76,6 +76,8 @@ class Evaluator:
         ]
         for metric in self.metrics:
             metric.process(data_batch, samples)
+            if isinstance(metric, BaseMetric):
+                metric.shorten_results()
         self.num_processed += len(samples)
 
     def evaluate(self, size: int) -> dict[str, Any]:
@@ -112,7 +114,9 @@ class Evaluator:
     def drop_results(self) -> None:
         """Let all metrics start afresh, after a pass that failed before :meth:`evaluate`."""
         for metric in self.metrics:
-            if getattr(metric, 'results', None):
+            if isinstance(metric, BaseMetric):
+                metric.drop_results()
+            elif getattr(metric, 'results', None):
                 metric.results = []
 
     def offline_evaluate(

@@ -8,7 +8,8 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from mmengine.dist import broadcast_object_list, collect_results
+from mmengine.dist import broadcast_object_list, collect_results, gather_object
+from mmengine.dist._data_parallel import get_data_parallel_info, of_data_ranks
 from mmengine.dist._warn import warn_once
 from mmengine.evaluator._transfer import to_cpu
 from mmengine.fileio import dump
@@ -29,6 +30,8 @@ class BaseMetric(metaclass=ABCMeta):
     gets the samples. :meth:`evaluate` collects the entries of all ranks on rank 0 in dataset
     order, drops samples that the sampler repeated, calls :meth:`compute_metrics` there, and sends
     its values to every rank.
+
+    A metric that overrides :meth:`reduce` keeps memory flat, whatever the size of the dataset.
 
     Args:
         collect_device: What the results travel over, ``'cpu'`` or ``'gpu'``. They arrive in host
@@ -56,6 +59,9 @@ class BaseMetric(metaclass=ABCMeta):
     """
 
     default_prefix: str | None = None
+    # Of a metric with `reduce`: what stands for the entries so far, and how many they were.
+    _reduced: list[Any] = []
+    _num_entries = 0
 
     def __init__(
         self,
@@ -110,6 +116,30 @@ class BaseMetric(metaclass=ABCMeta):
             results: Entries of all ranks in dataset order, tensors in host memory.
         """
 
+    def reduce(self, results: list[Any]) -> list[Any]:
+        """Fewer entries that stand for ``results``, such as one with their sums.
+
+        Override it in a metric whose entries can be added up. It is called after each batch with
+        its earlier result and the new entries, and the entries need one for each sample.
+        :meth:`compute_metrics` then gets the reduced entries of all ranks, in the order of ranks.
+        """
+        return results
+
+    def shorten_results(self) -> None:
+        """Called after each batch: reduce the entries, if :meth:`reduce` is overridden.
+
+        The last entry waits, because the sampler may have repeated its sample: only the end tells.
+        """
+        if type(self).reduce is BaseMetric.reduce or len(self.results) < 2:
+            return
+        self._num_entries += len(self.results) - 1
+        self._reduced = self.reduce(self._reduced + self.results[:-1])
+        self.results = self.results[-1:]
+
+    def drop_results(self) -> None:
+        """Start afresh, after a pass that failed before :meth:`evaluate`."""
+        self.results, self._reduced, self._num_entries = [], [], 0
+
     def evaluate(self, size: int) -> dict[str, Any]:
         """Compute the metric over the samples of all ranks, then clear the results.
 
@@ -134,10 +164,23 @@ class BaseMetric(metaclass=ABCMeta):
                 level=logging.WARNING,
             )
         try:
-            results = collect_results(to_cpu(self.results), size, self.collect_device)
+            if type(self).reduce is BaseMetric.reduce:
+                results = collect_results(to_cpu(self.results), size, self.collect_device)
+            else:
+                results = self._collect_reduced(size)
             return self._share_from_rank_0(results)
         finally:
-            self.results = []
+            self.drop_results()
+
+    def _collect_reduced(self, size: int) -> list[Any] | None:
+        rank, world_size = get_data_parallel_info()
+        own = self._num_entries + len(self.results)
+        # As the samplers deal them out: entry k of this rank is sample rank + k * world_size.
+        surplus = max(own - len(range(rank, size, world_size)), 0) if size > 0 else 0
+        kept = self.results[: max(len(self.results) - surplus, 0)]
+        parts = gather_object(to_cpu(self.reduce(self._reduced + kept)))
+        # Ranks that compute one batch together have the same results.
+        return None if parts is None else [e for part in of_data_ranks(parts) for e in part]
 
     def _share_from_rank_0(self, results: list[Any] | None) -> dict[str, Any]:
         """Compute the values on the rank that has ``results``, and send them to every rank.

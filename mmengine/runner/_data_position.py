@@ -14,6 +14,7 @@ from mmengine.dataset._dataloader import num_batches
 from mmengine.dataset._direct_batches import direct_batches
 from mmengine.dataset._order_source import order_source
 from mmengine.dataset._sample_order import TRAIN, has_state, passes_of
+from mmengine.dataset._stream_state import StreamPosition, keeps_state
 from mmengine.dist import all_gather_object
 from mmengine.dist._data_parallel import get_data_parallel_info, of_data_ranks
 from mmengine.runner._batch_position import (
@@ -44,6 +45,7 @@ class DataStart:
         samples: How many samples of all ranks are before ``start``, if that was saved.
         drawn_from: The states from which the order of the pass was drawn, if it has begun.
         generators: States of the generators that the dataloader keeps, for the next pass.
+        stream: Where a dataset that keeps a state is.
     """
 
     number: int
@@ -53,6 +55,7 @@ class DataStart:
     samples: int | None = None
     drawn_from: list[Any] | None = None
     generators: list[Any] | None = None
+    stream: StreamPosition | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ class BegunPass:
         passes = passes_of(self.dataloader)
         drawn_from = None if passes is None else passes.drawn_from(TRAIN)
         if isinstance(self.start, int) or batches < self.first:
-            return DataStart(self.number, batches, drawn_from=drawn_from)
+            stream = None if passes is None else passes.stream_position(batches, TRAIN)
+            return DataStart(self.number, batches, drawn_from=drawn_from, stream=stream)
         # Its batches are shifted, so the number of a batch does not say which samples it has.
         own = (batches - self.first) * (batch_size_of(self.dataloader) or 1)
         before = None if passes is None else passes.samples_before(batches, TRAIN)
@@ -96,6 +100,10 @@ def begin_data(
     dataloader: Any, data: DataStart, rng_state: dict[str, Any] | None
 ) -> tuple[int, Iterator[Any]]:
     """Iterate ``dataloader`` from ``data`` on: the number of the first batch, and the batches."""
+    passes = passes_of(dataloader)
+    if data.stream is not None and passes is not None and isinstance(data.start, int):
+        passes.stream_start = (data.start, data.stream)
+        return data.start, with_rng(iter(dataloader), rng_state)
     if data.loader_state is None:
         source = order_source(dataloader)
         if source is not None and data.generators is not None:
@@ -125,6 +133,11 @@ def pack_position(dataloader: Any, data: DataStart) -> dict[str, Any]:
         kept = source.state_of_kept() if data.generators is None else data.generators
         order = {'drawn_from': data.drawn_from, 'generators': kept}
         packed['orders'] = of_data_ranks(all_gather_object(order))
+    if keeps_state(dataloader):
+        own = None if data.stream is None else data.stream.plain()
+        streams = of_data_ranks(all_gather_object(own))
+        if None not in streams:
+            packed['streams'] = streams
     if has_state(dataloader):
         state = data.loader_state
         own = dataloader.state_dict() if state is None else state
@@ -167,10 +180,16 @@ def _place_today(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
         state = _own_state(saved['loader_states'])
         return DataStart(number, batches, loader_state=state, samples=samples)
     now = sizes_of(dataloader)
+    lost = _lost_streams(saved, dataloader)
+    if 'streams' in saved and keeps_state(dataloader) and not lost:
+        position = StreamPosition.of(saved['streams'][get_data_parallel_info()[0]])
+        if saved['batch_size'] != now['batch_size']:
+            batches = sum(position.samples) // (now['batch_size'] or 1)
+        return DataStart(number, batches, stream=position, samples=samples)
     changed = [name for name in now if saved.get(name) != now[name]]
-    notes = _changes(saved, now, changed)
+    notes = lost + _changes(saved, now, changed)
     if not changed and not saved['is_shifted']:
-        return DataStart(number, batches, samples=samples)
+        return DataStart(number, batches, notes, samples=samples)
     length = None if now['is_endless'] else now['num_batches']
     if saved['is_endless'] == now['is_endless']:
         if samples == 0:
@@ -191,6 +210,21 @@ def _place_today(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
     if index_sampler_name(dataloader) is not None:
         return DataStart(number, start, notes)
     return DataStart(number, _whole_batches(dataloader, start, notes), notes)
+
+
+def _lost_streams(saved: Mapping[str, Any], dataloader: Any) -> list[str]:
+    """Why the states of a stream in a checkpoint cannot be used; empty if they can."""
+    if 'streams' not in saved or not keeps_state(dataloader):
+        return []
+    streams = saved['streams']
+    was = len(streams), len(streams[0]['states'])
+    now = get_data_parallel_info()[1], max(dataloader.num_workers, 1)
+    if was == now:
+        return []
+    return [
+        f'The dataset kept its state for {was[0]} ranks with {was[1]} readers each, and there are '
+        f'{now[0]} with {now[1]}. It is read from its begin, and what comes before is left out.'
+    ]
 
 
 def assumed_position(dataloader: Any, epoch: int, iteration: int, by_epoch: bool) -> DataStart:

@@ -30,6 +30,7 @@ def advance_schedulers(
     iteration: int,
     epoch_length: int | None = None,
     units: Callable[[Any], int | None] = counted_units,
+    watch: Callable[[int], None] | None = None,
 ) -> None:
     """Step freshly built schedulers through ``epoch`` epochs and ``iteration`` iterations.
 
@@ -43,6 +44,7 @@ def advance_schedulers(
         iteration: Finished iterations.
         epoch_length: Iterations of an epoch. If None, the epochs are spread evenly.
         units: Gives the count of a scheduler in steps or samples.
+        watch: Called after each iteration, with the number of finished ones.
     """
     if epoch_length is not None and epoch * epoch_length > iteration:
         epoch_length = None  # the epochs of the saved run were shorter
@@ -68,6 +70,8 @@ def advance_schedulers(
             epochs_done += 1
             for scheduler in by_epoch:
                 scheduler.step()
+        if watch is not None:
+            watch(done)
     for _ in range(epochs_done, epoch):
         for scheduler in by_epoch:
             scheduler.step()
