@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-from mmengine.registry import STRATEGIES
+from mmengine.config import Config
+from mmengine.runner._preparing import build_strategy
+from mmengine.strategy import BaseStrategy
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / 'docs' / 'strategies.md').read_text(encoding='utf-8')
 LINES = GUIDE.splitlines()
+EXAMPLES = re.findall(r'```python\n(.*?)```', GUIDE, re.S)
 ROWS = [
     [cell.strip() for cell in line.strip('|').split(' | ')]
     for line, following in zip(LINES, [*LINES[1:], ''], strict=True)
@@ -19,12 +22,21 @@ ROWS = [
 
 
 def test_its_example_is_a_strategy(tmp_path: Path) -> None:
-    (code,) = re.findall(r'```python\n(.*?)```', GUIDE, re.S)
-    names: dict[str, Any] = {}
-    exec(code, names)
-    strategy = STRATEGIES.build({**names['strategy'], 'work_dir': str(tmp_path)})
+    strategy = _built(EXAMPLES[0], tmp_path)
     assert strategy.sharding.blocks == ['TransformerBlock']
     assert strategy.meta_init
+
+
+@pytest.mark.parametrize('code', EXAMPLES[1:])
+def test_its_other_examples_are_strategies(code: str, tmp_path: Path) -> None:
+    assert isinstance(_built(code, tmp_path), BaseStrategy)
+
+
+def _built(code: str, tmp_path: Path) -> Any:
+    names: dict[str, Any] = {}
+    exec(code, names)
+    arguments = {'work_dir': str(tmp_path), 'env_kwargs': {'launcher': 'none'}}
+    return build_strategy(names['strategy'], Config(), arguments)
 
 
 @pytest.mark.parametrize('row', ROWS, ids=[row[0][:40] for row in ROWS])

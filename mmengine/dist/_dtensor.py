@@ -27,5 +27,13 @@ def full_tensor(value: Tensor) -> Tensor:
     if not is_dtensor(value):
         return value
     sharded: Any = value
+    parts = [type(placement).__name__ == '_StridedShard' for placement in sharded.placements]
+    if any(parts):
+        # Two axes of the mesh shard one dimension, and the first axis has the smaller parts. torch
+        # warns if it has to find that order itself.
+        from torch.distributed.tensor import Replicate
+
+        pairs = zip(sharded.placements, parts, strict=True)
+        sharded = sharded.redistribute(placements=[Replicate() if part else p for p, part in pairs])
     whole: Tensor = sharded.full_tensor()
     return whole

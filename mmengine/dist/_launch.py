@@ -82,9 +82,9 @@ def init_dist(
     Args:
         launcher: What started the processes: ``'pytorch'`` (torchrun), ``'slurm'`` (srun) or
             ``'mpi'`` (mpirun).
-        backend: Communication library: ``'nccl'`` between NVIDIA GPUs, ``'gloo'`` between CPUs, or another
-            one that torch supports. A backend of accelerators also makes the one of this rank the
-            current device.
+        backend: Communication library: ``'nccl'`` between NVIDIA GPUs, ``'gloo'`` between CPUs, or
+            another one that torch supports. A backend of accelerators also makes the one of this
+            rank the current device.
         init_backend: Library that makes the group: ``'torch'``, ``'deepspeed'`` or
             ``'colossalai'``.
         kwargs: Further arguments of ``torch.distributed.init_process_group``. ``timeout`` may be

@@ -23,8 +23,9 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from mmengine.dist import _launch
-from mmengine.dist.utils import Group, get_backend, get_default_group, get_rank, get_world_size
+from mmengine.dist._data_parallel import is_first_of_batch, of_data_ranks
 from mmengine.dist._warn import warn_once
+from mmengine.dist.utils import Group, get_backend, get_default_group, get_rank, get_world_size
 from mmengine.utils.errors import ArgumentError
 
 _COULD_NOT_PICKLE = -1
@@ -83,9 +84,9 @@ def collect_results(
 ) -> list[Any] | None:
     """On rank 0 the results of all ranks in dataset order, without padding; None on the others.
 
-    Rank ``r`` of ``n`` has the results of samples ``r, r + n, r + 2n ...``, as the samplers
-    distribute them. Ranks may have different numbers of results. They are sent through the process
-    group, never through files.
+    Data-parallel rank ``r`` of ``n`` has the results of samples ``r, r + n, r + 2n ...``, as the
+    samplers distribute them. Ranks may have different numbers of results. They are sent through
+    the process group, never through files.
 
     Args:
         results: Results of this rank, in the order of its samples.
@@ -116,7 +117,7 @@ def collect_results_cpu(
 
 
 def collect_results_gpu(result_part: list[Any], size: int) -> list[Any] | None:
-    """:func:`collect_results` for tensors of accelerators; rank 0 receives them on its accelerator."""
+    """:func:`collect_results` for tensors of accelerators; rank 0 gets them on its accelerator."""
     return _collect_results_device(result_part, size)
 
 
@@ -124,9 +125,11 @@ def _collect_results_device(result_part: list[Any], size: int) -> list[Any] | No
     """:func:`collect_results`, whatever the device."""
     if get_world_size() <= 1:
         return result_part[:size]
-    parts = gather_object(list(result_part), dst=0)
+    # Ranks that compute one batch together have the same results.
+    parts = gather_object(list(result_part) if is_first_of_batch() else [], dst=0)
     if parts is None:
         return None
+    parts = of_data_ranks(parts)
     missing = object()
     dealt_back = itertools.chain.from_iterable(itertools.zip_longest(*parts, fillvalue=missing))
     return [result for result in dealt_back if result is not missing][:size]

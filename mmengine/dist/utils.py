@@ -71,7 +71,7 @@ def get_rank(group: Group = None) -> int:
 
 
 def get_world_size(group: Group = None) -> int:
-    """Number of processes in ``group``; 1 when not distributed, -1 when this one is not a member."""
+    """Number of processes in ``group``: 1 if not distributed, -1 if this one is not a member."""
     return torch_dist.get_world_size(group) if is_distributed() else 1
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmengine.dist import get_dist_info
+from mmengine.dist._data_parallel import get_data_parallel_group, get_data_parallel_info
 from mmengine.registry import METRICS
 from mmengine.utils.errors import ArgumentError
 
@@ -71,10 +71,11 @@ class TorchMetric:
         Args:
             size: Number of samples of the dataset; what goes beyond it is the sampler's repetition.
         """
-        rank, world_size = get_dist_info()
+        rank, world_size = get_data_parallel_info()
         is_repeated = world_size > 1 and (self._num_samples - 1) * world_size + rank >= size > 0
         try:
             self._update(leave_out_last=is_repeated)
+            _sum_over_data_ranks(self.metric)
             values = self.metric.compute()
         finally:
             self.metric.reset()
@@ -117,6 +118,14 @@ def is_torch_metric(kind: Any) -> bool:
         and base.__module__.partition('.')[0] == 'torchmetrics'
         for base in kind.__mro__
     )
+
+
+def _sum_over_data_ranks(metric: Any) -> None:
+    """Let ``metric`` count a sample once that several ranks compute together."""
+    group = get_data_parallel_group()
+    if group is not None:
+        for each in metric.values() if isinstance(metric, Mapping) else [metric]:
+            each.process_group = group
 
 
 def _gathered(key: str, data_batch: Any, data_samples: Sequence[Any]) -> Any:

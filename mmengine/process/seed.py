@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from mmengine.device import is_cuda_available, is_musa_available
-from mmengine.dist import get_rank, sync_random_seed
+from mmengine.dist import sync_random_seed
+from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.logging import print_log
 
 
@@ -22,14 +23,14 @@ def set_random_seed(
         deterministic: Also ask torch for deterministic kernels; some operators then raise or slow
             down.
         diff_rank_seed: Each rank is seeded with ``seed + rank``, so that augmentation differs
-            between ranks.
+            between ranks. Ranks that read the same data get the same seed.
 
     Returns:
         The seed before the rank was added: equal on all ranks.
     """
     if seed is None:
         seed = sync_random_seed()
-    own = seed + get_rank() if diff_rank_seed else seed
+    own = seed + get_data_parallel_info()[0] if diff_rank_seed else seed
     random.seed(own)
     np.random.seed(own % 2**32)
     torch.manual_seed(own)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.dataset._bad_samples import BadSample, BadSamplePolicy
 from mmengine.dataset._sample_order import bad_samples_of
 from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.dist._data_parallel import of_data_ranks
 from mmengine.hooks import Hook
 from mmengine.runner._batch_position import batch_number
 from mmengine.runner._data_position import _samples_before
@@ -138,7 +139,7 @@ class BadSamplesReport(Hook):
         own, self._told = [asdict(one) for one in self._told], []
         rows = [
             {'rank': rank, **row}
-            for rank, of_rank in enumerate(all_gather_object(own))
+            for rank, of_rank in of_data_ranks(list(enumerate(all_gather_object(own))))
             for row in of_rank
         ]
         if not rows:

@@ -14,7 +14,7 @@ from mmengine.config import placed
 from mmengine.dataset import DefaultSampler, worker_init_fn
 from mmengine.dataset._bad_samples import BadSamplePolicy
 from mmengine.dataset._sample_order import skip_bad_samples
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, LOOPS
 from mmengine.runner._worker_options import drop_worker_options
@@ -246,7 +246,7 @@ def _first_samples(dataset: Any, num_batches: int, batch_size: int | None) -> _S
             f'num_batch_per_epoch takes the first samples by index, but {type(dataset).__name__} '
             'is a stream or has no length. End the stream in the dataset, or train by iterations.'
         )
-    length = num_batches * (batch_size or 1) * get_world_size()
+    length = num_batches * (batch_size or 1) * get_data_parallel_info()[1]
     return _SlicedDataset(dataset, min(length, len(dataset)))
 
 
@@ -286,7 +286,8 @@ def _build_worker_init(
         return None
     else:
         function, arguments = worker_init_fn, {'disable_subprocess_warning': is_quiet}
-    known = {'num_workers': options.get('num_workers', 0), 'rank': get_rank(), 'seed': seed}
+    rank = get_data_parallel_info()[0]
+    known = {'num_workers': options.get('num_workers', 0), 'rank': rank, 'seed': seed}
     return partial(function, **{**known, **arguments})
 
 

@@ -14,8 +14,8 @@ from mmengine.dataset._dataloader import num_batches
 from mmengine.dataset._direct_batches import direct_batches
 from mmengine.dataset._order_source import order_source
 from mmengine.dataset._sample_order import TRAIN, has_state, passes_of
-from mmengine.dist import all_gather_object, get_rank, get_world_size
-from mmengine.dist._data_parallel import get_data_parallel_info
+from mmengine.dist import all_gather_object
+from mmengine.dist._data_parallel import get_data_parallel_info, of_data_ranks
 from mmengine.runner._batch_position import (
     SampleStart,
     Start,
@@ -124,12 +124,11 @@ def pack_position(dataloader: Any, data: DataStart) -> dict[str, Any]:
     if source is not None:
         kept = source.state_of_kept() if data.generators is None else data.generators
         order = {'drawn_from': data.drawn_from, 'generators': kept}
-        packed['orders'] = all_gather_object(order)
+        packed['orders'] = of_data_ranks(all_gather_object(order))
     if has_state(dataloader):
         state = data.loader_state
-        packed['loader_states'] = all_gather_object(
-            dataloader.state_dict() if state is None else state
-        )
+        own = dataloader.state_dict() if state is None else state
+        packed['loader_states'] = of_data_ranks(all_gather_object(own))
     return packed
 
 
@@ -144,8 +143,9 @@ def unpack_position(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
     if order_source(dataloader) is None or start.loader_state is not None:
         return start
     orders = saved.get('orders')
-    if orders is not None and len(orders) == get_world_size():
-        order = orders[get_rank()]
+    rank, num_ranks = get_data_parallel_info()
+    if orders is not None and len(orders) == num_ranks:
+        order = orders[rank]
         drawn_from = order['drawn_from'] if start.number == saved['pass'] else None
         return replace(start, drawn_from=drawn_from, generators=order['generators'])
     if not start.start:
@@ -303,12 +303,13 @@ def _changes(saved: Mapping[str, Any], now: Mapping[str, Any], changed: Sequence
 
 
 def _own_state(states: Sequence[Any]) -> Any:
-    if len(states) == get_world_size():
-        return states[get_rank()]
+    rank, num_ranks = get_data_parallel_info()
+    if len(states) == num_ranks:
+        return states[rank]
     if all(repr(state) == repr(states[0]) for state in states):
         return states[0]
     raise ArgumentError(
         f'The dataloader keeps a state for each rank. The checkpoint has {len(states)} of them, '
-        f'and there are {get_world_size()} ranks now. Resume with {len(states)} ranks, or train '
+        f'and there are {num_ranks} ranks now. Resume with {len(states)} ranks, or train '
         'from its weights with load_from.'
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint.files import LAST_CHECKPOINT
 from mmengine.dist import all_gather_object, broadcast_object_list, get_world_size, is_main_process
+from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.fileio._atomic import atomic_write
 from mmengine.runner._elastic_step import keep_step
 from mmengine.utils._process_identity import parent_process, this_process
@@ -37,7 +38,8 @@ class Launch:
     Attributes:
         agents: Processes that have started ranks.
         first_rank: The process of rank 0 in the latest start.
-        num_ranks: Ranks of the first start, for which the config says the accumulation.
+        num_ranks: Data-parallel ranks of the first start, for which the config says the
+            accumulation.
         pointer_time: Time of change of the pointer to the newest checkpoint before the first start;
             None without such a file.
     """
@@ -60,8 +62,9 @@ def join_launch(runner: Runner) -> None:
     own = (str(parent_process()), str(this_process()))
     agents, processes = zip(*all_gather_object(own), strict=True)
     known, is_saved, pointer_time = _of_first_rank(runner.work_dir)
+    num_ranks = get_data_parallel_info()[1]
     if known is None or not set(known.agents) & set(agents):
-        state.launch = Launch(sorted(set(agents)), processes[0], get_world_size(), pointer_time)
+        state.launch = Launch(sorted(set(agents)), processes[0], num_ranks, pointer_time)
         return
     state.launch = replace(known, agents=sorted({*known.agents, *agents}), first_rank=processes[0])
     if known.first_rank == processes[0]:
@@ -73,7 +76,7 @@ def join_launch(runner: Runner) -> None:
     else:
         how = 'no checkpoint was saved yet, so the run begins as before'
     runner.logger.warning(f'The ranks were started again: {how}.')
-    if get_world_size() != known.num_ranks:
+    if num_ranks != known.num_ranks:
         keep_step(runner, known.num_ranks)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mmengine.dist import get_world_size
+from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def keep_step(runner: Runner, num_ranks: int) -> None:
     That needs a run that counts epochs, and windows that can be divided by the ranks. Otherwise
     batches and accumulation stay as the config says. The log says which it is.
     """
-    now, parts = get_world_size(), _parts_of(runner.optim_wrapper)
+    now, parts = get_data_parallel_info()[1], _parts_of(runner.optim_wrapper)
     counts = [_count_of(part) for part in parts]
     if any(_kind_of(part) in _WITHOUT_WINDOWS for part in parts):
         how = 'its optimizer wrapper does not accumulate'

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mmengine.dist import get_world_size, is_distributed
+from mmengine.dist import is_distributed
+from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.process.session import OwnSteps, Session
@@ -37,6 +38,13 @@ _STRATEGIES = {
     'fsdp': 'FSDPStrategy',
     'deepspeed': 'DeepSpeedStrategy',
     'colossalai': 'ColossalAIStrategy',  # which says why it cannot train
+}
+# What they take of the config of a run if it only names them.
+_OF_CONFIG = {
+    'DDPStrategy': ('model_wrapper', 'sync_bn'),
+    'FSDPStrategy': ('model_wrapper', 'sync_bn'),
+    'SeparateStrategy': ('model_wrapper', 'sync_bn'),
+    'DeepSpeedStrategy': ('sync_bn',),
 }
 
 
@@ -85,7 +93,8 @@ def build_strategy(given: Any, cfg: Config, arguments: dict[str, Any]) -> BaseSt
     Args:
         given: A strategy, its config for ``STRATEGIES``, or a name: ``'ddp'``, ``'fsdp'``,
             ``'deepspeed'``, ``'single'`` or the name of a class. ``'auto'`` and None are data
-            parallel where several processes train, else one device.
+            parallel where several processes train, else one device. A dict without ``type`` has a
+            strategy for each sub-model, by its name.
         cfg: The config of the run, which may have ``model_wrapper_cfg`` and ``sync_bn``.
         arguments: Of :class:`BaseStrategy`.
 
@@ -97,17 +106,19 @@ def build_strategy(given: Any, cfg: Config, arguments: dict[str, Any]) -> BaseSt
     if given is None or given == 'auto':
         is_alone = arguments['env_kwargs']['launcher'] == 'none' and not is_distributed()
         given = 'single' if is_alone else 'ddp'
+    uses_config = isinstance(given, str)
     if isinstance(given, str):
         given = {'type': _STRATEGIES.get(given, given)}
-        if given['type'] in ('DDPStrategy', 'FSDPStrategy'):
-            own = {'model_wrapper': cfg.get('model_wrapper_cfg'), 'sync_bn': cfg.get('sync_bn')}
-            arguments = {**arguments, **own}
-        elif given['type'] == 'DeepSpeedStrategy':
-            arguments = {**arguments, 'sync_bn': cfg.get('sync_bn')}
+    elif isinstance(given, Mapping) and 'type' not in given:
+        uses_config, given = True, {'type': 'SeparateStrategy', 'parts': dict(given)}
     if not isinstance(given, Mapping):
         raise TypeError(
             f'A strategy is a BaseStrategy, a dict or a name, got {type(given).__name__}.'
         )
+    if uses_config:
+        own = {'model_wrapper': cfg.get('model_wrapper_cfg'), 'sync_bn': cfg.get('sync_bn')}
+        taken = _OF_CONFIG.get(given['type'], ())
+        arguments = {**arguments, **{name: own[name] for name in taken}}
     built: BaseStrategy = STRATEGIES.build(given, default_args=arguments)
     return built
 
@@ -161,7 +172,7 @@ def prepare_training(runner: Runner) -> None:
         if schedulers is not None:
             schedulers = runner.build_param_scheduler(schedulers)
     batch_size = _get_batch_size(loop.dataloader)
-    state.batch_size = batch_size * get_world_size() if batch_size else None
+    state.batch_size = batch_size * get_data_parallel_info()[1] if batch_size else None
     prepared = runner.strategy.prepare(
         runner.model,
         optim_wrapper=optim_wrapper,

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from mmengine.dist import all_gather, all_gather_object, get_world_size
+from mmengine.dist._data_parallel import of_data_ranks
 
 # Statistics of a window that stay what they are over several ranks.
 _REDUCTIONS: dict[str, Callable[[Any], Any]] = {'max': np.max, 'min': np.min}
 
 
 class RankMeans:
-    """Averages log values over the ranks that have them.
+    """Averages log values over the data-parallel ranks that have them.
 
     Ranks may have different values: a loss that only some batches have. The names are exchanged
     once; a name that a rank has for the first time is exchanged at that log line.
@@ -55,7 +56,7 @@ class RankMeans:
         return reduced
 
     def _exchange(self, own: Mapping[str, float]) -> tuple[tuple[Any, Any], bool]:
-        """Values of the known names and whether they are given, both ``[name, rank]``.
+        """Values of the known names and whether they are given, both ``[name, data rank]``.
 
         Also whether no rank has a name that is not known yet.
         """
@@ -63,7 +64,9 @@ class RankMeans:
         has_unknown = any(name not in known for name in own)
         row = [*(own.get(name, 0.0) for name in known), *(float(name in own) for name in known)]
         sent = torch.tensor([*row, float(has_unknown)], dtype=torch.float64)
-        table: Tensor = torch.stack(all_gather(sent))
+        rows = all_gather(sent)
+        table: Tensor = torch.stack(of_data_ranks(rows))
         columns = table.numpy().T
         count = len(known)
-        return (columns[:count], columns[count : 2 * count]), not columns[-1].any()
+        is_complete = not any(bool(row[-1]) for row in rows)
+        return (columns[:count], columns[count : 2 * count]), is_complete

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint.plain import savable
 from mmengine.dataset._dataloader import set_epoch
-from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.dist import all_gather_object, get_world_size
+from mmengine.dist._data_parallel import get_data_parallel_info, of_data_ranks
 from mmengine.hooks._states import hooks_state, load_hooks_state
 from mmengine.process.seed import rng_state, set_rng_state
 from mmengine.strategy._resume_source import lineage
@@ -62,7 +63,7 @@ def pack(runner: Runner, meta: Mapping[str, Any] | None, by_epoch: bool) -> Chec
         'meta': own_meta,
         'message_hub': runner.message_hub.state_dict(),
         'hooks': hooks_state(runner),
-        'rng': all_gather_object(rng_state()),
+        'rng': of_data_ranks(all_gather_object(rng_state())),
     }
 
 
@@ -138,13 +139,14 @@ def _own_rng(runner: Runner, checkpoint: Checkpoint) -> dict[str, Any] | None:
     states = checkpoint.get('rng')
     if not states:
         return None
-    if len(states) != get_world_size():
+    rank, num_ranks = get_data_parallel_info()
+    if len(states) != num_ranks:
         runner.logger.warning(
-            f'The checkpoint is of {len(states)} ranks, this run has {get_world_size()}: random '
+            f'The checkpoint is of {len(states)} ranks, this run has {num_ranks}: random '
             'numbers go on from the seed, so the run is a valid continuation but not the same bits.'
         )
         return None
-    state: dict[str, Any] = states[get_rank()]
+    state: dict[str, Any] = states[rank]
     return state
 
 

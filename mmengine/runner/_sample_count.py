@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import BatchSampler
 
 from mmengine.dist import all_gather_object, get_world_size
+from mmengine.dist._data_parallel import get_data_parallel_info, of_data_ranks
 from mmengine.runner._batch_position import is_endless
 from mmengine.strategy._schedule_steps import flattened
 
@@ -42,17 +43,16 @@ class _SampleCount:
     def __call__(
         self, runner: Runner, batch_idx: int = 0, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        world_size = get_world_size()
         count = num_samples_of(data_batch)
-        if world_size > 1:
+        if get_world_size() > 1:
             if self._dataloader is not runner.train_loop.dataloader:
                 self._dataloader = runner.train_loop.dataloader
                 sizes = all_gather_object(_regular_sizes(self._dataloader))
                 self._is_equal = None not in sizes and len(set(sizes)) == 1
             if self._is_equal:
-                count *= world_size
+                count *= get_data_parallel_info()[1]
             else:
-                count = sum(all_gather_object(count))
+                count = sum(of_data_ranks(all_gather_object(count)))
         runner.state.num_samples += count
 
 
@@ -65,7 +65,7 @@ def samples_of_training(dataloader: Any, max_iters: int | None) -> int | None:
     passes, rest = (0, max_iters) if length is None else divmod(max_iters, length)
     own = passes * min(of_pass, (length or 0) * size)
     own += rest * size if length is None else min(rest * size, of_pass)
-    return own * get_world_size()
+    return own * get_data_parallel_info()[1]
 
 
 def num_samples_of(data_batch: Any) -> int:

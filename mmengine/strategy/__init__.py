@@ -6,6 +6,7 @@ from mmengine.strategy.colossalai import ColossalAIStrategy
 from mmengine.strategy.deepspeed import DeepSpeedStrategy
 from mmengine.strategy.distributed import DDPStrategy
 from mmengine.strategy.fsdp import FSDPStrategy
+from mmengine.strategy.separate import SeparateStrategy
 from mmengine.strategy.single_device import SingleDeviceStrategy
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     'DeepSpeedStrategy',
     'FSDPStrategy',
     'FileCheckpointIO',
+    'SeparateStrategy',
     'SingleDeviceStrategy',
 ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmengine.dist import all_reduce
+from mmengine.dist._dtensor import full_tensor
 
 
 class GradientSync:
@@ -95,13 +96,17 @@ def _kept_gradient(param: Any) -> Tensor | None:
 
 
 def _add(param: Any, grad: Tensor | None) -> None:
-    """Add the mean of ``grad`` over all ranks to the gradient of the sharded ``param``."""
+    """Add the mean of ``grad`` over all ranks to the gradient of the sharded ``param``.
+
+    Ranks that compute one batch together have the same whole gradient, so it is also the mean over
+    the ranks with different data.
+    """
     from torch.distributed.tensor import distribute_tensor
 
     mean = (
         torch.zeros(param.shape, dtype=param.dtype, device=param.device)
         if grad is None
-        else grad.to(device=param.device, dtype=param.dtype, copy=True)
+        else full_tensor(grad).to(device=param.device, dtype=param.dtype, copy=True)
     )
     all_reduce(mean, op='mean')
     part = distribute_tensor(mean, param.device_mesh, param.placements)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.dist import get_dist_info, is_distributed
+from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.logging import MMLogger
 from mmengine.process.session import Session
 
@@ -79,6 +80,11 @@ class SessionViews:
     def world_size(self) -> int:
         """Number of processes that train together."""
         return get_dist_info()[1]
+
+    @property
+    def data_parallel_info(self) -> tuple[int, int]:
+        """The index of this rank among the ranks with different data, and their number."""
+        return get_data_parallel_info()
 
     def collect_env(self) -> str:
         """The text at the top of the log: system, launcher, seed."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmengine._checkpoint.dtensor import whole_tree
 from mmengine._checkpoint.loader import weights_of
 from mmengine.device import get_device
-from mmengine.dist._data_parallel import get_data_parallel_info
+from mmengine.dist._data_parallel import set_ranks_per_batch
 from mmengine.logging import MessageHub
 from mmengine.model._build import build_model, init_model_weights
 from mmengine.optim import BaseOptimWrapper, build_optim_wrapper
@@ -64,6 +64,9 @@ class BaseStrategy(SessionViews, ABC):
         find_unused_parameters: Whether DDP wrappers look for parameters that a step did not use.
     """
 
+    # Consecutive ranks that compute one batch together.
+    _ranks_per_batch = 1
+
     def __init__(
         self,
         *,
@@ -73,6 +76,7 @@ class BaseStrategy(SessionViews, ABC):
         log_kwargs: dict[str, Any] | None = None,
         auto_scale_lr: dict[str, Any] | None = None,
     ) -> None:
+        set_ranks_per_batch(self._ranks_per_batch)
         self.session = Session(work_dir, experiment_name, env_kwargs, log_kwargs)
         self.io: CheckpointIO = FileCheckpointIO()
         self.find_unused_parameters = False
@@ -107,6 +111,7 @@ class BaseStrategy(SessionViews, ABC):
 
     def bind(self, state: RunState) -> None:
         """Use ``state`` from now on. A Runner calls this once, in its constructor."""
+        set_ranks_per_batch(self._ranks_per_batch)
         self.state = state
         state.optimizer_run = cast('OptimizerRun', self)
 
@@ -299,11 +304,6 @@ class BaseStrategy(SessionViews, ABC):
     def finished_iters(self) -> int | None:
         """Finished iterations of the training; None while no Runner trains."""
         return self.state.position.iter if self.state.message_hub is not None else None
-
-    @property
-    def data_parallel_info(self) -> tuple[int, int]:
-        """The index of this rank among the ranks with different data, and their number."""
-        return get_data_parallel_info()
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Context in which a backward pass does not exchange gradients, if the placement can skip

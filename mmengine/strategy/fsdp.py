@@ -7,16 +7,19 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
 from mmengine._checkpoint.files import mapped_reads
 from mmengine.device import get_device
 from mmengine.dist import broadcast
 from mmengine.model import BaseDataPreprocessor
 from mmengine.model._copying import reshard
+from mmengine.optim import BaseOptimWrapper
+from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.registry import STRATEGIES
 from mmengine.strategy._blocks import BlockChoice, find_blocks
 from mmengine.strategy._compiling import compile_method
-from mmengine.strategy._device_mesh import build_mesh
+from mmengine.strategy._device_mesh import build_mesh, data_mesh, tensor_ranks
 from mmengine.strategy._fsdp_arguments import settings_of_wrapper
 from mmengine.strategy._gradient_sync import GradientSync
 from mmengine.strategy._meta_init import (
@@ -29,6 +32,9 @@ from mmengine.strategy._meta_init import (
 from mmengine.strategy._mixed_precision import dtype_of_optimizer
 from mmengine.strategy._recomputing import recompute_activations
 from mmengine.strategy._sharding import Sharding, shard_model
+from mmengine.strategy._tensor_check import check_first_step
+from mmengine.strategy._tensor_parallel import share_over, split_layers
+from mmengine.strategy._tensor_plan import find_layers, read_plan
 from mmengine.strategy.base import Checkpoint
 from mmengine.strategy.distributed import DDPStrategy
 from mmengine.utils.errors import ArgumentError
@@ -71,7 +77,12 @@ class FSDPStrategy(DDPStrategy):
             its ``init_weights`` fill the sharded parameters.
         mesh: ``dict(replicate=..., shard=...)``: shard over groups of ``shard`` ranks, and average
             gradients between the groups. ``'nodes'``: one group for each machine. None: shard over
-            all ranks.
+            all ranks. With ``tensor=...`` groups of so many consecutive ranks read the same data
+            and compute each batch together; the rest of the ranks shard.
+        tp_plan: What the ranks of the axis ``tensor`` split: a dict from names of layers, where a
+            ``*`` stands for a part of a name, to ``'colwise'``, ``'rowwise'``, ``'sequence'``, a
+            dict of one of them and its layouts, or a ``ParallelStyle`` of torch; see
+            :class:`~mmengine.strategy._tensor_plan.LayerPlan`.
         **kwargs: Arguments of :class:`DDPStrategy`.
 
     Raises:
@@ -91,10 +102,14 @@ class FSDPStrategy(DDPStrategy):
         mixed_precision: str | dict[str, Any] | None = 'auto',
         meta_init: bool = False,
         mesh: dict[str, int] | str | None = None,
+        tp_plan: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         settings, ignored = settings_of_wrapper(model_wrapper)
         _check_state_dict_cfg(state_dict_cfg)
+        # Before the process is seeded: ranks with the same data draw the same numbers.
+        self._ranks_per_batch = tensor_ranks(mesh)
+        self._plan = read_plan(tp_plan, self._ranks_per_batch)
         super().__init__(**kwargs)
         given = {
             'blocks': blocks,
@@ -113,6 +128,7 @@ class FSDPStrategy(DDPStrategy):
         self.meta_init = meta_init
         self._blocks: list[nn.Module] = []
         self._sync: GradientSync | None = None
+        self._tensor_mesh: Any = None
         self._shard_index = 0
         # Names of tensors from the meta device that may not have values yet.
         self._unfilled: list[str] = []
@@ -149,6 +165,7 @@ class FSDPStrategy(DDPStrategy):
     ) -> nn.Module:
         """Shard ``model`` in place, and move the part of this rank to its device."""
         device = get_device()
+        layers = find_layers(model, self._plan, self._ranks_per_batch)
         if not self.distributed:
             self._unfilled = allocate(model, device)
             self._check_at_first_forward(model)
@@ -159,8 +176,11 @@ class FSDPStrategy(DDPStrategy):
         for tensor in (*model.parameters(), *model.buffers()):
             if not tensor.is_meta:  # as DDP does: the ranks may have drawn other numbers
                 broadcast(tensor.detach())
+        if layers:
+            self._tensor_mesh = mesh['tensor']
+            split_layers(model, layers, self._tensor_mesh)
         dtype = dtype_of_optimizer(self._optimizer_to_come, device)
-        self._blocks = shard_model(model, self.sharding, mesh, dtype)
+        self._blocks = shard_model(model, self.sharding, data_mesh(mesh), dtype)
         recompute_activations(model, self._blocks, self.activation_checkpointing)
         params_device = 'cpu' if self.sharding.cpu_offload else device
         self._unfilled = allocate(model, device, params_device)
@@ -169,10 +189,16 @@ class FSDPStrategy(DDPStrategy):
             if isinstance(module, BaseDataPreprocessor):  # it moves batches to its device
                 module.to(device)
         self._sync = GradientSync(model)
-        self._shard_index = mesh.get_local_rank(mesh.ndim - 1)
+        self._shard_index = mesh.get_local_rank('shard') * self._ranks_per_batch
+        if layers:
+            self._shard_index += self._tensor_mesh.get_local_rank()
+            self.logger.info(
+                f'{len(layers)} layers are split over {self._ranks_per_batch} ranks, which compute '
+                'each batch together.'
+            )
         self.logger.info(
             f'The parameters of {type(model).__name__.removeprefix("FSDP")} are sharded over '
-            f'{mesh.size(mesh.ndim - 1)} ranks. '
+            f'{mesh["shard"].size()} ranks. '
             + (
                 f'The forward and backward passes gather {len(self._blocks)} blocks one by one.'
                 if self._blocks
@@ -195,6 +221,16 @@ class FSDPStrategy(DDPStrategy):
             compile_method(block, options)
         return model
 
+    def build_optim_wrapper(
+        self, optim_wrapper: Any, model: nn.Module | None = None
+    ) -> BaseOptimWrapper:
+        """See :meth:`BaseStrategy.build_optim_wrapper`."""
+        built = super().build_optim_wrapper(optim_wrapper, model)
+        for wrapper in wrappers_of(built) if self._tensor_mesh is not None else ():
+            if isinstance(optimizer := getattr(wrapper, 'optimizer', None), Optimizer):
+                check_first_step(optimizer, self.present_model(), self._tensor_mesh)
+        return built
+
     def init_weights(self) -> None:
         """Initialise the weights; see :meth:`BaseStrategy.init_weights`.
 
@@ -211,6 +247,8 @@ class FSDPStrategy(DDPStrategy):
             return
         model = self.present_model()
         initialise(model, self._unfilled, self._shard_index)
+        if self._tensor_mesh is not None:
+            share_over(model, self._tensor_mesh)
         self._check_filled()
 
     # What an optimizer wrapper calls

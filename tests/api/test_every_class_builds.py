@@ -149,6 +149,7 @@ ELSEWHERE = {
     'STRATEGIES.ColossalAIStrategy': 'tests/strategy/test_large_model_strategies.py',
     'STRATEGIES.DeepSpeedStrategy': 'needs deepspeed: tests/strategy/test_deepspeed.py',
     'STRATEGIES.FSDPStrategy': 'tests/strategy/test_large_model_strategies.py',
+    'STRATEGIES.SeparateStrategy': 'tests/strategy/test_separate_strategy.py',
     'STRATEGIES.DDPStrategy': 'needs a launcher: tests/strategy',
 }
 

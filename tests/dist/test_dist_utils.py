@@ -1,6 +1,8 @@
 """Ranks, groups and devices; and that one process needs none of it."""
 
+import time
 from collections import OrderedDict, namedtuple
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,6 +80,10 @@ def _local_group(rank, world_size, per_node):
 
 def _rejoin(rank, world_size, folder):
     dist.init_local_group(0, 2)
+    # A rank that ends its group closes connections that the other may still be making.
+    Path(folder, f'joined {rank}').touch()
+    while not Path(folder, f'joined {1 - rank}').exists():
+        time.sleep(0.01)
     torch_dist.destroy_process_group()
     torch_dist.init_process_group(
         'gloo', init_method=f'file://{folder}/again', rank=rank, world_size=world_size

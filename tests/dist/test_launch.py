@@ -15,10 +15,10 @@ from mmengine import dist
 from mmengine.dist._launch import (
     _as_timedelta,
     _first_host,
-    _RankInfo,
     _rank_info_from_mpi,
     _rank_info_from_slurm,
     _rank_info_from_torchrun,
+    _RankInfo,
 )
 from mmengine.testing._internal.distributed import free_port, run_distributed
 

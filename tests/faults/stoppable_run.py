@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmengine.dist._dtensor import full_tensor
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import BaseModel
@@ -187,14 +188,13 @@ def make(work_dir: str, settings: dict[str, Any]) -> Runner:
 
 
 def state_of(runner: Runner) -> dict[str, Any]:
-    """All that training changes, as numbers."""
-    momenta = [
-        state['momentum_buffer'].tolist() for state in runner.optim_wrapper.optimizer.state.values()
-    ]
+    """All that training changes, as numbers. All ranks must call it."""
+    states = runner.optim_wrapper.optimizer.state.values()
+    momenta = [full_tensor(state['momentum_buffer']).tolist() for state in states]
     return {
         'iter': runner.iter,
         'epoch': runner.epoch,
-        'weights': [parameter.tolist() for parameter in runner.model.parameters()],
+        'weights': [full_tensor(param).tolist() for param in runner.model.parameters()],
         'momenta': momenta,
         'lr': runner.optim_wrapper.get_lr()['lr'],
     }
@@ -220,7 +220,8 @@ def main(work_dir: str, settings: dict[str, Any]) -> None:
     runner = make(work_dir, settings)
     getattr(runner, settings.get('call', 'train'))()
     if settings.get('call', 'train') == 'train':
-        print('STATE', json.dumps(state_of(runner)), flush=True)
+        # One string is written at once, so that lines of other ranks cannot come into it.
+        print(f'STATE {json.dumps(state_of(runner))}\n', end='', flush=True)
     print('AFTER', os.getpid(), flush=True)
 
 

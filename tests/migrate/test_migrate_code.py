@@ -204,12 +204,12 @@ def test_a_runner_that_is_used_before_its_run_stays_with_a_mark():
         def main(model, loader, path):
             runner = EpochBasedRunner(model, max_epochs=2)
             if path:
-                runner.resume(path)
+                runner.resume(path, resume_optimizer=False)
             runner.run([loader], [('train', 1)])
         """
     new = _converted(text)
     assert 'used before its run()' in new
-    assert 'runner.resume(path)' in new
+    assert 'runner.resume(path, resume_optimizer=False)' in new
 
 
 def test_a_codemod_that_breaks_the_file_leaves_it_and_says_so(monkeypatch):

@@ -29,7 +29,7 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Sets the number of ranks that the run has now."""
 
     def set_number(number: int) -> None:
-        monkeypatch.setattr(_elastic_step, 'get_world_size', lambda: number)
+        monkeypatch.setattr(_elastic_step, 'get_data_parallel_info', lambda: (0, number))
 
     return set_number
 

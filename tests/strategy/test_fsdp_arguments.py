@@ -116,7 +116,7 @@ def test_a_wrapper_without_a_counterpart_is_refused(wrapper: Any, message: str) 
 
 
 @pytest.mark.parametrize(
-    'sizes', [{'replicate': 3}, {'shard': 3, 'replicate': 2}, {'tensor': 2}, {}, 'machines']
+    'sizes', [{'replicate': 3}, {'shard': 3, 'replicate': 2}, {'data': 2}, {}, 'machines']
 )
 def test_a_mesh_that_does_not_fit_is_refused(sizes: Any) -> None:
     with pytest.raises(ValueError, match='mesh'):

@@ -18,6 +18,7 @@ import libcst as cst
 from mmengine.fileio import atomic_write
 from mmengine.migrate._code._base import MARK, Codemod
 from mmengine.migrate._code._source import Source
+from mmengine.migrate._code.calls import Calls
 from mmengine.migrate._code.classes import Classes
 from mmengine.migrate._code.configs import Configs
 from mmengine.migrate._code.hooks import Hooks
@@ -33,7 +34,7 @@ from mmengine.utils.errors import ArgumentError
 
 # Imports last: the others recognise names of MMCV by their imports.
 CODEMODS: tuple[type[Codemod], ...] = (
-    Precision, Registries, OptimizerHooks, OptimizerSteps, Models, Hooks, Scripts, Configs,
+    Precision, Registries, Calls, OptimizerHooks, OptimizerSteps, Models, Hooks, Scripts, Configs,
     Imports,
 )  # fmt: skip
 # Starting a process costs about as much as converting this many files.

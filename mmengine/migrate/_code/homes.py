@@ -54,7 +54,7 @@ _MOVES: dict[str, dict[str, str]] = {
     },
     'mmengine.device': {'device': 'get_device'},
     'mmengine.hooks': {
-        'runner': 'Hook CheckpointHook EMAHook IterTimerHook LoggerHook ProfilerHook '
+        'runner': 'Hook CheckpointHook IterTimerHook LoggerHook ProfilerHook '
         'DistSamplerSeedHook EmptyCacheHook SyncBuffersHook',
     },
     'mmengine.runner': {
@@ -65,7 +65,9 @@ _MOVES: dict[str, dict[str, str]] = {
     'mmengine.optim': {
         'runner': 'DefaultOptimizerConstructor=DefaultOptimWrapperConstructor',
     },
-    'mmengine.migrate': {'runner': 'LrUpdaterHook=LegacyLrUpdaterHook'},
+    'mmengine.migrate': {
+        'runner': 'LrUpdaterHook=LegacyLrUpdaterHook EMAHook=LegacyEMAHook',
+    },
     'mmengine.testing': {
         'utils': 'assert_attrs_equal assert_dict_contains_subset assert_dict_has_keys '
         'assert_is_norm_layer assert_keys_equal assert_params_all_zeros check_python_script',

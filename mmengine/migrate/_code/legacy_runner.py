@@ -49,6 +49,7 @@ class Legacy:
         start: Code for the checkpoint to begin with, and whether to resume it.
         constants: What names stand for.
         configs: Names of configs that were read from a file.
+        classes: Names of the project's classes.
     """
 
     runner: _Arguments
@@ -60,6 +61,7 @@ class Legacy:
     start: dict[str, str]
     constants: _Arguments = field(default_factory=dict)
     configs: frozenset[str] = frozenset()
+    classes: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -85,7 +87,9 @@ class Legacy:
                 hooks[key] = calls[method].args[0].value
         hooks |= objects
         run = _bound(calls.get('run'), _RUN_ARGS)
-        legacy = cls({}, hooks, run, None, None, '', _start_of(calls), constants, source.configs)
+        names = frozenset(source.classes.by_name)
+        start = _start_of(calls)
+        legacy = cls({}, hooks, run, None, None, '', start, constants, source.configs, names)
         for key, node in hooks.items():
             call = legacy.resolved(node)
             if isinstance(call, cst.Call):
@@ -200,11 +204,7 @@ class Code(str):
 
 def _start_of(calls: Mapping[str, cst.Call]) -> dict[str, str]:
     if 'if' in calls:
-        config = dotted(calls['if'].func)
-        return {
-            'load_from': f"{config}.get('load_from')",
-            'resume': f"{config}.get('resume', False)",
-        }
+        return {code(arg.keyword): code(arg.value) for arg in calls['if'].args if arg.keyword}
     for method, extra in (('resume', {'resume': 'True'}), ('load_checkpoint', {})):
         if method in calls:
             return {'load_from': code(calls[method].args[0].value), **extra}

@@ -94,7 +94,7 @@ def _schedules(legacy: Legacy, left: list[str], keeps_times: bool) -> dict[str, 
         if legacy.is_told_by_config(node):
             return {'param_scheduler': f"{legacy.config}.get('param_scheduler')"}
         config = legacy.value(node)
-        if isinstance(config, dict) and is_own_policy(config):
+        if isinstance(config, dict) and is_own_policy(config, legacy.classes):
             own = f'{canonical_name(str(config["policy"]))}LrUpdaterHook'
             options = {name: value for name, value in config.items() if name != 'policy'}
             if legacy.by_epoch is False:

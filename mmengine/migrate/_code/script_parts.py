@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import libcst as cst
@@ -87,7 +87,9 @@ class Parts:
             self.evaluates = self.evaluates or 'EvalHook(' in code(statement)
         elif re.search(rf'(?m)^\s*{self.name}\.timestamp = ', code(statement)):
             self.gone.append(index)
-        elif isinstance(statement, cst.If) and (resuming := _resuming(statement, self.name)):
+        elif isinstance(statement, cst.If) and (
+            resuming := _resuming(statement, self.name, source.configs)
+        ):
             self.calls['if'] = resuming
             self.gone.append(index)
         else:
@@ -134,15 +136,57 @@ def first_line(node: cst.CSTNode) -> str:
     return next(line for line in lines if line and not line.startswith('#'))
 
 
-def _resuming(statement: cst.If, name: str) -> cst.Call | None:
-    """The call for a resume in ``if cfg.resume_from: runner.resume(cfg.resume_from) elif ...``."""
-    pattern = (
-        rf'\s*if (\w+)\.resume_from:\s+{name}\.resume\(\1\.resume_from\)\s+'
-        rf'elif \1\.load_from:\s+{name}\.load_checkpoint\(\1\.load_from\)\s*'
-    )
-    text = re.sub(r'(?m)^\s*#.*\n', '', code(statement))
-    found = re.fullmatch(pattern, text.replace(' is not None', ''))
-    return cst.Call(cst.Name(found[1])) if found else None
+def _resuming(statement: cst.If, name: str, configs: Collection[str]) -> cst.Call | None:
+    """``dict(load_from=..., resume=...)`` for ``if cfg.resume_from: runner.resume(...) elif ...``.
+
+    None for an ``if`` that does anything else.
+    """
+    places: dict[str, str] = {}
+    branch: cst.BaseStatement | cst.If | cst.Else | None = statement
+    while isinstance(branch, cst.If):
+        lines = branch.body.body
+        call = call_of(lines[0]) if len(lines) == 1 else None
+        method = dotted(call.func).removeprefix(f'{name}.') if call is not None else ''
+        if call is None or method not in ('resume', 'load_checkpoint') or len(call.args) != 1:
+            return None
+        place = code(call.args[0].value)
+        tested = code(branch.test).removesuffix(' is not None').strip()
+        if tested != place or method in places:
+            return None
+        places[method] = place
+        branch = branch.orelse
+    told = _start(places, configs) if branch is None else None
+    return None if told is None else cst.ensure_type(cst.parse_expression(told), cst.Call)
+
+
+_OF_CONFIG = re.compile(r"""(\w+)(?:\.|\[['"]|\.get\(['"])(resume_from|load_from)\b.*""")
+
+
+def _start(places: Mapping[str, str], configs: Collection[str]) -> str | None:
+    """The arguments of Runner for where a run resumes or starts; None where they are mixed."""
+    resumed, loaded = places.get('resume'), places.get('load_checkpoint')
+    found = {method: _OF_CONFIG.fullmatch(place) for method, place in places.items()}
+    names = {
+        method: one[2] for method, one in found.items() if one is not None and one[1] in configs
+    }
+    if not names:
+        start = f'{resumed} or {loaded}' if resumed and loaded else resumed or loaded
+        return f'dict(load_from={start}' + (f', resume=bool({resumed}))' if resumed else ')')
+    read = {one[1] for one in found.values() if one is not None}
+    if len(read) > 1 or names not in (
+        {'resume': 'resume_from', 'load_checkpoint': 'load_from'},
+        {'resume': 'resume_from'},
+        {'load_checkpoint': 'load_from'},
+    ) or len(names) < len(places):  # fmt: skip
+        return None
+    config = read.pop()
+    start, again = f"{config}.get('load_from')", f"{config}.get('resume', False)"
+    # The converted config has one entry for both: a run that only loads does not resume.
+    if loaded is None:
+        return f'dict(load_from={start} if {again} else None, resume={again})'
+    if resumed is None:
+        return f'dict(load_from=None if {again} else {start})'
+    return f'dict(load_from={start}, resume={again})'
 
 
 def simple_statements(statement: cst.CSTNode) -> list[cst.SimpleStatementLine]:

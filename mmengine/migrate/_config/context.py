@@ -68,7 +68,8 @@ class Context:
                 key, f'check the name {name!r}: metrics are now reported as <prefix>/<name>.'
             )
             return name
-        named: str | None = rule.get('names', {}).get(name)
+        names = rule.get('names', {})
+        named = names(name, *self.validation()) if callable(names) else names.get(name)
         if named is not None:
             return named
         prefix = rule.get('prefix')
@@ -76,10 +77,17 @@ class Context:
 
     def metric_rule(self) -> Config | None:
         """The rule for the metrics of the dataset that is validated on."""
-        data = self.legacy.get('data')
+        kind = str(self.validation()[1].get('type'))
+        known = self.rules.metrics
+        found: Config | None = known[kind] if kind in known else known.get('*')
+        return found
+
+    def validation(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """``evaluation``, and the first dataset that is validated on; empty where there is none."""
+        data, evaluation = self.legacy.get('data'), self.legacy.get('evaluation')
         val = data.get('val') if isinstance(data, Mapping) else None
-        kind = next(inner_datasets(val), {}).get('type')
-        return self.rules.metrics.get(str(kind)) or self.rules.metrics.get('*')
+        asked = evaluation if isinstance(evaluation, Mapping) else {}
+        return asked, next(inner_datasets(val), {})
 
 
 def inner_datasets(dataset: Any) -> Iterator[Mapping[str, Any]]:

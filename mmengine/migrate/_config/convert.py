@@ -171,7 +171,7 @@ def _schedules(ctx: Context) -> Config:
         if ctx.length is None:
             ctx.notes.error(key, 'a schedule needs the length of the run: runner or total_epochs.')
             return {}
-        if key == 'lr_config' and is_own_policy(config):
+        if key == 'lr_config' and is_own_policy(config, ctx.rules.own_hooks):
             hooks.note_updater_hook(ctx, config)
             continue
         if plateau.is_plateau(config):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from mmengine.fileio import atomic_write
@@ -88,7 +88,7 @@ def migrate_configs(
         outcomes = {path: outcomes[path] for path in asked}
     report = Report(list(outcomes.values()), folder=Path.cwd())
     if check:
-        report.checks = _checks(outcomes.values())
+        report.checks = _checks(outcomes.values(), own or {})
     if destination is None and source.is_file() and len(outcomes) > 1:
         folder = source.with_name(f'{source.stem}_migrated')
         places = {path: _moved(path, root, folder) for path in outcomes}
@@ -102,7 +102,7 @@ def migrate_configs(
     return report
 
 
-def _checks(outcomes: Iterable[Outcome]) -> dict[Path, list[Check]]:
+def _checks(outcomes: Iterable[Outcome], own: Container[str]) -> dict[Path, list[Check]]:
     checks: dict[Path, list[Check]] = {}
     known: dict[str, list[Check]] = {}
     for outcome in outcomes:
@@ -114,7 +114,7 @@ def _checks(outcomes: Iterable[Outcome]) -> dict[Path, list[Check]]:
         asked = [outcome.legacy.get(key) for key in keys]
         label = repr((asked, outcome.config.get('param_scheduler'), outcome.length))
         if label not in known:
-            known[label] = check_schedules(outcome.legacy, outcome.config, outcome.length)
+            known[label] = check_schedules(outcome.legacy, outcome.config, outcome.length, own)
         if known[label]:
             checks[outcome.source] = known[label]
     return checks

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmengine.migrate._config.files.tree import KEYS_OF_CONFIGS, is_hidden, is_other_file
+from mmengine.migrate._config.files.tree import KEYS_OF_CONFIGS, is_code, is_hidden, is_other_file
 
 _SKIPPED = {'build', 'dist', 'venv', 'node_modules', 'work_dirs'}
 _DATA = ('.json', '.yaml', '.yml')
@@ -61,7 +61,7 @@ def _is_config(path: Path, inside: Path) -> bool:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError, OSError):
         return 'configs' in inside.parts
-    if any(isinstance(one, _DEFINITIONS) for one in tree.body):
+    if any(isinstance(one, _DEFINITIONS) for one in tree.body) or is_code(path):
         return False
     names = {
         target.id

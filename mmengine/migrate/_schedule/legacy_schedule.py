@@ -7,7 +7,7 @@ asked for alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +24,20 @@ from mmengine.utils.errors import ArgumentError, did_you_mean
 WARMUPS = ('constant', 'linear', 'exp')
 
 
-def is_own_policy(config: Mapping[str, Any]) -> bool:
-    """Whether a policy is none of MMCV's and no slip in the name of one: a project's own."""
+def is_own_policy(config: Mapping[str, Any], own: Container[str] = ()) -> bool:
+    """Whether a policy is none of MMCV's and no slip in the name of one: a project's own.
+
+    Args:
+        config: A schedule.
+        own: Classes of the project, one of which may have the name of the policy's hook.
+    """
     policy = config.get('policy')
     if not isinstance(policy, str) or not policy.isidentifier() or policy == 'Reduce':
         return False
     name = canonical_name(policy)
-    return name != 'Reduce' and name not in POLICIES and not did_you_mean(name, POLICIES)
+    if name == 'Reduce' or name in POLICIES:
+        return False
+    return f'{name}LrUpdaterHook' in own or not did_you_mean(name, POLICIES)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from typing_extensions import Self
 
+from mmengine._checkpoint.unwrap import is_model_wrapper
+from mmengine.dist._dtensor import is_dtensor
 from mmengine.logging import print_log
 from mmengine.model.wrappers.distributed import MMDistributedDataParallel
 from mmengine.model.wrappers.utils import this_rank_device
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 class MMSeparateDistributedDataParallel(DistributedDataParallel):
     """Wraps each sub-module with trainable parameters in a :class:`MMDistributedDataParallel`.
 
-    The other sub-modules are moved to this rank's device. The wrapper runs the steps of the model:
+    The other sub-modules are moved to this rank's device, except those that are already wrapped or
+    sharded. The wrapper runs the steps of the model:
     calls such as ``self.generator(...)`` in ``train_step`` go through the DDP of that sub-module.
     Attributes that the wrapper does not have are read from the model, so the code of a
     ``train_step`` is the same in the model and in a subclass of the wrapper.
@@ -46,7 +50,7 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
         # The wrapper itself reduces no gradients, so it skips the constructor of DDP.
         nn.Module.__init__(self)
         device = this_rank_device()
-        self.module = module.to(device)
+        self.module = _on_device(module, device)
         on_one_device: dict[str, Any] = (
             {'device_ids': [device.index]} if device.index is not None else {}
         )
@@ -61,8 +65,11 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
         for name, child in module._modules.items():
             if child is None:
                 continue
-            if child not in wrapped and any(
-                parameter.requires_grad for parameter in child.parameters()
+            is_placed = is_model_wrapper(child) or _is_sharded(child)
+            if (
+                child not in wrapped
+                and not is_placed
+                and any(parameter.requires_grad for parameter in child.parameters())
             ):
                 wrapped[child] = MMDistributedDataParallel(module=child, **settings)
             module._modules[name] = wrapped.get(child, child)
@@ -113,6 +120,24 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         nn.Module.__setstate__(self, state)  # type: ignore[no-untyped-call]  # untyped in torch
+
+
+def _is_sharded(module: nn.Module) -> bool:
+    return any(map(is_dtensor, module.parameters()))
+
+
+def _on_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """Move ``model`` to ``device``, in place, without its sharded sub-modules.
+
+    These are where they should be, which is host memory if they are offloaded.
+    """
+    sharded = {name: child for name, child in model.named_children() if _is_sharded(child)}
+    for name in sharded:
+        model._modules[name] = None
+    try:
+        return model.to(device)
+    finally:
+        model._modules.update(sharded)
 
 
 def _warn_about_own_parameters(model: nn.Module) -> None:

@@ -12,9 +12,9 @@ from mmengine.dist import (
     all_gather_object,
     all_reduce,
     gather_object,
-    get_dist_info,
     get_world_size,
 )
+from mmengine.dist._data_parallel import get_data_parallel_info, of_data_ranks
 from mmengine.dist._dtensor import full_tensor, is_dtensor
 
 
@@ -31,25 +31,25 @@ def gradients_of(param_groups: list[dict[str, Any]]) -> dict[int, Tensor]:
 def gather_gradients(
     param_groups: list[dict[str, Any]], is_shared: bool = False
 ) -> list[dict[int, Tensor]]:
-    """Return the gradients of all ranks on rank 0, ordered by rank; other ranks get their own.
+    """Return the gradients of all data-parallel ranks on rank 0; other ranks get their own.
 
     The list has one entry if all ranks have the same gradients: if ``is_shared`` is set, because
     the ranks have exchanged their gradients, or if each gradient is a ``DTensor`` on a mesh of all
-    ranks. A ``DTensor`` is gathered to a plain tensor. All ranks must call this. The gradients of
-    several ranks are in host memory.
+    ranks, or of all ranks with different data. A ``DTensor`` is gathered to a plain tensor. All
+    ranks must call this. The gradients of several ranks are in host memory.
     """
     world_size = get_world_size()
+    sizes = (world_size, get_data_parallel_info()[1])
     held = gradients_of(param_groups)
     is_one_for_all = bool(held) and all(
-        is_dtensor(grad) and cast(Any, grad).device_mesh.size() == world_size
-        for grad in held.values()
+        is_dtensor(grad) and cast(Any, grad).device_mesh.size() in sizes for grad in held.values()
     )
     gradients = {number: whole(grad) for number, grad in held.items()}
     if is_shared or is_one_for_all or world_size == 1:
         return [gradients]
     # Gathered as objects, because a parameter may have a gradient on some of the ranks only.
     gathered = gather_object({number: grad.cpu() for number, grad in gradients.items()}, dst=0)
-    return gathered or [gradients]
+    return of_data_ranks(gathered) if gathered else [gradients]
 
 
 def left_gradients(param_groups: list[dict[str, Any]]) -> dict[int, Tensor]:
@@ -70,7 +70,7 @@ def restore_gradients(param_groups: list[dict[str, Any]], by_rank: list[dict[int
     closes the window is then the same except for rounding. With ``DTensor`` parameters all ranks
     must call this.
     """
-    rank, world_size = get_dist_info()
+    rank, world_size = get_data_parallel_info()
     gradients = by_rank[rank] if len(by_rank) == world_size else _mean_over_ranks(by_rank)
     params = [param for group in param_groups for param in group['params']]
     for number, grad in sorted(gradients.items()):
@@ -119,12 +119,14 @@ def average_gradients(model: nn.Module, param_groups: list[dict[str, Any]]) -> b
     if not isinstance(model, nn.parallel.DistributedDataParallel):
         return False
     params = [param for group in param_groups for param in group['params']]
-    numbers = all_gather_object(list(gradients_of(param_groups)), group=model.process_group)
+    # A wrapper that wraps each sub-model separately has no group itself.
+    process_group = vars(model).get('process_group')
+    numbers = all_gather_object(list(gradients_of(param_groups)), group=process_group)
     for number in sorted({number for of_rank in numbers for number in of_rank}):
         param = params[number]
         if param.grad is None:
             param.grad = torch.zeros_like(param)
-        all_reduce(param.grad, op='mean', group=model.process_group)
+        all_reduce(param.grad, op='mean', group=process_group)
     return True
 
 

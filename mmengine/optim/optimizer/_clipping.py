@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 
+from mmengine.dist._dtensor import full_tensor, is_dtensor
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 ClipType = Literal['norm', 'value']
@@ -63,3 +65,68 @@ def parse_clip_grad(clip_grad: Mapping[str, Any]) -> tuple[ClipType, dict[str, A
             f'clip_grad of type {clip_type!r} needs {bound!r}, got only {sorted(kwargs)}.'
         )
     return clip_type, kwargs
+
+
+def clip_by_joint_norm(
+    params: list[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """``clip_grad_norm_`` of torch, also for gradients on several device meshes.
+
+    torch cannot compute the joint norm of ``DTensor`` objects on different meshes, or of them and
+    plain tensors. All ranks of the meshes must call this.
+
+    Args:
+        params: Parameters with gradients, which are changed in place.
+        max_norm: Upper bound of the joint norm.
+        norm_type: The p of the p-norm.
+        error_if_nonfinite: Whether to raise if the norm is not finite.
+        foreach: As in torch.
+
+    Returns:
+        The norm before clipping, a plain 0-d tensor.
+
+    Raises:
+        RuntimeError: If the norm is not finite and ``error_if_nonfinite`` is set.
+    """
+    by_mesh = _grads_by_mesh(params)
+    if len(by_mesh) < 2:
+        norm: Tensor = clip_grad_norm_(params, max_norm, norm_type, error_if_nonfinite, foreach)
+        return full_tensor(norm)
+    norms = [
+        full_tensor(get_total_norm(grads, norm_type, error_if_nonfinite, foreach))
+        for grads in by_mesh.values()
+    ]
+    norm = torch.linalg.vector_norm(torch.stack(norms), norm_type)
+    # The small number is torch's, so that the result is the same as on one mesh.
+    factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    for grads in by_mesh.values():
+        for grad in grads:
+            grad.mul_(factor)
+    return norm
+
+
+def clip_values(params: list[Tensor], clip_value: float, foreach: bool | None = None) -> None:
+    """``clip_grad_value_`` of torch, also for ``DTensor`` objects beside plain tensors.
+
+    Args:
+        params: Parameters with gradients, which are changed in place.
+        clip_value: Largest absolute value of a gradient.
+        foreach: As in torch, where all gradients are on one mesh.
+    """
+    is_one_kind = len(_grads_by_mesh(params)) < 2
+    clip_grad_value_(params, clip_value, foreach if is_one_kind else False)
+
+
+def _grads_by_mesh(params: list[Tensor]) -> dict[Any, list[Tensor]]:
+    """Gradients by their device mesh; None for plain tensors."""
+    by_mesh: dict[Any, list[Tensor]] = {}
+    for param in params:
+        if param.grad is not None:
+            spread: Any = param.grad
+            mesh = spread.device_mesh if is_dtensor(spread) else None
+            by_mesh.setdefault(mesh, []).append(spread)
+    return by_mesh

@@ -13,7 +13,7 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.dist._dtensor import full_tensor
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim.optimizer import _accumulation
-from mmengine.optim.optimizer._clipping import CLIPPERS, ClipType
+from mmengine.optim.optimizer._clipping import ClipType, clip_by_joint_norm, clip_values
 
 # A nullcontext has no state, so all wrappers share one object.
 NO_CONTEXT: AbstractContextManager[None] = nullcontext()
@@ -85,8 +85,10 @@ class Standalone:
 
     def clip_grad(self, params: list[Tensor], clip_type: ClipType, **kwargs: Any) -> Tensor | None:
         """Clip with torch's function; see :meth:`OptimizerRun.clip_grad`."""
-        norm: Tensor | None = CLIPPERS[clip_type](params, **kwargs)
-        return None if norm is None else full_tensor(norm)
+        if clip_type == 'norm':
+            return clip_by_joint_norm(params, **kwargs)
+        clip_values(params, **kwargs)
+        return None
 
     def all_ranks_agree(self, flag: Tensor) -> bool:
         """Whether ``flag`` is true on every rank of the process group."""

@@ -3,11 +3,16 @@
 import contextlib
 import io
 import random
+import sys
 from pathlib import Path
 
 from random_projects import project
 
 from mmengine.cli.__main__ import main
+
+sys.path.append(str(Path(__file__).parents[1] / 'config'))
+
+import vocabularies
 
 _TOKENS = (
     '(', ')', '[', ']', '{', '}', ':', ',', '=', '\\', "'", '"""', '#', '\n', '\r\n', '\t', '\f',
@@ -22,12 +27,22 @@ _TOKENS = (
 def broken(seed):
     """The files of a project as bytes, by name, some of them broken; the same for each seed."""
     draw = random.Random(f'broken {seed}')
-    files = {name: text.encode() for name, text in project(draw.randrange(400)).items()}
-    names = draw.sample(sorted(files), draw.randint(1, 3))
+    files = {name: text.encode() for name, text in _whole(seed, draw).items()}
+    names = draw.sample(sorted(files), min(draw.randint(1, 3), len(files)))
     for name in names:
         for _ in range(draw.choice([1, 1, 2, 5])):
             files[name] = _broken_once(draw, files[name])
     return files
+
+
+def _whole(seed, draw):
+    """A drawn project; for every second seed of configs, those of a known project."""
+    number = draw.randrange(400)
+    if seed % 6 != 5:
+        return project(number)
+    known = vocabularies.PROJECTS[draw.choice(sorted(vocabularies.PROJECTS))]
+    leaves = draw.sample(sorted(name for name in known if not name.startswith('_base_')), 2)
+    return {name: known[name] for name in known if name in leaves or name.startswith('_base_')}
 
 
 def _broken_once(draw, data):

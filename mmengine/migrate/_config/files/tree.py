@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,9 +251,46 @@ def is_code(path: Path) -> bool:
     tree = _parsed(path)
     if tree is None:
         return False
-    is_script = any(_is_main(one) for one in tree.body)
+    is_script = any(_is_main(one) for one in tree.body) or _acts(tree)
     defines = any(isinstance(one, _DEFINITIONS) for one in tree.body)
     return is_script or (defines and not _assigned(tree) & KEYS_OF_CONFIGS)
+
+
+_CHANGES = ('append', 'clear', 'extend', 'insert', 'pop', 'remove', 'setdefault', 'update')
+
+
+def _acts(tree: ast.Module) -> bool:
+    """Whether a file without functions does something: it reads the command line, or imports
+    packages and calls something for what it does."""
+    nodes = list(_outside_definitions(tree))
+    if any(isinstance(one, ast.Attribute) and ast.unparse(one) == 'sys.argv' for one in nodes):
+        return True
+    if not any(map(_imports_a_package, nodes)):
+        return False
+    calls = [
+        one.value for one in nodes if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call)
+    ]
+    return any(
+        not (isinstance(call.func, ast.Attribute) and call.func.attr in _CHANGES)
+        and ast.unparse(call.func) != 'print'
+        for call in calls
+    )
+
+
+def _outside_definitions(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a file that run when it is loaded."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, _DEFINITIONS):
+            yield child
+            yield from _outside_definitions(child)
+
+
+def _imports_a_package(node: ast.AST) -> bool:
+    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    if isinstance(node, ast.ImportFrom) and not node.level:
+        names = [node.module or '']
+    tops = {name.partition('.')[0] for name in names} - {'mmengine', ''}
+    return not tops <= sys.stdlib_module_names
 
 
 def _is_main(statement: ast.stmt) -> bool:

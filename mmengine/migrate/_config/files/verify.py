@@ -90,7 +90,7 @@ def _is_there(key: str, value: Any, config: Config) -> bool:
     """Whether an entry of the source is an entry of the new config, or a word of MMCV."""
     if key in _WORDS_OF_MMCV:
         return True
-    if key in _CHANGED_IN_PLACE or key.endswith('pipeline'):
+    if key in _CHANGED_IN_PLACE or 'pipeline' in key:
         return key in config
     if key in ('train_cfg', 'test_cfg'):
         if not value:

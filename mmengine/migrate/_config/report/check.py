@@ -3,7 +3,7 @@ run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,9 +52,19 @@ class Check:
 
 
 def check_schedules(
-    legacy: Mapping[str, Any], converted: Mapping[str, Any], length: Length | None
+    legacy: Mapping[str, Any],
+    converted: Mapping[str, Any],
+    length: Length | None,
+    own: Container[str] = (),
 ) -> list[Check]:
-    """Compare every schedule of a config that converted; none where it has none."""
+    """Compare every schedule of a config that converted; none where it has none.
+
+    Args:
+        legacy: The config of MMCV 1.x.
+        converted: What became of it.
+        length: How long it runs.
+        own: Classes of the project, whose schedules are not compared.
+    """
     checks: list[Check] = []
     if run_of(legacy, 1) is None:
         # A part of a config: those that use it say how long they run.
@@ -62,7 +72,7 @@ def check_schedules(
     schedulers = converted.get('param_scheduler') or []
     for key in SCHEDULES:
         config = legacy.get(key)
-        if config is None or length is None or is_own_policy(config):
+        if config is None or length is None or is_own_policy(config, own):
             continue
         if is_plateau(config):
             checks.append(_check_plateau(key, config, schedulers, legacy, length))

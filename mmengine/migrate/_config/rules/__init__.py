@@ -8,16 +8,22 @@ A vocabulary is a module or a config file with some of these names::
         RandomFlip=dict(keys=dict(flip_ratio='prob')),   # renamed keys; 'a.b' nests
         Collect=dict(type='PackDetInputs', drop=['keys']),   # a new type, dropped keys
         DefaultFormatBundle=None,                    # gone: leave it out
-        Resize=function)                             # (config) or (config, dataset) -> config,
-                                                     # list of configs, or None
-    datasets, hooks = dict(...), dict(...)           # likewise; (config, stage) for datasets
-    metrics = dict(CocoDataset=dict(                 # by dataset type; '*' for any other
+        Albu=dict(note='a sentence: what to do by hand'),   # beside a 'function', or the others
+        Resize=function)                             # (config) -> config, list of configs, or
+                                                     # None; (config, dataset, legacy) may be taken
+    datasets, hooks = dict(...), dict(...)           # likewise; datasets have a stage there
+    metrics = dict(CocoDataset=dict(                 # by dataset type; '*' for any other, None
+                                                     # for one without
         type='CocoMetric', keys=dict(metric='metric'),   # arguments from `evaluation`,
         dataset_keys=dict(ann_file='ann_file'),      # and from the dataset
         prefix='coco'))                              # of the names that it reports
     constructors = dict(LayerDecayOptimizerConstructor='LayerDecayOptimizerConstructor')
-    models = dict(TopDown='a sentence: what to do by hand')
-    data_preprocessor = dict(type='DetDataPreprocessor')   # gets mean, std ... of Normalize and Pad
+    models = dict(TopDown='a sentence: what to do by hand',
+                  SkeletonGCN=dict(type='RecognizerGCN'))  # parts of a model, as transforms above
+    samplers = dict(RepeatAugSampler={})             # likewise
+    data_preprocessor = dict(type='DetDataPreprocessor')   # gets mean, std ... of Normalize and
+                                                     # Pad; or a function of the legacy config
+    preprocessing = dict(FormatShape=function)       # (transform) -> its arguments from others
     visualizer = 'DetLocalVisualizer'
 
 and of these, for what the project did besides its configs::
@@ -27,10 +33,11 @@ and of these, for what the project did besides its configs::
     same_batch_size = True                           # validation took samples_per_gpu too
     listed = ['ann_file', 'img_prefix']              # lists of these meant several datasets
     test_annotations = True                          # tests load annotations as training does;
-                                                     # or the transform that loads them
+                                                     # or the transform, or those, that load them
     test_pack = dict(meta_keys=(...))                # arguments of the last transform in testing
     tta_model = dict(type='DetTTAModel')             # the model that merges augmented views
     validates_by_default = True                      # a config without evaluation validated too
+    better = dict(NME='less')                        # what its hook of evaluation took for better
     eval_hooks = dict(MyEvalHook={})                 # hooks of evaluation that ValLoop replaces
     runners = dict(MyRunner='max_iters')             # runners, and what tells their length
     model_types = dict(MyDetector={})                # models that tell the project
@@ -70,8 +77,12 @@ class Rules:
     hooks: dict[str, Rule] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     constructors: dict[str, str] = field(default_factory=dict)
-    models: dict[str, str] = field(default_factory=dict)
-    data_preprocessor: dict[str, Any] | None = None
+    models: dict[str, Rule] = field(default_factory=dict)
+    samplers: dict[str, Rule] = field(default_factory=dict)
+    data_preprocessor: dict[str, Any] | Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    preprocessing: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = field(
+        default_factory=dict
+    )
     visualizer: str | None = None
     train_dataloader: dict[str, Any] = field(default_factory=dict)
     val_dataloader: dict[str, Any] = field(default_factory=dict)
@@ -79,10 +90,11 @@ class Rules:
     test_dataset: dict[str, Any] = field(default_factory=dict)
     same_batch_size: bool | None = None
     listed: list[str] | None = None
-    test_annotations: bool | dict[str, Any] | None = None
+    test_annotations: bool | dict[str, Any] | list[dict[str, Any]] | None = None
     test_pack: dict[str, Any] = field(default_factory=dict)
     tta_model: dict[str, Any] | None = None
     validates_by_default: bool | None = None
+    better: dict[str, str] = field(default_factory=dict)
     eval_hooks: dict[str, Any] = field(default_factory=dict)
     runners: dict[str, Any] = field(default_factory=dict)
     model_types: dict[str, Any] = field(default_factory=dict)
@@ -152,7 +164,12 @@ def rules_for_own(classes: Mapping[str, HookFacts]) -> Rules:
     )
 
 
-def apply_rule(rule: Rule, config: Mapping[str, Any], place: Any = None) -> Any:
+def apply_rule(
+    rule: Rule,
+    config: Mapping[str, Any],
+    place: Any = None,
+    legacy: Mapping[str, Any] | None = None,
+) -> Any:
     """What ``config`` becomes by ``rule``: a config, a list of configs, or None for nothing.
 
     Args:
@@ -160,14 +177,17 @@ def apply_rule(rule: Rule, config: Mapping[str, Any], place: Any = None) -> Any:
         config: A transform, dataset or hook.
         place: For functions that look at it: the dataset of a transform, or the stage of a
             dataset ('train', 'val' or 'test').
+        legacy: The whole legacy config, for functions that look at it.
 
     Raises:
         ValueError: If the rule is a function and fails; it tells which.
     """
     if rule is None:
         return None
+    if isinstance(rule, Mapping) and 'function' in rule:
+        rule = rule['function']
     if callable(rule):
-        arguments = (dict(config), place or {})[: _num_arguments(rule)]
+        arguments = (dict(config), place or {}, legacy or {})[: _num_arguments(rule)]
         try:
             return rule(*arguments)
         except Exception as error:
@@ -188,8 +208,13 @@ def apply_rule(rule: Rule, config: Mapping[str, Any], place: Any = None) -> Any:
     return with_defaults(result, rule.get('add', {}))
 
 
+def note_of(rule: Rule) -> str:
+    """What ``rule`` says is to be done by hand; empty where nothing is."""
+    return str(rule.get('note', '')) if isinstance(rule, Mapping) else ''
+
+
 def _num_arguments(rule: Callable[..., Any]) -> int:
-    return min(len(inspect.signature(rule).parameters), 2)
+    return min(len(inspect.signature(rule).parameters), 3)
 
 
 def with_defaults(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

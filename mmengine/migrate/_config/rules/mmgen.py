@@ -1,47 +1,209 @@
-"""mmgeneration 0.x, whose successor is mmagic."""
+"""mmgeneration 0.x, whose successor is mmagic.
+
+Real images are ``gt`` there, no longer ``real_img``, in every list of keys.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.migrate._config.rules.shared import FORMATTING
+from mmengine.migrate._config.rules.mmedit import normalized
+from mmengine.migrate._config.rules.shared import FORMATTING, loading
+from mmengine.migrate._config.trace import edited
 
 scope = 'mmagic'
 validates_by_default = False
-data_preprocessor = {'type': 'DataPreprocessor'}
+data_preprocessor: dict[str, Any] = {'type': 'DataPreprocessor'}
+preprocessing: dict[str, Any] = {'Normalize': normalized}
 runners = {'DynamicIterBasedRunner': 'max_iters'}
 eval_hooks: dict[str, Any] = {'GenerativeEvalHook': {}, 'TranslationEvalHook': {}}
+
+Config = dict[str, Any]
+_NAMES = {'real_img': 'gt', 'real_img_path': 'gt_path'}
+
+
+def _renamed_keys(config: Config) -> Config:
+    changed = dict(config)
+    for name in ('keys', 'meta_keys', 'key'):
+        value = changed.get(name)
+        if isinstance(value, (list, tuple)):
+            changed[name] = edited(value, type(value)(_NAMES.get(one, one) for one in value))
+        elif isinstance(value, str):
+            changed[name] = _NAMES.get(value, value)
+    return changed
+
+
+def _load(config: Config) -> Config:
+    changed = _renamed_keys(loading(config))
+    backend = changed.pop('io_backend', 'disk')
+    if backend != 'disk':
+        changed['backend_args'] = {'backend': backend}
+    if 'flag' in changed:
+        changed['color_type'] = changed.pop('flag')
+    return changed
+
+
+def _collect(config: Config) -> Config:
+    keys = [key for key in config.get('keys', ()) if key not in _NAMES]
+    return {'type': 'PackInputs'} | ({'keys': keys} if keys else {})
+
+
 transforms: dict[str, Any] = {
     **FORMATTING,
-    'Collect': {'type': 'PackInputs', 'drop': ['keys', 'meta_keys']},
+    'Collect': _collect,
+    'LoadImageFromFile': _load,
+    'LoadPairedImageFromFile': _load,
+    **dict.fromkeys(
+        (
+            'CenterCropLongEdge', 'Crop', 'FixedCrop', 'Flip', 'NumpyPad', 'RandomCropLongEdge',
+            'RandomImgNoise', 'RandomResizedCrop', 'RandomLongEdgeCrop', 'CenterCrop', 'Resize',
+        ),
+        _renamed_keys,
+    ),
+}  # fmt: skip
+
+
+def _folders(config: Config) -> Config:
+    changed = {key: value for key, value in config.items() if key not in ('type', 'imgs_root')}
+    root: Config = {}
+    if 'imgs_root' in config:
+        root = {'data_root': config['imgs_root'], 'data_prefix': {'gt': ''}}
+    return {'type': 'BasicImageDataset', **root, **changed}
+
+
+_ROOT = {'keys': {'dataroot': 'data_root'}}
+datasets: dict[str, Any] = {
+    'UnconditionalImageDataset': _folders,
+    'GrowScaleImgDataset': {'keys': {'imgs_roots': 'data_roots'}},
+    'PairedImageDataset': _ROOT,
+    'UnpairedImageDataset': _ROOT,
+    'SinGANDataset': {'keys': {'img_path': 'data_root'}},
+    'mmcls.ImageNet': {'type': 'ImageNet'},
+    'mmcls.CIFAR10': {'type': 'CIFAR10'},
+    'RepeatDataset': {},
+    'ConcatDataset': {},
 }
-datasets: dict[str, Any] = {'RepeatDataset': {}, 'ConcatDataset': {}}
 _METRICS = {
     'FID': 'FrechetInceptionDistance', 'IS': 'InceptionScore', 'PR': 'PrecisionAndRecall',
     'MS_SSIM': 'MultiScaleStructureSimilarity', 'SWD': 'SlicedWassersteinDistance',
     'PPL': 'PerceptualPathLength', 'EQ': 'Equivariance',
 }  # fmt: skip
+# Of translation between domains, each image has a source.
+_OF_TRANSLATION = {'FID': 'TransFID', 'IS': 'TransIS'}
 
 
-def _metrics(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _metrics(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[Config]:
     asked = evaluation.get('metrics', [])
     listed = [asked] if isinstance(asked, Mapping) else list(asked)
+    target = evaluation.get('target_domain')
+    known = _METRICS if target is None else {**_METRICS, **_OF_TRANSLATION}
     built = []
     for one in listed:
-        kind = _METRICS.get(str(one.get('type')), one.get('type'))
-        count = {'fake_nums': one['num_images']} if 'num_images' in one else {}
-        built.append({'type': kind, 'prefix': f'{one.get("type")}-Full', **count})
+        name = str(one.get('type'))
+        metric: Config = {'type': known.get(name, name), 'prefix': f'{name}-Full'}
+        if 'num_images' in one:
+            metric['fake_nums'] = one['num_images']
+        if target is not None:
+            metric['fake_key'] = f'fake_{target}'
+        inception = one.get('inception_args')
+        if isinstance(inception, Mapping) and 'type' in inception:
+            metric['inception_style'] = inception['type']
+        metric |= {key: one[key] for key in ('inception_pkl', 'k', 'space', 'sampling')
+                   if key in one}  # fmt: skip
+        sampled = evaluation.get('sample_kwargs')
+        if isinstance(sampled, Mapping) and 'sample_model' in sampled:
+            metric['sample_model'] = sampled['sample_model']
+        built.append(metric)
     return built
 
 
+def _name(name: str, *_: Any) -> str:
+    """Of the values that a metric reports, where its name is a number as well."""
+    kind = {'pr': 'PR', 'ppl': 'PPL', 'swd': 'SWD', 'ms_ssim': 'MS_SSIM'}.get(name, name.upper())
+    return f'{kind}-Full/{name}'
+
+
 metrics: dict[str, Any] = {
-    '*': {'build': _metrics, 'takes': ['metrics', 'sample_kwargs'], 'prefix': None}
+    '*': {
+        'build': _metrics,
+        'takes': ['metrics', 'sample_kwargs', 'target_domain', 'data_keys'],
+        'prefix': None,
+        'names': _name,
+    }
 }
-hooks: dict[str, Any] = {}
+
+
+better = {
+    **dict.fromkeys(('fid', 'swd', 'ppl', 'ppl_wend'), 'less'),
+    **dict.fromkeys(('is', 'precision', 'recall', 'ms_ssim', 'pr'), 'greater'),
+}
+
+
+def _visualization(config: Config) -> Config:
+    return {
+        'type': 'VisualizationHook',
+        'interval': config.get('interval', 1),
+        'fixed_input': True,
+        'vis_kwargs_list': {'type': 'GAN', 'name': 'fake_img'},
+    }
+
+
+def _of_translations(config: Config) -> Config:
+    names = config.get('res_name_list') or ['fake_img']
+    shown = [{'type': 'Translation', 'name': name} for name in names]
+    return {
+        'type': 'VisualizationHook',
+        'interval': config.get('interval', 1),
+        'fixed_input': True,
+        'vis_kwargs_list': shown,
+    }
+
+
+hooks: dict[str, Any] = {
+    'VisualizeUnconditionalSamples': _visualization,
+    'MMGenVisualizationHook': _of_translations,
+    'PGGANFetchDataHook': {},
+    'PickleDataHook': {},
+    'AdjustGammaHook': {},
+    # The averages of generators are the models' own now.
+    'ExponentialMovingAverageHook': None,
+}
+
+
+def _average(legacy: Mapping[str, Any]) -> Config | None:
+    """``ema_config`` for the averages that a hook of the config made."""
+    listed = legacy.get('custom_hooks')
+    for hook in listed if isinstance(listed, (list, tuple)) else ():
+        if not isinstance(hook, Mapping) or hook.get('type') != 'ExponentialMovingAverageHook':
+            continue
+        found: Config = {'type': 'ExponentialMovingAverage', 'interval': hook.get('interval', -1)}
+        settings = hook.get('interp_cfg')
+        settings = settings if isinstance(settings, Mapping) else {}
+        if 'momentum' in settings:
+            # It was the share of the average, and is the share of the new weights.
+            found['momentum'] = round(1 - settings['momentum'], 12)
+        if 'start_iter' in hook:
+            found['start_iter'] = hook['start_iter']
+        return found
+    return None
+
+
+def _averaged(config: Config, legacy: Mapping[str, Any]) -> Config:
+    found = _average(legacy)
+    return config if found is None else {**config, 'ema_config': found}
+
+
 constructors: dict[str, str] = {}
 model_types = dict.fromkeys((
     'CycleGAN', 'LSGAN', 'MSPIEStyleGAN2', 'Pix2Pix', 'ProgressiveGrowingGAN',
-    'SinGAN', 'StaticTranslationGAN', 'StaticUnconditionalGAN', 'StyleGANV1',
-    'BasicGaussianDiffusion',
+    'SinGAN', 'StaticTranslationGAN', 'StaticUnconditionalGAN', 'StyleGANV1', 'StyleGANV2',
+    'StyleGANv3', 'BasicConditionalGAN', 'BasiccGAN', 'BasicGaussianDiffusion',
 ))  # fmt: skip
+models: dict[str, Any] = dict.fromkeys(
+    (
+        'MSPIEStyleGAN2', 'ProgressiveGrowingGAN', 'SinGAN', 'StaticUnconditionalGAN', 'StyleGANV1',
+        'StyleGANV2', 'StyleGANv3', 'BasicConditionalGAN', 'BasiccGAN', 'BasicGaussianDiffusion',
+    ),
+    _averaged,
+)  # fmt: skip

@@ -6,7 +6,7 @@ a separate argument now; targets are made by an encoder, which the model's head 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.migrate._config.rules.shared import FORMATTING, loading
@@ -21,11 +21,17 @@ same_batch_size = True
 Config = dict[str, Any]
 
 
-def _load(config: Config) -> Config:
+def _load(config: Config, dataset: Mapping[str, Any]) -> Any:
     config = loading(config)
     config['type'] = 'LoadImage'
     # Channels are put in order by the data preprocessor.
     config.pop('channel_order', None)
+    steps = dataset.get('pipeline')
+    listed: Sequence[Any] = steps if isinstance(steps, (list, tuple)) else ()
+    kinds = {one.get('type') for one in listed if isinstance(one, Mapping)}
+    if 'TopDownAffine' in kinds and 'TopDownGetBboxCenterScale' not in kinds:
+        # Older datasets gave the center and the scale of a box themselves.
+        return [config, {'type': 'GetBBoxCenterScale'}]
     return config
 
 
@@ -41,13 +47,106 @@ def _affine(config: Config, dataset: Mapping[str, Any]) -> Config:
 
 
 def _target(config: Config, dataset: Mapping[str, Any]) -> Any:
-    """Heat maps of one Gaussian; other encodings have too many choices to be guessed."""
-    if set(config) - {'type', 'sigma'}:
-        return config
+    """The encoder that a target stands for; several sizes of a Gaussian are several encoders."""
     sizes = {'input_size': 'image_size', 'heatmap_size': 'heatmap_size'}
-    encoder: Config = {'type': 'MSRAHeatmap'}
-    encoder |= {new: _size(dataset, old) for new, old in sizes.items()}
-    return {'type': 'GenerateTarget', 'encoder': {**encoder, 'sigma': config.get('sigma', 2)}}
+    given = {new: _size(dataset, old) for new, old in sizes.items()}
+    encoding = str(config.get('encoding', 'MSRA'))
+    spread: Any = config.get('kernel') if encoding == 'Megvii' else config.get('sigma', 2)
+    several = isinstance(spread, list) or _is_nested(spread)
+    encoders = [_encoder(config, encoding, one, given) for one in (spread if several else [spread])]
+    if None in encoders:
+        return config
+    levels = {'multilevel': True} if several else {}
+    return {
+        'type': 'GenerateTarget',
+        **levels,
+        'encoder': encoders if several else encoders[0],
+    }
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(one, (list, tuple)) for one in value)
+
+
+def _encoder(config: Config, encoding: str, spread: Any, sizes: Config) -> Config | None:
+    if encoding == 'Megvii':
+        kernel = spread[0] if isinstance(spread, (list, tuple)) else spread
+        return {'type': 'MegviiHeatmap', **sizes, 'kernel_size': kernel}
+    if encoding == 'UDP':
+        kind = {'GaussianHeatmap': 'gaussian', 'CombinedTarget': 'combined'}.get(
+            str(config.get('target_type', 'GaussianHeatmap')).replace('GaussianHeatMap',
+                                                                      'GaussianHeatmap')
+        )  # fmt: skip
+        combined: Config = {} if kind == 'gaussian' else {'heatmap_type': kind}
+        if 'valid_radius_factor' in config:
+            combined['radius_factor'] = config['valid_radius_factor']
+        return {'type': 'UDPHeatmap', **sizes, **combined, 'sigma': spread}
+    if encoding != 'MSRA':
+        return None
+    unbiased = {'unbiased': True} if config.get('unbiased_encoding') else {}
+    return {'type': 'MSRAHeatmap', **sizes, 'sigma': spread, **unbiased}
+
+
+def _regression(config: Config, dataset: Mapping[str, Any]) -> Config:
+    encoder = {'type': 'RegressionLabel', 'input_size': _size(dataset, 'image_size')}
+    return {'type': 'GenerateTarget', 'encoder': encoder}
+
+
+def _translate(config: Config) -> Config:
+    return {
+        'type': 'RandomBBoxTransform',
+        'shift_factor': config.get('trans_factor', 0.15),
+        'shift_prob': config.get('trans_prob', 1.0),
+        'scale_prob': 0.0,
+        'rotate_prob': 0.0,
+    }
+
+
+def _square(dataset: Mapping[str, Any], key: str) -> Any:
+    """A size of bottom-up data, which may be one number; the first of several."""
+    size = _size(dataset, key)
+    if key == 'heatmap_size' and isinstance(size, tuple) and size:
+        size = size[0]
+    return (size, size) if isinstance(size, int) else size
+
+
+def _bottom_up_affine(config: Config, dataset: Mapping[str, Any]) -> Config:
+    """A shift was in pixels of a person of 200."""
+    converted: Config = {
+        'type': 'BottomupRandomAffine',
+        'input_size': _square(dataset, 'image_size'),
+    }
+    if 'rot_factor' in config:
+        converted['rotate_factor'] = config['rot_factor']
+    if 'scale_factor' in config:
+        converted['scale_factor'] = tuple(config['scale_factor'])
+    if 'scale_type' in config:
+        converted['scale_type'] = config['scale_type']
+    if 'trans_factor' in config:
+        converted['shift_factor'] = config['trans_factor'] / 200
+    return converted | ({'use_udp': True} if config.get('use_udp') else {})
+
+
+def _bottom_up_target(config: Config, dataset: Mapping[str, Any]) -> Any:
+    encoder: Config = {
+        'type': 'AssociativeEmbedding',
+        'input_size': _square(dataset, 'image_size'),
+        'heatmap_size': _square(dataset, 'heatmap_size'),
+        'sigma': config.get('sigma', 2),
+        'decode_max_instances': config.get('max_num_people', 30),
+    }
+    if config.get('use_udp'):
+        encoder['use_udp'] = True
+    return [{'type': 'BottomupGetHeatmapMask'}, {'type': 'GenerateTarget', 'encoder': encoder}]
+
+
+def _bottom_up_resize(config: Config, dataset: Mapping[str, Any]) -> Config:
+    return {
+        'type': 'BottomupResize',
+        'input_size': _square(dataset, 'image_size'),
+        'size_factor': 64,
+        'resize_mode': 'expand',
+    } | ({'use_udp': True} if config.get('use_udp') else {})
 
 
 def _shift(config: Config) -> Config:
@@ -89,6 +188,24 @@ transforms: dict[str, Any] = {
     'TopDownGetRandomScaleRotation': _scale_and_rotate,
     'TopDownAffine': _affine,
     'TopDownGenerateTarget': _target,
+    'TopDownGenerateTargetRegression': _regression,
+    'TopDownRandomTranslation': _translate,
+    'BottomUpRandomAffine': _bottom_up_affine,
+    'BottomUpRandomFlip': {
+        'type': 'RandomFlip',
+        'keys': {'flip_prob': 'prob'},
+        'add': {'direction': 'horizontal'},
+    },
+    'BottomUpGenerateTarget': _bottom_up_target,
+    'BottomUpGetImgSize': _bottom_up_resize,
+    # It made tensors of the sizes that BottomupResize makes now.
+    'BottomUpResizeAlign': None,
+    'Albumentation': {},
+    'PhotometricDistortion': {},
+    'GetRootCenteredPose': None,
+    'PoseSequenceToTensor': None,
+    'RenameKeys': None,
+    'DiscardDuplicatedItems': None,
     'Collect': {'type': 'PackPoseInputs', 'drop': ['keys', 'meta_keys']},
 }
 
@@ -118,90 +235,176 @@ def _of_data_cfg(data_cfg: Any) -> Config:
 
 _KINDS = {
     name: f'{name}Dataset'
-    for name in ('Coco', 'CocoWholeBody', 'CrowdPose', 'Aic', 'Mpii', 'Jhmdb', 'OCHuman')
-}
+    for name in (
+        'Coco', 'CocoWholeBody', 'CrowdPose', 'Aic', 'Mhp', 'Mpii', 'MpiiTrb', 'Jhmdb', 'OCHuman',
+        'Halpe', 'PoseTrack18', 'PoseTrack18Video',
+    )
+}  # fmt: skip
+_OTHERS = {
+    'FreiHand': 'FreiHand', 'InterHand2D': 'InterHand2DDouble', 'InterHand3D': 'InterHand3D',
+    'OneHand10K': 'OneHand10K', 'Panoptic': 'PanopticHand2D', 'Rhd2D': 'Rhd2D',
+    'HandCocoWholeBody': 'CocoWholeBodyHand', 'Face300W': 'Face300W', 'FaceAFLW': 'AFLW',
+    'FaceCOFW': 'COFW', 'FaceWFLW': 'WFLW', 'FaceCocoWholeBody': 'CocoWholeBodyFace',
+    'DeepFashion': 'DeepFashion', 'AnimalAP10K': 'AP10K', 'AnimalATRW': 'ATRW', 'AnimalFly': 'Fly',
+    'AnimalHorse10': 'Horse10', 'AnimalLocust': 'Locust', 'AnimalMacaque': 'Macaque',
+    'AnimalPose': 'AnimalPose', 'AnimalZebra': 'Zebra', 'Body3DH36M': 'Human36m',
+}  # fmt: skip
 datasets: dict[str, Any] = {
     **{f'TopDown{name}Dataset': _dataset(kind, 'topdown') for name, kind in _KINDS.items()},
     **{f'BottomUp{name}Dataset': _dataset(kind, 'bottomup') for name, kind in _KINDS.items()},
-    **{
-        f'{old}Dataset': _dataset(f'{new}Dataset', 'topdown')
-        for old, new in {
-            'FreiHand': 'FreiHand',
-            'InterHand2D': 'InterHand2D',
-            'OneHand10K': 'OneHand10K',
-            'Rhd2D': 'Rhd2D',
-            'Face300W': 'Face300W',
-            'FaceAFLW': 'AFLW',
-            'FaceCOFW': 'COFW',
-            'FaceWFLW': 'WFLW',
-            'FaceCocoWholeBody': 'CocoWholeBodyFace',
-            'DeepFashion': 'DeepFashion',
-            'AnimalAP10K': 'AP10K',
-            'AnimalMacaque': 'Macaque',
-            'AnimalHorse10': 'Horse10',
-            'AnimalPose': 'AnimalPose',
-            'HandCocoWholeBody': 'CocoWholeBodyHand',
-        }.items()
-    },
-    'TopDownPoseTrack18Dataset': _dataset('PoseTrack18Dataset', 'topdown'),
-    'TopDownMhpDataset': _dataset('MhpDataset', 'topdown'),
-    'BottomUpMhpDataset': _dataset('MhpDataset', 'bottomup'),
+    **{f'{old}Dataset': _dataset(f'{new}Dataset', 'topdown') for old, new in _OTHERS.items()},
     'RepeatDataset': {},
     'ConcatDataset': {},
 }
 
-_COCO = {
-    'type': 'CocoMetric',
-    'dataset_keys': {'ann_file': 'ann_file'},
-    'takes': ['metric'],
-    'prefix': 'coco',
-}
-_NAMES_OF_METRICS = {'PCK': 'PCKAccuracy', 'PCKh': 'MpiiPCKAccuracy', 'AUC': 'AUC', 'EPE': 'EPE',
-                     'NME': 'NME', 'tPCK': 'JhmdbPCKAccuracy'}  # fmt: skip
+
+def _coco(**options: Any) -> Config:
+    """Average precision, with what the dataset said of suppressing doubles."""
+
+    def build(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> Config:
+        built: Config = {'type': 'CocoMetric'}
+        if 'ann_file' in dataset:
+            built['ann_file'] = dataset['ann_file']
+        if str(dataset.get('type')).startswith('BottomUp'):
+            return {**built, **options, 'nms_mode': 'none', 'score_mode': 'bbox'}
+        given = dataset.get('data_cfg')
+        settings = given if isinstance(given, Mapping) else {}
+        if settings.get('soft_nms'):
+            built['nms_mode'] = 'soft_oks_nms'
+        if settings.get('oks_thr', 0.9) != 0.9:
+            built['nms_thr'] = settings['oks_thr']
+        if settings.get('vis_thr', 0.2) != 0.2:
+            built['keypoint_score_thr'] = settings['vis_thr']
+        return {**built, **options}
+
+    prefix = options.get('prefix', 'coco')
+    if options.get('type') == 'CocoWholeBodyMetric':
+        prefix = 'coco-wholebody'
+    return {'build': build, 'takes': _TAKEN, 'prefix': prefix}
 
 
-def _by_names(**options: Any) -> Config:
+_TAKEN = ['metric', 'res_folder', 'bbox_thr', 'use_gt_bbox', 'pck_thr', 'pckh_thr', 'auc_nor']
+_NAMES_OF_METRICS = {
+    'PCK': 'PCKAccuracy', 'PCKh': 'MpiiPCKAccuracy', 'AUC': 'AUC', 'EPE': 'EPE', 'NME': 'NME',
+    'tPCK': 'JhmdbPCKAccuracy',
+}  # fmt: skip
+# Of each class, what evaluation says of it.
+_LIMITS = {'PCKAccuracy': ('pck_thr', 'thr'), 'MpiiPCKAccuracy': ('pckh_thr', 'thr'),
+           'AUC': ('auc_nor', 'norm_factor')}  # fmt: skip
+_NAMES = {'PCKh': 'PCK', 'Mean PCK': 'PCK', 'Mean tPCK': 'tPCK'}
+
+
+def _by_names(*default: str, **options: Any) -> Config:
     """Metrics by the names in ``evaluation.metric``, each a separate class.
 
     Args:
+        *default: The names where there are none.
         **options: Arguments by the name of the class.
     """
 
     def build(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> Any:
-        asked = evaluation.get('metric', [])
+        asked = evaluation.get('metric') or default
         names = [asked] if isinstance(asked, str) else list(asked)
         kinds = [_NAMES_OF_METRICS[name] for name in names if name in _NAMES_OF_METRICS]
-        built = [{'type': kind, **options.get(kind, {})} for kind in kinds]
+        built = []
+        for kind in kinds:
+            old, new = _LIMITS.get(kind, ('', ''))
+            limit = {new: evaluation[old]} if old in evaluation else {}
+            built.append({'type': kind, **options.get(kind, {}), **limit})
         return built[0] if len(built) == 1 else built
 
-    return {'build': build, 'takes': ['metric'], 'prefix': None}
+    return {'build': build, 'takes': _TAKEN, 'prefix': None, 'names': _NAMES}
 
 
-_HANDS = _by_names()
+def _jhmdb(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> Config:
+    """Distances by the box (PCK) and by the torso (tPCK)."""
+    asked = evaluation.get('metric') or 'PCK'
+    names = [asked] if isinstance(asked, str) else list(asked)
+    items = [item for name, item in (('PCK', 'bbox'), ('tPCK', 'torso')) if name in names]
+    limit = {'thr': evaluation['pck_thr']} if 'pck_thr' in evaluation else {}
+    return {'type': 'JhmdbPCKAccuracy', 'norm_item': items, **limit}
+
+
+def _of_two_hands(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> Config:
+    asked = evaluation.get('metric') or ['MRRPE', 'MPJPE', 'Handedness acc']
+    names = [asked] if isinstance(asked, str) else list(asked)
+    modes = [{'Handedness acc': 'HandednessAcc'}.get(name, name) for name in names]
+    return {'type': 'InterHandMetric', 'modes': modes}
+
+
+def _of_bodies(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> Any:
+    asked = evaluation.get('metric') or 'mpjpe'
+    names = [asked] if isinstance(asked, str) else list(asked)
+    built = [{'type': 'MPJPE', 'mode': name} for name in names]
+    return built[0] if len(built) == 1 else built
+
+
+_HANDS = _by_names('PCK', 'AUC', 'EPE', PCKAccuracy={'thr': 0.2}, AUC={'norm_factor': 30})
+_FACES = _by_names('NME', NME={'norm_mode': 'keypoint_distance'})
+_POSE_TRACK = {
+    'type': 'PoseTrack18Metric', 'dataset_keys': {'ann_file': 'ann_file'}, 'takes': _TAKEN,
+    'prefix': 'posetrack18',
+}  # fmt: skip
+_CROWDS = {'use_area': False, 'iou_type': 'keypoints_crowd', 'prefix': 'crowdpose'}
 metrics: dict[str, Any] = {
     **{
-        f'{way}{name}Dataset': _COCO
+        f'{way}{name}Dataset': rule
         for way in ('TopDown', 'BottomUp')
-        for name in ('Coco', 'OCHuman', 'Aic', 'CrowdPose', 'Mhp')
+        for name, rule in {
+            'Coco': _coco(),
+            'OCHuman': _coco(),
+            'Halpe': _coco(),
+            'Aic': _coco(use_area=False),
+            'Mhp': _coco(use_area=False),
+            'CrowdPose': _coco(**_CROWDS),
+            'CocoWholeBody': _coco(type='CocoWholeBodyMetric'),
+        }.items()
+    },
+    'TopDownPoseTrack18Dataset': _POSE_TRACK,
+    'TopDownPoseTrack18VideoDataset': _POSE_TRACK,
+    'TopDownMpiiDataset': _by_names('PCKh'),
+    'TopDownMpiiTrbDataset': {
+        'build': lambda evaluation, dataset: {
+            'type': 'PCKAccuracy', 'norm_item': 'head', 'thr': evaluation.get('pckh_thr', 0.5),
+        },
+        'takes': _TAKEN, 'prefix': None, 'names': _NAMES,
+    },
+    'TopDownJhmdbDataset': {
+        'build': _jhmdb, 'takes': _TAKEN, 'prefix': None, 'names': _NAMES,
     },
     **{
-        f'{way}CocoWholeBodyDataset': {**_COCO, 'type': 'CocoWholeBodyMetric'}
-        for way in ('TopDown', 'BottomUp')
+        f'Animal{name}Dataset': _coco() for name in ('AP10K', 'Macaque', 'Pose', 'ATRW')
     },
-    'TopDownPoseTrack18Dataset': {**_COCO, 'type': 'PoseTrack18Metric', 'prefix': 'posetrack18'},
-    'TopDownMpiiDataset': {'type': 'MpiiPCKAccuracy', 'takes': ['metric'], 'prefix': None},
-    'TopDownJhmdbDataset': _by_names(),
-    'AnimalAP10KDataset': _COCO,
-    'AnimalMacaqueDataset': _COCO,
+    'AnimalHorse10Dataset': _by_names(
+        'PCK', 'NME', PCKAccuracy={'thr': 0.3}, NME={'norm_mode': 'keypoint_distance'}
+    ),
+    **{f'Animal{name}Dataset': _HANDS for name in ('Fly', 'Locust', 'Zebra')},
     **{
         f'{name}Dataset': _HANDS
-        for name in ('FreiHand', 'InterHand2D', 'OneHand10K', 'Panoptic', 'Rhd2D', 'DeepFashion')
+        for name in (
+            'FreiHand', 'HandCocoWholeBody', 'InterHand2D', 'OneHand10K', 'Panoptic', 'Rhd2D',
+            'DeepFashion',
+        )
     },
     **{
-        f'{name}Dataset': _by_names(NME={'norm_mode': 'keypoint_distance'})
-        for name in ('Face300W', 'FaceAFLW', 'FaceCOFW', 'FaceWFLW', 'FaceCocoWholeBody')
+        f'Face{name}Dataset': _FACES for name in ('300W', 'COFW', 'WFLW', 'CocoWholeBody')
     },
-}
+    'FaceAFLWDataset': _by_names(
+        'NME', NME={'norm_mode': 'use_norm_item', 'norm_item': 'bbox_size'}
+    ),
+    'InterHand3DDataset': {'build': _of_two_hands, 'takes': _TAKEN, 'prefix': None},
+    'Body3DH36MDataset': {'build': _of_bodies, 'takes': _TAKEN, 'prefix': None},
+}  # fmt: skip
+better = {
+    **dict.fromkeys(
+        ('AP', 'AR', 'Total AP', 'PCK', 'PCKh', 'AUC', 'Mean PCK', 'Mean tPCK', '3DPCK', '3DAUC',
+         'Handedness acc', 'mAP'), 'greater'
+    ),
+    **dict.fromkeys(
+        ('EPE', 'NME', 'MPJPE', 'P-MPJPE', 'N-MPJPE', 'MRRPE', 'mpjpe', 'p-mpjpe', 'n-mpjpe'),
+        'less',
+    ),
+}  # fmt: skip
 hooks: dict[str, Any] = {}
 constructors: dict[str, str] = {}
 models = {

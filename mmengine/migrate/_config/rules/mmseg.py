@@ -18,10 +18,23 @@ test_annotations = True
 tta_model = {'type': 'SegTTAModel'}
 
 
-transforms = FORMATTING | {
+def _resize(config: dict[str, Any]) -> Any:
+    """A shortest edge of at least ``min_size`` is a class now."""
+    smallest = config.pop('min_size', None)
+    if smallest is None or config.get('ratio_range') or isinstance(config.get('img_scale'), list):
+        return resize(config)
+    return {'type': 'ResizeShortestEdge', 'scale': smallest, 'max_size': _longest(config)}
+
+
+def _longest(config: dict[str, Any]) -> Any:
+    scale = config.get('img_scale')
+    return max(scale) if isinstance(scale, tuple) else 2**31
+
+
+transforms: dict[str, Any] = FORMATTING | {
     'LoadImageFromFile': loading,
     'LoadAnnotations': loading,
-    'Resize': resize,
+    'Resize': _resize,
     'RandomCrop': {},
     'RandomFlip': FLIP,
     'PhotoMetricDistortion': {},
@@ -34,6 +47,8 @@ transforms = FORMATTING | {
     'RandomMosaic': {},
     'ResizeToMultiple': {},
     'Rerange': {},
+    'LoadImageFromNDArray': loading,
+    'Albu': {},
     'Collect': pack('PackSegInputs'),
 }
 _PREFIXED = {
@@ -43,9 +58,11 @@ _PREFIXED = {
         'split': 'ann_file',
         'classes': 'metainfo.classes',
         'palette': 'metainfo.palette',
-    }
+        'file_client_args': 'backend_args',
+    },
+    'drop': ['gt_seg_map_loader_cfg'],
 }
-datasets = dict.fromkeys(
+datasets: dict[str, Any] = dict.fromkeys(
     (
         'ADE20KDataset',
         'CityscapesDataset',
@@ -63,21 +80,40 @@ datasets = dict.fromkeys(
         'PotsdamDataset',
         'ISPRSDataset',
         'iSAIDDataset',
-        'CustomDataset',
+        'FaceOccludedDataset',
+        'ImageNetSDataset',
     ),
     _PREFIXED,
-) | {'RepeatDataset': {}, 'ConcatDataset': {}, 'MultiImageMixDataset': {}}
+) | {
+    'CustomDataset': {**_PREFIXED, 'type': 'BaseSegDataset'},
+    'RepeatDataset': {},
+    'ConcatDataset': {},
+    'MultiImageMixDataset': {},
+}
 
 
-def _iou_metric(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
+def _iou_metric(evaluation: Mapping[str, Any], dataset: Mapping[str, Any]) -> Any:
+    """Areas in common by their names, and the benchmark of Cityscapes, which wants files."""
     wanted = evaluation.get('metric', 'mIoU')
-    return {
-        'type': 'IoUMetric',
-        'iou_metrics': [wanted] if isinstance(wanted, str) else list(wanted),
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    areas = [name for name in names if name != 'cityscapes']
+    options = {key: evaluation[key] for key in ('nan_to_num', 'beta') if key in evaluation}
+    built: list[dict[str, Any]] = []
+    if areas:
+        built.append({'type': 'IoUMetric', 'iou_metrics': areas, **options})
+    if 'cityscapes' in names:
+        folder = evaluation.get('imgfile_prefix', './work_dirs/cityscapes_metric')
+        built.append({'type': 'CityscapesMetric', 'output_dir': folder})
+    return built[0] if len(built) == 1 else built
+
+
+metrics = {
+    '*': {
+        'build': _iou_metric,
+        'takes': ['metric', 'efficient_test', 'imgfile_prefix', 'nan_to_num', 'beta'],
+        'prefix': None,
     }
-
-
-metrics = {'*': {'build': _iou_metric, 'takes': ['metric', 'efficient_test'], 'prefix': None}}
+}
 hooks: dict[str, Any] = {}
 constructors = {
     'LearningRateDecayOptimizerConstructor': 'LearningRateDecayOptimizerConstructor',

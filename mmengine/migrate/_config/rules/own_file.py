@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmengine.migrate._config.rules import Rules
 
 NOT_IN_FILES = ('names', 'own_hooks')
-_OF_A_RULE = ('type', 'keys', 'drop', 'add')
+_OF_A_RULE = ('type', 'keys', 'drop', 'add', 'note', 'function')
 _OF_A_METRIC = (
     'type',
     'keys',
@@ -93,12 +93,14 @@ def _load(name: str) -> dict[str, Any]:
 def _check_each(name: str, table: str, content: Mapping[str, Any]) -> None:
     for one, rule in content.items():
         where = f'{name}: {table}[{one!r}]'
-        if table in ('transforms', 'datasets', 'hooks'):
+        if table in ('transforms', 'datasets', 'hooks', 'models', 'samplers'):
             _check_rule(where, rule)
-        elif table == 'metrics':
+        elif table == 'metrics' and rule is not None:
             _check_metric(where, rule)
-        elif table in ('constructors', 'models') and not isinstance(rule, str):
+        elif table in ('constructors', 'better') and not isinstance(rule, str):
             raise ArgumentError(f'{where} is a string, got {rule!r}.')
+        elif table == 'preprocessing' and not callable(rule):
+            raise ArgumentError(f'{where} is a function of a transform, got {rule!r}.')
 
 
 def _check_rule(where: str, rule: Any) -> None:
@@ -110,6 +112,8 @@ def _check_rule(where: str, rule: Any) -> None:
             f'what is left out; got {rule!r}.'
         )
     _check_keys(where, rule, _OF_A_RULE)
+    if 'function' in rule and not callable(rule['function']):
+        raise ArgumentError(f'{where}: function is a function, got {rule["function"]!r}.')
 
 
 def _check_metric(where: str, rule: Any) -> None:
@@ -129,6 +133,8 @@ def _check_keys(where: str, rule: Mapping[str, Any], known: tuple[str, ...]) -> 
             raise ArgumentError(
                 f'{where} has {key!r}; a rule has {", ".join(known)}.{did_you_mean(key, known)}'
             )
+        if key == 'names' and callable(value):
+            continue
         if key in ('keys', 'dataset_keys', 'names') and not (
             isinstance(value, Mapping) and all(isinstance(new, str) for new in value.values())
         ):

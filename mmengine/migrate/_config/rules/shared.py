@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Config = dict[str, Any]
@@ -75,3 +76,13 @@ _META_KEYS: dict[str, str | None] = {
     'image_file': 'img_path',
     'img_norm_cfg': None,
 }
+
+
+def times_255(values: Iterable[float]) -> list[float]:
+    """Means or deviations of images between 0 and 1, for images between 0 and 255."""
+    return [round(255 * one, 6) for one in values]
+
+
+def of_unit_images(transform: Mapping[str, Any]) -> Config:
+    """Means and deviations of a ``Normalize`` that came after a division by 255."""
+    return {key: times_255(transform[key]) for key in ('mean', 'std') if key in transform}

@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Config, Context, inner_datasets
-from mmengine.migrate._config.rules import build_metric, keys_of_metric
-from mmengine.migrate._config.topics import loop
+from mmengine.migrate._config.rules import (
+    apply_rule,
+    build_metric,
+    keys_of_metric,
+    note_of,
+)
+from mmengine.migrate._config.topics import loop, recording
 from mmengine.migrate._config.topics.datasets import convert_dataset
 from mmengine.migrate._config.trace import edited
 
@@ -22,6 +27,7 @@ _LOADER_KEYS = (
 _RUNNING = (
     'type', 'interval', 'by_epoch', 'start', 'dynamic_intervals', 'save_best', 'rule',
     'greater_keys', 'less_keys', 'gpu_collect', 'pre_eval', 'broadcast_bn_buffer', 'tmpdir',
+    'out_dir', 'file_client_args', *recording.OLDER_NAMES_OF_BEST,
 )  # fmt: skip
 _EVAL_HOOKS = ('EvalHook', 'DistEvalHook')
 
@@ -50,7 +56,7 @@ def convert_data(ctx: Context) -> Config:
             continue
         converted[f'{stage}_cfg'] = {}
         converted[f'{stage}_evaluator'] = _evaluator(ctx, data, stage)
-    known: tuple[str, ...] = (*_BATCH, 'workers_per_gpu', *_STAGES, *_LOADER_KEYS)
+    known: tuple[str, ...] = (*_BATCH, 'workers_per_gpu', *_STAGES, *_LOADER_KEYS, 'sampler')
     known += tuple(f'{stage}_dataloader' for stage in _STAGES)
     ctx.leave('data', {key: value for key, value in data.items() if key not in known})
     _leave_evaluation(ctx)
@@ -96,7 +102,7 @@ def _dataloader(ctx: Context, data: Mapping[str, Any], stage: str) -> Config:
     shuffle = own.pop('shuffle', stage == 'train')
     for name in (*_BATCH, 'workers_per_gpu'):
         own.pop(name, None)
-    sampler = own.pop('sampler', None)
+    sampler = _sampler(ctx, data, own, stage, shuffle)
     for name in list(own):
         if name in _LOADER_KEYS:
             loader[name] = own.pop(name)
@@ -106,15 +112,34 @@ def _dataloader(ctx: Context, data: Mapping[str, Any], stage: str) -> Config:
                 f'kept as an argument of the DataLoader; check that it takes {name}.',
             )
     loader |= own
-    if sampler is not None:
-        ctx.notes.todo(f'data.{stage}_dataloader.sampler', 'an own sampler: check its arguments.')
     for name in ('persistent_workers', 'prefetch_factor'):
         if name in loader and not workers:
             # torch takes these with workers only.
             del loader[name]
-    loader['sampler'] = sampler or {'type': 'DefaultSampler', 'shuffle': shuffle}
+    loader['sampler'] = sampler
     loader['dataset'] = convert_dataset(ctx, key, dataset)
     return loader
+
+
+def _sampler(ctx: Context, data: Mapping[str, Any], own: Config, stage: str, shuffle: bool) -> Any:
+    """The sampler: the stage's own, or the one that training had from ``data``; projects had
+    several names for it."""
+    key = f'data.{stage}_dataloader.sampler'
+    given = own.pop('sampler', own.pop('sampler_cfg', None))
+    aware = own.pop('class_aware_sampler', None)
+    if given is None and isinstance(aware, Mapping):
+        given = {'type': 'ClassAwareSampler', **aware}
+    if given is None and stage == 'train' and data.get('sampler') is not None:
+        key, given = 'data.sampler', data['sampler']
+    if given is None:
+        return {'type': 'DefaultSampler', 'shuffle': shuffle}
+    kind = given.get('type') if isinstance(given, Mapping) else None
+    if kind not in ctx.rules.samplers:
+        ctx.notes.todo(key, 'an own sampler: check its arguments.')
+        return given
+    if text := note_of(ctx.rules.samplers[kind]):
+        ctx.notes.todo(key, f'{kind}: {text}')
+    return apply_rule(ctx.rules.samplers[kind], given, stage)
 
 
 def _sizes(
@@ -143,9 +168,9 @@ def _evaluator(ctx: Context, data: Mapping[str, Any], stage: str) -> Any:
         return []
     datasets = list(inner_datasets(data[stage]))
     files = {repr(one[name]) for one in datasets for name in ('ann_file',) if name in one}
-    if rule.get('test_cfg') and isinstance(ctx.legacy.get('test_cfg'), Mapping):
+    if rule.get('test_cfg'):
         # The model had its metrics there.
-        evaluation = {**ctx.legacy['test_cfg'], **evaluation}
+        evaluation = {**_test_cfg(ctx), **evaluation}
     metric = build_metric(rule, evaluation, datasets[0] if datasets else {})
     if len(files) > 1 and isinstance(metric, dict) and 'ann_file' in metric:
         ctx.notes.todo(
@@ -155,6 +180,14 @@ def _evaluator(ctx: Context, data: Mapping[str, Any], stage: str) -> Any:
     if evaluation.get('gpu_collect') and isinstance(metric, dict):
         metric['collect_device'] = 'gpu'
     return metric
+
+
+def _test_cfg(ctx: Context) -> Mapping[str, Any]:
+    model = ctx.legacy.get('model')
+    given = ctx.legacy.get('test_cfg')
+    if given is None and isinstance(model, Mapping):
+        given = model.get('test_cfg')
+    return given if isinstance(given, Mapping) else {}
 
 
 def _leave_evaluation(ctx: Context) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Config, Context
-from mmengine.migrate._config.rules import apply_rule, suggestion, with_defaults
+from mmengine.migrate._config.rules import apply_rule, note_of, suggestion, with_defaults
 from mmengine.migrate._config.topics.pipelines import convert_pipeline
 from mmengine.migrate._config.trace import edited
 
@@ -38,8 +38,15 @@ def convert_dataset(ctx: Context, key: str, dataset: Any) -> Any:
             new[part] = _inside(ctx, f'{key}.{part}', new[part], is_list=part == 'datasets')
     if 'separate_eval' in new:
         _check_separate(ctx, key, new.pop('separate_eval'), dataset)
-    if isinstance(new.get('pipeline'), (list, tuple)):
-        new['pipeline'] = convert_pipeline(ctx, f'{key}.pipeline', new['pipeline'], dataset)
+    for part in ('pipeline', 'format_pipeline'):
+        if isinstance(new.get(part), (list, tuple)):
+            new[part] = convert_pipeline(ctx, f'{key}.{part}', new[part], dataset)
+    if isinstance(new.get('pipelines'), (list, tuple)):
+        several_pipelines = [
+            convert_pipeline(ctx, f'{key}.pipelines.{index}', one, dataset)
+            for index, one in enumerate(new['pipelines'])
+        ]
+        new['pipelines'] = edited(new['pipelines'], several_pipelines)
     new = _by_rule(ctx, key, new)
     return dataset if new == dict(dataset) and list(new) == list(dataset) else edited(dataset, new)
 
@@ -64,14 +71,26 @@ def _by_rule(ctx: Context, key: str, dataset: Config) -> Config:
         )
         return dataset
     stage = key.split('.')[1]
-    changed = apply_rule(ctx.rules.datasets[kind], dataset, stage)
+    if text := note_of(ctx.rules.datasets[kind]):
+        ctx.notes.todo(f'{key}.type', f'{kind}: {text}')
+    changed = apply_rule(ctx.rules.datasets[kind], dataset, stage, ctx.legacy)
     if not isinstance(changed, Mapping):
         ctx.notes.error(f'{key}.type', f'the rule for {kind} gives no dataset.')
         return dataset
     if is_wrapper:
         return dict(changed)
     added = ctx.rules.train_dataset if stage == 'train' else ctx.rules.test_dataset
-    return with_defaults(changed, added)
+    return _within(changed, added)
+
+
+def _within(dataset: Mapping[str, Any], defaults: Mapping[str, Any]) -> Config:
+    """``dataset`` with what is not said of the datasets that read files, inside wrappers too."""
+    if dataset.get('type') not in _WRAPPERS:
+        return with_defaults(dataset, defaults)
+    inner = dataset.get('dataset')
+    if isinstance(inner, Mapping) and dataset.get('type') == 'RepeatDataset':
+        return {**dataset, 'dataset': edited(inner, _within(inner, defaults))}
+    return dict(dataset)
 
 
 def _several(ctx: Context, key: str, dataset: Mapping[str, Any]) -> list[Config]:

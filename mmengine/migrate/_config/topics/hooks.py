@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Config, Context
-from mmengine.migrate._config.rules import apply_rule, suggestion
+from mmengine.migrate._config.rules import apply_rule, note_of, suggestion
 from mmengine.migrate._config.trace import edited
 from mmengine.migrate._hook_facts import (
     HookFacts,
@@ -139,6 +139,8 @@ def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
     kind = hook['type']
     _note_differences(ctx, key, hook)
     if kind in ctx.rules.hooks:
+        if text := note_of(ctx.rules.hooks[kind]):
+            ctx.notes.todo(f'{key}.type', f'{kind}: {text}')
         changed = apply_rule(ctx.rules.hooks[kind], hook)
         return hook if changed == dict(hook) else changed and edited(hook, changed)
     if kind in _EMA_HOOKS:

@@ -114,11 +114,13 @@ def convert_loop(ctx: Context) -> Config:
         return {}
     runner = ctx.legacy.get('runner')
     if isinstance(runner, Mapping):
+        kind = runner.get('type')
         extra = {
             key: value
             for key, value in runner.items()
             if key not in ('type', 'max_epochs', 'max_iters', 'fp16_loss_scaler')
             and not (key == 'is_dynamic_ddp' and value is False)
+            and not (key == 'pass_training_status' and kind in ctx.rules.runners)
         }
         ctx.leave('runner', extra, 'an argument of the runner that no loop here takes.')
     name = 'max_epochs' if length.by_epoch else 'max_iters'

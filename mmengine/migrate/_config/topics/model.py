@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Config, Context
+from mmengine.migrate._config.rules import apply_rule, note_of
 from mmengine.migrate._config.topics.preprocessing import data_preprocessor
 from mmengine.migrate._config.trace import edited
 
@@ -24,7 +25,6 @@ def is_loop(config: Any) -> bool:
 def convert_model(ctx: Context) -> Config:
     """``model`` with what belongs to it."""
     model = ctx.legacy.get('model')
-    _list_changed(ctx, 'model', model)
     moved: Config = {}
     for key in ('train_cfg', 'test_cfg'):
         if key in ctx.legacy and not is_loop(ctx.legacy[key]):
@@ -42,25 +42,34 @@ def convert_model(ctx: Context) -> Config:
             moved[key] = ctx.legacy[key]
             ctx.notes.info(key, "is the model's: moved under model.")
     preprocessor = data_preprocessor(ctx)
-    if preprocessor is not None and isinstance(model, Mapping):
-        moved['data_preprocessor'] = preprocessor
     if not isinstance(model, Mapping):
         if preprocessor is not None and model is None and 'model' in ctx.legacy:
             return {'model': None}
-        return {'model': moved} if moved else {}
-    if not moved:
-        return {'model': model}
-    return {'model': edited(model, {**model, **moved})}
+        added = {} if preprocessor is None else {'data_preprocessor': preprocessor}
+        return {'model': moved | added} if moved or added else {}
+    converted = _part(ctx, 'model', edited(model, {**model, **moved}) if moved else model)
+    if preprocessor is not None:
+        own = converted.get('data_preprocessor')
+        own = own if isinstance(own, Mapping) else {}
+        converted = edited(model, {**converted, 'data_preprocessor': {**preprocessor, **own}})
+    return {'model': converted}
 
 
-def _list_changed(ctx: Context, key: str, part: Any) -> None:
-    """Tell which modules mean something else now; their arguments are the project's own."""
-    if isinstance(part, Mapping):
-        kind = part.get('type')
-        if isinstance(kind, str) and kind in ctx.rules.models:
-            ctx.notes.todo(f'{key}.type', f'{kind}: {ctx.rules.models[kind]}')
-        for name, value in part.items():
-            _list_changed(ctx, f'{key}.{name}', value)
-    elif isinstance(part, (list, tuple)):
-        for index, value in enumerate(part):
-            _list_changed(ctx, f'{key}.{index}', value)
+def _part(ctx: Context, key: str, part: Any) -> Any:
+    """A part of a model with its modules by the rules; their other arguments are the project's."""
+    if isinstance(part, (list, tuple)):
+        parts = [_part(ctx, f'{key}.{index}', value) for index, value in enumerate(part)]
+        if parts == list(part):
+            return part
+        return edited(part, tuple(parts) if isinstance(part, tuple) else parts)
+    if not isinstance(part, Mapping):
+        return part
+    new = {name: _part(ctx, f'{key}.{name}', value) for name, value in part.items()}
+    kind = part.get('type')
+    rule = ctx.rules.models.get(kind) if isinstance(kind, str) else None
+    text = rule if isinstance(rule, str) else note_of(rule)
+    if text:
+        ctx.notes.todo(f'{key}.type', f'{kind}: {text}')
+    if rule is not None and not isinstance(rule, str):
+        new = apply_rule(rule, new, ctx.legacy, ctx.legacy)
+    return part if new == dict(part) and list(new) == list(part) else edited(part, new)

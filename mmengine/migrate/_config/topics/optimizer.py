@@ -51,8 +51,11 @@ def convert_optimizer(ctx: Context) -> Config:
             )
             return {}
         wrappers[part] = _wrapper(ctx, f'{name}.{part}', config, shared)
-    # The code of a project that is converted with it takes the dict of wrappers already.
-    note = ctx.notes.info if ctx.rules.own_hooks else ctx.notes.todo
+    # The code of a project that is converted with it takes the dict of wrappers already, as do the
+    # models of the successor of a known project.
+    model = ctx.legacy.get('model')
+    is_known = isinstance(model, Mapping) and model.get('type') in ctx.rules.model_types
+    note = ctx.notes.info if ctx.rules.own_hooks or is_known else ctx.notes.todo
     note(
         name,
         'several optimizers: a train_step that took a dict of them now takes an OptimWrapperDict '

@@ -11,12 +11,14 @@ from typing import Any
 
 from mmengine.migrate._config.context import Config, Context, inner_datasets
 from mmengine.migrate._config.notes import Notes
-from mmengine.migrate._config.rules import apply_rule, suggestion
+from mmengine.migrate._config.rules import apply_rule, note_of, suggestion
 from mmengine.migrate._config.topics.preprocessing import is_done_by_preprocessor
 from mmengine.migrate._config.topics.tta import plain_view, views
 from mmengine.migrate._config.trace import edited
 
 One = Callable[[str, Any], list[Any]]
+# Their policies have magnitudes, and are what they were.
+_OWN_AUTO_AUGMENT = ('mmpretrain', 'mmselfsup')
 
 
 def convert_pipeline(ctx: Context, key: str, pipeline: Any, dataset: Any = None) -> Any:
@@ -47,7 +49,7 @@ def convert_variables(ctx: Context) -> Config:
     return {
         name: convert_pipeline(quiet, name, value, _user_of(ctx, value))
         for name, value in ctx.legacy.items()
-        if name.endswith('pipeline') and isinstance(value, (list, tuple))
+        if 'pipeline' in name and isinstance(value, (list, tuple))
     }
 
 
@@ -82,14 +84,23 @@ def _all_datasets(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _transform(ctx: Context, key: str, transform: Any, dataset: Any) -> list[Any]:
+    if isinstance(transform, (list, tuple)):
+        return [convert_pipeline(ctx, key, transform, dataset)]  # several pipelines in a list
     if not isinstance(transform, Mapping) or not isinstance(transform.get('type'), str):
         return [transform]
     kind = transform['type']
     if kind == 'MultiScaleFlipAug':
         return plain_view(ctx, key, transform, lambda k, one: _transform(ctx, k, one, dataset))
+    if kind in ctx.rules.transforms and isinstance(transform.get('transforms'), (list, tuple)):
+        inner = convert_pipeline(ctx, f'{key}.transforms', transform['transforms'], dataset)
+        transform = edited(transform, {**transform, 'transforms': inner})
     if is_done_by_preprocessor(ctx, key, transform):
         return []
-    if kind == 'AutoAugment' and _holds_known(ctx, transform):
+    if (
+        kind == 'AutoAugment'
+        and ctx.rules.scope not in _OWN_AUTO_AUGMENT
+        and _holds_known(ctx, transform)
+    ):
         return [_choice(ctx, key, transform, dataset)]
     if kind not in ctx.rules.transforms:
         ctx.notes.todo(
@@ -97,7 +108,9 @@ def _transform(ctx: Context, key: str, transform: Any, dataset: Any) -> list[Any
             f'transform {kind} is in no rule; left as it is.{suggestion("transforms", kind)}',
         )
         return [transform]
-    changed = apply_rule(ctx.rules.transforms[kind], transform, dataset)
+    if text := note_of(ctx.rules.transforms[kind]):
+        ctx.notes.todo(f'{key}.type', f'{kind}: {text}')
+    changed = apply_rule(ctx.rules.transforms[kind], transform, dataset, ctx.legacy)
     if changed is None:
         return []
     if isinstance(changed, list):

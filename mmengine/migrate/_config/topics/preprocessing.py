@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Config, Context
+from mmengine.migrate._config.rules.shared import times_255
 
-_NORMALIZERS = ('Normalize', 'NormalizeTensor')
+_NORMALIZERS = ('Normalize', 'NormalizeTensor', 'NormalizeOCR')
 _FIRST = ('mean', 'std', 'bgr_to_rgb', 'to_rgb')
 
 
@@ -17,10 +18,14 @@ def data_preprocessor(ctx: Context) -> Config | None:
     transforms = list(_deciding_transforms(ctx))
     if known is None or not transforms:
         return None
+    if not isinstance(known, Mapping):
+        known = known(ctx.legacy)
     found: Config = {}
     for transform in transforms:
         kind = transform.get('type')
-        if kind in _NORMALIZERS:
+        if kind in ctx.rules.preprocessing:
+            found |= ctx.rules.preprocessing[kind](transform)
+        elif kind in _NORMALIZERS:
             found |= _normalized(ctx, transform)
         elif kind == 'Pad' and 'size_divisor' in transform:
             found['pad_size_divisor'] = transform['size_divisor']
@@ -32,8 +37,8 @@ def data_preprocessor(ctx: Context) -> Config | None:
         elif kind == 'LoadAnnotations' and ctx.rules.scope == 'mmdet':
             found |= _of_annotations(transform)
     values = {key: found[key] for key in _FIRST if key in found}
-    kind = {'type': known['type']} if 'type' in known else {}
-    return {**kind, **values, **known, **found} or None
+    named = {'type': known['type']} if 'type' in known else {}
+    return {**named, **values, **known, **found} or None
 
 
 def is_done_by_preprocessor(ctx: Context, key: str, transform: Mapping[str, Any]) -> bool:
@@ -65,10 +70,13 @@ def _pads_in_batches(ctx: Context) -> bool:
 
 
 def _normalized(ctx: Context, transform: Mapping[str, Any]) -> Config:
+    own = ctx.rules.preprocessing.get(transform['type'])
+    if own is not None:
+        return own(transform)
     found = {key: transform[key] for key in ('mean', 'std') if key in transform}
     if transform['type'] == 'NormalizeTensor':
         # It came after a division by 255, and images were read as RGB.
-        found = {key: [round(255 * one, 6) for one in values] for key, values in found.items()}
+        found = {key: times_255(values) for key, values in found.items()}
     name = 'to_rgb' if ctx.rules.scope == 'mmpretrain' else 'bgr_to_rgb'
     return {**found, name: transform.get('to_rgb', True)}
 
@@ -104,6 +112,14 @@ def _deciding_transforms(ctx: Context) -> Iterator[Mapping[str, Any]]:
             return
 
 
+def _all_steps(dataset: Mapping[str, Any]) -> Iterator[Any]:
+    several = dataset.get('pipelines')
+    parts = list(several) if isinstance(several, (list, tuple)) else []
+    for part in (dataset.get('pipeline'), dataset.get('format_pipeline'), *parts):
+        for step in part if isinstance(part, (list, tuple)) else ():
+            yield from step if isinstance(step, (list, tuple)) else (step,)
+
+
 def _transforms(dataset: Any) -> Iterator[Mapping[str, Any]]:
     """All transforms of the first dataset inside wrappers, and the transforms of the wrappers."""
     if isinstance(dataset, (list, tuple)):
@@ -112,8 +128,7 @@ def _transforms(dataset: Any) -> Iterator[Mapping[str, Any]]:
         return
     for part in ('dataset', 'datasets'):
         yield from _transforms(dataset.get(part))
-    pipeline = dataset.get('pipeline')
-    for transform in pipeline if isinstance(pipeline, (list, tuple)) else ():
+    for transform in _all_steps(dataset):
         if isinstance(transform, Mapping):
             yield transform
             inner = transform.get('transforms')

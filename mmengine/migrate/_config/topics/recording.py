@@ -22,6 +22,7 @@ _CHECKPOINT = (
     'interval', 'by_epoch', 'save_optimizer', 'out_dir', 'max_keep_ckpts', 'save_last',
     'filename_tmpl', 'file_client_args',
 )  # fmt: skip
+OLDER_NAMES_OF_BEST = ('key_indicator', 'best_metric')
 _BEST = ('save_best', 'rule', 'greater_keys', 'less_keys')
 
 
@@ -32,10 +33,13 @@ def convert_default_hooks(ctx: Context) -> Config:
     legacy, evaluation = ctx.legacy, ctx.legacy.get('evaluation')
     evaluation = evaluation if isinstance(evaluation, Mapping) else {}
     best = {key: evaluation[key] for key in _BEST if evaluation.get(key) is not None}
+    for key in OLDER_NAMES_OF_BEST:
+        if 'save_best' not in best and evaluation.get(key) is not None:
+            best['save_best'] = evaluation[key]
     if 'save_best' not in best:
         best = {}
     if best:
-        best['save_best'] = ctx.rules_metric_name(best['save_best'])
+        best = {**_rule(ctx, best), **best, 'save_best': _best(ctx, best['save_best'])}
     if 'checkpoint_config' in legacy or best:
         config = legacy.get('checkpoint_config')
         hooks['checkpoint'] = (
@@ -59,6 +63,28 @@ def convert_default_hooks(ctx: Context) -> Config:
     if changes and saving is not None:
         hooks['checkpoint'] = {**saving, 'priority': 'NORMAL'}
     return {'default_hooks': hooks} if hooks else {}
+
+
+def _rule(ctx: Context, best: Config) -> Config:
+    """What the project's own hook of evaluation took for better, where the config does not tell."""
+    name, known = best['save_best'], ctx.rules.better
+    if set(best) & {'rule', 'greater_keys', 'less_keys'} or not known:
+        return {}
+    if name == 'auto':
+        return {
+            f'{side}_keys': sorted({one for one in known if known[one] == side})
+            for side in ('greater', 'less')
+        }
+    if isinstance(name, (list, tuple)):
+        return {'rule': [known[one] for one in name]} if set(name) <= set(known) else {}
+    return {'rule': known[name]} if name in known else {}
+
+
+def _best(ctx: Context, names: Any) -> Any:
+    """The names that metrics report now, of one or several."""
+    if isinstance(names, (list, tuple)):
+        return [ctx.rules_metric_name(name) for name in names]
+    return ctx.rules_metric_name(names)
 
 
 def _checkpoint(ctx: Context, config: Any, best: Config) -> Config:
@@ -108,6 +134,10 @@ _TRACKERS = {
         'MLflowVisBackend', {'exp_name': 'exp_name', 'tags': 'tags', 'params': 'params'},
     ),
     'NeptuneLoggerHook': ('NeptuneVisBackend', {'init_kwargs': 'init_kwargs'}),
+    **dict.fromkeys(
+        ('MMDetWandbHook', 'MMClsWandbHook', 'MMSegWandbHook'),
+        ('WandbVisBackend', {'init_kwargs': 'init_kwargs', 'commit': 'commit'}),
+    ),
     'DvcliveLoggerHook': ('DVCLiveVisBackend', {}),
     'ClearMLLoggerHook': ('ClearMLVisBackend', {'init_kwargs': 'init_kwargs'}),
 }  # fmt: skip

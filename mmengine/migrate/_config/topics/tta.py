@@ -11,6 +11,8 @@ from mmengine.migrate._config.trace import edited
 One = Callable[[str, Any], list[Any]]
 """Converts the transform of a key."""
 
+_RESIZES, _FLIPS = ('Resize', 'RResize'), ('RandomFlip', 'RRandomFlip')
+
 
 def is_augmented(transform: Mapping[str, Any]) -> bool:
     """Whether there is more than one view of an image."""
@@ -36,9 +38,9 @@ def plain_view(ctx: Context, key: str, transform: Mapping[str, Any], convert: On
     converted: list[Any] = []
     for index, inner in enumerate(_inner(transform)):
         place = f'{key}.transforms.{index}'
-        if _type(inner) == 'RandomFlip':
+        if _type(inner) in _FLIPS:
             continue
-        if _type(inner) == 'Resize':
+        if _type(inner) in _RESIZES:
             converted.extend(convert(place, edited(inner, {**inner, **scale})))
             converted.extend(_annotations(ctx))
         elif _type(inner) == 'Collect':
@@ -66,14 +68,14 @@ def views(ctx: Context, pipeline: Any, convert: One) -> list[Any] | None:
 def _choices(ctx: Context, transform: Mapping[str, Any], convert: One) -> Iterator[list[Any]]:
     """Of each step, what it is in each view."""
     for inner in _inner(transform):
-        if _type(inner) == 'Resize':
+        if _type(inner) in _RESIZES:
             yield [new for scale in _scales(transform) for new in convert('', {**inner, **scale})]
             yield _flips(transform)
             if annotations := _annotations(ctx):
                 yield annotations
         elif _type(inner) == 'Collect':
             yield _packed(ctx, convert('', inner))
-        elif _type(inner) != 'RandomFlip':
+        elif _type(inner) not in _FLIPS:
             yield from ([new] for new in convert('', inner))
 
 
@@ -111,6 +113,8 @@ def _annotations(ctx: Context) -> list[Any]:
         return []
     if isinstance(asked, Mapping):
         return [dict(asked)]
+    if isinstance(asked, list):
+        return [dict(one) for one in asked]
     data = ctx.legacy.get('data')
     train = data.get('train') if isinstance(data, Mapping) else None
     return [_loading(train) or {'type': 'LoadAnnotations'}]
