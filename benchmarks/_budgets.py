@@ -54,6 +54,10 @@ def _scheduler(results: Any) -> float:
     return float(row['median_us'])
 
 
+def _conversion(results: Any) -> float:
+    return max(float(one['mb']) for one in results['conversions'].values())
+
+
 BUDGETS = (
     Budget('a training step with all default hooks, over the loop by hand', 'step_overhead',
            _row('this engine', 'ratio'), 1.0, is_ratio=True),
@@ -101,6 +105,8 @@ BUDGETS = (
            lambda r: r['ratio'], 1.0, is_ratio=True),
     Budget('memory of a training, over the loop by hand', 'step_memory', lambda r: r['added_mb'], 5,
            'MB'),
+    Budget('a checkpoint of 800 MB from one form to another, in shards of 128 MB', 'convert_memory',
+           _conversion, 328, 'MB'),
 )  # fmt: skip
 
 

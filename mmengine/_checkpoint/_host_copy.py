@@ -60,6 +60,8 @@ class _Copier:
         return copy.deepcopy(value)
 
     def _tensor(self, value: Tensor) -> Tensor:
+        if value.is_meta:
+            return value  # another rank has its values
         if type(value) not in (Tensor, nn.Parameter) or _has_no_storage(value):
             return value.detach().clone().cpu().requires_grad_(value.requires_grad)
         storage = value.untyped_storage()
@@ -89,4 +91,4 @@ class _Copier:
 
 def _has_no_storage(value: Tensor) -> bool:
     """Whether the values are not in one plain storage, as in a sparse tensor."""
-    return value.layout != torch.strided or value.is_quantized or value.is_nested or value.is_meta
+    return value.layout != torch.strided or value.is_quantized or value.is_nested

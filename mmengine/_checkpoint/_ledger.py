@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmengine._checkpoint._digest import hash_of
+
 LEDGER = 'checkpoints.jsonl'
 Entry = dict[str, Any]
 
@@ -111,10 +113,3 @@ def facts_of(meta: Mapping[str, Any]) -> dict[str, Any]:
         'run': meta.get('run_id'),
         'rotation': meta.get('rotation'),
     }
-
-
-def hash_of(content: bytes) -> str:
-    """The xxh3 hash of 128 bits, in hexadecimal digits."""
-    import xxhash
-
-    return str(xxhash.xxh3_128(content).hexdigest())

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from mmengine._checkpoint._forms import find, is_stored
 from mmengine._checkpoint._ledger import Entry, Ledger, read_ledger
 from mmengine._checkpoint._outside import CheckpointReadError
 from mmengine._checkpoint._verify import fault_of, is_verified
@@ -79,7 +80,7 @@ def _named(work_dir: str, ledger: Ledger) -> tuple[str | None, str | None]:
         return recorded, None
     # The work dir may have been moved or copied: its own files come first.
     inside = Path(work_dir, os.path.basename(recorded))
-    path = inside if inside.exists() else Path(work_dir, recorded)
+    path = inside if find(inside) is not None else Path(work_dir, recorded)
     if path.is_dir() and path.resolve() == Path(work_dir).resolve():
         return None, 'it names the work dir itself'
     if _is_of_another_run(path.parent, work_dir, ledger):
@@ -134,7 +135,7 @@ def _may_be_checkpoint(path: Path) -> bool:
 
 def _content_fault(path: Path) -> str | None:
     """Why a run cannot be resumed from a file that may not be what a run has written."""
-    if path.is_dir() or is_verified(path):
+    if is_verified(path) or not is_stored(path):  # the form of another CheckpointIO
         return None
     try:
         checkpoint = read_checkpoint(path, map_location='cpu')

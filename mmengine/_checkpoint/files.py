@@ -1,32 +1,31 @@
-"""Checkpoint files: written atomically, read without running code, found by a pointer file."""
+"""Checkpoints: written atomically, read without running code, found by a pointer file."""
 
 import io
 import logging
 import os
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
-from zipfile import is_zipfile
 
 import torch
 
+from mmengine._checkpoint._digest import Digest, hashing
+from mmengine._checkpoint._forms import Form, find, is_stored, read_stored, room_for
 from mmengine._checkpoint._ledger import LEDGER
-from mmengine._checkpoint._outside import (
-    CheckpointReadError,
-    check_unpacked_size,
-    names_bytearray,
-)
+from mmengine._checkpoint._outside import CheckpointReadError
 from mmengine._checkpoint._save_error import explained
-from mmengine._checkpoint._verify import UNCHANGED, Digest, change_of, checksum_fault, hashing
-from mmengine._checkpoint.legacy import READ_ERRORS, load_without_running_code
+from mmengine._checkpoint._torch_file import mapped_reads, read_torch_file
+from mmengine._checkpoint._verify import UNCHANGED, change_of
 from mmengine.fileio import atomic_write, get_file_backend
 from mmengine.logging import print_log
 
-LAST_CHECKPOINT = 'last_checkpoint'
+__all__ = [
+    'LAST_CHECKPOINT', 'CheckpointReadError', 'check_content',
+    'check_is_there', 'find_latest_checkpoint',
+    'is_remote', 'mapped_reads', 'one_of', 'read_checkpoint', 'save_checkpoint', 'write_hashed',
+]  # fmt: skip
 
-_maps_files = False
+LAST_CHECKPOINT = 'last_checkpoint'
 
 
 def save_checkpoint(
@@ -85,7 +84,7 @@ def write_hashed(
 
 
 def _write_local(checkpoint: Mapping[str, Any], filename: str | Path) -> Digest:
-    with atomic_write(filename) as file:
+    with room_for(filename, is_file=True), atomic_write(filename) as file:
         torch.save(checkpoint, file)
         file.flush()
         with hashing(file) as digest:
@@ -96,38 +95,38 @@ def _write_local(checkpoint: Mapping[str, Any], filename: str | Path) -> Digest:
 def read_checkpoint(
     file: str | Path | IO[bytes], map_location: Any = None, name: str = 'the given data'
 ) -> Any:
-    """Read a checkpoint. No code in the file is executed; this includes old files.
+    """Read a checkpoint. No code in it is executed; this includes old files.
 
     Args:
-        file: A local path or an open binary file.
+        file: The local path of a file or folder, or an open binary file.
         map_location: As in :func:`torch.load`.
         name: Name of an open file, for messages.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        CheckpointReadError: If the file is truncated or is not a checkpoint.
+        FileNotFoundError: If there is no checkpoint.
+        CheckpointReadError: If it is truncated, damaged or not a checkpoint.
     """
     if not isinstance(file, (str, Path)):
-        return _read(file, map_location, name)
+        return read_torch_file(file, map_location, name)
     path = Path(file)
-    if not path.is_file():
+    found = find(path) if is_stored(path) else None
+    if found is None:
         raise FileNotFoundError(_missing(path))
-    _check_content(path)
-    with path.open('rb') as opened:
-        return _read(opened, map_location, name=str(path))
+    place, form = found
+    check_content(path, place, form)
+    return read_stored(place, form, map_location)
 
 
-def _check_content(path: Path) -> None:
-    """Raise if the file is damaged; warn if somebody has written another file in its place."""
-    size = path.stat().st_size
+def check_content(path: Path, place: Path, form: Form) -> None:
+    """Raise if it is damaged; warn if somebody has written another checkpoint in its place."""
     change = change_of(path)
     if change == UNCHANGED:
         return
-    damage = checksum_fault(path) if size else 'it is empty, truncated while it was written'
+    damage = form.fault(place)
     if damage is not None:
         raise CheckpointReadError(
-            f'{path} ({size:,} bytes) is not a readable checkpoint: {damage}. Use an earlier '
-            'checkpoint or copy it again.'
+            f'{path} ({form.size(place):,} bytes) is not a readable checkpoint: {damage}. Use an '
+            'earlier checkpoint or copy it again.'
         )
     if change is not None:
         print_log(
@@ -144,7 +143,7 @@ def check_is_there(filename: str) -> None:
         FileNotFoundError: If the file does not exist; the message lists checkpoints in its folder.
     """
     path = Path(filename).expanduser()
-    if not is_remote(filename) and not path.is_file():
+    if not is_remote(filename) and not is_stored(path):
         raise FileNotFoundError(_missing(path))
 
 
@@ -174,73 +173,6 @@ def find_latest_checkpoint(path: str) -> str | None:
 def is_remote(filename: str | Path) -> bool:
     """Whether ``filename`` is a URL, not a local path."""
     return isinstance(filename, str) and '://' in filename
-
-
-def _read(file: IO[bytes], map_location: Any, name: str) -> Any:
-    start = file.tell()
-    check_unpacked_size(file, name)
-    try:
-        # torch makes a bytearray of any length that a file states; legacy.py does not.
-        if not names_bytearray(file):
-            return _open_plain(file, map_location)
-    except (RuntimeError, EOFError, OSError) as error:
-        raise _unreadable(name, file, start, error) from error
-    except READ_ERRORS:
-        file.seek(start)  # It names classes that torch refuses; see legacy.py.
-    try:
-        checkpoint, left_out = load_without_running_code(file, map_location)
-    except READ_ERRORS as error:
-        raise _unreadable(name, file, start, error) from error
-    if left_out:
-        print_log(
-            f'{name} contains objects that were not rebuilt, because reading a checkpoint runs no '
-            f'code from it: {", ".join(sorted(left_out))}.',
-            logger='current',
-            level=logging.WARNING,
-        )
-    return checkpoint
-
-
-@contextmanager
-def mapped_reads() -> Iterator[None]:
-    """Context in which a local checkpoint that is read to the CPU is mapped into memory.
-
-    Its tensors are read from the disk when they are used, and the system may drop them again. The
-    file must not be changed in place while they exist. Files in the format before torch 1.6, and
-    open files without a path, are read as usual.
-    """
-    global _maps_files
-    before, _maps_files = _maps_files, True
-    try:
-        yield
-    finally:
-        _maps_files = before
-
-
-def _open_plain(file: IO[bytes], map_location: Any) -> Any:
-    with warnings.catch_warnings():
-        # torch warns about a suspicious file; if the file is broken, it also raises an error.
-        warnings.simplefilter('ignore')
-        path = getattr(file, 'name', None)
-        if _maps_files and map_location == 'cpu' and isinstance(path, str) and is_zipfile(path):
-            return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-        return torch.load(file, map_location=map_location, weights_only=True)
-
-
-def _unreadable(name: str, file: IO[bytes], start: int, error: Exception) -> CheckpointReadError:
-    size = file.seek(0, io.SEEK_END) - start
-    cause = (str(error).splitlines() or [''])[0]
-    if 'TorchScript' in cause:
-        return CheckpointReadError(
-            f'{name} is a TorchScript program, not a checkpoint. Open it with torch.jit.load, and '
-            'save the state_dict() of the result.'
-        )
-    return CheckpointReadError(
-        f'{name} ({size:,} bytes) is not a readable checkpoint: it was truncated while it was '
-        'written or copied, or it is another kind of file. Use an earlier checkpoint or copy it '
-        'again. '
-        f'({type(error).__name__}: {cause})'
-    )
 
 
 def _missing(path: Path) -> str:

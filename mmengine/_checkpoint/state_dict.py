@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmengine._checkpoint.dtensor import spread_state_dict, whole
 from mmengine._checkpoint.unwrap import is_model_wrapper
 from mmengine.dist import is_main_process
+from mmengine.dist._dtensor import is_dtensor
 from mmengine.logging import print_log
 from mmengine.utils.errors import ArgumentError
 
@@ -141,7 +142,9 @@ def weights_to_cpu(state_dict: Mapping[str, Any]) -> 'OrderedDict[str, Any]':
     devices = set()
     for key, value in state_dict.items():
         value = whole(value)
-        if isinstance(value, Tensor) and value.device.type == 'cuda':
+        if is_dtensor(value):  # it is written in parts, see in_parts()
+            pass
+        elif isinstance(value, Tensor) and value.device.type == 'cuda':
             devices.add(value.device)
             value = value.to('cpu', non_blocking=True)
         elif isinstance(value, Tensor) and not value.is_meta:

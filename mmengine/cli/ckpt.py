@@ -21,6 +21,7 @@ _EXAMPLES = """\
   mmengine ckpt average epoch_1.pth epoch_2.pth --out mean.pth
   mmengine ckpt publish best_acc_epoch_3.pth
   mmengine ckpt convert epoch_3.pth epoch_3.safetensors
+  mmengine ckpt convert sharded/epoch_3.pth hf/model.safetensors --shard-size 5GB
   mmengine ckpt rm work_dirs/digits/epoch_1.pth
 """
 _EPILOG = """
@@ -35,7 +36,7 @@ def add_parser(commands: Commands) -> None:
         commands,
         'ckpt',
         'look at, check and convert checkpoints',
-        'Commands for checkpoint files (.pth, .safetensors), of this engine or another one.',
+        'Commands for checkpoints (.pth, .safetensors, folders), of this engine or another one.',
         _EXAMPLES + _EPILOG,
     )
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
@@ -73,10 +74,22 @@ def add_parser(commands: Commands) -> None:
         '--keys', metavar='KEY', nargs='+', help='parts to keep (default: meta state_dict)'
     )
 
-    converting = _add(actions, 'convert', _convert, 'convert between .pth and .safetensors')
-    converting.add_argument('path', metavar='FILE')
-    converting.add_argument('out', metavar='NEW', help='its suffix names the format')
-    converting.add_argument('--force', action='store_true', help='overwrite NEW')
+    converting = _add(
+        actions, 'convert', _convert, 'convert between .pth, .safetensors and sharded folders'
+    )
+    converting.add_argument('path', metavar='SRC')
+    converting.add_argument(
+        'out',
+        metavar='DST',
+        help='its suffix tells the form: .pth, .safetensors, .safetensors.index.json (several '
+        'files with an index); no suffix, or a slash at the end: a sharded folder',
+    )
+    converting.add_argument(
+        '--shard-size',
+        metavar='SIZE',
+        help='of one of several files (default: 5GB, and 256MiB in a folder)',
+    )
+    converting.add_argument('--force', action='store_true', help='overwrite DST')
 
     removing = _add(actions, 'rm', _rm, 'remove checkpoints')
     removing.add_argument('paths', metavar='FILE', nargs='+')
@@ -194,7 +207,7 @@ def _publish(options: argparse.Namespace) -> int:
 def _convert(options: argparse.Namespace) -> int:
     from mmengine._checkpoint.tools import convert
 
-    left_out = convert(options.path, options.out, options.force)
+    left_out = convert(options.path, options.out, options.force, options.shard_size)
     print(options.out)
     if left_out:
         print(f'Not in it: {", ".join(left_out)}.')

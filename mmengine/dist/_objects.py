@@ -32,6 +32,7 @@ from mmengine.utils.errors import ArgumentError
 _COULD_NOT_PICKLE = -1
 _WAIT_FOR_OBJECTS = datetime.timedelta(hours=2)
 _CPU_GROUPS: WeakKeyDictionary[ProcessGroup, ProcessGroup] = WeakKeyDictionary()
+_THREAD_GROUPS: WeakKeyDictionary[ProcessGroup, ProcessGroup] = WeakKeyDictionary()
 _RESULT_DEVICES = ('cpu', 'gpu', 'cuda', 'npu', 'mlu', 'musa', 'xpu')
 
 
@@ -239,15 +240,35 @@ def _cpu_group(group: Group) -> ProcessGroup:
     if not any(name in backend for name in _launch.BACKEND_DEVICES) or 'cpu:' in backend:
         return members
     if members not in _CPU_GROUPS:
-        _launch.end_group_at_exit()
-        _CPU_GROUPS[members] = torch_dist.new_group(
-            torch_dist.get_process_group_ranks(members),
-            backend='gloo',
-            # One rank may compute metrics for long while the others wait for its object.
-            timeout=max(_launch.group_timeout or _WAIT_FOR_OBJECTS, _WAIT_FOR_OBJECTS),
-            use_local_synchronization=True,
-        )
+        # One rank may compute metrics for long while the others wait for its object.
+        timeout = max(_launch.group_timeout or _WAIT_FOR_OBJECTS, _WAIT_FOR_OBJECTS)
+        _CPU_GROUPS[members] = _new_cpu_group(members, timeout)
     return _CPU_GROUPS[members]
+
+
+def group_of_threads() -> ProcessGroup | None:
+    """A group of all ranks for the host memory of one thread of each; None for a single process.
+
+    Two threads of a rank cannot share a group, because the order of their calls is not certain. All
+    ranks must call this, in their main threads; it is the same group until the process group ends.
+    """
+    if get_world_size() <= 1:
+        return None
+    members = get_default_group()
+    if members not in _THREAD_GROUPS:
+        _THREAD_GROUPS[members] = _new_cpu_group(members, _launch.group_timeout)
+    return _THREAD_GROUPS[members]
+
+
+def _new_cpu_group(members: ProcessGroup, timeout: datetime.timedelta | None) -> ProcessGroup:
+    _launch.end_group_at_exit()
+    group: ProcessGroup = torch_dist.new_group(
+        torch_dist.get_process_group_ranks(members),
+        backend='gloo',
+        timeout=timeout,
+        use_local_synchronization=True,
+    )
+    return group
 
 
 def _try_pickle(obj: Any) -> tuple[Tensor, Exception | None]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import stat
 import time
 import uuid
@@ -77,7 +78,7 @@ def atomic_write(
     except BaseException:
         os.unlink(temporary)
         raise
-    _sync_folder(os.path.dirname(target))
+    sync_folder(os.path.dirname(target))
 
 
 def temporary_beside(path: str | Path) -> str:
@@ -85,23 +86,79 @@ def temporary_beside(path: str | Path) -> str:
     return os.path.join(os.path.dirname(path), f'.{uuid.uuid4().hex}.{this_process()}.tmp')
 
 
-def remove_temporaries(folder: str | Path) -> list[str]:
-    """Remove temporary files of processes that were killed; returns their names.
+def replaced_beside(path: str | Path) -> str:
+    """The name that a folder has while another one takes its place; see :func:`replace_folder`."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(folder, f'.{name}.replaced')
 
-    Files of a living process stay. Where that cannot be found out, as for a process on another
-    host, a file stays until it has not changed for a day.
+
+def replace_folder(draft: str | Path, target: str | Path) -> None:
+    """Give the folder ``draft`` the name ``target``, and remove what had that name.
+
+    No system call exchanges a folder for another one everywhere. What had the name is called
+    :func:`replaced_beside` for a moment, so a reader that does not find ``target`` looks there.
+    """
+    with set_aside(target):
+        os.rename(draft, target)
+
+
+@contextmanager
+def set_aside(target: str | Path) -> Iterator[None]:
+    """Context in which a file or folder gets the name ``target``; what has it now is removed then.
+
+    If the block fails, it has its name again.
+    """
+    old = replaced_beside(target)
+    if os.path.lexists(target):
+        remove_path(old)
+        os.rename(target, old)
+    try:
+        yield
+    except BaseException:
+        if os.path.lexists(old) and not os.path.lexists(target):
+            os.rename(old, target)
+        raise
+    sync_folder(os.path.dirname(os.path.abspath(target)))
+    remove_path(old)
+
+
+def remove_path(path: str | Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def remove_temporaries(folder: str | Path) -> list[str]:
+    """Remove temporary files and folders of processes that were killed; returns their names.
+
+    What belongs to a living process stays. Where that cannot be found out, as for a process on
+    another host, it stays until it has not changed for a day.
     """
     removed = []
     try:
         found = [entry for entry in os.scandir(folder) if _TEMPORARY.fullmatch(entry.name)]
+        restore_replaced(folder)
     except OSError:  # it is not there, or is not a folder
         return []
     for entry in found:
         with suppress(OSError):  # another process removed it, or may write where this one may not
-            if entry.is_file(follow_symlinks=False) and _is_abandoned(entry):
-                os.unlink(entry.path)
+            if not entry.is_symlink() and _is_abandoned(entry):
+                remove_path(entry.path)
                 removed.append(entry.name)
     return removed
+
+
+def restore_replaced(folder: str | Path) -> None:
+    """Give folders back their names, where a process was killed in :func:`replace_folder`."""
+    for old in list(Path(folder).glob('.*.replaced')):
+        target = old.with_name(old.name.removeprefix('.').removesuffix('.replaced'))
+        with suppress(OSError):  # another process did it
+            if os.path.lexists(target):
+                remove_path(old)
+            else:
+                os.rename(old, target)
 
 
 def _is_abandoned(entry: os.DirEntry[str]) -> bool:
@@ -120,7 +177,7 @@ def _mode_of(path: str) -> int | None:
         return None
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str | Path) -> None:
     """Sync the folder, so that the rename survives a power cut. Not all systems support this."""
     if os.name != 'posix':
         return

@@ -67,7 +67,7 @@ class Kept:
 def leftovers(folder: str, kept: Kept) -> list[str]:
     """Names of checkpoints in ``folder`` that the run would have removed, had it not been killed.
 
-    Only files that the ledger has, with the content that the ledger states, are among them.
+    Only those that the ledger has, with the content that the ledger states, are among them.
     """
     entries = read_entries(folder)
     names = [name for name, entry in entries.items() if kept.supersedes(name, entry)]
@@ -80,7 +80,7 @@ def leftovers(folder: str, kept: Kept) -> list[str]:
     found = []
     for name in names:
         path = Path(folder, name)
-        is_own = path.is_file() and not path.is_symlink() and change_of(path, entries) == UNCHANGED
+        is_own = not path.is_symlink() and change_of(path, entries) == UNCHANGED
         if is_own:
             found.append(name)
     return found

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from mmengine._checkpoint._forms import find
 from mmengine._checkpoint.files import read_checkpoint
 from mmengine._checkpoint.plain import plain_checkpoint
 from mmengine._checkpoint.validation_record import RECORD_SUFFIX, merge_record
@@ -41,7 +42,8 @@ def publish(
     The copy is in the same folder and includes what the validation after the checkpoint changed.
     Its name contains the first eight digits of its SHA-256.
     """
-    checkpoint = read_checkpoint(io.BytesIO(backend.get(path)), 'cpu')
+    is_here = find(path) is not None  # a folder cannot be got from a file backend
+    checkpoint = read_checkpoint(path if is_here else io.BytesIO(backend.get(path)), 'cpu')
     record = path + RECORD_SUFFIX
     if backend.isfile(record):
         merge_record(checkpoint, read_checkpoint(io.BytesIO(backend.get(record)), 'cpu'))

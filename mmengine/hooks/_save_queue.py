@@ -10,7 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint._host_copy import host_copy
-from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
+from mmengine.dist import (
+    all_gather_object,
+    broadcast_object_list,
+    get_world_size,
+    is_main_process,
+)
 from mmengine.utils._background import start_writer
 
 if TYPE_CHECKING:
@@ -24,7 +29,8 @@ class SaveQueue:
 
     If one of them fails, those after it are left out until :meth:`outcome` is called: the pointer
     never names a file that was not written, and an old file is not removed for a new one that is
-    not there. All methods but :meth:`outcome` do nothing on ranks other than 0.
+    not there. All methods but :meth:`outcome`, and :meth:`write` where all ranks write, do nothing
+    on ranks other than 0.
 
     Args:
         in_background: Whether a thread does the work. Then :meth:`write` copies the checkpoint to
@@ -66,11 +72,24 @@ class SaveQueue:
     def write(
         self, checkpoint: dict[str, Any], path: str, backend_args: BackendArgs = None
     ) -> None:
-        """Write a checkpoint; in the background, after the one before is written."""
-        if self._in_background:
+        """Write a checkpoint; in the background, after the one before is written.
+
+        Where each rank writes its part, all of them write, or none if one cannot begin.
+        """
+        together = getattr(self._target, 'writes_together', False)
+        if self._in_background or together:
             self.wait()
-            checkpoint = host_copy(checkpoint)
-        self._put(partial(self._target.write, checkpoint, path, backend_args))
+        if self._in_background:
+            try:
+                own = self._target.own_part(checkpoint) if together else checkpoint
+                checkpoint = host_copy(own)
+            except Exception as error:
+                if not together:
+                    raise
+                self._error = self._error or error
+        if together and not self._all_can_begin():
+            return
+        self._put(partial(self._target.write, checkpoint, path, backend_args), together)
 
     def write_record(
         self, record: dict[str, Any], path: str, backend_args: BackendArgs = None
@@ -115,7 +134,7 @@ class SaveQueue:
         error = self.own_outcome()
         if get_world_size() == 1:
             return error
-        told = [None if error is None else f'{type(error).__name__}: {error}']
+        told = [_text(error)]
         broadcast_object_list(told)
         if error is not None or told[0] is None:
             return error
@@ -132,9 +151,20 @@ class SaveQueue:
         assert self._io is not None
         return self._io
 
-    def _put(self, job: Callable[[], None]) -> None:
+    def _all_can_begin(self) -> bool:
+        """Whether nothing has failed on any rank. All ranks must call it."""
+        failed = [
+            f'Rank {rank} could not save: {told}'
+            for rank, told in enumerate(all_gather_object(_text(self._error)))
+            if told
+        ]
+        if failed and self._error is None:
+            self._error = RuntimeError(failed[0])
+        return not failed
+
+    def _put(self, job: Callable[[], None], on_all_ranks: bool = False) -> None:
         self._is_used = True
-        if self._error is not None or not is_main_process():
+        if self._error is not None or not (on_all_ranks or is_main_process()):
             return
         if not self._in_background:
             self._do(job)
@@ -161,3 +191,7 @@ class SaveQueue:
             job()
         except Exception as error:
             self._error = error
+
+
+def _text(error: Exception | None) -> str | None:
+    return None if error is None else f'{type(error).__name__}: {error}'

@@ -79,7 +79,8 @@ class CheckpointHook(NamesOfSubclasses, Hook):
             example); 'warn' goes on with the earlier checkpoints, which are whole.
         async_save: Copy the checkpoint to host memory and let a thread write it. One checkpoint is
             in flight: the next save waits for it, as does the end of the run. Its errors are raised
-            after the next iteration, at the next save or at the end of the training.
+            after the next iteration, at the next save or at the end of the training. Its default is
+            ``async_save`` of the config key ``checkpoint``.
 
     Raises:
         ArgumentError: If a value is wrong: an interval of 0, a metric that is given twice, 'auto'
@@ -163,6 +164,12 @@ class CheckpointHook(NamesOfSubclasses, Hook):
         if self.unit is None and follow(self, 'by_epoch', by_epoch) and is_default:
             self.filename_tmpl = f'{self._counted}_{{}}.pth'
 
+    def follow_checkpoint(self, async_save: bool) -> None:
+        """Save as the config key ``checkpoint`` of the run says, unless that was given."""
+        if not is_given(self, 'async_save') and async_save and not self.async_save:
+            self.async_save = async_save
+            self._queue = SaveQueue(in_background=async_save)
+
     def get_triggered_stages(self) -> list[str]:
         """Skip the iterations if the hook counts epochs, unless a subclass overrides them."""
         stages = super().get_triggered_stages()
@@ -176,6 +183,7 @@ class CheckpointHook(NamesOfSubclasses, Hook):
         self._backend = get_file_backend(
             self.out_dir or runner.work_dir, backend_args=self.backend_args
         )
+        self._io = runner.strategy.io
         if self.out_dir is None:
             self.out_dir = runner.work_dir
         elif str(self.out_dir) != runner.work_dir and not hasattr(self, '_settled_dir'):
@@ -353,7 +361,7 @@ class CheckpointHook(NamesOfSubclasses, Hook):
         return str(self._backend.join_path(str(self.out_dir), filename))
 
     def _has(self, filename: str) -> bool:
-        return bool(self._backend.isfile(self._path(filename)))
+        return bool(self._io.exists(self._path(filename), self.backend_args))
 
     def _remove(self, path: str) -> None:
         self._queue.remove(path, self.backend_args)

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 class RunCheckpoints(Protocol):
     """Access to the checkpoints of a run; see :class:`mmengine.strategy.CheckpointIO`."""
 
+    writes_together: bool
+
+    def own_part(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """What this rank writes, where all ranks write."""
+
     def write(
         self, checkpoint: dict[str, Any], path: str, backend_args: dict[str, Any] | None = None
     ) -> None:

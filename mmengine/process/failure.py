@@ -88,7 +88,7 @@ class _Notice:
 
     def leave_place(self, thread_id: int) -> None:
         """After a timeout on another rank, leave where the thread of this one is."""
-        with contextlib.suppress(Exception):  # what is to be told is the error of the other rank
+        with contextlib.suppress(Exception):  # the error of the other rank counts
             self._report.leave_place(thread_id)
 
     def look(self) -> str | None:

@@ -262,7 +262,7 @@ class _Watchdog:
     def _ask(self, function: Callable[[], Any], seconds: float = _ANSWER_S) -> Any:
         """What ``function`` learns from the store; None if it does not answer.
 
-        Nothing is asked while an earlier question waits for an answer.
+        Returns None at once while an earlier question waits for an answer.
         """
         if self._asking is not None and self._asking.is_alive():
             return None
@@ -324,7 +324,7 @@ class _Watchdog:
         return row
 
     def _leave_stack(self) -> None:
-        """Leave the stack for the case that this process is stopped, and read that of rank 0."""
+        """Leave the stack, in case this process is stopped, and read what rank 0 left."""
         if self._store is None:
             return
         if self._rank:

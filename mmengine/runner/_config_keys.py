@@ -27,6 +27,7 @@ READ_FROM_CONFIG = frozenset(
 _CLOSED: dict[str, tuple[str, ...]] = {
     'auto_scale_lr': ('base_batch_size', 'enable'),
     'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'lock'),
+    'checkpoint': ('format', 'async_save'),
     'randomness': ('seed', 'diff_rank_seed', 'deterministic', 'per_sample'),
 }
 _SAME_WORDS = {'config': 'cfg', 'configs': 'cfgs', 'optimizer': 'optim', 'optimiser': 'optim'}

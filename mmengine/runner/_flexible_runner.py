@@ -66,6 +66,7 @@ class FlexibleRunner(Runner):
         cfg: ConfigLike | None = None,
         preempt: dict[str, Any] | None = None,
         watchdog: dict[str, Any] | None = None,
+        checkpoint: dict[str, Any] | None = None,
     ) -> None:
         self._given_strategy = strategy
         self._given_compile = compile
@@ -100,6 +101,7 @@ class FlexibleRunner(Runner):
             cfg=cfg,
             preempt=preempt,
             watchdog=watchdog,
+            checkpoint=checkpoint,
         )
 
     def build_strategy(

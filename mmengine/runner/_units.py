@@ -70,8 +70,20 @@ def _run_counts_epochs(runner: RunnerMembers) -> bool | None:
     return runner._counts_epochs if known is None else known
 
 
-def follow_loop(runner: Runner) -> None:
-    """Let parts count what the train loop counts, unless their arguments say otherwise."""
+def follow_run(runner: Runner) -> None:
+    """Let parts do what the run says, unless their arguments say otherwise.
+
+    They count what the train loop counts, and save as the config key ``checkpoint`` says.
+    """
+    for hook in runner.hooks:
+        follow = getattr(hook, 'follow_checkpoint', None)
+        if follow is not None:
+            follow(runner.checkpoint.async_save)
+    _follow_loop(runner)
+    runner._hooks.acting.clear()  # which hooks act at iterations may have changed
+
+
+def _follow_loop(runner: Runner) -> None:
     by_epoch = _run_counts_epochs(runner)
     if by_epoch is None:
         return
@@ -79,7 +91,6 @@ def follow_loop(runner: Runner) -> None:
         follow = getattr(part, 'follow_loop', None)
         if follow is not None:
             follow(by_epoch)
-    runner._hooks.acting.clear()  # hooks that count epochs do not act at iterations
 
 
 def default_hook_configs(loop: Any, given: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

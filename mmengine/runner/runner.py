@@ -47,11 +47,12 @@ from mmengine.runner._preparing import (
 )
 from mmengine.runner._settings import arguments_text
 from mmengine.runner._stopping import evaluate_alone
-from mmengine.runner._units import counts_epochs, follow_loop, report_units
+from mmengine.runner._units import counts_epochs, follow_run, report_units
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.loops import EpochBasedTrainLoop, TestLoop, ValLoop
 from mmengine.strategy import BaseStrategy
+from mmengine.strategy._checkpoint_settings import CheckpointSettings
 from mmengine.strategy._resume_request import parse_resume
 from mmengine.strategy._state import RunState
 from mmengine.visualization import Visualizer
@@ -112,6 +113,7 @@ class Runner(RunnerMembers):
         preempt: ``signals`` that ask the run to stop, the ``exit_code`` then, and
             ``save_within_s``; see :class:`Preempt`.
         watchdog: ``timeout_s`` without a batch, and ``action``; see :class:`WatchdogSettings`.
+        checkpoint: ``format`` and ``async_save``; see :class:`CheckpointSettings`.
 
     Raises:
         ArgumentError: If a stage is half given, or a value is wrong.
@@ -149,28 +151,26 @@ class Runner(RunnerMembers):
         *,
         preempt: dict[str, Any] | None = None,
         watchdog: dict[str, Any] | None = None,
+        checkpoint: dict[str, Any] | None = None,
     ) -> None:
         self.cfg = own_config(cfg)
         self.preempt = Preempt.of(preempt or self.cfg.get('preempt'))
         self.watchdog = WatchdogSettings.of(watchdog or self.cfg.get('watchdog'))
+        self.checkpoint = CheckpointSettings.of(checkpoint or self.cfg.get('checkpoint'))
         self._arguments_text = arguments_text(Runner.__init__, self.cfg, locals())
         misspelt = misspelt_keys(self.cfg, argument_names(type(self), Runner))
         check_given_together(
-            'training',
-            train_dataloader=train_dataloader,
-            train_cfg=train_cfg,
+            'training', train_dataloader=train_dataloader, train_cfg=train_cfg,
             optim_wrapper=optim_wrapper,
-        )
+        )  # fmt: skip
         check_given_together(
             'validation', val_dataloader=val_dataloader, val_cfg=val_cfg,
             val_evaluator=val_evaluator,
         )  # fmt: skip
         check_given_together(
-            'testing',
-            test_dataloader=test_dataloader,
-            test_cfg=test_cfg,
+            'testing', test_dataloader=test_dataloader, test_cfg=test_cfg,
             test_evaluator=test_evaluator,
-        )
+        )  # fmt: skip
         check_scheduler(param_scheduler, optim_wrapper)
 
         # A loop's config here becomes the loop when it is first read.
@@ -205,6 +205,7 @@ class Runner(RunnerMembers):
                 own_steps=own_steps(self, dict(env_cfg or {})),
             )
         )
+        self.checkpoint.apply_to(self._strategy)
         scaling = auto_scale_lr or self._strategy.auto_scale_lr
         self.strategy.find_unused_parameters = self.cfg.get('find_unused_parameters', False)
         self.auto_scale_lr = scaling
@@ -228,7 +229,7 @@ class Runner(RunnerMembers):
         self.model = self._build_placed_model(model, data_preprocessor)
         self.register_hooks(default_hooks, custom_hooks)
         report_bad_samples(self, train_dataloader, val_dataloader, test_dataloader)
-        follow_loop(self)
+        follow_run(self)
         self.logger.info(f'Hooks will be executed in the following order:\n{self.get_hooks_info()}')
         self.dump_config()
 
@@ -265,7 +266,7 @@ class Runner(RunnerMembers):
             raise RuntimeError(nothing_to('train', 'train_dataloader, train_cfg and optim_wrapper'))
         with stage_of(self, 'train'):
             prepare_training(self)
-            follow_loop(self)
+            follow_run(self)
             report_units(self)
             self.call_hook('before_run')
             self._init_weights()
@@ -416,7 +417,7 @@ class Runner(RunnerMembers):
         by_epoch: bool = True,
         backend_args: dict[str, Any] | None = None,
     ) -> None:
-        """Write the state of the run to ``out_dir/filename``. All ranks call it; rank 0 writes.
+        """Write the state of the run to ``out_dir/filename``. All ranks call it.
 
         Args:
             out_dir: A folder or a URL.

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from mmengine._checkpoint._forms import is_stored
 from mmengine._checkpoint.files import is_remote, read_checkpoint, write_hashed
 from mmengine._checkpoint.plain import plain_checkpoint
 from mmengine.dist import barrier, get_world_size, is_main_process
@@ -62,8 +63,9 @@ class DeepSpeedFolderIO(FileCheckpointIO):
 
 
 def is_folder(path: str) -> bool:
-    """Whether ``path`` is a local folder."""
-    return not is_remote(path) and os.path.isdir(os.path.expanduser(path))
+    """Whether ``path`` is a local folder in a form that only the engine reads."""
+    local = os.path.expanduser(path)
+    return not is_remote(path) and os.path.isdir(local) and not is_stored(local)
 
 
 def save_folder(

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from contextlib import AbstractContextManager
 from typing import Any
 
+from mmengine._checkpoint import _forms
+from mmengine._checkpoint._digest import Digest
 from mmengine._checkpoint._ledger import append_entry, append_folder, facts_of, read_entries
 from mmengine._checkpoint._newest import newest_whole
 from mmengine._checkpoint._verify import fault_of
+from mmengine._checkpoint.dtensor import in_parts, whole_on_main_rank
 from mmengine._checkpoint.files import (
     LAST_CHECKPOINT,
     is_remote,
     read_checkpoint,
     write_hashed,
 )
+from mmengine._checkpoint.folder._tree import without_plain_tensors
 from mmengine._checkpoint.loader import CheckpointLoader
 from mmengine._checkpoint.plain import plain_checkpoint
 from mmengine._checkpoint.validation_record import RECORD_SUFFIX, merge_record
+from mmengine.dist import is_main_process
+from mmengine.dist._objects import group_of_threads
 from mmengine.fileio import atomic_write, get_file_backend
-from mmengine.fileio._atomic import temporary_beside
 from mmengine.logging import print_log
+from mmengine.utils.errors import ArgumentError
 
 Checkpoint = dict[str, Any]
 BackendArgs = dict[str, Any] | None
@@ -34,8 +39,21 @@ class CheckpointIO(ABC):
     """Access to the checkpoints of a strategy. A checkpoint is one file, or one folder.
 
     A strategy has a ``CheckpointIO`` as ``strategy.io`` and coordinates the ranks: only rank 0
-    calls the methods that write.
+    calls the methods that write. All ranks call :meth:`write` if :attr:`writes_together` is set.
     """
+
+    writes_together = False
+
+    def gathering(self) -> AbstractContextManager[None]:
+        """Context in which a strategy collects a checkpoint for :meth:`write`.
+
+        All ranks enter it, in their main threads.
+        """
+        return whole_on_main_rank()
+
+    def own_part(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The part of ``checkpoint`` that this rank writes."""
+        return checkpoint
 
     @abstractmethod
     def write(self, checkpoint: Checkpoint, path: str, backend_args: BackendArgs = None) -> None:
@@ -71,15 +89,34 @@ class CheckpointIO(ABC):
 
 
 class FileCheckpointIO(CheckpointIO):
-    """One file per checkpoint, written by ``torch.save`` to a local disk or a file backend."""
+    """One file per checkpoint, written by ``torch.save`` to a local disk or a file backend.
+
+    Checkpoints that are folders are read, found, linked and removed too.
+    """
 
     def write(self, checkpoint: Checkpoint, path: str, backend_args: BackendArgs = None) -> None:
         """Write the file atomically, and remove the record of the file that it replaces."""
         plain = plain_checkpoint(checkpoint)
-        is_new = not backend_args and not os.path.lexists(path)
-        self._forget(path, backend_args)
+        is_new = self._begin(path, backend_args)
         digest = write_hashed(plain, path, backend_args)
-        self._remove_file(path + RECORD_SUFFIX, backend_args)
+        self._end(checkpoint, path, backend_args, digest, is_new)
+
+    def _begin(self, path: str, backend_args: BackendArgs) -> bool:
+        """Before ``path`` is written; returns whether nothing was there."""
+        is_new = not backend_args and not is_remote(path) and _forms.find(path) is None
+        self._forget(path, backend_args)
+        return is_new
+
+    def _end(
+        self,
+        checkpoint: Checkpoint,
+        path: str,
+        backend_args: BackendArgs,
+        digest: Digest | None,
+        is_new: bool,
+    ) -> None:
+        """After ``path`` was written: remove the old record, and add a line to the ledger."""
+        self._remove_stored(path + RECORD_SUFFIX, backend_args)
         if digest is None:
             return
         facts = facts_of(checkpoint.get('meta') or {})
@@ -87,7 +124,7 @@ class FileCheckpointIO(CheckpointIO):
             append_entry(path, 'saved', **facts, bytes=digest.size, xxh3=digest.xxh3)
         except OSError:  # a disk that is full now: a file without a line would never be removed
             if is_new:
-                os.unlink(path)
+                _forms.remove(path)
             raise
 
     def read(self, path: str, map_location: Any = None) -> Checkpoint:
@@ -118,23 +155,13 @@ class FileCheckpointIO(CheckpointIO):
 
     def link(self, source: str, target: str, backend_args: BackendArgs = None) -> None:
         """Create a hard link, or a copy if the file system does not support links."""
-        self._remove_file(target + RECORD_SUFFIX, backend_args)
+        self._remove_stored(target + RECORD_SUFFIX, backend_args)
         if backend_args or is_remote(source):
             backend = get_file_backend(target, backend_args=backend_args)
             backend.copyfile(source, target)
             return
         self._forget(target, backend_args)
-        draft = temporary_beside(target)
-        try:
-            try:
-                os.link(source, draft)
-            except OSError:  # another file system, or one without links
-                shutil.copyfile(source, draft)
-            os.replace(draft, target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(draft)
-            raise
+        _forms.link(source, target)
         entry = read_entries(os.path.dirname(source)).get(os.path.basename(source))
         if entry is not None:
             known = {key: value for key, value in entry.items() if key not in _OF_A_LINE}
@@ -142,18 +169,20 @@ class FileCheckpointIO(CheckpointIO):
             append_entry(target, 'linked', **{**known, 'rotation': 'best'})
 
     def exists(self, path: str, backend_args: BackendArgs = None) -> bool:
-        """Whether the file exists."""
-        return bool(get_file_backend(path, backend_args=backend_args).isfile(path))
+        """Whether there is a file, or a folder of a checkpoint."""
+        if backend_args or is_remote(path):
+            return bool(get_file_backend(path, backend_args=backend_args).isfile(path))
+        return _forms.is_stored(path)
 
     def remove(self, path: str, backend_args: BackendArgs = None) -> None:
-        """Remove the file, then its record.
+        """Remove the checkpoint, then its record.
 
         The line in the ledger comes after that, so that a file that a kill has left has its line.
         """
         for each in (path, path + RECORD_SUFFIX):
             is_local = not backend_args and not is_remote(each)
-            was_there = is_local and os.path.isfile(each)
-            self._remove_file(each, backend_args)
+            was_there = is_local and _forms.find(each) is not None
+            self._remove_stored(each, backend_args)
             if was_there:
                 append_entry(each, 'removed')
 
@@ -180,14 +209,67 @@ class FileCheckpointIO(CheckpointIO):
     @staticmethod
     def _forget(path: str, backend_args: BackendArgs) -> None:
         """Say that the file is no more what the ledger tells, before it changes."""
-        if not backend_args and not is_remote(path) and os.path.isfile(path):
+        if not backend_args and not is_remote(path) and _forms.find(path) is not None:
             append_entry(path, 'removed')
 
     @staticmethod
-    def _remove_file(path: str, backend_args: BackendArgs) -> None:
+    def _remove_stored(path: str, backend_args: BackendArgs) -> None:
+        if not backend_args and not is_remote(path):
+            _forms.remove(path)
+            return
         backend = get_file_backend(path, backend_args=backend_args)
         if backend.isfile(path):
             backend.remove(path)
+
+
+class ShardedCheckpointIO(FileCheckpointIO):
+    """One folder per checkpoint, of which each rank writes its part.
+
+    It is written by ``torch.distributed.checkpoint``; see :mod:`mmengine._checkpoint.folder`. Files
+    and folders are read, found, linked and removed alike.
+
+    Raises:
+        ArgumentError: If a checkpoint is to be written to a URL or through a file backend.
+    """
+
+    writes_together = True
+
+    def gathering(self) -> AbstractContextManager[None]:
+        """Context in which nothing is gathered: each rank keeps its part."""
+        self._group = group_of_threads()
+        return in_parts()
+
+    def own_part(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The shards of this rank; on rank 0 also plain tensors and all else."""
+        plain = plain_checkpoint(checkpoint)
+        return plain if is_main_process() else without_plain_tensors(plain)
+
+    def write(self, checkpoint: Checkpoint, path: str, backend_args: BackendArgs = None) -> None:
+        """Write the folder. All ranks call this, in the main thread or in one other thread."""
+        from mmengine._checkpoint.folder._write import write_folder
+
+        if backend_args or is_remote(path):
+            raise ArgumentError(
+                f"{path}: checkpoints with format='sharded' are folders on a file system that all "
+                "ranks share. Use format='file' for URLs and file backends."
+            )
+        is_new = False
+
+        def begin() -> Checkpoint:
+            nonlocal is_new
+            if is_main_process():
+                is_new = self._begin(path, None)
+            return plain_checkpoint(checkpoint)
+
+        def end(digest: Digest) -> None:
+            self._end(checkpoint, path, None, digest, is_new)
+
+        write_folder(begin, path, self._group, end)
+
+
+def checkpoint_io(format: str) -> CheckpointIO:
+    """The ``CheckpointIO`` that writes ``'file'`` or ``'sharded'`` checkpoints."""
+    return {'file': FileCheckpointIO, 'sharded': ShardedCheckpointIO}[format]()
 
 
 def _can_be_asked(path: str) -> bool:

@@ -364,6 +364,10 @@ class DeepSpeedStrategy(DDPStrategy):
         self.state.num_changes += 1
         return checkpoint
 
+    def use_checkpoint_format(self, format: str) -> None:
+        """Write a file, or for ``'sharded'`` the folder of the engine."""
+        self.checkpoint_format = 'folder' if format == 'sharded' else format
+
     def save_checkpoint(
         self,
         filename: str,

@@ -46,8 +46,8 @@ class FSDPStrategy(DDPStrategy):
 
     Each rank keeps a part of every parameter, of its gradient and of its optimizer state. The
     forward and backward passes gather one block after the other. The results are the same as
-    with :class:`DDPStrategy`. Checkpoints hold whole tensors, so any strategy and any number of
-    ranks can resume them.
+    with :class:`DDPStrategy`. Any strategy and any number of ranks can resume
+    checkpoints: files hold whole tensors, and sharded folders their parts.
 
     Every rank must run every step, validation and test included, with as many batches as the
     others, because the passes gather parameters.
@@ -57,8 +57,8 @@ class FSDPStrategy(DDPStrategy):
             ``auto_wrap_policy``, ``cpu_offload``, ``mixed_precision`` and ``sharding_strategy`` are
             used where the arguments below are not given.
         skip_init_weights: Do not call ``init_weights``, because weights are loaded later.
-        state_dict_cfg: ``'full'``, ``'local'`` or a dict with ``state_dict_type``. Checkpoints hold
-            whole tensors for each of them.
+        state_dict_cfg: ``'full'``, ``'local'`` or a dict with ``state_dict_type``. None of them
+            changes anything: ``format`` of the config key ``checkpoint`` decides.
         activation_checkpointing: Blocks whose activations are computed again in the backward pass:
             True for all blocks, class names, or ``dict(check_fn=...)``.
         blocks: The sub-modules that are gathered at once, as class names such as
@@ -292,7 +292,8 @@ class FSDPStrategy(DDPStrategy):
         """See :meth:`BaseStrategy.load_checkpoint`.
 
         ``'default'`` is host memory here, because the device of a rank has room for its part only.
-        A local file is mapped into memory, so that a rank reads one tensor after the other.
+        A local file is mapped into memory, so that a rank reads one tensor after the other. Of a
+        folder, and of files in the format safetensors, a rank reads its part.
         """
         with mapped_reads():
             location = _host(kwargs.pop('map_location', 'cpu'))

@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import nn
 
-from mmengine._checkpoint.dtensor import whole_on_main_rank
 from mmengine._checkpoint.loader import revise_state_dict_keys
 from mmengine._checkpoint.state_dict import get_state_dict, load_state_dict, weights_to_cpu
 from mmengine.device import get_device
@@ -14,6 +13,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import STRATEGIES
 from mmengine.strategy._training_state import has_any
 from mmengine.strategy.base import BaseStrategy, Checkpoint
+from mmengine.strategy.checkpoint_io import checkpoint_io
 
 
 @STRATEGIES.register_module()
@@ -51,6 +51,10 @@ class SingleDeviceStrategy(BaseStrategy):
             self.present_model(), revised, strict, self.logger, fixed_shapes=self.state.is_resuming
         )
 
+    def use_checkpoint_format(self, format: str) -> None:
+        """Write ``'file'`` or ``'sharded'`` checkpoints from now on."""
+        self.io = checkpoint_io(format)
+
     def save_checkpoint(
         self,
         filename: str,
@@ -60,14 +64,15 @@ class SingleDeviceStrategy(BaseStrategy):
         extra_ckpt: Checkpoint | None = None,
         callback: Callable[[Checkpoint], None] | None = None,
     ) -> None:
-        """Gather the state on all ranks and write it on rank 0. Every rank waits for the file.
+        """Collect the state on all ranks and write it. Every rank waits for that.
 
-        Of sharded tensors, only rank 0 keeps the whole; in the checkpoint that ``callback`` gets on
-        other ranks they are on the meta device.
+        With ``format='file'`` rank 0 writes: of sharded tensors, only rank 0 keeps the whole, and
+        in the checkpoint that ``callback`` gets on other ranks they are on the meta device. With
+        ``format='sharded'`` each rank writes its part, and they stay sharded.
         """
         extra = dict(extra_ckpt or {})
         backend_args = extra.pop('backend_args', None)
-        with whole_on_main_rank():
+        with self.io.gathering():
             checkpoint: Checkpoint = {
                 'meta': extra.pop('meta', {}),
                 'state_dict': self.model_state_dict(),
@@ -79,6 +84,6 @@ class SingleDeviceStrategy(BaseStrategy):
                 checkpoint['param_schedulers'] = self.scheduler_state_dict()
             if callback is not None:
                 callback(checkpoint)
-        if is_main_process():
+        if self.io.writes_together or is_main_process():
             self.io.write(checkpoint, filename, backend_args)
         barrier()

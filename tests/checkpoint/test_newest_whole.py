@@ -13,7 +13,7 @@ import torch
 import xxhash
 from torch import nn
 
-from mmengine._checkpoint import _ledger, _newest, _verify
+from mmengine._checkpoint import _digest, _ledger, _newest, _verify
 from mmengine._checkpoint._verify import fault_of
 from mmengine._checkpoint.files import CheckpointReadError, read_checkpoint
 from mmengine.evaluator import BaseMetric
@@ -333,13 +333,13 @@ def test_a_resumed_file_is_hashed_once_and_the_ledger_read_once_for_all_candidat
 ) -> None:
     DAMAGE['one bit of a weight'](work_dir / 'epoch_3.pth')
     hashed, read = [], []
-    hash_of_open, read_ledger = _verify._hash_of_open, _ledger.read_ledger
+    hash_of_open, read_ledger = _digest._hash_of_open, _ledger.read_ledger
 
     def count(file: int) -> str:
         hashed.append(os.fstat(file).st_ino)
         return hash_of_open(file)
 
-    monkeypatch.setattr(_verify, '_hash_of_open', count)
+    monkeypatch.setattr(_digest, '_hash_of_open', count)
     for module in (_ledger, _newest):
         monkeypatch.setattr(
             module, 'read_ledger', lambda folder: read.append(folder) or read_ledger(folder)

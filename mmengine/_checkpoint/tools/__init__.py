@@ -2,7 +2,8 @@
 
 ``ls``, ``verify``, ``inspect`` and ``diff`` look at checkpoints and return plain dicts and lists.
 ``average``, ``publish``, ``convert`` and ``rm`` write or remove files. All of them take ``.pth``
-and ``.safetensors`` files, of this engine or another one, and execute nothing that is in a file.
+and ``.safetensors`` files and sharded folders, of this engine or another one, and execute nothing
+that is in them.
 """
 
 from mmengine._checkpoint.tools._look import diff, inspect, ls, verify

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmengine._checkpoint._forms import find
 from mmengine._checkpoint._ledger import Entry, read_entries, read_ledger
 from mmengine._checkpoint._newest import named_by_pointer
 from mmengine._checkpoint._outside import CheckpointReadError
 from mmengine._checkpoint._verify import UNCHANGED, change_of, fault_of
-from mmengine._checkpoint.files import read_checkpoint
 from mmengine._checkpoint.loader import weights_of
-from mmengine._checkpoint.tools._content import SAFETENSORS, SUFFIXES, meta_of, read
+from mmengine._checkpoint.tools._content import is_checkpoint, meta_of, read
 
 # Of `meta`, what people ask for; the rest is long or for programs.
 _SHOWN = ('epoch', 'iter', 'time', 'mmengine_version', 'experiment_name', 'seed', 'world_size',
@@ -47,7 +47,7 @@ def ls(work_dir: str | Path = '.') -> list[Facts]:
             set(present) - set(known), key=lambda name: present[name].lstat().st_mtime
         )  # fmt: skip
         for name in [*unknown, *known]:
-            entry, size = entries.get(name, {}), present[name].stat().st_size
+            entry, size = entries.get(name, {}), _size(present[name])
             marks = marks_of(present[name], entries.get(name), named)
             if size != entry.get('bytes', size):
                 marks.append('other size')
@@ -64,13 +64,13 @@ def ls(work_dir: str | Path = '.') -> list[Facts]:
 
 
 def verify(paths: Iterable[str | Path]) -> list[Facts]:
-    """Whether files hold what was written to them: ``path`` and ``fault``, None if it is whole.
+    """Whether checkpoints hold what was written: ``path`` and ``fault``, None if it is whole.
 
-    A file with a line in the ledger beside it is compared by its hash; others by the checksums in
-    them. Then the file is read, without its tensors.
+    One with a line in the ledger beside it is compared by its hash; others by the checksums in
+    them. Then it is read, without its tensors.
 
     Args:
-        paths: Files, or folders whose checkpoints are verified.
+        paths: Checkpoints, or folders whose checkpoints are verified.
 
     Raises:
         FileNotFoundError: If a path does not exist.
@@ -79,7 +79,8 @@ def verify(paths: Iterable[str | Path]) -> list[Facts]:
     for given in map(Path, paths):
         if not os.path.lexists(given):
             raise FileNotFoundError(2, 'There is no file at this path', str(given))
-        found = _checkpoints_in(given) if given.is_dir() else [given]
+        is_one = is_checkpoint(given) or not given.is_dir()
+        found = [given] if is_one else _checkpoints_in(given)
         results += [{'path': str(path), 'fault': _fault(path)} for path in found]
     return results
 
@@ -103,7 +104,7 @@ def inspect(path: str | Path, weights: bool = False) -> Facts:
         dtypes[_dtype(value)] += value.numel()
     facts: Facts = {
         'path': str(path),
-        'bytes': Path(path).stat().st_size,
+        'bytes': _size(Path(path)),
         **{key: meta[key] for key in _SHOWN if meta.get(key) is not None},
         'parts': {key: _bytes_of(value) for key, value in content.items()},
         'weights': len(tensors),
@@ -194,14 +195,12 @@ def marks_of(path: Path, entry: Entry | None, named: Iterable[Path]) -> list[str
 
 def _fault(path: Path) -> str | None:
     try:
-        if path.suffix == SAFETENSORS:
-            read(path)
-            return None
         change = change_of(path)
         if change != UNCHANGED and (fault := fault_of(path)) is not None:
             return fault
-        with path.open('rb') as file:
-            weights_of(read_checkpoint(file, 'meta', str(path)), str(path))
+        found = find(path)
+        assert found is not None  # else it has a fault
+        weights_of(found[1].read(found[0], 'meta'), str(path))
     except (CheckpointReadError, RuntimeError, OSError, TypeError) as error:
         return str(error)
     return f'it is not the file that the run wrote: {change}' if change else None
@@ -212,7 +211,12 @@ def _checkpoints_in(folder: Path) -> Iterator[Path]:
         paths = sorted(folder.iterdir())
     except OSError:
         return
-    yield from (path for path in paths if path.suffix in SUFFIXES and path.is_file())
+    yield from (path for path in paths if path.name[0] != '.' and is_checkpoint(path))
+
+
+def _size(path: Path) -> int:
+    found = find(path)
+    return path.stat().st_size if found is None else found[1].size(found[0])
 
 
 def _is_same(one: Path, other: Path) -> bool:

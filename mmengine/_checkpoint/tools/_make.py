@@ -12,7 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmengine._checkpoint.tools._content import meta_of, read, without_objects, write
+from mmengine._checkpoint.tools._content import (
+    meta_of,
+    read,
+    read_later,
+    without_objects,
+    write,
+    write_later,
+)
 from mmengine.fileio import atomic_write
 from mmengine.utils.errors import ArgumentError
 
@@ -98,18 +105,40 @@ def publish(
     return final
 
 
-def convert(path: str | Path, out: str | Path, force: bool = False) -> list[str]:
-    """Write a checkpoint in the format that the suffix of ``out`` names: .pth or .safetensors.
+def convert(
+    path: str | Path,
+    out: str | Path,
+    force: bool = False,
+    shard_size: str | int | None = None,
+) -> list[str]:
+    """Write a checkpoint in the form that the name of ``out`` tells.
+
+    - ``.pth`` and ``.pt``: a file of ``torch.save``.
+    - ``.safetensors``: one file with the weights.
+    - ``.safetensors.index.json``, or ``.safetensors`` with ``shard_size``: several files and their
+      index, as Hugging Face reads them.
+    - a name without a suffix, or with a slash at its end: a folder of
+      ``torch.distributed.checkpoint``.
+
+    Tensors are read and written one after the other, so a conversion needs the memory of one file
+    of a folder, or of a few tensors. No accelerator and no process group is used.
+
+    Args:
+        path: A checkpoint in any of these forms, of any number of ranks.
+        out: What to write.
+        force: Overwrite ``out``.
+        shard_size: Largest size of one of several files, such as '500MB'. The default is 5 GB, and
+            256 MiB in a folder.
 
     Returns:
         The parts that are not in the result: safetensors holds weights, and of ``meta`` what JSON
         can hold.
 
     Raises:
-        ArgumentError: If ``out`` exists and ``force`` is not set, or its suffix is unknown.
+        ArgumentError: If ``out`` exists and ``force`` is not set, or the size is wrong.
         ImportError: If the package safetensors is missing.
     """
-    return write(read(path), out, force)
+    return write_later(read_later(path), out, force, shard_size)
 
 
 def _check_fit(
