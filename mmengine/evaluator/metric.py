@@ -6,6 +6,8 @@ import logging
 import traceback
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
+from inspect import signature
 from typing import Any, cast
 
 from mmengine.dist import broadcast_object_list, collect_results, gather_object
@@ -122,6 +124,8 @@ class BaseMetric(metaclass=ABCMeta):
         Override it in a metric whose entries can be added up. It is called after each batch with
         its earlier result and the new entries, and the entries need one for each sample.
         :meth:`compute_metrics` then gets the reduced entries of all ranks, in the order of ranks.
+
+        A ``reduce`` with other arguments has another purpose, and is not called.
         """
         return results
 
@@ -130,7 +134,7 @@ class BaseMetric(metaclass=ABCMeta):
 
         The last entry waits, because the sampler may have repeated its sample: only the end tells.
         """
-        if type(self).reduce is BaseMetric.reduce or len(self.results) < 2:
+        if not _reduces(type(self)) or len(self.results) < 2:
             return
         self._num_entries += len(self.results) - 1
         self._reduced = self.reduce(self._reduced + self.results[:-1])
@@ -164,10 +168,10 @@ class BaseMetric(metaclass=ABCMeta):
                 level=logging.WARNING,
             )
         try:
-            if type(self).reduce is BaseMetric.reduce:
-                results = collect_results(to_cpu(self.results), size, self.collect_device)
-            else:
+            if _reduces(type(self)):
                 results = self._collect_reduced(size)
+            else:
+                results = collect_results(to_cpu(self.results), size, self.collect_device)
             return self._share_from_rank_0(results)
         finally:
             self.drop_results()
@@ -213,6 +217,15 @@ class BaseMetric(metaclass=ABCMeta):
         if not self.prefix:
             return dict(metrics)
         return {f'{self.prefix}/{name}': value for name, value in metrics.items()}
+
+
+@cache
+def _reduces(metric: type[BaseMetric]) -> bool:
+    """Whether a class overrides :meth:`BaseMetric.reduce`, and not for a purpose of its own."""
+    own: Any = metric.reduce
+    if own is BaseMetric.reduce or not callable(own):
+        return False
+    return list(signature(own).parameters) == ['self', 'results']
 
 
 @METRICS.register_module()

@@ -56,3 +56,17 @@ def test_repeated_samples_are_counted_once_on_all_ranks() -> None:
     for values, held in run_distributed(evaluate, 3):
         assert values == {'mean': 4.5, 'count': SIZE}
         assert held <= 2
+
+
+@pytest.mark.parametrize(
+    'own', [lambda self, results, mode='mean': 1 / 0, lambda self: 1 / 0, 'mean', None]
+)
+def test_a_reduce_of_another_purpose_is_left_alone(own: Any) -> None:
+    def compute(self: Any, results: list[Any]) -> dict[str, float]:
+        return {'entries': len(results)}
+
+    kind = type('Own', (Mean,), {'reduce': own, 'compute_metrics': compute})
+    evaluator = Evaluator(kind())
+    for _ in range(2):
+        evaluator.process([1.0, 2.0, 3.0])
+    assert evaluator.evaluate(6) == {'entries': 6}
