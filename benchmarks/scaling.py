@@ -28,7 +28,6 @@ LARGE, LAYERS, SAVES = 1024, 16, 5
 DEEPSPEED = {
     'train_micro_batch_size_per_gpu': BATCH,
     'zero_optimization': {'stage': 1},
-    'optimizer': {'type': 'AdamW', 'params': {'lr': 0.001}},
     'zero_force_ds_cpu_optimizer': False,
     'zero_allow_untested_optimizer': True,
 }
@@ -70,7 +69,7 @@ def strategy_of(kind: str) -> Any:
     if kind == 'fsdp':
         return {'type': 'FSDPStrategy', 'blocks': ['Linear']}
     if kind == 'deepspeed':
-        return {'type': 'DeepSpeedStrategy', **DEEPSPEED}
+        return {'type': 'DeepSpeedStrategy', 'config': dict(DEEPSPEED)}
     return kind
 
 
@@ -83,7 +82,9 @@ def by_hand_step(kind: str, net: Any) -> Any:
         import deepspeed
 
         engine = deepspeed.initialize(
-            model=net, model_parameters=net.parameters(), config=dict(DEEPSPEED)
+            model=net,
+            optimizer=torch.optim.AdamW(net.parameters(), lr=0.001),
+            config=dict(DEEPSPEED),
         )[0]
 
         def by_engine(inputs: Any, labels: Any) -> Any:

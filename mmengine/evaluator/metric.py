@@ -221,7 +221,7 @@ class BaseMetric(metaclass=ABCMeta):
 
 @cache
 def _reduces(metric: type[BaseMetric]) -> bool:
-    """Whether a class overrides :meth:`BaseMetric.reduce`, and not for a purpose of its own."""
+    """Whether a class overrides :meth:`BaseMetric.reduce`, and not for another purpose."""
     own: Any = metric.reduce
     if own is BaseMetric.reduce or not callable(own):
         return False
