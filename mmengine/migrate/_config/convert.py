@@ -23,7 +23,8 @@ from mmengine.migrate._config.topics import (
     pipelines,
     recording,
 )
-from mmengine.migrate._config.trace import untraced
+from mmengine.migrate._config.topics.variables import note_variables
+from mmengine.migrate._config.trace import edited, untraced
 from mmengine.migrate._schedule.legacy_schedule import is_own_policy
 from mmengine.utils.errors import ArgumentError
 
@@ -123,6 +124,7 @@ def convert_config(
                 )
     kept = _kept(ctx, new)
     made = {key: value for key, value in new.items() if key not in kept}
+    note_variables(ctx, {key: kept[key] for key in kept if key not in MEANINGFUL_HERE})
     return Converted({**kept, **made, **ctx.leftover}, notes.items, length, ctx.leftover)
 
 
@@ -132,8 +134,9 @@ def _kept(ctx: Context, new: Config) -> Config:
     own = {key: ctx.legacy[key] for key in ctx.legacy if key not in LEGACY_KEYS | moved}
     if kind_of(ctx.legacy) is Kind.HALF:
         kept = {key: own[key] for key in own if key not in new or key in MEANINGFUL_HERE}
-        _tell_of_doubles(ctx, kept)
-        return kept
+        merged = _merge_entries(kept, new)
+        _tell_of_doubles(ctx, kept, merged)
+        return {**kept, **merged}
     kept = {}
     for key, value in own.items():
         if key in MEANINGFUL_HERE and kind_of(ctx.legacy) is Kind.LEGACY and value:
@@ -148,10 +151,23 @@ def _kept(ctx: Context, new: Config) -> Config:
     return kept
 
 
-def _tell_of_doubles(ctx: Context, kept: Config) -> None:
+def _merge_entries(kept: Config, new: Config) -> Config:
+    """The dicts of separate entries that both engines' keys of a half-migrated config fill, where
+    no entry is in both."""
+    merged = {}
+    for key in ('default_hooks', 'env_cfg', 'randomness'):
+        mine, made = kept.get(key), new.get(key)
+        if isinstance(mine, Mapping) and isinstance(made, Mapping) and not set(mine) & set(made):
+            merged[key] = edited(mine, {**mine, **made})
+    return merged
+
+
+def _tell_of_doubles(ctx: Context, kept: Config, merged: Config) -> None:
     """Name the legacy keys of a half-migrated config beside which their successors stand."""
     for old, successors in OF_MMCV.items():
-        there = [key for key in successors if key in kept and key in ctx.legacy]
+        there = [
+            key for key in successors if key in kept and key in ctx.legacy and key not in merged
+        ]
         if old in ctx.legacy and there:
             ctx.notes.todo(
                 old,

@@ -38,6 +38,9 @@ LEFT = {
         'data.test.pipeline.1',
         'data.test.pipeline.1.transforms.2',
         'data.val.pipeline.1.transforms.2',
+        # It trains with a divisor of 1 and tests with one of 32.
+        'data.test.pipeline.1.transforms.3',
+        'data.val.pipeline.1.transforms.3',
         'custom_hooks.1.type',
     },
     'mmseg': set(),
@@ -54,6 +57,7 @@ LEFT = {
     },
     'gan': {
         'runner.pass_training_status',
+        'use_ddp_wrapper',
         'data.train.dataset.type',
         'optimizer',
         'custom_hooks.0.type',

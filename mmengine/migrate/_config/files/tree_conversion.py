@@ -21,10 +21,8 @@ from mmengine.migrate._config.topics.loop import tells_length
 from mmengine.migrate._config.trace import plain
 
 _LENGTHS = ('runner', 'total_epochs', 'total_iters')
-_CONTEXT = (
-    'runner', 'total_epochs', 'total_iters', 'evaluation', 'checkpoint_config', 'log_config',
-    'optimizer_config', 'fp16', 'data',
-)  # fmt: skip
+_TIMES = ('evaluation', 'checkpoint_config', 'log_config')
+_CONTEXT = (*_LENGTHS, *_TIMES, 'data')
 """Legacy keys that other keys' conversion looks at: a part of a config takes them from the configs
 that use it."""
 
@@ -154,13 +152,26 @@ def _borrowed(tree: Tree, path: Path) -> Config:
     users = tree.users(path) if missing else []
     borrowed: Config = {}
     for key in missing:
-        values = [tree.files[user].resolved.get(key) for user in users]
+        values = [
+            None if key in _TIMES and _is_added(tree, key, user, path)
+            else tree.files[user].resolved.get(key)
+            for user in users
+        ]  # fmt: skip
         if values:
             text, _ = Counter(repr(value) for value in values).most_common(1)[0]
             value = next(value for value in values if repr(value) == text)
             if value is not None:
                 borrowed[key] = value
     return borrowed
+
+
+def _is_added(tree: Tree, key: str, user: Path, part: Path) -> bool:
+    """Whether a file that inherits from ``part`` says ``key`` itself: the part does not mean it."""
+    return any(
+        key in tree.files[one].own and part in tree.all_bases(one)
+        for one in (user, *tree.all_bases(user))
+        if one in tree.files
+    )
 
 
 def _only_of(converted: Converted, legacy: Mapping[str, Any]) -> Converted:

@@ -8,7 +8,10 @@ A vocabulary is a module or a config file with some of these names::
         RandomFlip=dict(keys=dict(flip_ratio='prob')),   # renamed keys; 'a.b' nests
         Collect=dict(type='PackDetInputs', drop=['keys']),   # a new type, dropped keys
         DefaultFormatBundle=None,                    # gone: leave it out
-        Albu=dict(note='a sentence: what to do by hand'),   # beside a 'function', or the others
+        Albu=dict(note='a sentence: what to do by hand'),   # beside a 'function', or the others;
+                                                     # or a function (config, legacy) -> sentence
+        Crop=dict(function=function, drop=['a']),    # left out on purpose: not noted as lost;
+                                                     # gone=['b']: noted, but nothing to do
         Resize=function)                             # (config) -> config, list of configs, or
                                                      # None; (config, dataset, legacy) may be taken
     datasets, hooks = dict(...), dict(...)           # likewise; datasets have a stage there
@@ -41,6 +44,7 @@ and of these, for what the project did besides its configs::
     eval_hooks = dict(MyEvalHook={})                 # hooks of evaluation that ValLoop replaces
     runners = dict(MyRunner='max_iters')             # runners, and what tells their length
     model_types = dict(MyDetector={})                # models that tell the project
+    single_optimizer = dict(MyRestorer={})           # models whose one optimizer has no name now
     optimizer_hooks = dict(MyOptimizerHook={})       # wrappers by the same name now
 """
 
@@ -99,6 +103,7 @@ class Rules:
     runners: dict[str, Any] = field(default_factory=dict)
     model_types: dict[str, Any] = field(default_factory=dict)
     optimizer_hooks: dict[str, Any] = field(default_factory=dict)
+    single_optimizer: dict[str, Any] = field(default_factory=dict)
     own_hooks: dict[str, HookFacts] = field(default_factory=dict)
 
     def over(self, other: Rules) -> Rules:
@@ -169,6 +174,7 @@ def apply_rule(
     config: Mapping[str, Any],
     place: Any = None,
     legacy: Mapping[str, Any] | None = None,
+    read: set[str] | None = None,
 ) -> Any:
     """What ``config`` becomes by ``rule``: a config, a list of configs, or None for nothing.
 
@@ -178,6 +184,7 @@ def apply_rule(
         place: For functions that look at it: the dataset of a transform, or the stage of a
             dataset ('train', 'val' or 'test').
         legacy: The whole legacy config, for functions that look at it.
+        read: Gets the names of the arguments that a function asked for one by one.
 
     Raises:
         ValueError: If the rule is a function and fails; it tells which.
@@ -187,7 +194,7 @@ def apply_rule(
     if isinstance(rule, Mapping) and 'function' in rule:
         rule = rule['function']
     if callable(rule):
-        arguments = (dict(config), place or {}, legacy or {})[: _num_arguments(rule)]
+        arguments = (_Asked(config, read), place or {}, legacy or {})[: _num_arguments(rule)]
         try:
             return rule(*arguments)
         except Exception as error:
@@ -208,9 +215,51 @@ def apply_rule(
     return with_defaults(result, rule.get('add', {}))
 
 
-def note_of(rule: Rule) -> str:
-    """What ``rule`` says is to be done by hand; empty where nothing is."""
-    return str(rule.get('note', '')) if isinstance(rule, Mapping) else ''
+class _Asked(dict[str, Any]):
+    """The arguments of a config, which notice the names that are asked for one by one."""
+
+    def __init__(self, config: Mapping[str, Any], names: set[str] | None) -> None:
+        super().__init__(config)
+        if names is None:
+            # What a rule hands on to another one is asked for by that one.
+            names = config.names if isinstance(config, _Asked) else set()
+        self.names: set[str] = names
+
+    def __getitem__(self, name: str) -> Any:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self.names.add(name)
+        return super().pop(name, *default)
+
+
+def dropped_by(rule: Rule) -> tuple[str, ...]:
+    """The arguments that ``rule`` leaves out on purpose."""
+    return tuple(rule.get('drop', ())) if isinstance(rule, Mapping) else ()
+
+
+def gone_by(rule: Rule) -> tuple[str, ...]:
+    """The arguments that ``rule`` knows to have no counterpart, which is told."""
+    return tuple(rule.get('gone', ())) if isinstance(rule, Mapping) else ()
+
+
+def note_of(
+    rule: Rule, config: Mapping[str, Any] | None = None, legacy: Mapping[str, Any] | None = None
+) -> str:
+    """What ``rule`` says is to be done by hand; empty where nothing is.
+
+    Args:
+        rule: What the vocabulary says.
+        config: What it is applied to, for a note that is a function.
+        legacy: The whole legacy config, likewise.
+    """
+    note = rule.get('note', '') if isinstance(rule, Mapping) else ''
+    return str(note(config or {}, legacy or {}) if callable(note) else note)
 
 
 def _num_arguments(rule: Callable[..., Any]) -> int:

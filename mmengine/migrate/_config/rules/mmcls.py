@@ -80,8 +80,9 @@ def _resized_crop(config: Config) -> Config:
     if isinstance(size, (list, tuple)) and len(size) == 2:
         size = (size[1], size[0])
     renamed = {'scale': 'crop_ratio_range', 'ratio': 'aspect_ratio_range'}
+    is_of_efficientnet = config.pop('efficientnet_style', False)
     rest = {renamed.get(key, key): value for key, value in config.items() if key != 'type'}
-    if rest.pop('efficientnet_style', False):
+    if is_of_efficientnet:
         return {'type': 'EfficientNetRandomCrop', 'scale': size, **rest}
     rest = {key: rest[key] for key in rest if key not in ('min_covered', 'crop_padding')}
     return {'type': 'RandomResizedCrop', 'scale': size, **rest}

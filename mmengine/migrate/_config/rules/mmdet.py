@@ -60,7 +60,7 @@ def _pad(config: dict[str, Any]) -> dict[str, Any]:
     return width_first(config)
 
 
-def _without(*names: str, then: Any = None) -> Any:
+def _without(*names: str, then: Any = None) -> dict[str, Any]:
     """A rule that drops arguments that are gone, and does what else there is to do."""
 
     def rule(config: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _without(*names: str, then: Any = None) -> Any:
         changed: dict[str, Any] = then(left) if then else left
         return changed
 
-    return rule
+    return {'function': rule, 'gone': list(names)}
 
 
 # Boxes that an augmentation made too small were dropped by itself; FilterAnnotations does that.

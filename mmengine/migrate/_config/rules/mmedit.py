@@ -56,9 +56,10 @@ transforms: dict[str, Any] = {
     'RescaleToZeroOne': None,
     'FramesToTensor': None,
     'Collect': _collect,
-    'LoadImageFromFile': _load,
-    'LoadImageFromFileList': _load,
-    'LoadPairedImageFromFile': _load,
+    **{
+        name: {'function': _load, 'drop': ['io_backend']}
+        for name in ('LoadImageFromFile', 'LoadImageFromFileList', 'LoadPairedImageFromFile')
+    },
     'LoadMask': {},
     'RandomLoadResizeBg': {'drop': ['io_backend', 'flag']},
     **dict.fromkeys(
@@ -111,18 +112,19 @@ def _files(task: str, kind: str = 'BasicImageDataset') -> Any:
                 changed[key] = value
         return changed
 
-    return rule
+    # Packing has no scale: the images tell it.
+    return {'function': rule, 'gone': ['scale']}
 
 
 def _frames(task: str) -> Any:
     files = _files(task, 'BasicFramesDataset')
 
     def rule(config: Config) -> Config:
-        changed: Config = files(config)
+        changed: Config = files['function'](config)
         # A file of annotations lists the sequences.
         return {key: changed[key] for key in changed if key != 'val_partition'}
 
-    return {'note': _NEEDS_LIST, 'function': rule}
+    return {'note': _NEEDS_LIST, 'function': rule, 'gone': ['scale', 'val_partition']}
 
 
 _NEEDS_LIST = (
@@ -248,3 +250,7 @@ model_types = dict.fromkeys(
     (*(name for name in _MODELS if name not in ('Pix2Pix', 'CycleGAN')), 'BasicRestorer',
      'BasicInterpolator'),
 )  # fmt: skip
+# Their generator is all that they train, by an optimizer that has no name now.
+single_optimizer = dict.fromkeys((
+    'BasicRestorer', 'BasicInterpolator', 'BasicVSR', 'CAIN', 'EDVR', 'FLAVR', 'LIIF', 'TDAN',
+))  # fmt: skip

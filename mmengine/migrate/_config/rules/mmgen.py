@@ -52,8 +52,8 @@ def _collect(config: Config) -> Config:
 transforms: dict[str, Any] = {
     **FORMATTING,
     'Collect': _collect,
-    'LoadImageFromFile': _load,
-    'LoadPairedImageFromFile': _load,
+    'LoadImageFromFile': {'function': _load, 'drop': ['io_backend']},
+    'LoadPairedImageFromFile': {'function': _load, 'drop': ['io_backend']},
     **dict.fromkeys(
         (
             'CenterCropLongEdge', 'Crop', 'FixedCrop', 'Flip', 'NumpyPad', 'RandomCropLongEdge',
@@ -140,13 +140,16 @@ better = {
 }
 
 
+_OF_SAMPLES = {'num_samples': 'n_samples', 'nrow': 'n_row', 'priority': 'priority'}
+
+
 def _visualization(config: Config) -> Config:
     return {
         'type': 'VisualizationHook',
         'interval': config.get('interval', 1),
-        'fixed_input': True,
+        'fixed_input': config.get('fixed_input', True),
         'vis_kwargs_list': {'type': 'GAN', 'name': 'fake_img'},
-    }
+    } | {new: config[old] for old, new in _OF_SAMPLES.items() if old in config}
 
 
 def _of_translations(config: Config) -> Config:
@@ -161,32 +164,38 @@ def _of_translations(config: Config) -> Config:
 
 
 hooks: dict[str, Any] = {
-    'VisualizeUnconditionalSamples': _visualization,
-    'MMGenVisualizationHook': _of_translations,
+    # Images are written below the folder of the run.
+    'VisualizeUnconditionalSamples': {'function': _visualization, 'gone': ['output_dir']},
+    'MMGenVisualizationHook': {'function': _of_translations, 'gone': ['output_dir']},
     'PGGANFetchDataHook': {},
     'PickleDataHook': {},
     'AdjustGammaHook': {},
-    # The averages of generators are the models' own now.
-    'ExponentialMovingAverageHook': None,
 }
+
+
+def _averaging(legacy: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The hook of the config that averaged, the first of several."""
+    listed = legacy.get('custom_hooks')
+    for hook in listed if isinstance(listed, (list, tuple)) else ():
+        if isinstance(hook, Mapping) and hook.get('type') == 'ExponentialMovingAverageHook':
+            return hook
+    return None
 
 
 def _average(legacy: Mapping[str, Any]) -> Config | None:
     """``ema_config`` for the averages that a hook of the config made."""
-    listed = legacy.get('custom_hooks')
-    for hook in listed if isinstance(listed, (list, tuple)) else ():
-        if not isinstance(hook, Mapping) or hook.get('type') != 'ExponentialMovingAverageHook':
-            continue
-        found: Config = {'type': 'ExponentialMovingAverage', 'interval': hook.get('interval', -1)}
-        settings = hook.get('interp_cfg')
-        settings = settings if isinstance(settings, Mapping) else {}
-        if 'momentum' in settings:
-            # It was the share of the average, and is the share of the new weights.
-            found['momentum'] = round(1 - settings['momentum'], 12)
-        if 'start_iter' in hook:
-            found['start_iter'] = hook['start_iter']
-        return found
-    return None
+    hook = _averaging(legacy)
+    if hook is None:
+        return None
+    found: Config = {'type': 'ExponentialMovingAverage', 'interval': hook.get('interval', -1)}
+    settings = hook.get('interp_cfg')
+    settings = settings if isinstance(settings, Mapping) else {}
+    if 'momentum' in settings:
+        # It was the share of the average, and is the share of the new weights.
+        found['momentum'] = round(1 - settings['momentum'], 12)
+    if 'start_iter' in hook:
+        found['start_iter'] = hook['start_iter']
+    return found
 
 
 def _averaged(config: Config, legacy: Mapping[str, Any]) -> Config:
@@ -207,3 +216,37 @@ models: dict[str, Any] = dict.fromkeys(
     ),
     _averaged,
 )  # fmt: skip
+
+
+def _is_averaged(config: Mapping[str, Any], legacy: Mapping[str, Any]) -> bool:
+    """Whether the model has the averages of this hook as its own now."""
+    model = legacy.get('model')
+    kind = model.get('type') if isinstance(model, Mapping) else None
+    return kind in models and config == _averaging(legacy)
+
+
+def _averaging_hook(config: Config, place: Any, legacy: Mapping[str, Any]) -> Config | None:
+    """Nothing where the model averages; for any other model the hook stays."""
+    if not _is_averaged(config, legacy):
+        return config
+    return None
+
+
+def _of_averaging(config: Mapping[str, Any], legacy: Mapping[str, Any]) -> str:
+    given = config.get('interp_cfg')
+    settings: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    others = [key for key in settings if key != 'momentum']
+    if _is_averaged(config, legacy):
+        left = ', '.join(f'{key}={settings[key]!r}' for key in others)
+        return f"interp_cfg had {left}, which the model's ema_config has not." if left else ''
+    return (
+        "averages of a generator are the ema_config of the project's own models now, and this is "
+        'none of them, or has another hook already; left as it is.'
+    )
+
+
+hooks['ExponentialMovingAverageHook'] = {
+    'function': _averaging_hook,
+    'note': _of_averaging,
+    'drop': ['module_keys', 'interval', 'start_iter', 'interp_cfg', 'priority'],
+}

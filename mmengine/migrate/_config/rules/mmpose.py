@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.migrate._config.rules import with_defaults
 from mmengine.migrate._config.rules.shared import FORMATTING, loading
 
 scope = 'mmpose'
@@ -171,6 +172,15 @@ def _scale_and_rotate(config: Config) -> Config:
     }
 
 
+def _half_body(config: Config) -> Config:
+    """More joints than a number were needed; now that many are enough."""
+    renamed = {'num_joints_half_body': 'min_total_keypoints', 'prob_half_body': 'prob'}
+    changed = {renamed.get(key, key): value for key, value in config.items()}
+    if 'num_joints_half_body' in config:
+        changed['min_total_keypoints'] = config['num_joints_half_body'] + 1
+    return {**changed, 'type': 'RandomHalfBody'}
+
+
 transforms: dict[str, Any] = {
     **FORMATTING,
     'LoadImageFromFile': _load,
@@ -181,10 +191,7 @@ transforms: dict[str, Any] = {
         'keys': {'flip_prob': 'prob'},
         'add': {'direction': 'horizontal'},
     },
-    'TopDownHalfBodyTransform': {
-        'type': 'RandomHalfBody',
-        'keys': {'num_joints_half_body': 'min_total_keypoints', 'prob_half_body': 'prob'},
-    },
+    'TopDownHalfBodyTransform': _half_body,
     'TopDownGetRandomScaleRotation': _scale_and_rotate,
     'TopDownAffine': _affine,
     'TopDownGenerateTarget': _target,
@@ -197,7 +204,7 @@ transforms: dict[str, Any] = {
         'add': {'direction': 'horizontal'},
     },
     'BottomUpGenerateTarget': _bottom_up_target,
-    'BottomUpGetImgSize': _bottom_up_resize,
+    'BottomUpGetImgSize': {'function': _bottom_up_resize, 'gone': ['test_scale_factor']},
     # It made tensors of the sizes that BottomupResize makes now.
     'BottomUpResizeAlign': None,
     'Albumentation': {},
@@ -218,19 +225,39 @@ def _dataset(kind: str, mode: str) -> Any:
                 converted['data_prefix'] = {'img': value}
             elif key == 'data_cfg':
                 # Detected boxes are for tests only.
-                converted |= {} if stage == 'train' else _of_data_cfg(value)
+                found = {} if stage == 'train' else _of_data_cfg(value)
+                converted = with_defaults(converted, found)
             elif key not in ('type', 'dataset_info'):
                 converted[key] = value
         return converted
 
-    return rule
+    return {'function': rule, 'drop': ['data_cfg', 'dataset_info'], 'note': _unknown_data}
 
 
 def _of_data_cfg(data_cfg: Any) -> Config:
     """Of its many entries the one that a dataset still takes; sizes went to the transforms."""
     boxes = data_cfg.get('bbox_file') if isinstance(data_cfg, Mapping) else None
     uses_truth = not isinstance(data_cfg, Mapping) or data_cfg.get('use_gt_bbox', True)
-    return {} if uses_truth or not boxes else {'bbox_file': boxes}
+    if uses_truth or not boxes:
+        return {}
+    least = data_cfg.get('det_bbox_thr')
+    return {'bbox_file': boxes} | ({'filter_cfg': {'bbox_score_thr': least}} if least else {})
+
+
+_OF_DATA = frozenset((
+    'image_size', 'heatmap_size', 'base_size', 'base_sigma', 'num_joints', 'num_output_channels',
+    'num_scales', 'scale_aware_sigma', 'dataset_channel', 'inference_channel', 'soft_nms',
+    'nms_thr', 'oks_thr', 'vis_thr', 'use_gt_bbox', 'det_bbox_thr', 'bbox_file', 'bbox_thr',
+    'image_thr', 'use_nms', 'joint_weights', 'use_different_joint_weights', 'heatmap3d_depth_bound',
+    'heatmap_size_root', 'root_depth_bound', 'max_bound', 'cube_size',
+))  # fmt: skip
+
+
+def _unknown_data(config: Mapping[str, Any], legacy: Mapping[str, Any]) -> str:
+    data_cfg = config.get('data_cfg')
+    given = data_cfg if isinstance(data_cfg, Mapping) else {}
+    unknown = [f'{key}={given[key]!r}' for key in given if key not in _OF_DATA]
+    return f'data_cfg had {", ".join(unknown)}, which no rule knows.' if unknown else ''
 
 
 _KINDS = {

@@ -32,7 +32,12 @@ def _of_detection(rule: Rule) -> Rule:
             return [{**one, 'type': f'mmdet.{one["type"]}'} for one in changed]
         return changed and {**changed, 'type': f'mmdet.{changed["type"]}'}
 
-    return prefixed
+    told = (
+        {key: rule[key] for key in ('note', 'gone', 'drop') if key in rule}
+        if isinstance(rule, Mapping)
+        else {}
+    )
+    return {'function': prefixed, **told}
 
 
 def _flip(config: Config) -> Config:
@@ -72,17 +77,17 @@ def _without_version(rule: Rule, kind: str) -> Any:
         left = {key: value for key, value in config.items() if key not in gone}
         return apply_rule(rule, {**left, 'type': kind})
 
-    return changed
+    return {'function': changed, 'drop': ['version'], 'gone': ['iof_thr']}
 
 
 transforms: dict[str, Any] = {
     **{name: _of_detection(rule) for name, rule in mmdet.transforms.items()},
     'LoadAnnotations': _annotations,
     'RResize': _of_detection(_without_version(resize, 'Resize')),
-    'RRandomFlip': _flip,
+    'RRandomFlip': {'function': _flip, 'drop': ['version']},
     'RRandomCrop': _of_detection(_without_version(mmdet.transforms['RandomCrop'], 'RandomCrop')),
     'RMosaic': _of_detection(_without_version(mmdet.transforms['Mosaic'], 'Mosaic')),
-    'PolyRandomRotate': _rotate,
+    'PolyRandomRotate': {'function': _rotate, 'drop': ['version'], 'gone': ['auto_bound']},
     'LoadPatchFromImage': {'type': 'mmdet.LoadImageFromFile'},
     'Collect': pack('mmdet.PackDetInputs'),
 }

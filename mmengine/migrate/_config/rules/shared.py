@@ -13,6 +13,17 @@ FORMATTING: dict[str, None] = dict.fromkeys((
     'WrapFieldsToLists',
 ))  # fmt: skip
 
+META_KEYS = frozenset((
+    'filename', 'ori_filename', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor', 'flip',
+    'flip_direction', 'img_norm_cfg', 'img_id', 'img_path', 'image_file', 'joints_3d',
+    'joints_3d_visible', 'center', 'scale', 'rotation', 'bbox', 'bbox_id', 'bbox_score',
+    'flip_pairs', 'dataset', 'lq_path', 'gt_path', 'ref_path', 'key', 'merged_path',
+    'merged_ori_shape', 'ori_alpha', 'ori_merged', 'interpolation', 'real_img_path',
+    'img_mask_path', 'resize_shape', 'valid_ratio', 'text', 'texts', 'scores', 'aug_index',
+    'flip_index',
+))  # fmt: skip
+"""Meta keys of stock configs; what packs samples today has its own list of these."""
+
 
 FLIP = {'keys': {'flip_ratio': 'prob'}}
 

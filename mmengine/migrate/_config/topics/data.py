@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Config, Context, inner_datasets
-from mmengine.migrate._config.rules import (
-    apply_rule,
-    build_metric,
-    keys_of_metric,
-    note_of,
-)
+from mmengine.migrate._config.rules import build_metric, keys_of_metric
 from mmengine.migrate._config.topics import loop, recording
+from mmengine.migrate._config.topics.by_rule import convert_by_rule
 from mmengine.migrate._config.topics.datasets import convert_dataset
 from mmengine.migrate._config.trace import edited
 
@@ -137,9 +133,7 @@ def _sampler(ctx: Context, data: Mapping[str, Any], own: Config, stage: str, shu
     if kind not in ctx.rules.samplers:
         ctx.notes.todo(key, 'an own sampler: check its arguments.')
         return given
-    if text := note_of(ctx.rules.samplers[kind]):
-        ctx.notes.todo(key, f'{kind}: {text}')
-    return apply_rule(ctx.rules.samplers[kind], given, stage)
+    return convert_by_rule(ctx, key, ctx.rules.samplers[kind], given, stage)
 
 
 def _sizes(

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Config, Context
-from mmengine.migrate._config.rules import apply_rule, note_of, suggestion, with_defaults
+from mmengine.migrate._config.rules import suggestion, with_defaults
+from mmengine.migrate._config.topics.by_rule import convert_by_rule
 from mmengine.migrate._config.topics.pipelines import convert_pipeline
 from mmengine.migrate._config.trace import edited
 
@@ -71,9 +72,7 @@ def _by_rule(ctx: Context, key: str, dataset: Config) -> Config:
         )
         return dataset
     stage = key.split('.')[1]
-    if text := note_of(ctx.rules.datasets[kind]):
-        ctx.notes.todo(f'{key}.type', f'{kind}: {text}')
-    changed = apply_rule(ctx.rules.datasets[kind], dataset, stage, ctx.legacy)
+    changed = convert_by_rule(ctx, key, ctx.rules.datasets[kind], dataset, stage)
     if not isinstance(changed, Mapping):
         ctx.notes.error(f'{key}.type', f'the rule for {kind} gives no dataset.')
         return dataset

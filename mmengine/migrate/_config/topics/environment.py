@@ -47,6 +47,8 @@ def convert_environment(ctx: Context) -> Config:
     for key in ('gpus', 'gpu_ids'):
         if key in legacy:
             ctx.notes.info(key, 'choose devices when starting: CUDA_VISIBLE_DEVICES.')
-    if ctx.rules.scope and 'log_config' in legacy:
+    # The part of a config that logs has the scope, and otherwise the whole.
+    is_whole = ctx.length is not None and 'model' in legacy
+    if ctx.rules.scope and ('log_config' in legacy or is_whole) and 'default_scope' not in legacy:
         converted['default_scope'] = ctx.rules.scope
     return converted

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Config, Context
-from mmengine.migrate._config.rules import apply_rule, note_of, suggestion
+from mmengine.migrate._config.rules import suggestion
+from mmengine.migrate._config.topics.by_rule import convert_by_rule
 from mmengine.migrate._config.trace import edited
 from mmengine.migrate._hook_facts import (
     HookFacts,
@@ -139,21 +141,49 @@ def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
     kind = hook['type']
     _note_differences(ctx, key, hook)
     if kind in ctx.rules.hooks:
-        if text := note_of(ctx.rules.hooks[kind]):
-            ctx.notes.todo(f'{key}.type', f'{kind}: {text}')
-        changed = apply_rule(ctx.rules.hooks[kind], hook)
+        changed = convert_by_rule(ctx, key, ctx.rules.hooks[kind], hook)
         return hook if changed == dict(hook) else changed and edited(hook, changed)
     if kind in _EMA_HOOKS:
         return edited(hook, _ema_hook(ctx, key, hook))
     if kind in _UNNEEDED_HOOKS:
         return None
-    if kind not in _KNOWN_HOOKS:
-        ctx.notes.todo(
-            f'{key}.type',
-            f'{kind} is in no rule: check that a hook of this name exists for this engine, with '
-            f'its new method signatures. Left as it is.{suggestion("hooks", kind)}',
-        )
+    if kind in _KNOWN_HOOKS:
+        return _checked(ctx, key, _profiler(hook) if kind == 'ProfilerHook' else hook)
+    ctx.notes.todo(
+        f'{key}.type',
+        f'{kind} is in no rule: check that a hook of this name exists for this engine, with '
+        f'its new method signatures. Left as it is.{suggestion("hooks", kind)}',
+    )
     return hook
+
+
+def _profiler(hook: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Activities were a list of names."""
+    changed: Config = {}
+    for name, value in hook.items():
+        if name == 'profile_iters':
+            changed['profile_times'] = value
+        elif name == 'activities' and isinstance(value, (list, tuple)):
+            changed['activity_with_cpu'] = 'cpu' in value
+            changed['activity_with_cuda'] = 'cuda' in value
+        else:
+            changed[name] = value
+    return hook if changed == dict(hook) else edited(hook, changed)
+
+
+def _checked(ctx: Context, key: str, hook: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A hook of this engine, without the arguments that it does not take, which are noted."""
+    from mmengine.registry import HOOKS
+
+    found = HOOKS.get(hook['type'])
+    taken = inspect.signature(found).parameters if found is not None else {}
+    unknown = [name for name in hook if name not in (*taken, 'type', 'priority')]
+    for name in unknown:
+        ctx.notes.todo(
+            f'{key}.{name}', f'{hook["type"]} takes no such argument; it was {hook[name]!r}.'
+        )
+    left = {name: value for name, value in hook.items() if name not in unknown}
+    return edited(hook, left) if unknown else hook
 
 
 def _note_differences(ctx: Context, key: str, hook: Mapping[str, Any]) -> None:

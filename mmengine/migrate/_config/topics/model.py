@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Config, Context
-from mmengine.migrate._config.rules import apply_rule, note_of
+from mmengine.migrate._config.topics.by_rule import convert_by_rule
 from mmengine.migrate._config.topics.preprocessing import data_preprocessor
 from mmengine.migrate._config.trace import edited
 
@@ -67,9 +67,8 @@ def _part(ctx: Context, key: str, part: Any) -> Any:
     new = {name: _part(ctx, f'{key}.{name}', value) for name, value in part.items()}
     kind = part.get('type')
     rule = ctx.rules.models.get(kind) if isinstance(kind, str) else None
-    text = rule if isinstance(rule, str) else note_of(rule)
-    if text:
-        ctx.notes.todo(f'{key}.type', f'{kind}: {text}')
-    if rule is not None and not isinstance(rule, str):
-        new = apply_rule(rule, new, ctx.legacy, ctx.legacy)
+    if isinstance(rule, str):
+        ctx.notes.todo(f'{key}.type', f'{kind}: {rule}')
+    elif rule is not None:
+        new = convert_by_rule(ctx, key, rule, new, ctx.legacy)
     return part if new == dict(part) and list(new) == list(part) else edited(part, new)

@@ -43,6 +43,12 @@ def convert_optimizer(ctx: Context) -> Config:
     shared = _wrapper_settings(ctx)
     if 'type' in optimizer:
         return {'optim_wrapper': _wrapper(ctx, name, optimizer, shared)}
+    model = ctx.legacy.get('model')
+    kind = model.get('type') if isinstance(model, Mapping) else None
+    if len(optimizer) == 1 and kind in ctx.rules.single_optimizer:
+        ((part, config),) = optimizer.items()
+        if isinstance(config, Mapping) and 'type' in config:
+            return {'optim_wrapper': _wrapper(ctx, f'{name}.{part}', config, shared)}
     wrappers = {}
     for part, config in optimizer.items():
         if not isinstance(config, Mapping) or 'type' not in config:
@@ -53,8 +59,7 @@ def convert_optimizer(ctx: Context) -> Config:
         wrappers[part] = _wrapper(ctx, f'{name}.{part}', config, shared)
     # The code of a project that is converted with it takes the dict of wrappers already, as do the
     # models of the successor of a known project.
-    model = ctx.legacy.get('model')
-    is_known = isinstance(model, Mapping) and model.get('type') in ctx.rules.model_types
+    is_known = kind in ctx.rules.model_types
     note = ctx.notes.info if ctx.rules.own_hooks or is_known else ctx.notes.todo
     note(
         name,
@@ -134,6 +139,13 @@ def _wrapper_settings(ctx: Context) -> Config:
             'optimizer_config.use_fp16', 'was mixed precision by apex; AmpOptimWrapper takes over.'
         )
     settings: Config = {'type': 'AmpOptimWrapper' if half else 'OptimWrapper'}
+    scales = [one['loss_scale'] for one in (fp16 or {}, options) if 'loss_scale' in one]
+    if half and len(scales) == 2 and scales[0] != scales[1]:
+        ctx.notes.todo(
+            'fp16.loss_scale',
+            f'it is {scales[0]!r} here, which was taken, and {scales[1]!r} in optimizer_config: '
+            'keep the one that was used.',
+        )
     scale = options.pop('loss_scale', _STATIC_SCALE)
     if half:
         settings |= _amp_settings(ctx, dict(fp16 or {}), scale)

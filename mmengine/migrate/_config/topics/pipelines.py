@@ -11,7 +11,8 @@ from typing import Any
 
 from mmengine.migrate._config.context import Config, Context, inner_datasets
 from mmengine.migrate._config.notes import Notes
-from mmengine.migrate._config.rules import apply_rule, note_of, suggestion
+from mmengine.migrate._config.rules import suggestion
+from mmengine.migrate._config.topics.by_rule import convert_by_rule
 from mmengine.migrate._config.topics.preprocessing import is_done_by_preprocessor
 from mmengine.migrate._config.topics.tta import plain_view, views
 from mmengine.migrate._config.trace import edited
@@ -108,9 +109,7 @@ def _transform(ctx: Context, key: str, transform: Any, dataset: Any) -> list[Any
             f'transform {kind} is in no rule; left as it is.{suggestion("transforms", kind)}',
         )
         return [transform]
-    if text := note_of(ctx.rules.transforms[kind]):
-        ctx.notes.todo(f'{key}.type', f'{kind}: {text}')
-    changed = apply_rule(ctx.rules.transforms[kind], transform, dataset, ctx.legacy)
+    changed = convert_by_rule(ctx, key, ctx.rules.transforms[kind], transform, dataset)
     if changed is None:
         return []
     if isinstance(changed, list):

@@ -49,8 +49,26 @@ def is_done_by_preprocessor(ctx: Context, key: str, transform: Mapping[str, Any]
         _check_like_training(ctx, key, transform)
         return True
     if transform['type'] == 'Pad':
-        return 'size_divisor' in transform or ('size' in transform and _pads_in_batches(ctx))
+        is_done = 'size_divisor' in transform or ('size' in transform and _pads_in_batches(ctx))
+        if is_done:
+            _check_padding(ctx, key, transform)
+        return is_done
     return False
+
+
+def _check_padding(ctx: Context, key: str, transform: Mapping[str, Any]) -> None:
+    """Note where the data preprocessor pads otherwise than ``transform`` did."""
+    made = data_preprocessor(ctx) or {}
+    wanted = {'size': transform['size']} if 'size' in transform else {}
+    if 'size_divisor' in transform:
+        wanted['pad_size_divisor'] = transform['size_divisor']
+    differing = [name for name in wanted if made.get(name) != wanted[name]]
+    if differing:
+        ctx.notes.todo(
+            key,
+            f'it pads otherwise ({", ".join(f"{name}={wanted[name]!r}" for name in differing)}) '
+            'than the training pipeline, whose values the data_preprocessor has for all.',
+        )
 
 
 def _check_like_training(ctx: Context, key: str, transform: Mapping[str, Any]) -> None:

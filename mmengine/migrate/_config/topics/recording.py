@@ -49,7 +49,7 @@ def convert_default_hooks(ctx: Context) -> Config:
     if isinstance(log, Mapping):
         logger: Config = {'type': 'LoggerHook', 'interval': log.get('interval', 10)}
         text = _text_logger(log)
-        for key in ('ignore_last', 'interval_exp_name', 'out_dir', 'out_suffix', 'keep_local'):
+        for key in _OF_TEXT:
             if key in text:
                 logger[key] = text[key]
         if 'interval' in text:
@@ -124,6 +124,7 @@ def _settle_interval(ctx: Context, options: Config) -> None:
     )
 
 
+_OF_TEXT = ('ignore_last', 'interval_exp_name', 'out_dir', 'out_suffix', 'keep_local')
 _TRACKERS = {
     'TensorboardLoggerHook': ('TensorboardVisBackend', {'log_dir': 'save_dir'}),
     'WandbLoggerHook': (
@@ -155,9 +156,15 @@ def convert_logging(ctx: Context) -> Config:
         return {}
     backends: list[Config] = [{'type': 'LocalVisBackend'}]
     left = []
+    interval = _text_logger(log).get('interval', log.get('interval', 10))
+    by_epoch = True if ctx.length is None else ctx.length.by_epoch
+    shared = {'interval': interval, 'by_epoch': by_epoch, 'ignore_last': True}
+    shared['ignore_last'] = _text_logger(log).get('ignore_last', True)
     for index, hook in enumerate(_log_hooks(log)):
         kind = hook.get('type')
+        _note_own_times(ctx, f'log_config.hooks.{index}', hook, log, shared)
         if kind == 'TextLoggerHook':
+            _note_unread(ctx, f'log_config.hooks.{index}', hook)
             continue
         if kind not in _TRACKERS:
             left.append(hook)
@@ -182,8 +189,6 @@ def convert_logging(ctx: Context) -> Config:
     ctx.leave_more(
         'log_config', {key: value for key, value in log.items() if key not in ('interval', 'hooks')}
     )
-    interval = _text_logger(log).get('interval', log.get('interval', 10))
-    by_epoch = True if ctx.length is None else ctx.length.by_epoch
     converted: Config = {
         'visualizer': {
             'type': ctx.rules.visualizer or 'Visualizer',
@@ -199,6 +204,28 @@ def convert_logging(ctx: Context) -> Config:
         },
     }
     return converted
+
+
+def _note_own_times(
+    ctx: Context, key: str, hook: Mapping[str, Any], log: Mapping[str, Any], shared: Config
+) -> None:
+    """Note where a logger wrote at other times than the one that writes for all does."""
+    given = {'interval': log.get('interval', 10), **hook}
+    for name, value in shared.items():
+        if given.get(name, value) != value:
+            ctx.notes.todo(
+                f'{key}.{name}',
+                f'it was {given[name]!r} for {hook.get("type")} alone; there is one LoggerHook for '
+                f'all backends, for which it is {value!r}.',
+            )
+
+
+def _note_unread(ctx: Context, key: str, hook: Mapping[str, Any]) -> None:
+    for name in hook:
+        if name not in (*_WITH_EVERY_LOGGER, *_OF_TEXT, 'priority'):
+            ctx.notes.todo(
+                f'{key}.{name}', f'LoggerHook takes no such argument; it was {hook[name]!r}.'
+            )
 
 
 def _text_logger(log: Mapping[str, Any]) -> Mapping[str, Any]:

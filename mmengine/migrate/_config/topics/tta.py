@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Context
+from mmengine.migrate._config.rules.shared import META_KEYS
 from mmengine.migrate._config.trace import edited
 
 One = Callable[[str, Any], list[Any]]
 """Converts the transform of a key."""
 
+# What merges views looks at these, to turn them back.
+_FLIPPED = ('flip', 'flip_direction')
 _RESIZES, _FLIPS = ('Resize', 'RResize'), ('RandomFlip', 'RRandomFlip')
 
 
@@ -44,7 +47,7 @@ def plain_view(ctx: Context, key: str, transform: Mapping[str, Any], convert: On
             converted.extend(convert(place, edited(inner, {**inner, **scale})))
             converted.extend(_annotations(ctx))
         elif _type(inner) == 'Collect':
-            converted.extend(_packed(ctx, convert(place, inner)))
+            converted.extend(_packed(ctx, convert(place, inner), inner))
         else:
             converted.extend(convert(place, inner))
     return converted
@@ -74,7 +77,7 @@ def _choices(ctx: Context, transform: Mapping[str, Any], convert: One) -> Iterat
             if annotations := _annotations(ctx):
                 yield annotations
         elif _type(inner) == 'Collect':
-            yield _packed(ctx, convert('', inner))
+            yield _packed(ctx, convert('', inner), inner, _FLIPPED)
         elif _type(inner) not in _FLIPS:
             yield from ([new] for new in convert('', inner))
 
@@ -132,8 +135,17 @@ def _loading(dataset: Any) -> Any:
     return _loading(dataset.get('dataset', dataset.get('datasets')))
 
 
-def _packed(ctx: Context, transforms: list[Any]) -> list[Any]:
-    return [{**one, **ctx.rules.test_pack} if isinstance(one, dict) else one for one in transforms]
+def _packed(
+    ctx: Context, transforms: list[Any], collect: Mapping[str, Any], more: tuple[str, ...] = ()
+) -> list[Any]:
+    """The packing, with what the project's tests need, what the config asked for besides, and
+    ``more``."""
+    needed = ctx.rules.test_pack
+    if 'meta_keys' in needed:
+        asked = [one for one in collect.get('meta_keys') or () if one not in META_KEYS]
+        names = dict.fromkeys((*needed['meta_keys'], *asked, *more))
+        needed = {**needed, 'meta_keys': tuple(names)}
+    return [{**one, **needed} if isinstance(one, dict) else one for one in transforms]
 
 
 def _inner(transform: Mapping[str, Any]) -> list[Any]:
