@@ -23,8 +23,8 @@ from mmengine.migrate._config.topics import (
     pipelines,
     recording,
 )
-from mmengine.migrate._config.topics.variables import note_variables
 from mmengine.migrate._config.trace import edited, untraced
+from mmengine.migrate._config.variables import note_variables
 from mmengine.migrate._schedule.legacy_schedule import is_own_policy
 from mmengine.utils.errors import ArgumentError
 

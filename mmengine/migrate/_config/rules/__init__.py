@@ -184,7 +184,7 @@ def apply_rule(
         place: For functions that look at it: the dataset of a transform, or the stage of a
             dataset ('train', 'val' or 'test').
         legacy: The whole legacy config, for functions that look at it.
-        read: Gets the names of the arguments that a function asked for one by one.
+        read: Gets the names of the arguments that a function looked up one by one.
 
     Raises:
         ValueError: If the rule is a function and fails; it tells which.
@@ -216,12 +216,12 @@ def apply_rule(
 
 
 class _Asked(dict[str, Any]):
-    """The arguments of a config, which notice the names that are asked for one by one."""
+    """The arguments of a config, which record the names that are looked up one by one."""
 
     def __init__(self, config: Mapping[str, Any], names: set[str] | None) -> None:
         super().__init__(config)
         if names is None:
-            # What a rule hands on to another one is asked for by that one.
+            # A rule may pass its arguments on to another one.
             names = config.names if isinstance(config, _Asked) else set()
         self.names: set[str] = names
 
@@ -244,7 +244,7 @@ def dropped_by(rule: Rule) -> tuple[str, ...]:
 
 
 def gone_by(rule: Rule) -> tuple[str, ...]:
-    """The arguments that ``rule`` knows to have no counterpart, which is told."""
+    """The arguments of ``rule`` that have no counterpart, which is noted."""
     return tuple(rule.get('gone', ())) if isinstance(rule, Mapping) else ()
 
 

@@ -257,7 +257,7 @@ def _unknown_data(config: Mapping[str, Any], legacy: Mapping[str, Any]) -> str:
     data_cfg = config.get('data_cfg')
     given = data_cfg if isinstance(data_cfg, Mapping) else {}
     unknown = [f'{key}={given[key]!r}' for key in given if key not in _OF_DATA]
-    return f'data_cfg had {", ".join(unknown)}, which no rule knows.' if unknown else ''
+    return f'data_cfg had {", ".join(unknown)}, for which there is no rule.' if unknown else ''
 
 
 _KINDS = {

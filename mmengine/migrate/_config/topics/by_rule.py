@@ -32,10 +32,10 @@ def convert_by_rule(
     read: set[str] = set()
     changed = apply_rule(rule, config, place, ctx.legacy, read)
     if rule is not None:
-        # Of meta keys, those that no stock config has are told even so.
+        # Own meta keys are noted even where the rule drops the argument.
         known = read | (set(dropped_by(rule)) - {'meta_keys'}) | {'type'}
         for name in _lost(config, changed, known):
-            # What is off, or known to be gone, is told, and nothing is to be done about it.
+            # An option that is off, or has no counterpart, leaves nothing to do.
             is_off = config[name] is False and _without(changed, name)
             note = ctx.notes.info if is_off or name in gone_by(rule) else ctx.notes.todo
             note(

@@ -19,7 +19,7 @@ _OF_SCRIPTS = {
     'inception_pkl': 'it belongs in the metrics that use it',
     'use_ddp_wrapper': 'model_wrapper_cfg tells how a model is wrapped',
     'is_dynamic_ddp': 'model_wrapper_cfg tells how a model is wrapped',
-    'eval_pipeline': 'the pipelines are those of the dataloaders',
+    'eval_pipeline': 'each dataloader has its pipeline',
 }
 """Keys that the training scripts of projects read, each with what does so today."""
 _READ_HERE = frozenset((
