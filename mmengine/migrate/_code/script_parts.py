@@ -71,7 +71,9 @@ class Parts:
     def _take(self, index: int, statement: cst.CSTNode, source: Source) -> None:
         call = call_of(statement)
         method = dotted(call.func).removeprefix(f'{self.name}.') if call is not None else ''
-        if call is not None and method in _TOLD:
+        if call is not None and method in _TOLD and any(arg.star for arg in call.args):
+            self.obstacle = self.obstacle or first_line(statement)
+        elif call is not None and method in _TOLD:
             self.calls[method] = call
             self.gone.append(index)
         elif call is not None and method == 'register_hook' and self._is_config(call, source):
