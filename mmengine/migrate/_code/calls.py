@@ -94,7 +94,7 @@ class Calls(Codemod):
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
     ) -> cst.SimpleStatementLine:
-        """Optimizer hooks among other hooks: they are no hooks here."""
+        """Optimizer hooks among other hooks: here each is a wrapper."""
         text = code(original_node.with_changes(leading_lines=()))
         if re.search(r'custom_hooks|register_hook\(', text):
             for name in dict.fromkeys(re.findall(r'\b[A-Z]\w*', text)):

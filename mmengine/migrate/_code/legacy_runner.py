@@ -31,9 +31,9 @@ HOOK_METHODS = {
     'register_timer_hook': 'timer_config',
     'register_custom_hooks': 'custom_hooks_config',
 }
-# ``cfg.lr_config``, ``cfg['lr_config']`` and ``cfg.get('lr_config')``, with no default of its own.
+# ``cfg.lr_config``, ``cfg['lr_config']`` and ``cfg.get('lr_config')``, without a default.
 ENTRY = re.compile(
-    r"""(\w+)(?:\.(?!get\()\w+(?!\()\b|\[\s*['"]\w+['"]\s*\]
+    r"""(\w+)(?:\.(?!get\()\w+(?!\()\b|\[[^][]+\]
     |\.get\(\s*['"]\w+['"]\s*(?:,\s*(?:None|\{\}|dict\(\))\s*)?\))+""",
     re.VERBOSE,
 )

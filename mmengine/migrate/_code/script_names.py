@@ -78,7 +78,7 @@ def _set_by(tree: ast.AST) -> Iterator[str]:
 
 
 def _inside(tree: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a statement, without those of functions, whose names are their own."""
+    """The nodes of a statement, without what functions hold, whose names are apart."""
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, (*_FUNCTIONS, ast.ClassDef, ast.Lambda)):
             continue

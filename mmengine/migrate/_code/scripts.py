@@ -70,7 +70,7 @@ class Scripts(Codemod):
         self._constants = constants_of(node.body)
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
-        """A function has names of its own."""
+        """A function has its own names."""
         self._functions.append(node)
 
     def leave_FunctionDef(

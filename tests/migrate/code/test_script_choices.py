@@ -226,3 +226,13 @@ def test_a_change_of_the_config_that_has_no_new_name_is_marked(lines, key):
     found = marks(migrated(lines))
     assert len(found) == 1
     assert f'takes the place of {key}' in found[0] or f'take the place of {key}' in found[0]
+
+
+def test_optimizers_by_name_of_the_config_are_wrappers_of_the_config():
+    text = SCRIPT.format(before='    pass', more='', hooks=OF_CONFIG).replace(
+        'build_optimizer(model, cfg.optimizer)',
+        '{name: build_optimizer(model[name], cfg.optimizer[name]) for name in big}',
+    )
+    new = convert.convert_source(text).new
+    assert 'build_optim_wrapper(model[name], cfg.optim_wrapper[name])' in new
+    assert marks(new) == []
