@@ -95,8 +95,8 @@ class Collectives(TorchDispatchMode):
 def measured(folder: str, strategy: Any, batches: int) -> dict[str, Any]:
     """Memory and messages of an optimizer step of a real rank.
 
-    Memory is what torch's allocator was asked for since before the model was built, in the smaller
-    one of two steps: threads of gloo may free a tensor a little later than the step needs it.
+    Memory is what torch's allocator was asked for since before the model was built, in the step
+    with the smallest peak: threads of gloo may free a tensor later than the step needs it.
     """
     gc.collect()  # what is freed later would be taken from the memory of this run
     launcher = 'pytorch' if torch.distributed.is_initialized() else 'none'
@@ -118,7 +118,7 @@ def measured(folder: str, strategy: Any, batches: int) -> dict[str, Any]:
         step()
         step()  # DDP has made its buckets anew
         gc.collect()  # cycles of the placing hold whole parameters
-        for _ in range(2):
+        for _ in range(20):
             with torch.profiler.record_function('step'):
                 step()
     with Collectives() as collectives:

@@ -169,7 +169,7 @@ class Legacy:
         return bool(self.config) and asked is not None and asked[1] == self.config
 
     def is_hook_of_config(self, node: cst.BaseExpression | None) -> bool:
-        """Whether an optimizer hook is what the config makes of it: no argument of its own."""
+        """Whether an optimizer hook is what the config makes of it, without further arguments."""
         if isinstance(node, cst.Name) and node.value in self.choices:
             return all(map(self.is_hook_of_config, self.choices[node.value]))
         hook = self.resolved(node)

@@ -21,8 +21,8 @@ OF_RUNNER = READ_ONLY | {
     'register_custom_hooks', 'register_default_hooks', 'register_hook', 'register_hooks', 'resume',
     'save_checkpoint', 'scale_lr', 'set_randomness', 'setup_env', 'test', 'train', 'val',
     'wrap_model',
-    'auto_scale_lr', 'cfg', 'checkpoint', 'default_scope', 'log_processor', 'message_hub',
-    'model', 'state',
+    'auto_scale_lr', 'cfg', 'checkpoint', 'default_scope', 'log_processor', 'message_hub', 'model',
+    'state',
     'optim_wrapper', 'param_schedulers', 'visualizer', 'epoch', 'iter', 'max_epochs', 'max_iters',
     'preempt', 'strategy', 'watchdog',
 }  # fmt: skip
