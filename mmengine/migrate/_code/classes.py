@@ -130,6 +130,14 @@ class Classes:
         facts = HookFacts.joined(one.facts for one in above if isinstance(one, ClassInfo))
         return replace(facts, is_counted_as_before=self.counts_as_before(name))
 
+    def is_optimizer_hook(self, name: str) -> bool:
+        """Whether a class of the project is an optimizer hook, a wrapper once it is migrated."""
+        name = name.rpartition('.')[2]
+        return name in self.by_name and any(
+            one.startswith('mmcv.') and one.endswith('OptimizerHook')
+            for one in self.outside([name])
+        )
+
     def counts_as_before(self, name: str) -> bool:
         """Whether a hook becomes a ``LegacyHook``, which counts epochs as MMCV did.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
 import libcst as cst
 
 from mmengine.migrate._code._base import Codemod
-from mmengine.migrate._code._nodes import code, dotted, expression
+from mmengine.migrate._code._nodes import code, dotted, expression, keys, only
 from mmengine.migrate._code._rewriter import Rewriter
 
 _ENTRIES = {
@@ -17,6 +20,8 @@ _ENTRIES = {
     'total_epochs': 'train_cfg.max_epochs',
     'total_iters': 'train_cfg.max_iters',
     'optimizer': 'optim_wrapper.optimizer',
+    'optimizer.paramwise_cfg': 'optim_wrapper.paramwise_cfg',
+    'optimizer.constructor': 'optim_wrapper.constructor',
     'runner.max_epochs': 'train_cfg.max_epochs',
     'runner.max_iters': 'train_cfg.max_iters',
     'dist_params': 'env_cfg.dist_cfg',
@@ -36,6 +41,13 @@ _GONE = {
     'resume_from': 'load_from with resume=True takes the place of resume_from',
     'data': 'train_dataloader, val_dataloader and test_dataloader take the place of data',
 }
+_KNOWN = frozenset((*_ENTRIES, *_GONE))
+_BY_NAME = ('hasattr', 'getattr', 'setattr', 'delattr')
+_CLASSES = frozenset(
+    f'{module}.{name}'
+    for module in ('mmcv', 'mmcv.utils', 'mmcv.utils.config', 'mmengine', 'mmengine.config')
+    for name in ('Config', 'ConfigDict')
+)
 _OF_SEVERAL = ('optimizer.items', 'optimizer.values', 'optimizer.keys')
 
 
@@ -49,10 +61,17 @@ class Configs(Codemod):
     name = 'configs'
     summary = "cfg.data.train, cfg.optimizer, ... -> the names of a config after 'migrate config'"
     triggers = ('fromfile',)
+    _dicts: Mapping[str, list[str]] = MappingProxyType({})
 
     def _words(self) -> tuple[str, ...]:
         """What configs are called in this module."""
-        return tuple(self.source.configs)
+        return (*self.source.configs, 'Config(', 'ConfigDict(')
+
+    def visit_Module(self, node: cst.Module) -> None:
+        """Remember dicts, which configs may be changed with."""
+        dicts = _Dicts()
+        node.visit(dicts)
+        self._dicts = dicts.found
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
         """``cfg.data.train`` does not read ``cfg.data``."""
@@ -100,11 +119,17 @@ class Configs(Codemod):
         if config in self.source.configs and original_node.args:
             if method in ('get', 'pop'):
                 return self._asked(config, method, original_node, updated_node)
-            if method == 'merge_from_dict':
-                return cst.ensure_type(updated_node.visit(_DottedKeys(self)), cst.Call)
-        if dotted(original_node.func) in ('hasattr', 'getattr') and len(original_node.args) > 1:
+            if method == 'merge_from_dict' and len(original_node.args) >= 1:
+                return self._merged(original_node, updated_node)
+            if method == 'setdefault':
+                self._mark_key(_text(original_node.args[0].value))
+            if method == 'update':
+                self._mark_keys(original_node)
+        if dotted(original_node.func) in _BY_NAME and len(original_node.args) > 1:
             self._mark_name(original_node)
         name = self.source.name_of(original_node.func)
+        if name in _CLASSES:
+            self._mark_keys(original_node)
         is_builder = name.startswith(('mmcv.', 'mmengine.')) or name.endswith('Runner')
         for arg in original_node.args:
             if self._entry_of(arg.value) == 'optimizer' and not is_builder:
@@ -127,8 +152,62 @@ class Configs(Codemod):
 
     def _mark_name(self, call: cst.Call) -> None:
         key = _text(call.args[1].value)
-        if dotted(call.args[0].value) in self.source.configs and key in (*_GONE, *_ENTRIES):
+        if dotted(call.args[0].value) in self.source.configs:
+            self._mark_key(key)
+
+    def _mark_key(self, key: str) -> None:
+        if key in (*_GONE, *_ENTRIES):
             self.mark(_GONE.get(key) or f'{_ENTRIES[key]} takes the place of {key}')
+
+    def _mark_keys(self, call: cst.Call) -> None:
+        """Mark entries that a call is given by keyword, or in a dict."""
+        for arg in call.args:
+            if arg.keyword is not None:
+                self._mark_key(arg.keyword.value)
+            for key in self._keys_of(arg.value):
+                self._mark_key(key)
+
+    def _keys_of(self, node: cst.BaseExpression) -> list[str]:
+        given = keys(node)
+        for name in [node.value] if isinstance(node, cst.Name) else []:
+            given = self._dicts.get(name, [])
+        return given
+
+    def _merged(self, old: cst.Call, new: cst.Call) -> cst.BaseExpression:
+        """``cfg.merge_from_dict(dict(optimizer=...))``, whose keys may have dots in them."""
+        given = new.args[0].value
+        if isinstance(given, cst.Name):
+            for key in self._keys_of(given):
+                self._mark_key(next((one for one in _heads(key) if one in _KNOWN), ''))
+        if isinstance(given, cst.Call) and dotted(given.func) == 'dict':
+            names = keys(given)
+            if len(names) == len(given.args) and set(names) & set(_ENTRIES):
+                items = ', '.join(f'{arg.keyword.value!r}: {code(arg.value)}'
+                                  for arg in given.args if arg.keyword is not None)  # fmt: skip
+                given = expression(f'{{{items}}}')
+            else:
+                self._mark_keys(given)
+        if isinstance(given, cst.Dict):
+            given = self._with_new_keys(given)
+        first = new.args[0].with_changes(value=given)
+        return new.with_changes(args=[first, *new.args[1:]])
+
+    def _with_new_keys(self, given: cst.Dict) -> cst.Dict:
+        elements = []
+        for element in given.elements:
+            key = _text(element.key) if isinstance(element, cst.DictElement) else ''
+            head = next((one for one in _heads(key) if one in _KNOWN), '')
+            inner = [f'{head}.{one}' for one in keys(element.value)] if head == key else []
+            moved = [one for one in inner if one in _ENTRIES]
+            if head in _GONE:
+                self.mark(f'{key}: {_GONE[head]}')
+            elif moved:
+                self._mark_key(moved[0])
+            if head in _ENTRIES:
+                new = cst.SimpleString(repr(_ENTRIES[head] + key.removeprefix(head)))
+                element = element.with_changes(key=new)
+            elements.append(element)
+        return given.with_changes(elements=elements)
 
     def leave_Comparison(
         self, original_node: cst.Comparison, updated_node: cst.Comparison
@@ -182,27 +261,32 @@ class Configs(Codemod):
         return expression(f'{_path(old)[0]}.get({first!r})')
 
 
-class _DottedKeys(Rewriter):
-    """Keys of a dict such as ``'optimizer.lr'``."""
+class _Dicts(Rewriter):
+    """The keys of dicts that names stand for.
 
-    def __init__(self, codemod: Configs) -> None:
+    Attributes:
+        found: The keys, by name; of a name that is set twice, of both.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self._codemod = codemod
+        self.found: dict[str, list[str]] = {}
 
-    def leave_DictElement(
-        self, original_node: cst.DictElement, updated_node: cst.DictElement
-    ) -> cst.DictElement:
-        key = _text(original_node.key)
-        parts = key.split('.')
-        for count in range(len(parts), 0, -1):
-            head, rest = '.'.join(parts[:count]), parts[count:]
-            if head in _ENTRIES:
-                new = '.'.join([_ENTRIES[head], *rest])
-                return updated_node.with_changes(key=cst.SimpleString(repr(new)))
-            if head in _GONE:
-                self._codemod.mark(f'{key}: {_GONE[head]}')
-                break
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.SimpleStatementLine:
+        small = only(original_node)
+        if isinstance(small, cst.Assign) and (given := keys(small.value)):
+            for target in small.targets:
+                self.found.setdefault(dotted(target.target), []).extend(given)
         return updated_node
+
+
+def _heads(key: str) -> Iterator[str]:
+    """``a.b.c``, ``a.b`` and ``a`` of a key with dots."""
+    while key:
+        yield key
+        key = key.rpartition('.')[0]
 
 
 def _text(node: cst.BaseExpression) -> str:

@@ -145,7 +145,10 @@ def _run_each_on_its_own(module: cst.Module, source: Source) -> tuple[cst.Module
             reason = f'{type(error).__name__}: {error}'.splitlines()[0]
             line = f'# {MARK}: {codemod.name} could not be converted: {reason}'
             comment = cst.EmptyLine(comment=cst.Comment(line))
-            module = module.with_changes(header=[*module.header, comment])
+            first = getattr(module.body[0], 'leading_lines', ()) if module.body else ()
+            there = [one.comment.value for one in (*module.header, *first) if one.comment]
+            if line not in there:
+                module = module.with_changes(header=[*module.header, comment])
             continue
         if changed.code != module.code:
             applied.append(codemod.name)

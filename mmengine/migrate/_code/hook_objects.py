@@ -8,6 +8,8 @@ import libcst as cst
 
 from mmengine.migrate._code._nodes import code, expression
 
+# Arguments of optimizer hooks that nothing depends on here.
+WITHOUT_MEANING = ('detect_anomalous_params', 'coalesce', 'bucket_size_mb', 'distributed')
 _LOGGER = ('interval', 'ignore_last', 'reset_flag', 'by_epoch')
 _CYCLE = (
     'by_epoch', 'target_ratio', 'cyclic_times', 'step_ratio_up', 'anneal_strategy', 'gamma',

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import libcst as cst
 
 from mmengine.migrate._code import legacy_counts
-from mmengine.migrate._code._base import Codemod
 from mmengine.migrate._code._nodes import (
     body_of,
     code,
@@ -21,6 +20,7 @@ from mmengine.migrate._code._nodes import (
 )
 from mmengine.migrate._code._rewriter import Rewriter
 from mmengine.migrate._code._source import Source
+from mmengine.migrate._code.assigned import Assigned
 from mmengine.migrate._code.log_buffer import logged_value, logging_lines
 from mmengine.migrate._code.runner_meta import in_hub, keys_set
 from mmengine.migrate._code.runner_names import (
@@ -75,7 +75,7 @@ _OF_ALL_MODES = ('before_epoch', 'after_epoch', 'before_iter', 'after_iter')
 _IN_TRAINING = "if mode != 'train':\n    return\n"
 
 
-class Hooks(Codemod):
+class Hooks(Assigned):
     """Subclasses of a hook of MMCV."""
 
     name = 'hooks'
@@ -169,7 +169,7 @@ class Hooks(Codemod):
         name = original_node.name.value
         if runner and f'{runner}.meta' in self.source.text_of(original_node):
             updated_node = in_hub(updated_node, runner, self._meta_keys)
-            if 'meta' not in self._set_by_project and f'{runner}.meta' in code(updated_node):
+            if f'{runner}.meta' in code(updated_node):
                 self.mark(f'{runner}.meta: {advice_for("meta")}')
         if runner:
             self._mark_gradients(name, runner, self.source.text_of(original_node))
@@ -243,6 +243,9 @@ class Hooks(Codemod):
         """A part of the runner by its new name."""
         runner = self._runner[-1]
         if runner and dotted(original_node) == f'{runner}.model.module':
+            if original_node in self._set:
+                self.mark(f'{runner}.model.module is set: a model in one process is not wrapped')
+                return updated_node
             if self._asks_for_wrapper[-1]:
                 return updated_node
             # Every model was wrapped under MMCV; here one is that trains in several processes.
@@ -253,17 +256,23 @@ class Hooks(Codemod):
         if self._counts_as_before[-1] and (
             count := legacy_counts.count_of(name, runner, 'batch_idx' in self._given[-1])
         ):
-            return expression(count)
-        if name in _HANDED:
+            if original_node not in self._set:
+                return expression(count)
+            self.mark(legacy_counts.IS_SET.format(f'{runner}.{name}'))
+        if name in _HANDED and original_node in self._set:
+            self.mark(f'{runner}.{name} is set in vain: it is handed to the methods of hooks')
+        elif name in _HANDED:
             if _HANDED[name] in self._given[-1]:
                 return cst.Name(_HANDED[name])
             self.mark(f'{runner}.{name} is handed to before_ and after_ methods of an iteration')
+        elif name == 'data_loader' and original_node in self._set:
+            self.mark(f'{runner}.{name} cannot be set: it is a property that the loops keep')
         elif name == 'data_loader':
             stage = 'val' if '_val_' in self._method[-1] else 'train'
             return expression(f'{runner}.{stage}_dataloader')
         elif name in _ATTRIBUTES:
             return expression(_ATTRIBUTES[name].format(runner))
-        elif name == 'mode' and (mode := self._mode()):
+        elif name == 'mode' and original_node not in self._set and (mode := self._mode()):
             return expression(mode)
         elif name not in OF_RUNNER | self._set_by_project and name not in _SEEN_ELSEWHERE:
             self.mark(f'{runner}.{name}: {advice_for(name)}')

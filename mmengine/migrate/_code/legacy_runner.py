@@ -12,7 +12,7 @@ import libcst as cst
 
 from mmengine.migrate._code._nodes import code, dotted, entry, expression, keys, keyword
 from mmengine.migrate._code._source import Source
-from mmengine.migrate._code.hook_objects import as_config
+from mmengine.migrate._code.hook_objects import WITHOUT_MEANING, as_config
 from mmengine.migrate._config.schedules.conversion import COUNTS_ITERATIONS_BY_DEFAULT
 from mmengine.migrate._schedule.legacy_schedule import canonical_name
 
@@ -31,6 +31,12 @@ HOOK_METHODS = {
     'register_timer_hook': 'timer_config',
     'register_custom_hooks': 'custom_hooks_config',
 }
+# ``cfg.lr_config``, ``cfg['lr_config']`` and ``cfg.get('lr_config')``, without a default.
+ENTRY = re.compile(
+    r"""(\w+)(?:\.(?!get\()\w+(?!\()\b|\[[^][]+\]
+    |\.get\(\s*['"]\w+['"]\s*(?:,\s*(?:None|\{\}|dict\(\))\s*)?\))+""",
+    re.VERBOSE,
+)
 _RUN_ARGS = ('data_loaders', 'workflow', 'length')  # the last by position: of older versions
 _Arguments = Mapping[str, cst.BaseExpression]
 
@@ -48,6 +54,7 @@ class Legacy:
         config: The name of the config that holds its parts, if there is one.
         start: Code for the checkpoint to begin with, and whether to resume it.
         constants: What names stand for.
+        choices: What a name is set to by the branches of an ``if``.
         configs: Names of configs that were read from a file.
         classes: Names of the project's classes.
     """
@@ -60,6 +67,7 @@ class Legacy:
     config: str
     start: dict[str, str]
     constants: _Arguments = field(default_factory=dict)
+    choices: Mapping[str, Sequence[cst.BaseExpression]] = field(default_factory=dict)
     configs: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
 
@@ -71,6 +79,7 @@ class Legacy:
         constants: _Arguments,
         source: Source,
         objects: Mapping[str, cst.BaseExpression],
+        choices: Mapping[str, Sequence[cst.BaseExpression]],
     ) -> Legacy:
         """Read the call that made the runner, and calls of its methods.
 
@@ -80,6 +89,7 @@ class Legacy:
             constants: What names stand for.
             source: What is known of the module.
             objects: Configs of hooks that were registered as objects, by their keys.
+            choices: What a name is set to by the branches of an ``if``.
         """
         hooks = _bound(calls.get('register_training_hooks'), _HOOK_ARGS)
         for method, key in HOOK_METHODS.items():
@@ -89,7 +99,9 @@ class Legacy:
         run = _bound(calls.get('run'), _RUN_ARGS)
         names = frozenset(source.classes.by_name)
         start = _start_of(calls)
-        legacy = cls({}, hooks, run, None, None, '', start, constants, source.configs, names)
+        legacy = cls(
+            {}, hooks, run, None, None, '', start, constants, choices, source.configs, names
+        )
         for key, node in hooks.items():
             call = legacy.resolved(node)
             if isinstance(call, cst.Call):
@@ -145,8 +157,34 @@ class Legacy:
         """What the length of the run is called."""
         return 'max_epochs' if self.by_epoch else 'max_iters'
 
+    def is_absent(self, key: str) -> bool:
+        """Whether ``register_training_hooks`` was given nothing for ``key``."""
+        node = self.hooks.get(key)
+        return node is None or code(node) == 'None'
+
     def is_told_by_config(self, node: cst.BaseExpression | None) -> bool:
         """Whether ``node`` is an entry of the config, which has been migrated itself."""
+        resolved = self.resolved(node)
+        asked = ENTRY.fullmatch(code(resolved)) if resolved is not None else None
+        return bool(self.config) and asked is not None and asked[1] == self.config
+
+    def is_hook_of_config(self, node: cst.BaseExpression | None) -> bool:
+        """Whether an optimizer hook is what the config makes of it, without further arguments."""
+        if isinstance(node, cst.Name) and node.value in self.choices:
+            return all(map(self.is_hook_of_config, self.choices[node.value]))
+        hook = self.resolved(node)
+        if hook is None or self.is_told_by_config(hook):
+            return True
+        if not isinstance(hook, cst.Call) or not dotted(hook.func).endswith('OptimizerHook'):
+            return False
+        unpacked = [arg.value for arg in hook.args if arg.star]
+        given = [arg for arg in hook.args if not arg.star]
+        return bool(unpacked) and all(map(self.is_told_by_config, unpacked)) and all(
+            arg.keyword is not None and arg.keyword.value in WITHOUT_MEANING for arg in given
+        )  # fmt: skip
+
+    def is_read_from_config(self, node: cst.BaseExpression | None) -> bool:
+        """The same, whatever the script takes where the config has none."""
         return bool(self.config) and node is not None and self._config_of(node) == self.config
 
     def _config_of(self, node: cst.BaseExpression | None) -> str:
@@ -155,7 +193,8 @@ class Legacy:
         Options of a command line and environments are read alike: only what the module reads from
         a config file counts.
         """
-        text = code(node) if node is not None else ''
+        resolved = self.resolved(node)
+        text = code(resolved) if resolved is not None else ''
         head = re.match(r'\w+', text)
         return head[0] if head is not None and head[0] in self.configs else ''
 

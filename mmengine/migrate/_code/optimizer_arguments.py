@@ -9,6 +9,7 @@ import libcst as cst
 
 from mmengine.migrate._code._nodes import code, dotted, entry, expression, keys
 from mmengine.migrate._code._rewriter import Rewriter
+from mmengine.migrate._code.hook_objects import WITHOUT_MEANING
 
 if TYPE_CHECKING:
     from mmengine.migrate._code.legacy_runner import Legacy
@@ -21,7 +22,6 @@ _STOCK = {
     'GradientCumulativeFp16OptimizerHook': 'AmpOptimWrapper',
 }
 _RENAMED = {'grad_clip': 'clip_grad', 'cumulative_iters': 'accumulative_counts'}
-_WITHOUT_MEANING = ('detect_anomalous_params', 'coalesce', 'bucket_size_mb', 'distributed')
 # Of Fp16OptimizerHook; a wrapper would begin with a dynamic scale.
 _HALF = {'loss_scale': '512.0', 'dtype': "'float16'"}
 
@@ -38,7 +38,7 @@ def wrapper_argument(legacy: Legacy, want: Want, left: list[str]) -> str:
     if isinstance(resolved, cst.Call) and _builds(resolved):
         given = resolved.args[1].value if len(resolved.args) > 1 else None
         if legacy.is_told_by_config(given):
-            return f'{legacy.config}.optim_wrapper'
+            return _beside_config(legacy, left)
         text, moved = _without_groups(legacy.resolved(given), text)
     elif resolved is not None and builds_several(resolved):
         return _several(resolved, legacy, want, left)
@@ -113,6 +113,27 @@ class _Wrappers(Rewriter):
         return expression(f'{build}({code(part)}, dict(type={kind}{rest}, optimizer={text}))')
 
 
+def _beside_config(legacy: Legacy, left: list[str]) -> str:
+    """The wrapper of the config, or its optimizer in the wrapper that the script asks for."""
+    whole = f'{legacy.config}.optim_wrapper'
+    hook = legacy.hooks.get('optimizer_config')
+    if hook is None or code(hook) == 'None' or legacy.is_hook_of_config(hook):
+        return whole
+    unknown: list[str] = []
+    kind, options = _wrapper_options(legacy, unknown)
+    if unknown:
+        left += unknown
+        return whole
+    kind = kind if kind.startswith(('"', "'")) else repr(kind)
+    given = ''.join(f', {name}={value}' for name, value in options.items())
+    # The config's own clipping, accumulation and precision were not asked for.
+    return (
+        f'dict({{key: {whole}[key] for key in {_OF_OPTIMIZER} if key in {whole}}}, '
+        f'type={kind}{given})'
+    )
+
+
+_OF_OPTIMIZER = ('optimizer', 'paramwise_cfg', 'constructor')
 _CONSTRUCTORS = {'DefaultOptimizerConstructor': 'DefaultOptimWrapperConstructor'}
 _OF_GROUPS = ('paramwise_cfg', 'constructor')
 
@@ -152,15 +173,20 @@ def _wrapper_options(legacy: Legacy, left: list[str]) -> tuple[str, dict[str, st
     if config is None or code(config) == 'None':
         return 'OptimWrapper', {}
     if isinstance(config, cst.Call) and dotted(config.func) not in ('', 'dict'):
-        if dotted(config.func).endswith('.get'):
+        kind = dotted(config.func)
+        if legacy.resolved(config.func) is not config.func or not _is_class(kind, legacy):
+            # A function's return, or an entry of something.
             left.append(f'{code(config)}: {_UNKNOWN}')
             return 'OptimWrapper', {}
         # A hook of the project's own: a wrapper of the same name now.
+        if any(arg.star for arg in config.args) and kind.rpartition('.')[2] in _STOCK:
+            left.append(f'{code(config)}: {_UNKNOWN}')
+            return 'OptimWrapper', {}
         if any(arg.keyword is None for arg in config.args):
             left.append(f'{code(config)}: give its arguments by name, the optimizer comes first')
         own = {arg.keyword.value: arg.value for arg in config.args if arg.keyword is not None}
-        return dotted(config.func), _renamed(own)
-    if not _is_dict(config):
+        return kind, _renamed(own)
+    if not _is_dict(config) or isinstance(config, cst.DictComp):
         left.append(f'{code(config)}: {_UNKNOWN}')
         return 'OptimWrapper', {}
     given = {name: value for name in keys(config) if (value := entry(config, name)) is not None}
@@ -180,11 +206,16 @@ def _wrapper_options(legacy: Legacy, left: list[str]) -> tuple[str, dict[str, st
 _UNKNOWN = 'clipping, accumulation and mixed precision are arguments of the optimizer wrapper'
 
 
+def _is_class(name: str, legacy: Legacy) -> bool:
+    last = name.rpartition('.')[2]
+    return last in legacy.classes or last[:1].isupper()
+
+
 def _renamed(given: dict[str, cst.BaseExpression]) -> dict[str, str]:
     return {
         _RENAMED.get(name, name): code(value)
         for name, value in given.items()
-        if code(value) != 'None' and name not in _WITHOUT_MEANING
+        if code(value) != 'None' and name not in WITHOUT_MEANING
     }
 
 

@@ -63,7 +63,7 @@ def _model(node: cst.BaseExpression | None) -> str:
 
 def _loader(legacy: Legacy, left: list[str]) -> str:
     workflow = legacy.run.get('workflow')
-    if not legacy.is_told_by_config(workflow):
+    if not legacy.is_read_from_config(workflow):
         phases = legacy.value(workflow)
         if not isinstance(phases, list) or [phase[0] for phase in phases] != ['train']:
             left.append(VALIDATION)
@@ -87,12 +87,13 @@ def _length(legacy: Legacy, left: list[str]) -> str:
 def _schedules(legacy: Legacy, left: list[str], keeps_times: bool) -> dict[str, str]:
     texts: list[str] = []
     hooks: list[str] = []
-    for key in ('lr_config', 'momentum_config'):
-        node = legacy.hooks.get(key)
-        if node is None or code(node) == 'None':
-            continue
-        if legacy.is_told_by_config(node):
-            return {'param_scheduler': f"{legacy.config}.get('param_scheduler')"}
+    keys = [key for key in ('lr_config', 'momentum_config') if not legacy.is_absent(key)]
+    others = [key for key in keys if not legacy.is_told_by_config(legacy.hooks[key])]
+    if len(others) < len(keys):
+        left += [_BESIDE.format(code(legacy.hooks[key]), 'param_scheduler') for key in others]
+        return {'param_scheduler': f"{legacy.config}.get('param_scheduler')"}
+    for key in keys:
+        node = legacy.hooks[key]
         config = legacy.value(node)
         if isinstance(config, dict) and is_own_policy(config, legacy.classes):
             own = f'{canonical_name(str(config["policy"]))}LrUpdaterHook'
@@ -175,6 +176,7 @@ def _schedulers(legacy: Legacy, key: str, config: dict[str, Any], keeps_times: b
     return tries[0]
 
 
+_BESIDE = '{} of this script is not in the config: give it to {} there, or to Runner'
 _NOT_NEEDED = ('create_symlink', 'sync_buffer', 'meta')
 
 
@@ -184,6 +186,11 @@ def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
     told = [key for key in ('log_config', 'checkpoint_config') if key in legacy.hooks]
     if any(legacy.is_told_by_config(legacy.hooks[key]) for key in told):
         arguments['default_hooks'] = f"{legacy.config}.get('default_hooks')"
+        left += [
+            _BESIDE.format(f'{key}={code(legacy.hooks[key])}', 'default_hooks')
+            for key in told
+            if not legacy.is_told_by_config(legacy.hooks[key])
+        ]
     else:
         log = legacy.value(legacy.hooks.get('log_config'))
         if isinstance(log, dict) and 'interval' in log:

@@ -6,7 +6,14 @@ import re
 
 import libcst as cst
 
-from mmengine.migrate._code._nodes import code, expression, only, statements
+from mmengine.migrate._code._nodes import (
+    body_of,
+    code,
+    expression,
+    only,
+    statements,
+    with_body,
+)
 from mmengine.migrate._code._rewriter import Rewriter
 
 # What runners of MMCV and their scripts put there, or what the hub has under the same name.
@@ -74,6 +81,22 @@ class _InHub(Rewriter):
         if args[0].keyword is not None or name.strip('\'"') not in self._keys:
             return updated_node
         return updated_node.with_changes(func=expression(f'{self._hub}.get_info'))
+
+    def leave_If(
+        self, original_node: cst.If, updated_node: cst.If
+    ) -> cst.BaseStatement | cst.RemovalSentinel:
+        """``if runner.meta is None: runner.meta = dict()``: the hub is always there."""
+        tests = (f'{self._meta} is None', f'not {self._meta}', f'{self._meta} == None')
+        text = re.sub(r'#.*', '', code(original_node.body)).strip()
+        sets = re.fullmatch(rf'{re.escape(self._meta)} = (dict\(\)|\{{\}}|OrderedDict\(\))', text)
+        if code(original_node.test) not in tests or sets is None or original_node.orelse:
+            return updated_node
+        return cst.RemoveFromParent()
+
+    def leave_FunctionDef(
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.FunctionDef:
+        return updated_node if body_of(updated_node) else with_body(updated_node, [])
 
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine

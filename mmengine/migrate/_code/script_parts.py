@@ -12,7 +12,7 @@ import libcst as cst
 
 from mmengine.migrate._code._nodes import call_of, code, dotted, only
 from mmengine.migrate._code._source import Source
-from mmengine.migrate._code.hook_objects import as_config
+from mmengine.migrate._code.hook_objects import HookObject, as_config
 from mmengine.migrate._code.legacy_runner import HOOK_METHODS
 
 _TOLD = ('register_training_hooks', 'run', 'resume', 'load_checkpoint', *HOOK_METHODS)
@@ -71,7 +71,9 @@ class Parts:
     def _take(self, index: int, statement: cst.CSTNode, source: Source) -> None:
         call = call_of(statement)
         method = dotted(call.func).removeprefix(f'{self.name}.') if call is not None else ''
-        if call is not None and method in _TOLD:
+        if call is not None and method in _TOLD and any(arg.star for arg in call.args):
+            self.obstacle = self.obstacle or first_line(statement)
+        elif call is not None and method in _TOLD:
             self.calls[method] = call
             self.gone.append(index)
         elif call is not None and method == 'register_hook' and self._is_config(call, source):
@@ -101,6 +103,9 @@ class Parts:
         if not isinstance(made, cst.Call):
             return False
         found = as_config(source.mmcv_name(made.func), made)
+        if found is None and source.classes.is_optimizer_hook(dotted(made.func)):
+            # A class of the project, which is an optimizer wrapper now.
+            found = HookObject('optimizer_config', made)
         if found is None or found.key in self.objects:
             return False
         self.objects[found.key] = found.config

@@ -9,12 +9,22 @@ from typing import Any
 import libcst as cst
 
 from mmengine.migrate._code._base import Codemod, marked
-from mmengine.migrate._code._nodes import code, dotted, keyword, only, statements
+from mmengine.migrate._code._nodes import (
+    code,
+    dotted,
+    entry,
+    keys,
+    keyword,
+    only,
+    statements,
+)
 from mmengine.migrate._code._rewriter import Rewriter
 from mmengine.migrate._code._source import Source
-from mmengine.migrate._code.legacy_runner import RUNNERS, Legacy
+from mmengine.migrate._code.hook_objects import as_config
+from mmengine.migrate._code.legacy_runner import ENTRY, RUNNERS, Legacy
 from mmengine.migrate._code.optimizer_arguments import builds_several
 from mmengine.migrate._code.runner_arguments import VALIDATION, keep_order, runner_arguments
+from mmengine.migrate._code.script_names import choices_of, constants_of, without_own
 from mmengine.migrate._code.script_parts import (
     Parts,
     assigns,
@@ -53,10 +63,22 @@ class Scripts(Codemod):
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         self._constants: _Arguments = {}
+        self._functions: list[cst.FunctionDef] = []
 
     def visit_Module(self, node: cst.Module) -> None:
         """Remember values that configs are made of."""
-        self._constants = _assigned(node.body)
+        self._constants = constants_of(node.body)
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        """A function has its own names."""
+        self._functions.append(node)
+
+    def leave_FunctionDef(
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.FunctionDef:
+        """The function is done."""
+        self._functions.pop()
+        return updated_node
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
         """A logger by the name of this engine."""
@@ -167,8 +189,11 @@ class Scripts(Codemod):
 
     def _joined(self, body: list[Any], made: cst.Call, parts: Parts) -> list[Any]:
         """``body`` with one Runner(...) and its train() in the place of all the calls."""
-        constants = self._constants | _assigned(body[: parts.run])
-        legacy = Legacy.of(made, parts.calls, constants, self.source, parts.objects)
+        above = body[: parts.run]
+        own = constants_of(above)
+        constants = without_own(self._constants, self._functions) | own
+        choices = choices_of(above)
+        legacy = Legacy.of(made, parts.calls, constants, self.source, parts.objects, choices)
         registered = list(self._hooks_of(parts, body))
         keeps_times = any(
             facts is not None and facts.needs_legacy_times(priority)
@@ -205,15 +230,15 @@ class Scripts(Codemod):
         lines = ''.join(f'    {key}={value},\n' for key, value in arguments.items())
         kind = self.want('mmengine.runner', 'Runner').value
         made_now = statements(f'{parts.name} = {kind}(\n{lines})\n')[0]
-        above = _without(body[parts.start], _APART).leading_lines
-        made_now = marked(made_now.with_changes(leading_lines=above), left)
+        comments = _without(body[parts.start], _APART).leading_lines
+        made_now = marked(made_now.with_changes(leading_lines=comments), left)
         trained = statements(f'{parts.name}.train()\n')[0].with_changes(
             leading_lines=body[parts.run].leading_lines
         )
         gone = {*parts.gone, *wrapping, *_unneeded(body, parts, arguments)}
-        if arguments['optim_wrapper'] == f'{legacy.config}.optim_wrapper':
+        if legacy.is_hook_of_config(legacy.hooks.get('optimizer_config')):
             gone.update(_choices(body[: parts.run], legacy.hooks.get('optimizer_config')))
-        gone.update(_unused(body, parts, gone, lines, self.source.configs))
+        gone.update(_unused(body, parts, gone, f'{lines} {left}', self.source))
         place = min([parts.run, *parts.kept])
         moved: list[int] = []
         if assigns(body[place : parts.run], names_in(lines)):
@@ -231,13 +256,29 @@ class Scripts(Codemod):
         result: list[Any] = []
         for index, statement in enumerate(body):
             if index == place:
-                result.append(made_now)
+                result += [made_now, *_meta(parts.name, legacy)]
                 result += [body[one] for one in moved]
             if index == parts.run:
                 result.append(trained)
             elif index not in gone and index not in moved:
                 result.append(statement)
         return result
+
+
+def _meta(runner: str, legacy: Legacy) -> list[cst.BaseStatement]:
+    """Statements that keep ``meta`` of a runner in the message hub, which is saved as well."""
+    node = legacy.runner.get('meta')
+    if node is None or code(node) in ('None', 'dict()', '{}'):
+        return []
+    put = f'{runner}.message_hub.update_info'
+    names = keys(node)
+    if names and legacy.value(node) is not None:
+        values = {name: entry(node, name) for name in names}
+        return statements(
+            ''.join(f'{put}({name!r}, {code(one)})\n' for name, one in values.items() if one)
+        )
+    given = code(node)
+    return statements(f'for key, value in ({given} or {{}}).items():\n    {put}(key, value)\n')
 
 
 def _items_of(hooks: str) -> str:
@@ -349,7 +390,7 @@ def _unused(
     parts: Parts,
     gone: Collection[int],
     arguments: str,
-    configs: Collection[str],
+    source: Source,
 ) -> list[int]:
     """Where ``fp16_cfg = cfg.get('fp16')`` stands that only what is gone looked at."""
     found = []
@@ -358,7 +399,12 @@ def _unused(
         if index in gone or not isinstance(small, cst.Assign):
             continue
         name = dotted(small.targets[0].target)
-        if not re.match(rf'({"|".join(configs) or "-"})[.\[]', code(small.value)) or not name:
+        asked = ENTRY.fullmatch(code(small.value))
+        is_entry = asked is not None and asked[1] in source.configs
+        is_hook = isinstance(small.value, cst.Call) and as_config(
+            source.mmcv_name(small.value.func), small.value
+        )
+        if not (is_entry or is_hook) or not name:
             continue
         before = [one for i, one in enumerate(body) if i != index]
         after = [one for i, one in enumerate(body) if i != index and i not in gone]
@@ -366,17 +412,6 @@ def _unused(
         was_used, is_used = any(used[: len(before)]), any(used[len(before) :])
         if was_used and not is_used and name not in names_in(arguments):
             found.append(index)
-    return found
-
-
-def _assigned(body: Sequence[cst.CSTNode]) -> _Arguments:
-    """What each name is set to by the statements of a block."""
-    found = {}
-    for small in map(only, body):
-        if isinstance(small, cst.Assign):
-            for target in small.targets:
-                if isinstance(target.target, cst.Name):
-                    found[target.target.value] = small.value
     return found
 
 

@@ -115,3 +115,31 @@ def new_setup(text: str, *, needs_mmcv: bool) -> str:
         return found[1] + f'\n{indent}'.join(names)
 
     return _ALONE.sub(alone, _IN_QUOTES.sub(quoted, text))
+
+
+# The first version that is for this engine, of packages on top of MMCV; none has one of (99,).
+_PACKAGES = {
+    'mmcls': (1,), 'mmdet': (3,), 'mmdet3d': (1, 1), 'mmsegmentation': (1,), 'mmpose': (1,),
+    'mmaction2': (1,), 'mmocr': (1,), 'mmrotate': (1,), 'mmtrack': (1,), 'mmselfsup': (1,),
+    'mmrazor': (1,), 'mmedit': (1,), 'mmflow': (1,), 'mmdeploy': (1,), 'mmgen': (99,),
+    'mmfewshot': (99,), 'mmhuman3d': (99,),
+}  # fmt: skip
+
+
+def packages_of_mmcv1(text: str) -> list[str]:
+    """The lines of a list of packages that ask for a version on top of MMCV 1.x."""
+    found = []
+    for line in text.splitlines():
+        asked = re.match(r'\s*(mm\w+)\s*(?:==|<=|<|~=|>=)\s*(\d+(?:\.\d+)*)', line)
+        if asked is None or asked[1] not in _PACKAGES:
+            continue
+        first = (*_PACKAGES[asked[1]], 0, 0)[:3]
+        is_below = re.search(r'<\s*(\d+(?:\.\d+)*)', line)
+        is_old = '>=' not in line and _version(asked[2]) < first
+        if is_old or (is_below is not None and _version(is_below[1]) <= first):
+            found.append(line.partition('#')[0].strip())
+    return found
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return (*map(int, text.split('.')), 0, 0)[:3]

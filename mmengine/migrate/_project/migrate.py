@@ -201,5 +201,7 @@ def _copy(path: Path, place: Path) -> None:
 
 def _names_mmcv(path: Path) -> bool:
     """Whether a file that installs or starts things names MMCV."""
+    if path.suffix == '.ipynb':
+        return re.search(rb'\b(from|import) mmcv\b', path.read_bytes()) is not None
     is_told = path.suffix in ('.cfg', '.toml', '.sh') or path.name == 'Dockerfile'
     return is_told and re.search(rb'mmcv(?!>=2)', path.read_bytes()) is not None

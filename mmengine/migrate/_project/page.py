@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.migrate._config.notes import ERROR, TODO
+from mmengine.migrate._project.files import packages_of_mmcv1
 from mmengine.migrate._project.migrate import Migration
 
 _MOST = 40
@@ -59,6 +60,11 @@ def _left(migration: Migration) -> Iterator[str]:
     lines += [
         f'- {_name(migration, path)} names mmcv: name mmengine there.'
         for path in migration.others_naming_mmcv
+    ]
+    lines += [
+        f'- {_name(migration, path)}: {line} is for MMCV 1.x: ask for a version for mmengine.'
+        for path in migration.files.requirements
+        for line in packages_of_mmcv1(path.read_text('utf-8', errors='replace'))
     ]
     yield from lines[:_MOST] or ['Nothing.']
     if len(lines) > _MOST:

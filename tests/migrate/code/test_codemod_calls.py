@@ -1,10 +1,18 @@
 """Names that both engines have, and that take or mean something else."""
 
+from textwrap import dedent
+
 import pytest
 
 pytest.importorskip('libcst')
 from mmengine.migrate import LegacyEMAHook
 from mmengine.migrate._code import convert
+
+
+def converted(text):
+    new = convert.convert_source(dedent(text)).new
+    assert convert.convert_source(new).new == new
+    return new
 
 
 def marks(text):
@@ -54,3 +62,54 @@ def test_an_average_of_the_project_is_that_of_mmcv():
     # Its share of the new weights rises slowly; tests/migrate/test_legacy_ema.py has the numbers.
     assert issubclass(space['Mine'], LegacyEMAHook)
     assert space['Mine'](momentum=0.5)
+
+
+PROFILED = """
+    from mmcv.runner import EpochBasedRunner, OptimizerHook, ProfilerHook
+
+    class Own(OptimizerHook):
+        def after_train_iter(self, runner):
+            runner.optimizer.zero_grad()
+            runner.outputs['loss'].backward()
+            runner.optimizer.step()
+
+    def main(model, sgd, loader, names):
+        runner = EpochBasedRunner(model, optimizer=sgd, work_dir='w', max_epochs=3)
+        runner.register_training_hooks(dict(policy='fixed'), None)
+        runner.register_hook({hook})
+        runner.run([loader], [('train', 1)])
+"""
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ("ProfilerHook(profile_iters=3, activities=['cpu', 'cuda'])",
+         'ProfilerHook(profile_times=3, activity_with_cpu=True, activity_with_cuda=True)'),
+        ("ProfilerHook(False, 3, ['cpu'])",
+         'ProfilerHook(by_epoch=False, profile_times=3, activity_with_cpu=True, '
+         'activity_with_cuda=False)'),
+        ('ProfilerHook(activities=names)',
+         "ProfilerHook(activity_with_cpu='cpu' in names, activity_with_cuda='cuda' in names)"),
+        ("dict(type='ProfilerHook', profile_iters=3)",
+         "dict(type='ProfilerHook', profile_times=3)"),
+    ],
+)  # fmt: skip
+def test_a_profiler_has_the_names_of_its_arguments_here(old, new):
+    result = converted(PROFILED.format(hook=old))
+    assert f'custom_hooks=[{new}]' in result
+    assert 'TODO' not in result
+
+
+def test_an_optimizer_hook_that_is_registered_is_the_wrapper():
+    result = converted(PROFILED.format(hook='Own(grad_clip=dict(max_norm=1))'))
+    assert 'optim_wrapper=Own(sgd, clip_grad=dict(max_norm=1))' in result
+    assert 'custom_hooks' not in result
+
+
+@pytest.mark.parametrize('line', ["custom_hooks = [dict(type='Own')]",
+                                  "cfg.custom_hooks.append(dict(type='Own'))",
+                                  "custom_hooks = [{'type': 'Fp16OptimizerHook'}]"])  # fmt: skip
+def test_an_optimizer_hook_among_hooks_is_marked(line):
+    text = PROFILED.format(hook='Mine()') + f'    {line}\n'
+    assert converted(text).count('is an optimizer wrapper here') == 1

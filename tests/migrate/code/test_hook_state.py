@@ -112,3 +112,77 @@ def test_samples_are_counted_through_names_of_parts_of_the_batch():
 def test_a_name_that_is_set_again_is_no_part_of_the_batch(line):
     result = convert.convert_source(MODEL.format(line=line))
     assert any('num_samples is not in outputs' in why for _, why in result.todo)
+
+
+@pytest.mark.parametrize(
+    'guard',
+    [
+        'if runner.meta is None:\n            runner.meta = dict()',
+        'if not runner.meta: runner.meta = {}',
+    ],
+)
+def test_a_guard_for_a_runner_without_meta_goes(guard):
+    result = converted(guard, "runner.meta['best'] = 3")
+    assert 'runner.meta' not in result.new
+    assert "runner.message_hub.update_info('best', 3)" in result.new
+    assert result.todo == []
+
+
+def test_a_guard_alone_leaves_a_method_that_parses():
+    result = converted('pass', 'if runner.meta is None: runner.meta = dict()')
+    compile(result.new, '<converted>', 'exec')
+    assert 'runner.meta' not in result.new
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        "print(runner.meta['hook_msgs'].get('best_score', 0))",
+        "runner.meta.setdefault('hook_msgs', dict())",
+        'runner.meta = dict(a=1)',
+        'meta = runner.meta',
+    ],
+)
+def test_meta_is_marked_beside_a_guard_as_well(line):
+    result = converted('if runner.meta is None: runner.meta = dict()', line)
+    assert len([why for _, why in result.todo if 'runner.meta' in why]) == 1
+
+
+SETS = """\
+from mmcv.runner import Hook, build_runner, IterBasedRunner
+
+
+class Values(Hook):
+    def after_train_epoch(self, runner):
+        print(runner.epoch)
+
+    def after_train_iter(self, runner):
+        {line}
+
+
+runner = build_runner(cfg.runner, default_args=dict(model=model))
+"""
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        'runner._max_epochs = 0',
+        'runner._epoch += 1',
+        'runner._epoch, runner._max_epochs = 1, 2',
+        '[runner._epoch, *rest] = 1, 2',
+        'for runner._epoch in (1, 2): pass',
+        'del runner._epoch',
+        'with one() as runner._epoch: pass',
+        'runner._inner_iter = 3',
+        'runner.model.module = 3',
+        'runner.data_loader = 3',
+    ],
+)
+def test_what_a_hook_sets_is_a_name_still_and_marked(line):
+    result = convert.convert_source(SETS.format(line=line))
+    compile(result.new, '<converted>', 'exec')
+    assert 'self.epoch_of(runner)' in result.new or 'print(runner.epoch)' in result.new
+    assert any('set' in why for _, why in result.todo)
+    assert not any('could not be converted' in why for _, why in result.todo)
+    assert convert.convert_source(result.new).new == result.new

@@ -1,5 +1,6 @@
 """A whole project by one command: all its files, one page, and nothing changed by a second run."""
 
+import json
 import os
 import platform
 import shutil
@@ -9,7 +10,7 @@ import pytest
 
 from mmengine.cli.__main__ import main
 from mmengine.config import Config
-from mmengine.migrate._project.files import new_requirements, new_setup
+from mmengine.migrate._project.files import new_requirements, new_setup, packages_of_mmcv1
 
 pytest.importorskip('libcst')
 PROJECT = Path(__file__).parents[1] / 'code' / 'project'
@@ -133,3 +134,37 @@ def test_requirements_name_this_engine(text, needs_mmcv, expected):
 def test_setup_files_name_this_engine(text, needs_mmcv, expected):
     assert new_setup(text, needs_mmcv=needs_mmcv) == expected
     assert new_setup(expected, needs_mmcv=needs_mmcv) == expected
+
+
+@pytest.mark.parametrize(
+    ('line', 'is_told'),
+    [
+        ('mmcls==0.25', True),
+        ('mmcls>=0.20,<1.0', True),
+        ('mmdet~=2.28  # exactly', True),
+        ('mmdet3d==1.0.0', True),
+        ('mmsegmentation<1', True),
+        ('mmgen==0.7', True),
+        ('mmdet>=3.0', False),
+        ('mmdet3d==1.1.0', False),
+        ('mmcls', False),
+        ('mmclstools==0.2', False),
+    ],
+)
+def test_packages_on_top_of_mmcv_1_are_told(line, is_told):
+    assert packages_of_mmcv1(f'torch\n{line}\n') == [line.partition('  #')[0]] * is_told
+
+
+def test_the_page_tells_packages_and_notebooks(tmp_path):
+    root = tmp_path / 'old'
+    root.mkdir()
+    (root / 'a.py').write_text('from mmcv.runner import Hook\n')
+    (root / 'requirements.txt').write_text('mmcv-full==1.7.2\nmmcls==0.25\n')
+    for name, line in (('uses', 'from mmcv.runner import Hook'), ('other', 'import mmcvtools')):
+        cells = [{'cell_type': 'code', 'source': [line]}]
+        (root / f'{name}.ipynb').write_text(json.dumps({'cells': cells}))
+    command(root, tmp_path / 'new')
+    told = (tmp_path / 'new' / 'MIGRATION.md').read_text()
+    assert '- requirements.txt: mmcls==0.25 is for MMCV 1.x' in told
+    assert '- uses.ipynb names mmcv' in told
+    assert 'other.ipynb' not in told

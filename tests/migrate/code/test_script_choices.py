@@ -1,0 +1,238 @@
+"""Scripts that choose, change or compute what their runner is told."""
+
+from textwrap import dedent, indent
+
+import pytest
+
+convert = pytest.importorskip('mmengine.migrate._code.convert')
+MARK = '# TODO(mmengine migrate): '
+SCRIPT = """\
+from mmcv import Config
+from mmcv.runner import (EpochBasedRunner, Fp16OptimizerHook, GradientCumulativeOptimizerHook,
+                         OptimizerHook, build_optimizer)
+
+def main(model, loader, big):
+    cfg = Config.fromfile('c.py')
+{before}
+    runner = EpochBasedRunner(
+        model, optimizer=build_optimizer(model, cfg.optimizer), work_dir='w', max_epochs=3{more})
+    runner.register_training_hooks({hooks})
+    runner.run([loader], [('train', 1)])
+"""
+OF_CONFIG = 'cfg.lr_config, cfg.optimizer_config, cfg.checkpoint_config, cfg.log_config'
+
+
+def migrated(before='', hooks=OF_CONFIG, more=''):
+    text = SCRIPT.format(before=indent(dedent(before), '    '), hooks=hooks, more=more)
+    new = convert.convert_source(text).new
+    compile(new, '<converted>', 'exec')
+    assert convert.convert_source(new).new == new
+    return new
+
+
+def marks(text):
+    return [line.split(MARK)[1] for line in text.splitlines() if MARK in line]
+
+
+def test_what_the_config_tells_leaves_nothing_to_do():
+    assert marks(migrated()) == []
+
+
+CHOICES = {
+    'if': """\
+        if cfg.get('distributed'):
+            hook = Fp16OptimizerHook(loss_scale=512.0)
+        else:
+            hook = GradientCumulativeOptimizerHook(4, grad_clip=dict(max_norm=1))
+        """,
+    'values of the config': """\
+        if big:
+            hook = Fp16OptimizerHook(loss_scale=cfg.work_dir)
+        else:
+            hook = cfg.optimizer_config
+        """,
+    'expression': """\
+        hook = GradientCumulativeOptimizerHook(4) if big else OptimizerHook()
+        """,
+    'loop': """\
+        for count in (2, 4):
+            hook = GradientCumulativeOptimizerHook(count)
+        """,
+    'function': 'hook = make_hook(cfg)\n',
+    'two assignments': """\
+        hook = OptimizerHook()
+        hook = GradientCumulativeOptimizerHook(4)
+        """,
+    'change': """\
+        hook = dict(type='OptimizerHook')
+        hook['grad_clip'] = dict(max_norm=1)
+        """,
+}
+
+
+@pytest.mark.parametrize('name', CHOICES)
+def test_an_optimizer_hook_that_a_script_chooses_is_kept_and_marked(name):
+    new = migrated(CHOICES[name], 'cfg.lr_config, hook, cfg.checkpoint_config, cfg.log_config')
+    assert indent(dedent(CHOICES[name]), '    ').splitlines()[-1].strip() in new
+    assert any('are arguments of the optimizer wrapper' in one for one in marks(new))
+
+
+def test_an_optimizer_hook_that_a_script_makes_is_the_wrapper_of_its_optimizer():
+    new = migrated(
+        'hook = GradientCumulativeOptimizerHook(4, grad_clip=dict(max_norm=1))'.replace(
+            '(4, ', '(cumulative_iters=4, '
+        ),
+        'cfg.lr_config, hook, cfg.checkpoint_config, cfg.log_config',
+    )
+    assert marks(new) == []
+    assert 'GradientCumulativeOptimizerHook' not in new
+    (line,) = [line for line in new.splitlines() if 'optim_wrapper=' in line]
+    wrapper = eval(
+        line.strip().removeprefix('optim_wrapper=').removesuffix(','),
+        {'cfg': _Config(optimizer='sgd', type='AmpOptimWrapper', clip_grad=5, constructor='mine')},
+    )
+    assert wrapper == {
+        'type': 'OptimWrapper',
+        'optimizer': 'sgd',
+        'constructor': 'mine',
+        'accumulative_counts': 4,
+        'clip_grad': {'max_norm': 1},
+    }
+
+
+class _Config:
+    def __init__(self, **wrapper):
+        self.optim_wrapper = wrapper
+
+
+PLACES = {
+    'lr_config': '{}, cfg.optimizer_config, cfg.checkpoint_config, cfg.log_config',
+    'checkpoint_config': 'cfg.lr_config, cfg.optimizer_config, {}, cfg.log_config',
+    'log_config': 'cfg.lr_config, cfg.optimizer_config, cfg.checkpoint_config, {}',
+    'momentum_config': f'{OF_CONFIG}, {{}}',
+}
+STYLES = {
+    'if': 'if big:\n    told = dict(interval=1)\nelse:\n    told = cfg.{key}\n',
+    'expression': 'told = cfg.{key} if big else dict(interval=1)\n',
+    'function': 'told = make(cfg)\n',
+    'literal': 'told = dict(interval=1)\n',
+    'default': "told = cfg.get('{key}', dict(interval=1))\n",
+    'loop': 'for told in (dict(interval=1), dict(interval=2)):\n    pass\n',
+    'second': 'told = cfg.{key}\ntold = make(told)\n',
+    'change': 'told = cfg.{key}\ntold.update(interval=1)\n',
+}
+
+
+@pytest.mark.parametrize('key', PLACES)
+@pytest.mark.parametrize('style', STYLES)
+def test_a_config_that_a_script_chooses_is_kept_and_marked(key, style):
+    new = migrated(STYLES[style].format(key=key), PLACES[key].format('told'))
+    assert any('told' in one or one.startswith(key) for one in marks(new))
+    assert 'told = ' in new or 'for told' in new
+
+
+def test_a_name_for_an_entry_of_the_config_is_that_entry():
+    new = migrated('told = cfg.lr_config', PLACES['lr_config'].format('told'))
+    assert "param_scheduler=cfg.get('param_scheduler')" in new
+    assert not any('of this script' in one for one in marks(new))
+
+
+def test_a_length_that_is_computed_from_the_config_is_computed_still():
+    new = migrated('').replace('max_epochs=3', 'max_epochs=cfg.total_epochs * 2')
+    assert 'max_epochs=cfg.total_epochs * 2' in new
+
+
+@pytest.mark.parametrize('text', ['*told', '**told', 'cfg.lr_config, **told'])
+def test_arguments_that_only_a_run_tells_are_marked(text):
+    new = migrated('told = make()\n', text)
+    assert f'register_training_hooks({text})' in new
+    assert len(marks(new)) >= 1
+
+
+def test_a_parameter_of_a_function_is_not_what_the_module_calls_so():
+    text = 'big = dict(grad_clip=dict(max_norm=9))\n' + SCRIPT.format(
+        before='    pass', more='', hooks='cfg.lr_config, big, cfg.checkpoint_config'
+    )
+    new = convert.convert_source(text).new
+    assert any('are arguments of the optimizer wrapper' in one for one in marks(new))
+    assert new.count('max_norm=9') == 1
+
+
+@pytest.mark.parametrize(
+    ('meta', 'lines'),
+    [
+        ('dict(seed=1)', ["runner.message_hub.update_info('seed', 1)"]),
+        ("{'seed': cfg.seed}", ["runner.message_hub.update_info('seed', cfg.seed)"]),
+        ('big', ['for key, value in (big or {}).items():',
+                 'runner.message_hub.update_info(key, value)']),
+        ('None', []),
+        ('dict()', []),
+    ],
+)  # fmt: skip
+def test_meta_of_the_runner_is_in_the_message_hub(meta, lines):
+    new = migrated(more=f', meta={meta}')
+    assert marks(new) == []
+    rest = new.partition('    )\n')[2].partition('    runner.train()')[0]
+    assert [line.strip() for line in rest.splitlines()] == lines
+
+
+@pytest.mark.parametrize(
+    ('line', 'new'),
+    [
+        ('cfg.merge_from_dict(dict(optimizer=dict(lr=0.5), total_epochs=3))',
+         "cfg.merge_from_dict({'optim_wrapper.optimizer': dict(lr=0.5), "
+         "'train_cfg.max_epochs': 3})"),
+        ("cfg.merge_from_dict({'optimizer': {'lr': 0.5}, 'model': {'optimizer': 3}})",
+         "cfg.merge_from_dict({'optim_wrapper.optimizer': {'lr': 0.5}, "
+         "'model': {'optimizer': 3}})"),
+        ("cfg.merge_from_dict({'optimizer.paramwise_cfg.norm_decay_mult': 0})",
+         "cfg.merge_from_dict({'optim_wrapper.paramwise_cfg.norm_decay_mult': 0})"),
+        ('del cfg.optimizer', 'del cfg.optim_wrapper.optimizer'),
+        ('cfg.merge_from_dict(args.cfg_options)', 'cfg.merge_from_dict(args.cfg_options)'),
+        ('cfg.update(dict(model=3))', 'cfg.update(dict(model=3))'),
+    ],
+)  # fmt: skip
+def test_a_change_of_the_config_is_by_its_new_names(line, new):
+    result = migrated(line)
+    assert f'    {new}\n' in result
+    assert marks(result) == []
+
+
+@pytest.mark.parametrize(
+    ('lines', 'key'),
+    [
+        ('cfg.merge_from_dict(dict(lr_config=dict(step=[3])))', 'lr_config'),
+        ("cfg.merge_from_dict({'data': dict(train=3)})", 'data'),
+        ('cfg.merge_from_dict(dict(optimizer=dict(paramwise_cfg=3)))', 'optimizer.paramwise_cfg'),
+        ("more = {'optimizer.lr': 3}\ncfg.merge_from_dict(more)", 'optimizer'),
+        ('more = dict(total_epochs=3)\ncfg.update(more)', 'total_epochs'),
+        ("cfg.update(dict(lr_config=dict(policy='fixed')))", 'lr_config'),
+        ('cfg.update(optimizer=dict(lr=1))', 'optimizer'),
+        ("cfg.setdefault('total_epochs', 3)", 'total_epochs'),
+        ("cfg.setdefault('optimizer_config', None)", 'optimizer_config'),
+        ("setattr(cfg, 'optimizer_config', None)", 'optimizer_config'),
+        ("setattr(cfg, 'optimizer', None)", 'optimizer'),
+        ("delattr(cfg, 'lr_config')", 'lr_config'),
+        ("cfg.pop('lr_config')", 'lr_config'),
+        ("cfg.pop('lr_config', None)", 'lr_config'),
+        ('del cfg.lr_config', 'lr_config'),
+        ("del cfg['lr_config']", 'lr_config'),
+        ("cfg.lr_config = dict(policy='step')", 'lr_config'),
+        ("cfg['lr_config'] = dict(policy='step')", 'lr_config'),
+        ("other = Config(dict(optimizer=dict(type='SGD')))", 'optimizer'),
+    ],
+)
+def test_a_change_of_the_config_that_has_no_new_name_is_marked(lines, key):
+    found = marks(migrated(lines))
+    assert len(found) == 1
+    assert f'takes the place of {key}' in found[0] or f'take the place of {key}' in found[0]
+
+
+def test_optimizers_by_name_of_the_config_are_wrappers_of_the_config():
+    text = SCRIPT.format(before='    pass', more='', hooks=OF_CONFIG).replace(
+        'build_optimizer(model, cfg.optimizer)',
+        '{name: build_optimizer(model[name], cfg.optimizer[name]) for name in big}',
+    )
+    new = convert.convert_source(text).new
+    assert 'build_optim_wrapper(model[name], cfg.optim_wrapper[name])' in new
+    assert marks(new) == []
