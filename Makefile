@@ -1,4 +1,4 @@
-# The verbs: demo, test, test-cluster, soak, lint, bench, docs. Each makes the virtual environment that it needs.
+# The verbs: demo, test, test-strategies, test-cluster, soak, lint, bench, docs. Each makes the virtual environment that it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,11 +18,15 @@ SOAK_KILLS ?= 500
 SOAK_FILES ?= 10000
 SOAK_RUNS ?= 200
 
-.PHONY: help demo test test-cluster soak soak-faults soak-mmcv test-core test-mmcv lint bench bench-check bench-peers docs clean
+# Each of them is minutes of two or four ranks at work.
+STRATEGY_TESTS := tests/strategy/test_deepspeed.py tests/strategy/test_tensor_parallel.py
+
+.PHONY: help demo test test-strategies test-cluster soak soak-faults soak-mmcv test-core test-mmcv lint bench bench-check bench-peers docs clean
 
 help:
 	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
-	@echo 'make test         run all tests'
+	@echo 'make test         run all tests but those of the next two verbs'
+	@echo 'make test-strategies  run the long tests of DeepSpeed and tensor parallel, with real ranks'
 	@echo 'make test-cluster run the tests that need Slurm and Open MPI, on a cluster that is started for them'
 	@echo 'make soak         look for examples that break a property, drawn anew in each of SOAK_ROUNDS=$(SOAK_ROUNDS) rounds; then soak-faults'
 	@echo 'make soak-faults  SOAK_KILLS=$(SOAK_KILLS) kills, SOAK_FILES=$(SOAK_FILES) hostile files, SOAK_RUNS=$(SOAK_RUNS) runs in one process: what is lost, run or left'
@@ -46,7 +50,10 @@ demo: $(VENV)/.installed-demo
 	@echo 'a folder named by its time with the log and vis_data/scalars.json.'
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/cluster
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/cluster $(addprefix --ignore ,$(STRATEGY_TESTS))
+
+test-strategies: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(STRATEGY_TESTS)
 
 # Starts Slurm by itself, on this machine, in a folder and on ports of its own. Without its programs
 # (apt install slurm-wlm munge openmpi-bin) the tests are skipped.
