@@ -5,8 +5,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from _report import silenced
 
 
 def run_ranks(script: str, world_size: int, *arguments: str) -> list[dict[str, Any]]:
@@ -51,3 +55,42 @@ def join() -> str:
 def tell(**what: Any) -> None:
     """Tell :func:`run_ranks` a result."""
     print(json.dumps(what), file=sys.__stderr__, flush=True)
+
+
+def take_turns(
+    runner: Any, by_hand: Callable[[], None], turns: int, steps: int
+) -> list[list[float]]:
+    """Train epochs of ``runner`` and of a loop by hand in turns, between barriers of the ranks.
+
+    Args:
+        runner: A run that has not begun.
+        by_hand: Trains one epoch.
+        turns: Pairs of epochs; two more come before, which are not measured.
+        steps: Steps of an epoch.
+
+    Returns:
+        For each pair, microseconds of a step by hand and of one by the engine.
+    """
+    import torch.distributed as dist
+
+    times: list[list[float]] = []
+    loop: Any = runner.build_train_loop(runner._train_loop)
+
+    def run_turns(*args: Any, **kwargs: Any) -> Any:
+        """In place of the loop's own ``run``, with everything prepared."""
+        runner.call_hook('before_train')
+        for turn in range(turns + 2):
+            pair = [0.0, 0.0]
+            for which in (0, 1) if turn % 2 else (1, 0):
+                dist.barrier()
+                start = time.perf_counter()
+                by_hand() if which == 0 else loop.run_epoch()
+                pair[which] = (time.perf_counter() - start) / steps * 1e6
+            times.append(pair)
+        return runner.model
+
+    loop.run = run_turns
+    runner._train_loop = loop
+    with silenced():
+        runner.train()
+    return times[2:]

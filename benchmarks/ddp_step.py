@@ -9,14 +9,13 @@ of two turns side by side; shown are medians of rank 0.
 
 import statistics
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from _ranks import join, run_ranks, tell
-from _report import format_table, make_parser, silenced, verdict, write_report
+from _ranks import join, run_ranks, take_turns, tell
+from _report import format_table, make_parser, verdict, write_report
 
 BUDGET_RATIO = 1.03
 STEPS, BATCH, WIDTH = 50, 32, 256
@@ -90,31 +89,12 @@ def measure_rank(turns: int) -> None:
         launcher='none',
         randomness={'seed': 0},
     )
-    times: list[list[float]] = []
-    loop: Any = runner.build_train_loop(runner._train_loop)
-
-    def run_turns(*args: Any, **kwargs: Any) -> Any:
-        """In place of the loop's own ``run``, with everything prepared."""
-        runner.call_hook('before_train')
-        for turn in range(turns + 2):
-            pair = [0.0, 0.0]
-            for which in (0, 1) if turn % 2 else (1, 0):
-                dist.barrier()
-                start = time.perf_counter()
-                by_hand() if which == 0 else loop.run_epoch()
-                pair[which] = (time.perf_counter() - start) / STEPS * 1e6
-            times.append(pair)
-        return runner.model
-
-    loop.run = run_turns
-    runner._train_loop = loop
-    with silenced():
-        runner.train()
+    times = take_turns(runner, by_hand, turns, STEPS)
     weights = [
         torch.cat([param.detach().reshape(-1) for param in module.parameters()])
         for module in (net, runner.model)
     ]
-    tell(times=times[2:], same=bool(torch.equal(*weights)))
+    tell(times=times, same=bool(torch.equal(*weights)))
     dist.destroy_process_group()
 
 

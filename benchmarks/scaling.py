@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from _ranks import join, run_ranks, tell
+from _ranks import join, run_ranks, take_turns, tell
 from _report import format_table, make_parser, silenced, verdict, write_report
 
 BUDGET_RATIO = 1.03
@@ -154,27 +154,8 @@ def measure_steps(kind: str, turns: int, folder: str) -> None:
         launcher='pytorch',
         randomness={'seed': 0},
     )
-    times: list[list[float]] = []
-    loop: Any = runner.build_train_loop(runner._train_loop)
-
-    def run_turns(*args: Any, **kwargs: Any) -> Any:
-        """In place of the loop's own ``run``, with everything prepared."""
-        runner.call_hook('before_train')
-        for turn in range(turns + 2):
-            pair = [0.0, 0.0]
-            for which in (0, 1) if turn % 2 else (1, 0):
-                dist.barrier()
-                start = time.perf_counter()
-                by_hand() if which == 0 else loop.run_epoch()
-                pair[which] = (time.perf_counter() - start) / STEPS * 1e6
-            times.append(pair)
-        return runner.model
-
-    loop.run = run_turns
-    runner._train_loop = loop
-    with silenced():
-        runner.train()
-    tell(times=times[2:])
+    times = take_turns(runner, by_hand, turns, STEPS)
+    tell(times=times)
 
 
 def large_runner(folder: str, strategy: Any, hook: Any = None, **more: Any) -> Any:
