@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.migrate._config.rules.shared import FORMATTING, loading, of_unit_images
-from mmengine.migrate._config.trace import edited
+from mmengine.migrate._config.rules.shared import (
+    FORMATTING,
+    loading,
+    of_unit_images,
+    renamed_in_keys,
+)
 
 scope = 'mmagic'
 validates_by_default = False
@@ -22,14 +26,7 @@ _NAMES = {'lq': 'img', 'lq_path': 'img_path', 'masked_img': 'img'}
 
 def renamed_keys(config: Config) -> Config:
     """``config`` with today's names in its keys."""
-    changed = dict(config)
-    for name in ('keys', 'meta_keys', 'key', 'images'):
-        value = changed.get(name)
-        if isinstance(value, (list, tuple)):
-            changed[name] = edited(value, type(value)(_NAMES.get(one, one) for one in value))
-        elif isinstance(value, str):
-            changed[name] = _NAMES.get(value, value)
-    return changed
+    return renamed_in_keys(config, _NAMES, ('keys', 'meta_keys', 'key', 'images'))
 
 
 def _load(config: Config) -> Config:

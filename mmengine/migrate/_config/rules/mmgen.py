@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.migrate._config.rules.mmedit import normalized
-from mmengine.migrate._config.rules.shared import FORMATTING, loading
-from mmengine.migrate._config.trace import edited
+from mmengine.migrate._config.rules.shared import FORMATTING, loading, renamed_in_keys
 
 scope = 'mmagic'
 validates_by_default = False
@@ -24,14 +23,7 @@ _NAMES = {'real_img': 'gt', 'real_img_path': 'gt_path'}
 
 
 def _renamed_keys(config: Config) -> Config:
-    changed = dict(config)
-    for name in ('keys', 'meta_keys', 'key'):
-        value = changed.get(name)
-        if isinstance(value, (list, tuple)):
-            changed[name] = edited(value, type(value)(_NAMES.get(one, one) for one in value))
-        elif isinstance(value, str):
-            changed[name] = _NAMES.get(value, value)
-    return changed
+    return renamed_in_keys(config, _NAMES)
 
 
 def _load(config: Config) -> Config:

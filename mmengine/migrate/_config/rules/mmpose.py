@@ -181,16 +181,17 @@ def _half_body(config: Config) -> Config:
     return {**changed, 'type': 'RandomHalfBody'}
 
 
+_FLIP: dict[str, Any] = {
+    'type': 'RandomFlip',
+    'keys': {'flip_prob': 'prob'},
+    'add': {'direction': 'horizontal'},
+}
 transforms: dict[str, Any] = {
     **FORMATTING,
     'LoadImageFromFile': _load,
     'TopDownGetBboxCenterScale': {'type': 'GetBBoxCenterScale'},
     'TopDownRandomShiftBboxCenter': _shift,
-    'TopDownRandomFlip': {
-        'type': 'RandomFlip',
-        'keys': {'flip_prob': 'prob'},
-        'add': {'direction': 'horizontal'},
-    },
+    'TopDownRandomFlip': _FLIP,
     'TopDownHalfBodyTransform': _half_body,
     'TopDownGetRandomScaleRotation': _scale_and_rotate,
     'TopDownAffine': _affine,
@@ -198,11 +199,7 @@ transforms: dict[str, Any] = {
     'TopDownGenerateTargetRegression': _regression,
     'TopDownRandomTranslation': _translate,
     'BottomUpRandomAffine': _bottom_up_affine,
-    'BottomUpRandomFlip': {
-        'type': 'RandomFlip',
-        'keys': {'flip_prob': 'prob'},
-        'add': {'direction': 'horizontal'},
-    },
+    'BottomUpRandomFlip': _FLIP,
     'BottomUpGenerateTarget': _bottom_up_target,
     'BottomUpGetImgSize': {'function': _bottom_up_resize, 'gone': ['test_scale_factor']},
     # It made tensors of the sizes that BottomupResize makes now.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from mmengine.migrate._config.trace import edited
 
 Config = dict[str, Any]
 
@@ -57,6 +59,20 @@ def loading(config: Config) -> Config:
     if client is not None and client != {'backend': 'disk'}:
         config['backend_args'] = client
     return config
+
+
+def renamed_in_keys(
+    config: Config, names: Mapping[str, str], entries: Sequence[str] = ('keys', 'meta_keys', 'key')
+) -> Config:
+    """``config`` with today's ``names`` in its ``entries`` that name parts of a sample."""
+    changed = dict(config)
+    for entry in entries:
+        value = changed.get(entry)
+        if isinstance(value, (list, tuple)):
+            changed[entry] = edited(value, type(value)(names.get(one, one) for one in value))
+        elif isinstance(value, str):
+            changed[entry] = names.get(value, value)
+    return changed
 
 
 def width_first(config: Config) -> Config:
