@@ -8,7 +8,13 @@ from typing import Any
 
 from mmengine.migrate._config.context import Config, Context
 from mmengine.migrate._config.expectations import wrong_values
-from mmengine.migrate._config.kinds import MEANINGFUL_HERE, OF_MMCV, Kind, kind_of
+from mmengine.migrate._config.kinds import (
+    MEANINGFUL_HERE,
+    OF_MMCV,
+    Kind,
+    is_for_runner,
+    kind_of,
+)
 from mmengine.migrate._config.notes import ERROR, Note, Notes
 from mmengine.migrate._config.rules import Rules
 from mmengine.migrate._config.schedules import plateau
@@ -132,23 +138,29 @@ def _kept(ctx: Context, new: Config) -> Config:
     """What the config says that is not MMCV's: its own variables, and keys of this engine."""
     moved = {key for key in model.CONSUMES if not model.is_loop(ctx.legacy.get(key))}
     own = {key: ctx.legacy[key] for key in ctx.legacy if key not in LEGACY_KEYS | moved}
-    if kind_of(ctx.legacy) is Kind.HALF:
-        kept = {key: own[key] for key in own if key not in new or key in MEANINGFUL_HERE}
-        merged = _merge_entries(kept, new)
-        _tell_of_doubles(ctx, kept, merged)
-        return {**kept, **merged}
+    kind = kind_of(ctx.legacy)
     kept = {}
     for key, value in own.items():
-        if key in MEANINGFUL_HERE and kind_of(ctx.legacy) is Kind.LEGACY and value:
-            fate = 'not carried over' if key in new else 'kept'
-            ctx.notes.todo(
-                key,
-                f'is a variable of the config by a name that Runner reads: {fate}. Rename it in '
-                'the source.',
-            )
-        if key not in new:
+        is_ours = kind is Kind.HALF and key in MEANINGFUL_HERE and is_for_runner(key, value)
+        if is_ours or key not in new:
             kept[key] = value
-    return kept
+        if key in MEANINGFUL_HERE and kind in (Kind.LEGACY, Kind.HALF) and not is_ours:
+            _tell_of_variable(ctx, key, value, key in new)
+    if kind is not Kind.HALF:
+        return kept
+    merged = _merge_entries(kept, new)
+    _tell_of_doubles(ctx, kept, merged)
+    return {**kept, **merged}
+
+
+def _tell_of_variable(ctx: Context, key: str, value: Any, is_lost: bool) -> None:
+    if value or is_lost:
+        fate = 'not carried over' if is_lost else 'kept'
+        ctx.notes.todo(
+            key,
+            f'is a variable of the config by a name that Runner reads: {fate}. Rename it in '
+            'the source.',
+        )
 
 
 def _merge_entries(kept: Config, new: Config) -> Config:

@@ -40,6 +40,8 @@ MEANINGFUL_HERE = OF_THIS_ENGINE | {
 }  # fmt: skip
 """Top-level keys that ``Runner`` reads; in a config of MMCV 1.x they are variables."""
 
+_NEVER_A_DICT = {'resume': bool, 'runner_type': str}
+
 _MAY_BE_VARIABLES = frozenset(('optimizer', 'optimizers', 'data', 'fp16', 'runner', 'workflow'))
 """Names that configs of this engine use for their own variables."""
 
@@ -57,7 +59,7 @@ def kind_of(config: Mapping[str, Any]) -> Kind:
     """Tell a resolved config, or a part of one, by its top-level keys."""
     old = {key for key in OF_MMCV if key in config}
     loops = {key for key in ('train_cfg', 'test_cfg', 'val_cfg') if is_loop(config.get(key))}
-    new = (OF_THIS_ENGINE & set(config)) | loops
+    new = {key for key in OF_THIS_ENGINE & set(config) if is_for_runner(key, config[key])} | loops
     if not old:
         told = new or {'val_cfg', 'log_processor', 'randomness', 'tta_model'} & set(config)
         return Kind.NEW if told else Kind.UNKNOWN
@@ -66,6 +68,15 @@ def kind_of(config: Mapping[str, Any]) -> Kind:
     if old <= _MAY_BE_VARIABLES and all(_is_replaced(key, new) for key in old):
         return Kind.NEW
     return Kind.HALF
+
+
+def is_for_runner(key: str, value: Any) -> bool:
+    """Whether ``Runner`` could take ``value`` for this key: most take a dict, or a list of them."""
+    if key in _NEVER_A_DICT:
+        return isinstance(value, _NEVER_A_DICT[key])
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(one, (Mapping, list, tuple)) for one in value)
+    return value is None or isinstance(value, Mapping)
 
 
 def _is_replaced(key: str, new: Set[str]) -> bool:

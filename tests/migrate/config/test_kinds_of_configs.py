@@ -101,6 +101,30 @@ def test_a_variable_in_the_way_of_a_converted_key_is_listed():
     assert (note.key, 'not carried over' in note.text) == ('randomness', True)
 
 
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [('param_scheduler', 'x'), ('default_hooks', 3), ('train_dataloader', ['a', 'b'])],
+)
+def test_a_variable_that_runner_could_not_take_hides_no_legacy_key(name, value):
+    legacy = dict(
+        optimizer=dict(type='SGD', lr=0.1),
+        runner=dict(type='EpochBasedRunner', max_epochs=5),
+        lr_config=dict(policy='step', step=[3]),
+        checkpoint_config=dict(interval=2),
+        data=dict(train=dict(type='Cells')),
+    )
+    result = convert_config(legacy | {name: value})
+    assert result.config == convert_config(legacy).config
+    assert name in [note.key for note in result.notes if 'not carried over' in note.text]
+
+
+def test_a_resume_of_the_config_gives_way_to_resume_from(tmp_path):
+    source, target = tree(tmp_path, a=OLD + "total_epochs = 3\nresume = False\nresume_from = 'a'\n")
+    assert command(source, '-o', target) == 1
+    config = Config.fromfile(target / 'a.py')
+    assert (config.resume, config.load_from) == (True, 'a')
+
+
 @pytest.mark.parametrize('value', ['val_cfg', 'my_own_value', 'max_epochs', 'runner_type'])
 def test_own_variables_of_any_name_are_in_the_converted_file(tmp_path, value):
     source, target = tree(tmp_path, a=OLD + f'total_epochs = 3\n{value} = dict(a=[1, 2])\n')
