@@ -23,9 +23,7 @@ class LegacyHook(Hook):
 
     def counts_iterations(self, runner: Runner) -> bool:
         """Whether the run counts iterations."""
-        from mmengine.runner import IterBasedTrainLoop
-
-        return isinstance(runner.train_loop, IterBasedTrainLoop)
+        return counts_iterations(runner)
 
     def epoch_of(self, runner: Runner) -> int:
         """The epochs, or the passes over the data, that are finished."""
@@ -52,3 +50,10 @@ class LegacyHook(Hook):
     def is_last_train_epoch(self, runner: Any) -> bool:
         """Whether the epoch is the last: never in a run of iterations."""
         return not self.counts_iterations(runner) and super().is_last_train_epoch(runner)
+
+
+def counts_iterations(runner: Any) -> bool:
+    """Whether a run counts iterations."""
+    from mmengine.runner import IterBasedTrainLoop
+
+    return isinstance(runner.train_loop, IterBasedTrainLoop)

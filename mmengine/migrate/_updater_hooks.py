@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DataBatch
+from mmengine.migrate._legacy_hook import counts_iterations
 from mmengine.migrate._schedule.legacy_schedule import LegacySchedule, Run
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ class LegacyLrUpdaterHook(Hook):
 
     It sets the learning rate outright: at the begin of each epoch, or of each iteration, and
     during the warm-up at each iteration in any case. Code for this engine writes a parameter
-    scheduler instead; this class runs what is there.
+    scheduler instead; this class runs what is there. A run of iterations had no epochs in MMCV 1.x,
+    so that with ``by_epoch=True`` nothing is set there, in the warm-up neither.
 
     Args:
         by_epoch: Whether the learning rate stays the same over an epoch.
@@ -62,13 +64,15 @@ class LegacyLrUpdaterHook(Hook):
 
     def before_train_epoch(self, runner: TrainingRun) -> None:
         """Set the learning rates of the epoch."""
-        if self.by_epoch:
+        if self.by_epoch and not counts_iterations(runner):
             self._set(runner, 1.0)
 
     def before_train_iter(
         self, runner: TrainingRun, batch_idx: int, data_batch: DataBatch = None
     ) -> None:
         """Set the learning rates of the iteration, if they change."""
+        if self.by_epoch and counts_iterations(runner):
+            return
         length = self._warmup.warmup_length(_run_of(runner))
         if not self.by_epoch or runner.iter <= length > 0:
             factor = self._warmup.values([1.0], runner.iter, _run_of(runner))[0]

@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmengine.hooks import Hook
-from mmengine.migrate import LegacyHook, LegacyOptimizerStepHook
+from mmengine.migrate import LegacyHook, LegacyLrUpdaterHook, LegacyOptimizerStepHook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.utils.errors import ArgumentError
@@ -106,6 +106,23 @@ def test_a_hook_of_the_highest_priority_comes_before_the_schedule(tmp_path):
     trained(tmp_path, hook, 'HIGHEST', param_scheduler=WARM_STEP)
     assert [rate for name, rate in hook.seen if name == 'epoch'] == [1.0, 0.4]
     assert [rate for name, rate in hook.seen if name == 'iter'] == [1.0, 0.1, 0.1, 0.07]
+
+
+class HalfLrUpdaterHook(LegacyLrUpdaterHook):
+    def get_lr(self, runner, base_lr):
+        return base_lr / 2
+
+
+@pytest.mark.parametrize(
+    ('by_epoch', 'rates'), [(True, [1.0, 1.0, 1.0]), (False, [0.05, 0.275, 0.5])]
+)
+def test_an_own_schedule_of_epochs_sets_nothing_in_a_run_of_iterations(tmp_path, by_epoch, rates):
+    """As MMCV did, whose runner of iterations called no before_train_epoch."""
+    hook = Sees(rate_of)
+    warm = dict(warmup='linear', warmup_iters=2, warmup_ratio=0.1)
+    trained(tmp_path, hook, custom=[HalfLrUpdaterHook(by_epoch=by_epoch, **warm)],
+            train_cfg=dict(by_epoch=False, max_iters=3))  # fmt: skip
+    assert [rate for name, rate in hook.seen if name == 'done'] == rates
 
 
 def test_what_a_hook_sets_stays_until_the_schedule_sets_it_anew(tmp_path):
