@@ -37,6 +37,8 @@ ENTRY = re.compile(
     |\.get\(\s*['"]\w+['"]\s*(?:,\s*(?:None|\{\}|dict\(\))\s*)?\))+""",
     re.VERBOSE,
 )
+_KEY = re.compile(r"""\.get\(\s*['"](\w+)['"][^)]*\)|\.(\w+)|\[\s*['"](\w+)['"]\s*\]|(\[)""")
+_LENGTHS = ('total_epochs', 'total_iters', 'runner.max_epochs', 'runner.max_iters')
 _RUN_ARGS = ('data_loaders', 'workflow', 'length')  # the last by position: of older versions
 _Arguments = Mapping[str, cst.BaseExpression]
 
@@ -120,6 +122,10 @@ class Legacy:
         if legacy.by_epoch is False:
             legacy._count_epochs_of(key for key in HOOK_METHODS if key in calls)
         told = [*legacy.runner.values(), *hooks.values(), *run.values(), legacy.length]
+        optimizer = legacy.resolved(legacy.runner.get('optimizer'))
+        if isinstance(optimizer, cst.Call):
+            # build_optimizer(model, cfg.optimizer)
+            told += [arg.value for arg in optimizer.args]
         legacy.config = legacy.config or next(filter(None, map(legacy._config_of, told)), '')
         return legacy
 
@@ -162,24 +168,44 @@ class Legacy:
         node = self.hooks.get(key)
         return node is None or code(node) == 'None'
 
-    def is_told_by_config(self, node: cst.BaseExpression | None) -> bool:
-        """Whether ``node`` is an entry of the config, which has been migrated itself."""
+    def entry_of_config(self, node: cst.BaseExpression | None) -> str:
+        """``runner.max_epochs`` of ``cfg.runner['max_epochs']``, with ``[`` for a key that is not
+        written out; empty for what is not an entry of the config."""
         resolved = self.resolved(node)
         asked = ENTRY.fullmatch(code(resolved)) if resolved is not None else None
-        return bool(self.config) and asked is not None and asked[1] == self.config
+        if not self.config or asked is None or asked[1] != self.config:
+            return ''
+        return '.'.join(''.join(key) for key in _KEY.findall(asked[0], asked.end(1)))
+
+    def is_told_by_config(self, key: str) -> bool:
+        """Whether ``register_training_hooks`` was given the config's own ``key``.
+
+        The config has been migrated itself; a variable of the config has not.
+        """
+        return self.entry_of_config(self.hooks.get(key)) == key
+
+    def is_length_of_config(self) -> bool:
+        """Whether the config tells how long the run is."""
+        return self.entry_of_config(self.length) in _LENGTHS
+
+    def is_optimizer_of_config(self, node: cst.BaseExpression | None) -> bool:
+        """Whether ``node`` is the optimizer of the config, or one of several."""
+        head = self.entry_of_config(node).partition('.')[0]
+        return head in ('optimizer', 'optimizers')
 
     def is_hook_of_config(self, node: cst.BaseExpression | None) -> bool:
         """Whether an optimizer hook is what the config makes of it, without further arguments."""
         if isinstance(node, cst.Name) and node.value in self.choices:
             return all(map(self.is_hook_of_config, self.choices[node.value]))
         hook = self.resolved(node)
-        if hook is None or self.is_told_by_config(hook):
+        if hook is None or self.entry_of_config(hook) == 'optimizer_config':
             return True
         if not isinstance(hook, cst.Call) or not dotted(hook.func).endswith('OptimizerHook'):
             return False
         unpacked = [arg.value for arg in hook.args if arg.star]
         given = [arg for arg in hook.args if not arg.star]
-        return bool(unpacked) and all(map(self.is_told_by_config, unpacked)) and all(
+        entries = {self.entry_of_config(one) for one in unpacked}
+        return bool(entries) and entries <= {'optimizer_config', 'fp16'} and all(
             arg.keyword is not None and arg.keyword.value in WITHOUT_MEANING for arg in given
         )  # fmt: skip
 

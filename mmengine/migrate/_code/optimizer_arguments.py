@@ -37,7 +37,7 @@ def wrapper_argument(legacy: Legacy, want: Want, left: list[str]) -> str:
     moved = ''
     if isinstance(resolved, cst.Call) and _builds(resolved):
         given = resolved.args[1].value if len(resolved.args) > 1 else None
-        if legacy.is_told_by_config(given):
+        if legacy.is_optimizer_of_config(given):
             return _beside_config(legacy, left)
         text, moved = _without_groups(legacy.resolved(given), text)
     elif resolved is not None and builds_several(resolved):
@@ -99,7 +99,7 @@ class _Wrappers(Rewriter):
         part, given = (arg.value for arg in original_node.args)
         build = self._want('mmengine.optim', 'build_optim_wrapper').value
         config = self._legacy.config
-        if self._legacy.is_told_by_config(given):
+        if self._legacy.is_optimizer_of_config(given):
             text = re.sub(
                 rf"""^{config}(\.optimizer\b(?!\.optim)|\.optim_wrapper\.optimizer\b|\['optimizer'\])""",
                 f'{config}.optim_wrapper',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from typing import Any
@@ -76,7 +77,7 @@ def _loader(legacy: Legacy, left: list[str]) -> str:
 def _length(legacy: Legacy, left: list[str]) -> str:
     if legacy.by_epoch is None and legacy.config:
         return f'{legacy.config}.train_cfg'
-    if legacy.is_told_by_config(legacy.length):
+    if legacy.is_length_of_config():
         return f'{legacy.config}.train_cfg'
     if legacy.length is None:
         left.append(f'{legacy.unit} was not given where the runner was made')
@@ -88,7 +89,7 @@ def _schedules(legacy: Legacy, left: list[str], keeps_times: bool) -> dict[str, 
     texts: list[str] = []
     hooks: list[str] = []
     keys = [key for key in ('lr_config', 'momentum_config') if not legacy.is_absent(key)]
-    others = [key for key in keys if not legacy.is_told_by_config(legacy.hooks[key])]
+    others = [key for key in keys if not legacy.is_told_by_config(key)]
     if len(others) < len(keys):
         left += [_BESIDE.format(code(legacy.hooks[key]), 'param_scheduler') for key in others]
         return {'param_scheduler': f"{legacy.config}.get('param_scheduler')"}
@@ -111,6 +112,26 @@ def _schedules(legacy: Legacy, left: list[str], keeps_times: bool) -> dict[str, 
             left.append(f'{key}: {error}')
     found = {'param_scheduler': f'[{", ".join(texts)}]'} if texts else {}
     return found | ({'custom_hooks': f'[{", ".join(hooks)}]'} if hooks else {})
+
+
+# What the schedule that MMCV took depends on, other than in its numbers.
+_CHOICES = ('policy', 'by_epoch', 'warmup', 'warmup_by_epoch', 'anneal_strategy', 'three_phase')
+
+
+def _is_number(text: str) -> bool:
+    """Whether an expression is a number, whatever its names stand for: a list cannot be."""
+
+    def is_number(node: ast.expr) -> bool:
+        if isinstance(node, ast.BinOp):
+            sides = is_number(node.left), is_number(node.right)
+            if isinstance(node.op, (ast.Add, ast.Mult)):
+                return any(sides) if isinstance(node.op, ast.Add) else all(sides)
+            return True
+        if isinstance(node, ast.Call):
+            return ast.unparse(node.func) in ('int', 'round', 'len', 'math.ceil', 'math.floor')
+        return isinstance(node, ast.Constant)
+
+    return is_number(ast.parse(text.strip(), mode='eval').body)
 
 
 class _StandIns:
@@ -144,6 +165,8 @@ class _StandIns:
         if isinstance(value, list):
             return [self.instead_of(one, key) for one in value]
         if isinstance(value, Code):
+            if key in _CHOICES:
+                raise ArgumentError(f'{key}={value} is known to a run alone: write it out by hand')
             is_count = key in ('step', 'warmup_iters', 'periods', 'cyclic_times', 'total_steps')
             return self.number(value, is_count=is_count)
         return value
@@ -154,6 +177,9 @@ def _schedulers(legacy: Legacy, key: str, config: dict[str, Any], keeps_times: b
     length = legacy.value(legacy.length)
     if legacy.length is None:
         raise ArgumentError('it depends on the length of the run, which is not given here')
+    # What may be a list of milestones, or a number: the legacy scheduler takes both.
+    step = config.get('step')
+    takes_both = isinstance(step, Code) and not _is_number(step)
     tries = []
     for offset in (1, 2):
         stand_ins = _StandIns(offset)
@@ -169,6 +195,7 @@ def _schedulers(legacy: Legacy, key: str, config: dict[str, Any], keeps_times: b
             of_momentum=key == 'momentum_config',
             key=key,
             keeps_times=keeps_times,
+            stock=not takes_both,
         )
         tries.append([as_code(one, stand_ins.names) for one in schedulers])
     if tries[0] != tries[1]:
@@ -184,12 +211,12 @@ def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
     arguments = {}
     found = []
     told = [key for key in ('log_config', 'checkpoint_config') if key in legacy.hooks]
-    if any(legacy.is_told_by_config(legacy.hooks[key]) for key in told):
+    if any(legacy.is_told_by_config(key) for key in told):
         arguments['default_hooks'] = f"{legacy.config}.get('default_hooks')"
         left += [
             _BESIDE.format(f'{key}={code(legacy.hooks[key])}', 'default_hooks')
             for key in told
-            if not legacy.is_told_by_config(legacy.hooks[key])
+            if not legacy.is_told_by_config(key)
         ]
     else:
         log = legacy.value(legacy.hooks.get('log_config'))
@@ -211,7 +238,7 @@ def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
             given = legacy.hooks[name]
             if code(given) != 'None' and legacy.value(given) is None:
                 left.append(f'{name} is not written out here: convert it to default_hooks')
-    if 'log_config' in told and legacy.is_told_by_config(legacy.hooks['log_config']):
+    if 'log_config' in told and legacy.is_told_by_config('log_config'):
         for key in ('log_processor', 'visualizer'):
             arguments[key] = f'{legacy.config}.get({key!r})'
     elif legacy.by_epoch is False:
@@ -221,7 +248,7 @@ def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
     custom = legacy.hooks.get('custom_hooks_config')
     if custom is not None and code(custom) != 'None':
         arguments['custom_hooks'] = code(custom)
-    elif legacy.is_told_by_config(legacy.hooks.get('lr_config')):
+    elif legacy.is_told_by_config('lr_config'):
         # The hook of a policy of the project's own is there now.
         arguments['custom_hooks'] = f"{legacy.config}.get('custom_hooks')"
     return arguments

@@ -22,16 +22,30 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 def constants_of(body: Sequence[cst.CSTNode]) -> dict[str, cst.BaseExpression]:
     """What each name is set to by a block, where that is certain.
 
-    It is not for a name that is set twice, in a branch or a loop, or changed in place.
+    It is not for a name that is set twice, in a branch or a loop, changed in place, or read before
+    it is set.
     """
     counts = _times_set(body)
     found = {}
-    for small in map(only, body):
+    read: set[str] = set()
+    for statement in body:
+        read |= _read_by(statement)
+        small = only(statement)
         if isinstance(small, cst.Assign):
             for target in small.targets:
-                if isinstance(target.target, cst.Name) and counts[target.target.value] == 1:
-                    found[target.target.value] = small.value
+                name = target.target.value if isinstance(target.target, cst.Name) else ''
+                if counts[name] == 1 and name not in read:
+                    found[name] = small.value
     return found
+
+
+def _read_by(statement: cst.CSTNode) -> set[str]:
+    """The names that a statement reads as it is run, not those that its functions do later."""
+    return {
+        node.id
+        for node in _inside(ast.parse(textwrap.dedent(code(statement))))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
 
 
 def choices_of(body: Sequence[cst.CSTNode]) -> dict[str, list[cst.BaseExpression]]:

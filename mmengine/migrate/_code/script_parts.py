@@ -127,11 +127,56 @@ def names_in(text: str) -> set[str]:
     return set(re.findall(r'(?<![\w.])[^\W\d]\w*', text))
 
 
+def names_read(text: str) -> set[str]:
+    """The names, and the attributes of names, that code reads: ``args`` and ``args.lr``."""
+    return {
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load)
+    }
+
+
+def stale_names(
+    body: Sequence[cst.CSTNode],
+    gone: Collection[int],
+    used: Collection[str],
+    constants: Collection[str],
+) -> list[str]:
+    """What is read behind ``body`` instead of in it, and is assigned again in between.
+
+    Args:
+        body: The statements.
+        gone: The places of those that have become one statement behind them.
+        used: What that one reads.
+        constants: Names whose values it may hold in their places.
+    """
+    texts = [without_comments(statement) for statement in body]
+    moved = [index for index in gone if index < len(body)]
+    for index in moved:
+        # Grows: what stands for a name that is gone has moved as well.
+        read = names_read(texts[index])
+        for other, statement in enumerate(body):
+            small = only(statement)
+            if isinstance(small, cst.Assign) and other not in moved:
+                name = dotted(small.targets[0].target)
+                if name in read and name in constants and name not in used:
+                    moved.append(other)
+    return sorted(
+        {
+            name
+            for index in moved
+            for name in names_read(texts[index]) & set(used)
+            if assigns(body[index + 1 :], {name})
+        }
+    )
+
+
 def assigns(body: Sequence[cst.CSTNode], names: set[str]) -> bool:
     """Whether one of the statements assigns one of the names."""
     for statement in body:
         for node in ast.walk(ast.parse(textwrap.dedent(code(statement)))):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in names:
+            is_set = isinstance(getattr(node, 'ctx', None), (ast.Store, ast.Del))
+            if is_set and ast.unparse(node) in names:
                 return True
     return False
 

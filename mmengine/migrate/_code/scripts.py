@@ -30,7 +30,9 @@ from mmengine.migrate._code.script_parts import (
     assigns,
     first_line,
     names_in,
+    names_read,
     simple_statements,
+    stale_names,
     without_comments,
 )
 from mmengine.migrate._hook_facts import (
@@ -45,6 +47,10 @@ _LOGGER_ARGS = ('name', 'log_file', 'log_level')
 _APART = 'Runner gets all its parts at once, then train() is called: its run() is elsewhere'
 _USED = 'the runner is used before its run(), where Runner gets everything at once: {}'
 _LATER = 'what {} uses is assigned again before the runner is made: check that it is as it was'
+_STALE = (
+    '{} is assigned again between the calls that used it and this one, which takes their place: '
+    'give it what they were given'
+)
 _STEP_OF_CONFIG = (
     'hooks see weights from before the optimizer step, or its gradients: if the config had an '
     "optimizer_config, put dict(type='LegacyOptimizerStepHook', priority='ABOVE_NORMAL') at the "
@@ -164,9 +170,7 @@ class Scripts(Codemod):
     ) -> list[str]:
         """Let registered hooks see what they saw; a mark for each that cannot."""
         keys = [key for key in ('lr_config', 'momentum_config') if key in legacy.hooks]
-        nodes = [
-            legacy.hooks[key] for key in keys if not legacy.is_told_by_config(legacy.hooks[key])
-        ]
+        nodes = [legacy.hooks[key] for key in keys if not legacy.is_told_by_config(key)]
         schedules = [legacy.value(node) or {} for node in nodes if code(node) != 'None']
         reads = changes = False
         marks: list[str] = []
@@ -212,7 +216,7 @@ class Scripts(Codemod):
             facts is not None and facts.needs_legacy_step(priority)
             for _, priority, facts in registered
         )  # fmt: skip
-        if own_step and legacy.is_told_by_config(steps):
+        if own_step and legacy.is_told_by_config('optimizer_config'):
             # Whether a hook stepped at all, only the config tells.
             left.append(_STEP_OF_CONFIG)
             own_step = False
@@ -241,12 +245,16 @@ class Scripts(Codemod):
         gone.update(_unused(body, parts, gone, f'{lines} {left}', self.source))
         place = min([parts.run, *parts.kept])
         moved: list[int] = []
-        if assigns(body[place : parts.run], names_in(lines)):
+        used = names_read(f'Runner({lines})')
+        if assigns(body[place : parts.run], used):
             # Runner(...) uses what is assigned further down, so what needs a runner comes later.
             place, moved = parts.run, parts.kept
             for index in moved:
                 if assigns(body[index + 1 : parts.run], names_in(without_comments(body[index]))):
                     made_now = marked(made_now, [_LATER.format(first_line(body[index]))])
+        stale = stale_names(body[:place], gone, used, own)
+        if stale:
+            made_now = marked(made_now, [_STALE.format(', '.join(stale))])
         if wrapping and re.fullmatch(r'\w+', arguments['model']):
             unwrapped = _Unwrapped(arguments['model'])
             body = [
@@ -366,7 +374,7 @@ def _choices(body: Sequence[cst.CSTNode], config: cst.BaseExpression | None) -> 
 
 def _unneeded(body: Sequence[cst.CSTNode], parts: Parts, arguments: dict[str, str]) -> list[int]:
     """Where ``optimizer = build_optimizer(...)`` stands that Runner does by itself."""
-    new_text = ' '.join(arguments.values())
+    new_text = ', '.join(arguments.values())
     found = []
     for index in range(parts.start):
         small = only(body[index])
@@ -379,8 +387,8 @@ def _unneeded(body: Sequence[cst.CSTNode], parts: Parts, arguments: dict[str, st
             continue
         name = dotted(small.targets[0].target)
         others = [each for i, each in enumerate(body) if i != index and i not in parts.gone]
-        used = ' '.join([new_text, *map(code, others)])
-        if name and not re.search(rf'(?<!\.)\b{name}\b(?!=)', used):
+        used = names_read(new_text).union(*(names_read(without_comments(one)) for one in others))
+        if name and name not in used:
             found.append(index)
     return found
 

@@ -236,3 +236,59 @@ def test_optimizers_by_name_of_the_config_are_wrappers_of_the_config():
     new = convert.convert_source(text).new
     assert 'build_optim_wrapper(model[name], cfg.optim_wrapper[name])' in new
     assert marks(new) == []
+
+
+def test_only_the_legacy_entries_of_a_config_are_migrated_with_it():
+    """A variable of the config is where it was, whatever the config's own schedule says."""
+    text = SCRIPT.format(before='', hooks='cfg.my.lr_config, None, cfg.checkpoint_config', more='')
+    text = text.replace('cfg.optimizer', 'cfg.second').replace('max_epochs=3', 'max_epochs=cfg.n')
+    new = convert.convert_source(text).new
+    assert 'train_cfg=dict(by_epoch=True, max_epochs=cfg.n)' in new
+    assert 'optim_wrapper=dict(optimizer=cfg.second)' in new
+    assert 'param_scheduler' not in new.split('migrate): lr_config is not written out here')[1][30:]
+
+
+@pytest.mark.parametrize(
+    ('step', 'scheduler'),
+    [
+        ('cfg.steps', "'LegacyLRScheduler', policy='Step', policy_by_epoch=True, step=cfg.steps"),
+        ('[n for n in (1, 2)]', 'step=[n for n in (1, 2)]'),
+        ('big // 2', "type='StepLR', step_size=big // 2"),
+        ('[big, big + 2]', "type='MultiStepLR', milestones=[big, big + 2]"),
+    ],
+)  # fmt: skip
+def test_what_may_be_a_step_or_milestones_is_taken_as_either(step, scheduler):
+    new = migrated(hooks=f"dict(policy='step', step={step}), None")
+    assert scheduler in new
+    assert marks(new) == []
+
+
+@pytest.mark.parametrize('choice', ['by_epoch=big', 'warmup=cfg.warm, warmup_iters=3'])
+def test_a_schedule_whose_kind_only_a_run_tells_is_marked(choice):
+    new = migrated(hooks=f"dict(policy='exp', gamma=0.5, {choice}), None")
+    assert any('is known to a run alone' in one for one in marks(new))
+
+
+LATER = """\
+def main(model, loader, steps, args):
+    optimizer = SGD(model.parameters(), 0.1)
+    lr = dict(policy='step', step=[steps])
+    runner = EpochBasedRunner(model, None, optimizer, 'w', max_epochs=args.epochs)
+    runner.register_lr_hook(lr)
+    {between}
+    runner.register_optimizer_hook(dict())
+    runner.run([loader], [('train', 1)])
+"""
+
+
+@pytest.mark.parametrize(
+    ('between', 'stale'),
+    [
+        ('steps = 7', 'steps'), ('model = model.eval()', 'model'),
+        ('args.epochs = 9', 'args.epochs'), ('loader = list(loader)', ''), ('text = steps', ''),
+    ],
+)  # fmt: skip
+def test_what_is_assigned_again_behind_the_call_that_used_it_is_marked(between, stale):
+    text = 'from mmcv.runner import EpochBasedRunner\nfrom torch.optim import SGD\n\n'
+    new = convert.convert_source(text + LATER.format(between=between)).new
+    assert [one.split()[0] for one in marks(new)] == ([stale] if stale else [])

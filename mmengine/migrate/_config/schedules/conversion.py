@@ -92,6 +92,7 @@ def convert_schedule(
     of_momentum: bool = False,
     key: str = 'lr_config',
     keeps_times: bool = False,
+    stock: bool = True,
 ) -> list[Config]:
     """The schedulers for one ``lr_config`` or ``momentum_config``; none where the value never
     changes.
@@ -104,6 +105,7 @@ def convert_schedule(
         key: Its key.
         keeps_times: Whether hooks see when MMCV set the value, or set it themselves: no stock
             scheduler follows then.
+        stock: Whether stock schedulers may be taken.
 
     Raises:
         ArgumentError: If MMCV would have refused it.
@@ -125,9 +127,9 @@ def convert_schedule(
             'by_epoch=False.',
         )
         return []
-    stock = None if of_momentum or keeps_times else _stock(schedule, length)
-    if stock is not None:
-        return stock
+    schedulers = _stock(schedule, length) if stock and not (of_momentum or keeps_times) else None
+    if schedulers is not None:
+        return schedulers
     legacy = _legacy(schedule, length, config)
     if keeps_times:
         notes.info(
