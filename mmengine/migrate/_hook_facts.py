@@ -19,10 +19,12 @@ _BEFORE_ITERATION = ('before_train_iter', 'before_iter')
 _BEFORE_EPOCH = ('before_train_epoch', 'before_epoch')
 _OF_TRAIN_EPOCHS = ('before_train_epoch', 'after_train_epoch')
 _COUNTS_EPOCHS = (
-    r'\brunner\._?(epoch|max_epochs|inner_iter)\b'
+    r'(?<!\bself)\._?(epoch|max_epochs|inner_iter)\b'
     r'|\b(is_last_epoch|every_n_epochs|every_n_inner_iters|end_of_epoch)\('
 )
-_USES_MODEL = r'\brunner\.(model|optimizer)\b'
+_USES_MODEL = r'\.(model|optimizer)\b'
+# What a hook keeps of its runner: self.net = runner.model.module
+_KEEPS_MODEL = r'\bself\.(\w+) = .*\.(?:model|optimizer)\b'
 _CHANGES = r'\.data\b|\.\w+_\(|load_state_dict\(|no_grad\(|\b_?set_\w+\(|swap'
 _READS_LEARNING_RATE = (
     r'\bcurrent_(lr|momentum)\(|\[[\'"](lr|momentum|betas)[\'"]\]|\bget_lr\(|\bparam_groups\b'
@@ -66,7 +68,8 @@ class HookFacts:
         """Read the facts off the text of a class."""
         methods = [one for one in node.body if isinstance(one, ast.FunctionDef)]
         texts = {one.name: ast.unparse(one) for one in methods}
-        uses = _methods_with(_USES_MODEL, texts)
+        kept = re.findall(_KEEPS_MODEL, ast.unparse(node))
+        uses = _methods_with('|'.join([_USES_MODEL, *(rf'\bself\.{one}\b' for one in kept)]), texts)
         return cls(
             re.search(_COUNTS_EPOCHS, ast.unparse(node)) is not None,
             frozenset(_OF_TRAIN_EPOCHS) & texts.keys(),

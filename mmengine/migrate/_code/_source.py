@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,8 +15,18 @@ from mmengine.migrate._code.homes import home_of, is_gone, is_known
 from mmengine.migrate._code.names import bound_names, imported_names, used_names
 
 # Any other kind of object may have an optimizer, data or a length as well.
-_ENTRIES_OF_CONFIGS = ('lr_config', 'optimizer_config', 'checkpoint_config')
-_LENGTHS_OF_RUNNERS = ('max_epochs', 'max_iters', 'type')
+_ENTRIES_OF_CONFIGS = ('lr_config', 'optimizer_config', 'checkpoint_config', 'merge_from_dict')
+_OF_LOADERS = ('samples_per_gpu', 'workers_per_gpu')
+_INNER_ENTRIES = {
+    'runner': ('max_epochs', 'max_iters', 'type'),
+    'data': ('train', 'val', 'test', *_OF_LOADERS),
+}
+_CONFIGS = ('mmcv.Config', 'mmcv.utils.Config', 'mmcv.utils.config.Config')
+# Projects whose code reads configs of MMCV, unless it imports this engine.
+_PROJECTS = frozenset((
+    'mmaction', 'mmcls', 'mmdet', 'mmdet3d', 'mmedit', 'mmgen', 'mmocr', 'mmpose', 'mmrotate',
+    'mmseg', 'mmselfsup',
+))  # fmt: skip
 
 
 @dataclass
@@ -93,37 +104,64 @@ class Source:
 
 
 def _configs_of(nodes: Iterable[ast.AST], origins: dict[str, str]) -> frozenset[str]:
-    """Names that are set to ``mmcv.Config.fromfile(...)``, or have what only configs have."""
+    """What holds an ``mmcv.Config``, or is read as only one can be: ``cfg`` or ``self.cfg``."""
+    roots = {full.partition('.')[0] for full in origins.values()}
+    uses_mmcv = 'mmcv' in roots or ('mmengine' not in roots and not roots.isdisjoint(_PROJECTS))
     found: set[str] = set()
-    uses_mmcv = any(full.partition('.')[0] == 'mmcv' for full in origins.values())
     for node in nodes:
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith('build_runner'):
+        if isinstance(node, ast.Attribute):
+            found.add(_read_as_config(node) if uses_mmcv or node.attr in _OF_LOADERS else '')
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith('build_runner'):
             # build_runner(cfg.runner, ...)
             first = node.args[0] if node.args else None
             if isinstance(first, ast.Attribute) and first.attr == 'runner':
-                found.update(one.id for one in [first.value] if isinstance(one, ast.Name))
-            continue
-        if isinstance(node, ast.Attribute) and node.attr in _ENTRIES_OF_CONFIGS and uses_mmcv:
-            if isinstance(node.value, ast.Name) and node.value.id not in ('self', 'args'):
-                found.add(node.value.id)
-            continue
-        if isinstance(node, ast.Attribute) and node.attr in _LENGTHS_OF_RUNNERS and uses_mmcv:
-            # cfg.runner.max_epochs
-            inner = node.value
-            if isinstance(inner, ast.Attribute) and inner.attr == 'runner':
-                owner = inner.value
-                if isinstance(owner, ast.Name) and owner.id not in ('self', 'args'):
-                    found.add(owner.id)
-            continue
-        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
-            continue
-        func = node.value.func
-        if isinstance(func, ast.Attribute) and func.attr == 'fromfile':
-            head, _, rest = ast.unparse(func).partition('.')
-            full = f'{origins.get(head, head)}.{rest}'
-            if full.startswith('mmcv.') and full.endswith('Config.fromfile'):
-                found.update(each.id for each in node.targets if isinstance(each, ast.Name))
-    return frozenset(found)
+                found.add(_owner(first.value))
+        elif isinstance(node, ast.arg) and node.annotation is not None:
+            found.add(node.arg if _is_config(node.annotation, origins) else '')
+        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            makes_one = isinstance(node.value, ast.Call) and _makes_config(node.value.func, origins)
+            found.update(map(_owner, targets if makes_one else ()))
+    return frozenset(found - {''})
+
+
+def _owner(node: ast.expr) -> str:
+    """``cfg``, ``self.cfg``; empty for what is called otherwise, or holds other things too."""
+    text = ast.unparse(node)
+    is_owner = isinstance(node, ast.Name) or re.fullmatch(r'self\.\w+', text)
+    return text if is_owner and text not in ('self', 'args') else ''
+
+
+def _read_as_config(node: ast.Attribute) -> str:
+    """``cfg`` of ``cfg.lr_config``, ``cfg.runner.max_epochs`` and the like."""
+    if node.attr in _ENTRIES_OF_CONFIGS:
+        return _owner(node.value)
+    inner = node.value
+    if isinstance(inner, ast.Attribute) and node.attr in _INNER_ENTRIES.get(inner.attr, ()):
+        return _owner(inner.value)
+    return ''
+
+
+def _is_config(annotation: ast.expr, origins: dict[str, str]) -> bool:
+    """Whether ``Config``, ``mmcv.Config``, ``'Config'`` or ``Config | None`` says so."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return origins.get(annotation.value, '').startswith('mmcv.')
+    return any(_full_name(one, origins) in _CONFIGS for one in ast.walk(annotation))
+
+
+def _makes_config(func: ast.expr, origins: dict[str, str]) -> bool:
+    """Whether a function is ``Config``, ``Config.fromfile`` or ``Config.fromstring``."""
+    full = _full_name(func, origins)
+    return full in _CONFIGS or (
+        full.endswith(('.fromfile', '.fromstring')) and full.rpartition('.')[0] in _CONFIGS
+    )
+
+
+def _full_name(node: ast.AST, origins: dict[str, str]) -> str:
+    if not isinstance(node, (ast.Name, ast.Attribute)):
+        return ''
+    head, dot, rest = ast.unparse(node).partition('.')
+    return f'{origins.get(head, head)}{dot}{rest}'
 
 
 def _names_of_stars(nodes: Iterable[ast.AST], free: set[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -83,8 +84,14 @@ class Configs(Codemod):
 
     def _entry_of(self, node: cst.BaseExpression) -> str:
         """``data.train`` of ``cfg.data['train']``; empty where it is not an entry of a config."""
-        path = _path(node)
+        path = self._path(node)
         return '.'.join(path[1:]) if path and path[0] in self.source.configs else ''
+
+    def _path(self, node: cst.BaseExpression) -> list[str]:
+        """``['self.cfg', 'data', 'train']`` of ``self.cfg.data['train']``."""
+        path = path_of(node)
+        joined = ['.'.join(path[:2]), *path[2:]]
+        return joined if joined[0] in self.source.configs else path
 
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
@@ -92,7 +99,7 @@ class Configs(Codemod):
         """An entry by its new name."""
         entry = self._entry_of(original_node)
         if entry in _ENTRIES:
-            return expression(f'{_path(original_node)[0]}.{_ENTRIES[entry]}')
+            return expression(f'{self._path(original_node)[0]}.{_ENTRIES[entry]}')
         self._mark_gone(entry)
         return updated_node
 
@@ -103,7 +110,7 @@ class Configs(Codemod):
         entry = self._entry_of(original_node)
         if entry in _ENTRIES:
             keys = ''.join(f'[{key!r}]' for key in _ENTRIES[entry].split('.'))
-            return expression(f'{_path(original_node)[0]}{keys}')
+            return expression(f'{self._path(original_node)[0]}{keys}')
         self._mark_gone(entry)
         return updated_node
 
@@ -115,7 +122,7 @@ class Configs(Codemod):
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         """``cfg.get('fp16')``, ``cfg.merge_from_dict(...)`` and builders of the project."""
-        config, _, method = dotted(original_node.func).partition('.')
+        config, _, method = dotted(original_node.func).rpartition('.')
         if config in self.source.configs and original_node.args:
             if method in ('get', 'pop'):
                 return self._asked(config, method, original_node, updated_node)
@@ -189,6 +196,10 @@ class Configs(Codemod):
                 self._mark_keys(given)
         if isinstance(given, cst.Dict):
             given = self._with_new_keys(given)
+        else:
+            # Keys that are put together: f'data.{split}.root'
+            for key in re.findall(r"""['"]([a-z_]+)[.'"]""", code(given)):
+                self._mark_key(key if key in _KNOWN else '')
         first = new.args[0].with_changes(value=given)
         return new.with_changes(args=[first, *new.args[1:]])
 
@@ -258,7 +269,7 @@ class Configs(Codemod):
         if entry not in _ENTRIES:
             return new
         first = _ENTRIES[entry].partition('.')[0]
-        return expression(f'{_path(old)[0]}.get({first!r})')
+        return expression(f'{self._path(old)[0]}.get({first!r})')
 
 
 class _Dicts(Rewriter):
@@ -294,16 +305,16 @@ def _text(node: cst.BaseExpression) -> str:
     return value if isinstance(value, str) else ''
 
 
-def _path(node: cst.BaseExpression) -> list[str]:
+def path_of(node: cst.BaseExpression) -> list[str]:
     """``['cfg', 'data', 'train']`` of ``cfg.data['train']``; empty for other expressions."""
     if isinstance(node, cst.Name):
         return [node.value]
     if isinstance(node, cst.Attribute):
-        head = _path(node.value)
+        head = path_of(node.value)
         return [*head, node.attr.value] if head else []
     if isinstance(node, cst.Subscript) and len(node.slice) == 1:
         item = node.slice[0].slice
         key = _text(item.value) if isinstance(item, cst.Index) else ''
-        head = _path(node.value)
+        head = path_of(node.value)
         return [*head, key] if head and key else []
     return []

@@ -29,13 +29,14 @@ from mmengine.migrate._code.optimizer_hooks import OptimizerHooks
 from mmengine.migrate._code.optimizer_steps import OptimizerSteps
 from mmengine.migrate._code.precision import Precision
 from mmengine.migrate._code.registries import Registries
+from mmengine.migrate._code.runner_aliases import RunnerAliases
 from mmengine.migrate._code.scripts import Scripts
 from mmengine.utils.errors import ArgumentError
 
 # Imports last: the others recognise names of MMCV by their imports.
 CODEMODS: tuple[type[Codemod], ...] = (
-    Precision, Registries, Calls, OptimizerHooks, OptimizerSteps, Models, Hooks, Scripts, Configs,
-    Imports,
+    Precision, Registries, Calls, RunnerAliases, OptimizerHooks, OptimizerSteps, Models, Hooks,
+    Scripts, Configs, Imports,
 )  # fmt: skip
 # Starting a process costs about as much as converting this many files.
 _FILES_WORTH_A_PROCESS = 16

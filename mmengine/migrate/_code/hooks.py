@@ -13,18 +13,24 @@ from mmengine.migrate._code._nodes import (
     code,
     dotted,
     expression,
-    is_docstring,
     parameters,
     statements,
-    with_body,
 )
-from mmengine.migrate._code._rewriter import Rewriter
 from mmengine.migrate._code._source import Source
 from mmengine.migrate._code.assigned import Assigned
+from mmengine.migrate._code.hook_calls import (
+    METHODS,
+    QUESTIONS,
+    OwnCall,
+    in_training,
+    names_runner,
+    takes_runner_alone,
+)
 from mmengine.migrate._code.log_buffer import logged_value, logging_lines
 from mmengine.migrate._code.runner_meta import in_hub, keys_set
 from mmengine.migrate._code.runner_names import (
     ARGUMENTS,
+    GONE,
     OF_RUNNER,
     READ_ONLY,
     SAME_PLACES,
@@ -32,20 +38,6 @@ from mmengine.migrate._code.runner_names import (
 )
 from mmengine.migrate._hook_facts import READS_GRADIENTS
 
-_BEFORE = 'self, {0}, batch_idx, data_batch=None'
-_AFTER = 'self, {0}, batch_idx, data_batch=None, outputs=None'
-# Old method: new name and parameters.
-_METHODS = {
-    'before_train_iter': ('before_train_iter', _BEFORE),
-    'before_val_iter': ('before_val_iter', _BEFORE),
-    'after_train_iter': ('after_train_iter', _AFTER),
-    'after_val_iter': ('after_val_iter', _AFTER),
-    'before_iter': ('_before_iter', f"{_BEFORE}, mode='train'"),
-    'after_iter': ('_after_iter', f"{_AFTER}, mode='train'"),
-    'before_epoch': ('_before_epoch', "self, {0}, mode='train'"),
-    'after_epoch': ('_after_epoch', "self, {0}, mode='train'"),
-    'after_val_epoch': ('after_val_epoch', 'self, {0}, metrics=None'),
-}
 # What the runner has: the new expression for {0}, the runner.
 _ATTRIBUTES = {
     'optimizer': '{0}.optim_wrapper.optimizer',
@@ -62,17 +54,9 @@ _CALLS = {
     'current_lr': "{0}.optim_wrapper.get_lr()['lr']",
     'current_momentum': "{0}.optim_wrapper.get_momentum()['momentum']",
 }
-_OWN_CALLS = {
-    'every_n_iters': 'self.every_n_train_iters({0}, {1})',
-    'every_n_inner_iters': 'self.every_n_inner_iters(batch_idx, {1})',
-    'end_of_epoch': 'self.end_of_epoch({0}.train_dataloader, batch_idx)',
-    'is_last_epoch': 'self.is_last_train_epoch({0})',
-    'is_last_iter': 'self.is_last_train_iter({0})',
-}
-_NEEDS_BATCH = {'every_n_inner_iters', 'end_of_epoch'}
 # What MMCV's Hook.before_train_epoch and the like called: in training alone, with a usual workflow.
 _OF_ALL_MODES = ('before_epoch', 'after_epoch', 'before_iter', 'after_iter')
-_IN_TRAINING = "if mode != 'train':\n    return\n"
+_BY_NAME = ('getattr', 'hasattr', 'setattr', 'delattr')
 
 
 class Hooks(Assigned):
@@ -91,6 +75,7 @@ class Hooks(Assigned):
         self._names = ['']
         self._set_by_project: frozenset[str] = frozenset()
         self._meta_keys: frozenset[str] = frozenset()
+        self._works_with_runners = False
         self._runner = ['']
         self._given: list[set[str]] = [set()]
         self._method = ['']
@@ -100,8 +85,12 @@ class Hooks(Assigned):
         """Note what the project itself puts on a runner."""
         text = self.source.code_of(node)
         found = re.findall(r'\brunner\.(\w+)(?:: [^=\n]+)? = ', text)
+        found += re.findall(r"\bsetattr\(runner, ['\"](\w+)", text)
         self._set_by_project = frozenset(found)
         self._meta_keys = keys_set(text)
+        self._works_with_runners = any(
+            full.startswith('mmcv.runner') for full in self.source.origins.values()
+        )
 
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
         """Note whether the class is a hook, and what it defines."""
@@ -122,7 +111,7 @@ class Hooks(Assigned):
             return True
         # Of an unknown base, its methods tell.
         return bool(bases) and any(
-            method.name.value in _METHODS and _takes_runner_alone(method) and _names_runner(method)
+            method.name.value in METHODS and takes_runner_alone(method) and names_runner(method)
             for method in methods
         )
 
@@ -147,14 +136,18 @@ class Hooks(Assigned):
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
         """Note what the method calls its runner, and what it is handed."""
         names = [param.name.value for param in node.params.params]
-        runner = names[1] if self._is_hook[-1] and len(names) > 1 and 'runner' in names[1] else ''
+        runner = ''
+        if self._is_hook[-1] and len(names) > 1:
+            runner = names[1] if 'runner' in names[1] else 'runner' if 'runner' in names else ''
+        elif len(self._is_hook) == 1 and 'runner' in names and self._works_with_runners:
+            runner = 'runner'
         self._runner.append(runner)
         self._method.append(node.name.value)
         text = self.source.text_of(node)
         self._asks_for_wrapper.append(bool(re.search(r"_wrapper\(|'module'|DataParallel", text)))
         given = set(names)
-        if runner and _takes_runner_alone(node) and node.name.value in _METHODS:
-            fresh = parameters(_METHODS[node.name.value][1].format(runner))
+        if runner and takes_runner_alone(node) and node.name.value in METHODS:
+            fresh = parameters(METHODS[node.name.value][1].format(runner))
             given = {param.name.value for param in fresh.params}
         self._given.append(given)
 
@@ -175,10 +168,10 @@ class Hooks(Assigned):
             self._mark_gradients(name, runner, self.source.text_of(original_node))
         if runner and self._counts_as_before[-1] and name in legacy_counts.OF_TRAIN_EPOCHS:
             updated_node = legacy_counts.left_in_iterations(updated_node, runner)
-        if not runner or name not in _METHODS:
+        if not runner or name not in METHODS:
             return updated_node
-        new_name, params = _METHODS[name]
-        if not _takes_runner_alone(original_node):
+        new_name, params = METHODS[name]
+        if not takes_runner_alone(original_node):
             if new_name != name:
                 self._marks[-1:] = [[f'{name} has another name and signature: {new_name}']]
             return updated_node
@@ -186,11 +179,8 @@ class Hooks(Assigned):
             name=cst.Name(new_name), params=parameters(params.format(runner))
         )
         if name in _OF_ALL_MODES:
-            changed = _in_training(changed)
-        if 'super(' not in self.source.text_of(original_node):
-            return changed
-        calls = _SuperCalls(name, new_name, params.format(runner))
-        return cst.ensure_type(changed.visit(calls), cst.FunctionDef)
+            changed = in_training(changed)
+        return changed
 
     def _mark_gradients(self, method: str, runner: str, text: str) -> None:
         """Mark a method that reads gradients."""
@@ -330,33 +320,77 @@ class Hooks(Assigned):
                 f'{runner}.optim_wrapper is a dict of wrappers here: each has its optimizer under '
                 '.optimizer'
             )
-        if owner != 'self' or method not in _OWN_CALLS or self._has_own(method):
-            return updated_node
-        args = [code(arg.value) for arg in updated_node.args]
-        if not args or args[0] != runner or len(args) > 2:
-            return updated_node
-        if method in _NEEDS_BATCH and 'batch_idx' not in self._given[-1]:
-            self.mark(f'{method} needs the index of the batch, which methods of an iteration get')
-            return updated_node
-        if self._counts_as_before[-1] and method in legacy_counts.CALLS:
-            return expression(legacy_counts.CALLS[method].format(*args))
-        return expression(_OWN_CALLS[method].format(*args, *([''] * (2 - len(args)))))
+        if name in _BY_NAME and len(original_node.args) > 1:
+            self._mark_by_name(name, original_node)
+        if name in (f'{runner}.outputs.get', f'{runner}.outputs.pop') and original_node.args:
+            self._mark_output(original_node.args[0].value)
+        own = OwnCall.of(original_node, runner)
+        new = self._own_call(own) if own is not None else ''
+        return expression(new) if new else updated_node
 
-    def _has_own(self, method: str) -> bool:
+    def _own_call(self, call: OwnCall) -> str:
+        """A call of a method of the hook itself; empty to leave it as it is."""
+        given = self._given[-1]
+        if call.method in METHODS and len(call.args) == 1:
+            new = call.of_method(given)
+        elif call.method not in QUESTIONS or len(call.args) > 2 or self._has_own(call):
+            return ''
+        else:
+            new = call.question(given, counts_as_before=self._counts_as_before[-1])
+        if not new:
+            self.mark(
+                f'{call.method} needs the index of the batch, which methods of an iteration get'
+            )
+        return new
+
+    def _mark_by_name(self, function: str, call: cst.Call) -> None:
+        """Mark ``getattr(runner, 'data_loader')`` and the like, where nothing is by that name."""
+        runner, key = self._runner[-1], call.args[1].value
+        name = key.evaluated_value if isinstance(key, cst.SimpleString) else None
+        if code(call.args[0].value) != runner or not isinstance(name, str):
+            return
+        if name in _ATTRIBUTES:
+            self.mark(f'{runner}.{name}: it is {_ATTRIBUTES[name].format(runner)} here')
+        elif name in _HANDED or name in GONE or name == 'data_loader':
+            self.mark(f'{runner}.{name}: {advice_for(name)}')
+        elif function == 'setattr' and name in READ_ONLY:
+            self.mark(f'{runner}.{name} cannot be set: it is a property that the loops keep')
+        elif function != 'setattr' and name not in OF_RUNNER | self._set_by_project:
+            self.mark(f'{runner}.{name}: {advice_for(name)}')
+
+    def _mark_output(self, key: cst.BaseExpression) -> None:
+        """Mark a question for what is not among the outputs here."""
+        name = key.evaluated_value if isinstance(key, cst.SimpleString) else None
+        if name not in (None, 'loss'):
+            self.mark(f'{code(key)}: outputs is what train_step returns, log variables')
+
+    def leave_Comparison(
+        self, original_node: cst.Comparison, updated_node: cst.Comparison
+    ) -> cst.Comparison:
+        """``'num_samples' in runner.outputs``."""
+        target = original_node.comparisons[0]
+        if self._runner[-1] and code(target.comparator) == f'{self._runner[-1]}.outputs':
+            self._mark_output(original_node.left)
+        return updated_node
+
+    def _has_own(self, call: OwnCall) -> bool:
         """Whether a method of MMCV's Hook may be the project's own; marks what is not known."""
-        bases = self._bases[-1]
+        bases, method = self._bases[-1], call.method
+        if call.is_explicit:
+            bases = [self.source.origins.get(call.owner, call.owner)]
         classes = self.source.classes
-        if method in self._own_methods[-1] or classes.inherits_method(bases, method):
+        is_own = call.owner == 'self' and method in self._own_methods[-1]
+        if is_own or classes.inherits_method(bases, method):
             return True
         unknown = [
             one for one in classes.outside(bases) if not one.startswith(('mmcv.', 'mmengine.'))
         ]
         unknown = [one for one in unknown if one not in ('object', 'Hook')]
         if unknown:
-            new = _OWN_CALLS[method].partition('(')[0]
+            new = f'self.{QUESTIONS[method].partition("(")[0]}'
             self.mark(
-                f'self.{method} may be a method of {unknown[0]}, which is not known here; of a '
-                f'Hook it is {new} now'
+                f'{call.owner}.{method} may be a method of {unknown[0]}, which is not known here; '
+                f'of a Hook it is {new} now'
             )
         return bool(unknown)
 
@@ -368,7 +402,9 @@ class Hooks(Assigned):
         names = [arg.keyword.value for arg in call.args if arg.keyword is not None]
         wrong = [name for name in names if name not in ARGUMENTS[method]]
         num_positional = sum(arg.keyword is None and not arg.star for arg in call.args)
-        if wrong:
+        if not ARGUMENTS[method] and call.args:
+            self.mark(f'{runner}.{method} takes no arguments here')
+        elif wrong:
             self.mark(f'{runner}.{method} has no {", ".join(wrong)}: {_ADVICE.get(method, "")}')
         elif num_positional > SAME_PLACES[method] or (
             method == 'save_checkpoint' and 'filename' not in names
@@ -404,45 +440,3 @@ _ADVICE = {
     'save_checkpoint': "give filename='epoch_1.pth', the name itself",
     'resume': 'the first argument is filename',
 }
-
-
-def _names_runner(method: cst.FunctionDef) -> bool:
-    return 'runner' in method.params.params[1].name.value
-
-
-def _in_training(method: cst.FunctionDef) -> cst.FunctionDef:
-    """``method`` leaving validation and test alone, where its call is not MMCV's."""
-    body = body_of(method)
-    has_text = bool(body) and is_docstring(body[0])
-    head, rest = (body[:1], body[1:]) if has_text else ([], body)
-    return with_body(method, [*head, *statements(_IN_TRAINING), *rest])
-
-
-def _takes_runner_alone(method: cst.FunctionDef) -> bool:
-    params = method.params
-    return len(params.params) == 2 and not (
-        params.kwonly_params or params.star_kwarg or isinstance(params.star_arg, cst.Param)
-    )
-
-
-class _SuperCalls(Rewriter):
-    """``super().after_train_iter(runner)`` passes on what the method got."""
-
-    def __init__(self, old: str, new: str, params: str) -> None:
-        super().__init__()
-        self._old, self._new = old, new
-        names = [param.name.value for param in parameters(params).params[1:]]
-        self._args = ', '.join(
-            name if name in (names[0], 'batch_idx') else f'{name}={name}' for name in names
-        )
-
-    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
-        func = original_node.func
-        if (
-            isinstance(func, cst.Attribute)
-            and func.attr.value == self._old
-            and code(func.value).startswith('super(')
-            and len(original_node.args) == 1
-        ):
-            return expression(f'{code(func.value)}.{self._new}({self._args})')
-        return updated_node

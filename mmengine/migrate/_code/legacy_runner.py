@@ -33,7 +33,7 @@ HOOK_METHODS = {
 }
 # ``cfg.lr_config``, ``cfg['lr_config']`` and ``cfg.get('lr_config')``, without a default.
 ENTRY = re.compile(
-    r"""(\w+)(?:\.(?!get\()\w+(?!\()\b|\[[^][]+\]
+    r"""((?:self\.)?\w+)(?:\.(?!get\()\w+(?!\()\b|\[[^][]+\]
     |\.get\(\s*['"]\w+['"]\s*(?:,\s*(?:None|\{\}|dict\(\))\s*)?\))+""",
     re.VERBOSE,
 )
@@ -59,6 +59,7 @@ class Legacy:
         choices: What a name is set to by the branches of an ``if``.
         configs: Names of configs that were read from a file.
         classes: Names of the project's classes.
+        builders: What ``build_optimizer`` is called.
     """
 
     runner: _Arguments
@@ -72,6 +73,7 @@ class Legacy:
     choices: Mapping[str, Sequence[cst.BaseExpression]] = field(default_factory=dict)
     configs: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
+    builders: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -101,8 +103,22 @@ class Legacy:
         run = _bound(calls.get('run'), _RUN_ARGS)
         names = frozenset(source.classes.by_name)
         start = _start_of(calls)
+        builders = frozenset(
+            local for local, full in source.origins.items() if full.endswith('.build_optimizer')
+        )
         legacy = cls(
-            {}, hooks, run, None, None, '', start, constants, choices, source.configs, names
+            {},
+            hooks,
+            run,
+            None,
+            None,
+            '',
+            start,
+            constants,
+            choices,
+            source.configs,
+            names,
+            builders,
         )
         for key, node in hooks.items():
             call = legacy.resolved(node)
@@ -110,7 +126,7 @@ class Legacy:
                 found = as_config(source.mmcv_name(call.func), call)
                 if found is not None and found.key == key:
                     legacy.hooks[key] = found.config
-        kind = dotted(made.func).rpartition('.')[2]
+        kind = source.mmcv_name(made.func)
         if kind in RUNNERS:
             legacy.runner = _bound(made, _RUNNER_ARGS)
             legacy.by_epoch = RUNNERS[kind]
@@ -157,6 +173,11 @@ class Legacy:
                 self.length = entry(self.resolved(args.get('cfg')), self.unit)
         elif 'cfg' in args:
             self.config = self._config_of(args['cfg'])
+
+    def builds(self, call: cst.Call) -> bool:
+        """Whether a call is one of ``build_optimizer``."""
+        name = dotted(call.func)
+        return name in self.builders or name.rpartition('.')[2] == 'build_optimizer'
 
     @property
     def unit(self) -> str:
@@ -221,8 +242,8 @@ class Legacy:
         """
         resolved = self.resolved(node)
         text = code(resolved) if resolved is not None else ''
-        head = re.match(r'\w+', text)
-        return head[0] if head is not None and head[0] in self.configs else ''
+        heads = [re.match(pattern, text) for pattern in (r'self\.\w+', r'\w+')]
+        return next((one[0] for one in heads if one is not None and one[0] in self.configs), '')
 
     def resolved(self, node: cst.BaseExpression | None) -> cst.BaseExpression | None:
         """What a name stands for; any other expression itself."""

@@ -35,12 +35,12 @@ def wrapper_argument(legacy: Legacy, want: Want, left: list[str]) -> str:
     resolved = legacy.resolved(optimizer)
     text = code(optimizer)
     moved = ''
-    if isinstance(resolved, cst.Call) and _builds(resolved):
+    if isinstance(resolved, cst.Call) and legacy.builds(resolved):
         given = resolved.args[1].value if len(resolved.args) > 1 else None
         if legacy.is_optimizer_of_config(given):
             return _beside_config(legacy, left)
         text, moved = _without_groups(legacy.resolved(given), text)
-    elif resolved is not None and builds_several(resolved):
+    elif resolved is not None and builds_several(resolved, legacy):
         return _several(resolved, legacy, want, left)
     kind, options = _wrapper_options(legacy, left)
     given_options = ''.join(f', {name}={value}' for name, value in options.items())
@@ -62,18 +62,14 @@ def wrapper_argument(legacy: Legacy, want: Want, left: list[str]) -> str:
     return f'{kind}({f"optimizer={text}" if is_half else text}{given_options})'
 
 
-def builds_several(node: cst.CSTNode | None) -> bool:
+def builds_several(node: cst.CSTNode | None, legacy: Legacy) -> bool:
     """Whether an expression is a dict of optimizers that MMCV builds from configs."""
     if isinstance(node, cst.DictComp):
-        return isinstance(node.value, cst.Call) and _builds(node.value)
+        return isinstance(node.value, cst.Call) and legacy.builds(node.value)
     if not isinstance(node, cst.BaseExpression) or not _is_dict(node):
         return False
     values = [entry(node, name) for name in keys(node)]
-    return bool(values) and all(isinstance(one, cst.Call) and _builds(one) for one in values)
-
-
-def _builds(call: cst.Call) -> bool:
-    return dotted(call.func).rpartition('.')[2] == 'build_optimizer'
+    return bool(values) and all(isinstance(one, cst.Call) and legacy.builds(one) for one in values)
 
 
 def _several(node: cst.BaseExpression, legacy: Legacy, want: Want, left: list[str]) -> str:
@@ -94,14 +90,14 @@ class _Wrappers(Rewriter):
         self._legacy, self._want, self._left = legacy, want, left
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
-        if not _builds(original_node) or len(original_node.args) != 2:
+        if not self._legacy.builds(original_node) or len(original_node.args) != 2:
             return updated_node
         part, given = (arg.value for arg in original_node.args)
         build = self._want('mmengine.optim', 'build_optim_wrapper').value
         config = self._legacy.config
         if self._legacy.is_optimizer_of_config(given):
             text = re.sub(
-                rf"""^{config}(\.optimizer\b(?!\.optim)|\.optim_wrapper\.optimizer\b|\['optimizer'\])""",
+                rf"""^{re.escape(config)}(\.optimizer\b(?!\.optim)|\.optim_wrapper\.optimizer\b|\['optimizer'\])""",
                 f'{config}.optim_wrapper',
                 code(given),
             )

@@ -86,7 +86,8 @@ class OptimizerHooks(Codemod):
             if not isinstance(item, cst.FunctionDef):
                 body.append(item)
             elif item.name.value == '__init__':
-                made, reasons = wrapper_constructor(item, is_half)
+                above = next(name for name in names if name in _BASES)
+                made, reasons = wrapper_constructor(item, is_half, above)
                 body.append(marked(made, reasons))
             elif not _only_zeroes(item):
                 body.append(self._method(item))
@@ -304,6 +305,8 @@ def _joined(body: Sequence[cst.BaseStatement], runner: str) -> list[cst.BaseStat
     call = call_of(body[backward[0]])
     assert call is not None
     loss = code(cst.ensure_type(call.func, cst.Attribute).value)
+    if loss in (f"{runner}.outputs['loss']", f"({runner}.outputs['loss'])"):
+        loss = 'loss'
     new = statements(_UPDATE.format(loss))[0].with_changes(
         leading_lines=getattr(body[backward[0]], 'leading_lines', ())
     )

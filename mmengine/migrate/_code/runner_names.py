@@ -37,18 +37,21 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     'resume': ('filename', 'resume_optimizer', 'resume_param_scheduler', 'map_location'),
     'register_hook': ('hook', 'priority'),
     'register_custom_hooks': ('hooks',),
+    'train': (),
+    'val': (),
 }  # fmt: skip
 """Arguments of methods that runners of MMCV had under the same name."""
 
 # How many of a method's arguments had the same place under MMCV.
 SAME_PLACES = {
     'save_checkpoint': 1, 'load_checkpoint': 4, 'resume': 2, 'register_hook': 2,
-    'register_custom_hooks': 1,
+    'register_custom_hooks': 1, 'train': 0, 'val': 0,
 }  # fmt: skip
 
 GONE = {
     'data_loaders': 'take runner.train_dataloader and runner.val_dataloader',
     'get_hook_info': 'runner.get_hooks_info() takes its place',
+    'optimizer': 'runner.optim_wrapper.optimizer takes its place',
     'run': 'Runner.train() takes its place',
     'run_iter': 'model.train_step and the loops take its place',
     'register_training_hooks': 'default_hooks, optim_wrapper and param_scheduler of Runner(...) '

@@ -209,7 +209,7 @@ def _resuming(statement: cst.If, name: str, configs: Collection[str]) -> cst.Cal
     return None if told is None else cst.ensure_type(cst.parse_expression(told), cst.Call)
 
 
-_OF_CONFIG = re.compile(r"""(\w+)(?:\.|\[['"]|\.get\(['"])(resume_from|load_from)\b.*""")
+_OF_CONFIG = re.compile(r"""((?:self\.)?\w+)(?:\.|\[['"]|\.get\(['"])(resume_from|load_from)\b.*""")
 
 
 def _start(places: Mapping[str, str], configs: Collection[str]) -> str | None:

@@ -239,7 +239,7 @@ class Scripts(Codemod):
         trained = statements(f'{parts.name}.train()\n')[0].with_changes(
             leading_lines=body[parts.run].leading_lines
         )
-        gone = {*parts.gone, *wrapping, *_unneeded(body, parts, arguments)}
+        gone = {*parts.gone, *wrapping, *_unneeded(body, parts, arguments, legacy)}
         if legacy.is_hook_of_config(legacy.hooks.get('optimizer_config')):
             gone.update(_choices(body[: parts.run], legacy.hooks.get('optimizer_config')))
         gone.update(_unused(body, parts, gone, f'{lines} {left}', self.source))
@@ -372,7 +372,9 @@ def _choices(body: Sequence[cst.CSTNode], config: cst.BaseExpression | None) -> 
     return found
 
 
-def _unneeded(body: Sequence[cst.CSTNode], parts: Parts, arguments: dict[str, str]) -> list[int]:
+def _unneeded(
+    body: Sequence[cst.CSTNode], parts: Parts, arguments: dict[str, str], legacy: Legacy
+) -> list[int]:
     """Where ``optimizer = build_optimizer(...)`` stands that Runner does by itself."""
     new_text = ', '.join(arguments.values())
     found = []
@@ -380,10 +382,8 @@ def _unneeded(body: Sequence[cst.CSTNode], parts: Parts, arguments: dict[str, st
         small = only(body[index])
         if not isinstance(small, cst.Assign):
             continue
-        builds_one = isinstance(small.value, cst.Call) and dotted(small.value.func).endswith(
-            'build_optimizer'
-        )
-        if not builds_one and not builds_several(small.value):
+        builds_one = isinstance(small.value, cst.Call) and legacy.builds(small.value)
+        if not builds_one and not builds_several(small.value, legacy):
             continue
         name = dotted(small.targets[0].target)
         others = [each for i, each in enumerate(body) if i != index and i not in parts.gone]

@@ -26,18 +26,19 @@ WITHOUT_MEANING = ('coalesce', 'bucket_size_mb', 'distributed', 'detect_anomalou
 
 
 def wrapper_constructor(
-    method: cst.FunctionDef, is_half: bool
+    method: cst.FunctionDef, is_half: bool, above: str
 ) -> tuple[cst.FunctionDef, list[str]]:
     """The constructor of a wrapper, which is given its optimizer, and what is left to do.
 
     Args:
         method: ``__init__`` of a subclass of an optimizer hook.
         is_half: Whether the hook trained in half precision.
+        above: The hook of MMCV that it is derived from.
     """
     options = _OPTIONS_IN_HALF if is_half else _OPTIONS
     old = method.params
     rest = old.star_kwarg.name.value if old.star_kwarg is not None else ''
-    visitor = _Init(options, rest, is_half)
+    visitor = _Init(options, rest, is_half, above)
     changed = cst.ensure_type(method.visit(visitor), cst.FunctionDef)
     old = changed.params
     reasons = list(visitor.reasons)
@@ -74,11 +75,12 @@ class _Init(Rewriter):
         reasons: What the call says that cannot be converted.
     """
 
-    def __init__(self, options: dict[str, str], rest: str, is_half: bool) -> None:
+    def __init__(self, options: dict[str, str], rest: str, is_half: bool, above: str) -> None:
         super().__init__()
         self._options = options
         self._rest = rest
         self._is_half = is_half
+        self._above = above
         self.has_super = False
         self.settled: set[str] = set()
         self.reasons: list[str] = []
@@ -121,8 +123,7 @@ class _Init(Rewriter):
 
     def _given(self, call: cst.Call, base: str) -> dict[str, cst.BaseExpression]:
         """The arguments of the call by name; those passed on as they came left out."""
-        names = POSITIONS.get(base, POSITIONS['Fp16OptimizerHook' if self._is_half else
-                                              'OptimizerHook'])  # fmt: skip
+        names = POSITIONS.get(base, POSITIONS[self._above])
         given: dict[str, cst.BaseExpression] = {}
         args = call.args[1:] if base in POSITIONS else call.args
         for index, arg in enumerate(args):

@@ -292,3 +292,49 @@ def test_what_is_assigned_again_behind_the_call_that_used_it_is_marked(between, 
     text = 'from mmcv.runner import EpochBasedRunner\nfrom torch.optim import SGD\n\n'
     new = convert.convert_source(text + LATER.format(between=between)).new
     assert [one.split()[0] for one in marks(new)] == ([stale] if stale else [])
+
+
+OWNERS = {
+    'walrus': ('if (cfg := Config.fromfile("x")):\n    pass', 'cfg'),
+    'annotation': ('cfg: Config = Config.fromfile("x")', 'cfg'),
+    'made': ('cfg = Config(dict(a=1))', 'cfg'),
+    'merged': ('cfg.merge_from_dict(vars(big))', 'cfg'),
+    'attribute': ('self.cfg = Config.fromfile("x")', 'self.cfg'),
+    'parameter': ('', 'given'),
+    'read as one': ('cfg.data.train', 'cfg'),
+}
+
+
+@pytest.mark.parametrize('name', OWNERS)
+def test_whatever_holds_a_config_is_read_by_the_new_names(name):
+    text, cfg = OWNERS[name]
+    head = 'from mmcv import Config\n\n\ndef main(self, cfg, big, given: Config):\n'
+    read = f"print({cfg}.data.train.root, {cfg}['optimizer']['lr'], {cfg}.get('total_epochs'))\n"
+    new = convert.convert_source(head + indent(f'{text}\n{read}', '    ')).new
+    assert f"{cfg}.train_dataloader.dataset.root, {cfg}['optim_wrapper']['optimizer']['lr']" in new
+    assert f"{cfg}.get('train_cfg', {{}}).get('max_epochs')" in new
+    assert marks(new) == []
+
+
+def test_a_script_with_its_config_in_self_is_converted():
+    text = SCRIPT.replace('cfg', 'self.cfg').format(
+        before='', hooks=OF_CONFIG.replace('cfg', 'self.cfg'), more=''
+    )
+    new = convert.convert_source(text).new
+    assert 'optim_wrapper=self.cfg.optim_wrapper,' in new
+    assert "param_scheduler=self.cfg.get('param_scheduler')," in new
+    assert marks(new) == []
+
+
+def test_keys_that_are_put_together_are_marked():
+    new = migrated("cfg.merge_from_dict({f'data.{one}.root': big for one in ('train', 'val')})")
+    assert any('take the place of data' in one for one in marks(new))
+
+
+def test_runners_and_builders_by_other_names_are_converted():
+    names = {'EpochBasedRunner': 'Epochs', 'build_optimizer': 'make'}
+    text = SCRIPT.format(before='', hooks="dict(policy='exp', gamma=0.5), OptimizerHook()", more='')
+    head, main = text.split('def main')
+    for old, new in names.items():
+        head, main = head.replace(old, f'{old} as {new}'), main.replace(old, new)
+    assert convert.convert_source(f'{head}def main{main}').new == convert.convert_source(text).new
