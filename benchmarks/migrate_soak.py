@@ -4,7 +4,8 @@
     python benchmarks/migrate_soak.py --mmcv-python .venv-mmcv/bin/python --scripts 500
 
 A part of the same draws is in the test suite, with recorded numbers. Equal are draws without any
-mark that give MMCV's numbers, and that a second migration leaves as they are. The exit code is 1 if
+mark that give MMCV's numbers, and that a second migration leaves as they are. Diverged are those whose weights were no numbers any
+more under MMCV, where Runner stops. The exit code is 1 if
 a script or project gives other numbers than under MMCV and is not marked, or if a second migration
 changes a file.
 """
@@ -48,7 +49,8 @@ def main():
             _migrate_parts(folder / 'scripts')
             sys.path.insert(0, str(folder / 'scripts'))
             found |= {name: _outcome(name, mmcv, folder) for name, mmcv in recorded.items()}
-    counts = {kind: list(found.values()).count(kind) for kind in ('equal', 'marked', 'refused')}
+    kinds = ('equal', 'marked', 'refused', 'diverged')
+    counts = {kind: list(found.values()).count(kind) for kind in kinds}
     different = [name for name, kind in found.items() if kind not in counts]
     print('marked:', ', '.join(name for name, kind in found.items() if kind == 'marked') or 'none')
     for name in different:

@@ -1,5 +1,7 @@
 """What became of a project drawn at random: equal to MMCV, marked, refused by MMCV, different.
 
+Diverged are those whose weights were no numbers any more under MMCV: Runner stops there.
+
 Equal are those alone that have no mark: a mark where nothing is to be done counts against it.
 """
 
@@ -15,7 +17,7 @@ from mmengine.migrate._project.migrate import migrate_project
 
 
 def verdict(seed, mmcv, scratch):
-    """``equal``, ``marked``, ``refused`` or what differs.
+    """``equal``, ``marked``, ``refused``, ``diverged`` or what differs.
 
     Args:
         seed: The seed of the project.
@@ -40,7 +42,9 @@ def verdict(seed, mmcv, scratch):
         return 'marked'
     found = outcome_of(target, Path(scratch, 'work', f'{seed}'), start='forkserver')
     if 'error' in found:
-        return found['error']
+        stops = found['error'].startswith('NonFiniteLossError')
+        ends_in_nan = not all(map(math.isfinite, _flat(mmcv['parameters']).values()))
+        return 'diverged' if stops and ends_in_nan else found['error']
     return _difference(found, mmcv)
 
 
