@@ -5,9 +5,9 @@
 
 A part of the same draws is in the test suite, with recorded numbers. Equal are draws without any
 mark that give MMCV's numbers, and that a second migration leaves as they are. Diverged are those
-whose weights were no numbers any more under MMCV, where Runner stops. The exit code is 1 if a script
-or project gives other numbers than under MMCV and is not marked, or if a second migration changes a
-file.
+whose weights were no numbers any more under MMCV, where Runner stops. The exit code is 1 if a
+script or project gives other numbers than under MMCV and is not marked, or if a second migration
+changes a file.
 """
 
 import argparse
