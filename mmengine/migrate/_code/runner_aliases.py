@@ -145,7 +145,8 @@ def _without_aliases(function: cst.FunctionDef) -> cst.FunctionDef:
     if not aliases:
         return function
     changed = function.visit(_Replaced(aliases))
-    return cst.ensure_type(changed, cst.FunctionDef)
+    # What was set to a part of one of them is set to a part of the runner now.
+    return _without_aliases(cst.ensure_type(changed, cst.FunctionDef))
 
 
 def _aliases_in(body: list[cst.BaseStatement]) -> Iterator[tuple[str, cst.BaseExpression]]:

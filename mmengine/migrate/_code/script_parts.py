@@ -166,7 +166,7 @@ def stale_names(
             name
             for index in moved
             for name in names_read(texts[index]) & set(used)
-            if assigns(body[index + 1 :], {name})
+            if assigns([one for at, one in enumerate(body) if at > index and at not in gone], {name})
         }
     )
 

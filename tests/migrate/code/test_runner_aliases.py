@@ -27,6 +27,7 @@ ALIASES = {
     'local outputs': ("out = runner.outputs\nprint(out['loss'])", "print(outputs['loss'])"),
     'local outputs of the log': (
         "out = runner.outputs\nprint(out['log_vars']['acc'])", "print(outputs['acc'])"),
+    'name of a name': ("a = runner\nout = a.outputs\nprint(out['loss'])", "print(outputs['loss'])"),
     'log buffer': (
         "log = runner.log_buffer\nlog.output['x'] = 1",
         "runner.message_hub.update_scalar('train/x', 1)"),

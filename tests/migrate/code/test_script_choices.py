@@ -286,6 +286,7 @@ def main(model, loader, steps, args):
     [
         ('steps = 7', 'steps'), ('model = model.eval()', 'model'),
         ('args.epochs = 9', 'args.epochs'), ('loader = list(loader)', ''), ('text = steps', ''),
+        ('other = model.eval()', ''),
     ],
 )  # fmt: skip
 def test_what_is_assigned_again_behind_the_call_that_used_it_is_marked(between, stale):
@@ -338,3 +339,11 @@ def test_runners_and_builders_by_other_names_are_converted():
     for old, new in names.items():
         head, main = head.replace(old, f'{old} as {new}'), main.replace(old, new)
     assert convert.convert_source(f'{head}def main{main}').new == convert.convert_source(text).new
+
+
+def test_a_model_that_was_wrapped_is_the_one_that_it_was():
+    before = 'optimizer = build_optimizer(model, cfg.optimizer)\nmodel = MMDataParallel(model)'
+    text = SCRIPT.format(before=indent(before, '    '), hooks=OF_CONFIG, more='')
+    text = text.replace('optimizer=build_optimizer(model, cfg.optimizer)', 'optimizer=optimizer')
+    new = convert.convert_source(f'from mmcv.parallel import MMDataParallel\n{text}').new
+    assert marks(new) == []
