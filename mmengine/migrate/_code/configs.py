@@ -42,6 +42,9 @@ _GONE = {
     'resume_from': 'load_from with resume=True takes the place of resume_from',
     'data': 'train_dataloader, val_dataloader and test_dataloader take the place of data',
 }
+# Of a legacy config they are the model's, of a migrated one the loops'.
+_OF_MODEL = ('train_cfg', 'test_cfg')
+_OF_LOOPS = ('by_epoch', 'max_epochs', 'max_iters', 'val_interval', 'dynamic_intervals', 'type')
 _KNOWN = frozenset((*_ENTRIES, *_GONE))
 _BY_NAME = ('hasattr', 'getattr', 'setattr', 'delattr')
 _CLASSES = frozenset(
@@ -101,6 +104,9 @@ class Configs(Codemod):
         if entry in _ENTRIES:
             return expression(f'{self._path(original_node)[0]}.{_ENTRIES[entry]}')
         self._mark_gone(entry)
+        if self._is_inside_model(entry):
+            name = updated_node.attr.value
+            return expression(f'{self._path(original_node)[0]}.model.{entry.split(".")[0]}.{name}')
         return updated_node
 
     def leave_Subscript(
@@ -112,7 +118,32 @@ class Configs(Codemod):
             keys = ''.join(f'[{key!r}]' for key in _ENTRIES[entry].split('.'))
             return expression(f'{self._path(original_node)[0]}{keys}')
         self._mark_gone(entry)
+        if self._is_inside_model(entry):
+            owner, name = self._path(original_node)[0], entry.split('.')[1]
+            return expression(f'{owner}.model.{entry.split(".")[0]}[{name!r}]')
         return updated_node
+
+    def _is_inside_model(self, entry: str) -> bool:
+        """Whether it is ``test_cfg.score_thr``: read from the legacy config, it is the model's."""
+        head, _, rest = entry.partition('.')
+        return head in _OF_MODEL and rest.isidentifier() and rest not in _OF_LOOPS
+
+    def _of_model(self, old: cst.BaseExpression, new: cst.BaseExpression) -> cst.BaseExpression:
+        """``cfg.model.get('train_cfg')`` for ``cfg.train_cfg`` and ``cfg.get('train_cfg')``."""
+        entry, owner, rest = self._entry_of(old), '', ''
+        if entry in _OF_MODEL:
+            owner = self._path(old)[0]
+        elif isinstance(old, cst.Call) and old.args:
+            config, _, method = dotted(old.func).rpartition('.')
+            entry = _text(old.args[0].value)
+            if config in self.source.configs and method == 'get' and entry in _OF_MODEL:
+                owner, rest = config, ''.join(f', {code(arg.value)}' for arg in old.args[1:])
+        return expression(f'{owner}.model.get({entry!r}{rest})') if owner else new
+
+    def leave_Assign(self, original_node: cst.Assign, updated_node: cst.Assign) -> cst.Assign:
+        """``train_cfg = cfg.get('train_cfg')``."""
+        value = self._of_model(original_node.value, updated_node.value)
+        return updated_node.with_changes(value=value)
 
     def _mark_gone(self, entry: str) -> None:
         if entry in _GONE:
@@ -137,6 +168,14 @@ class Configs(Codemod):
         name = self.source.name_of(original_node.func)
         if name in _CLASSES:
             self._mark_keys(original_node)
+        if not name.endswith('Runner'):
+            both = zip(original_node.args, updated_node.args, strict=True)
+            updated_node = updated_node.with_changes(
+                args=[
+                    new.with_changes(value=self._of_model(old.value, new.value))
+                    for old, new in both
+                ]
+            )
         is_builder = name.startswith(('mmcv.', 'mmengine.')) or name.endswith('Runner')
         for arg in original_node.args:
             if self._entry_of(arg.value) == 'optimizer' and not is_builder:

@@ -166,7 +166,9 @@ def stale_names(
             name
             for index in moved
             for name in names_read(texts[index]) & set(used)
-            if assigns([one for at, one in enumerate(body) if at > index and at not in gone], {name})
+            if assigns(
+                [one for at, one in enumerate(body) if at > index and at not in gone], {name}
+            )
         }
     )
 

@@ -127,9 +127,13 @@ _PACKAGES = {
 
 
 def packages_of_mmcv1(text: str) -> list[str]:
-    """The lines of a list of packages that ask for a version on top of MMCV 1.x."""
+    """The lines of a list of packages that ask for a version on top of MMCV 1.x.
+
+    Args:
+        text: The list, or a ``setup.py`` and the like, which have some in quotes.
+    """
     found = []
-    for line in text.splitlines():
+    for line in [*text.splitlines(), *re.findall(r"""['"](mm[^'"\n]*)['"]""", text)]:
         asked = re.match(r'\s*(mm\w+)\s*(?:==|<=|<|~=|>=)\s*(\d+(?:\.\d+)*)', line)
         if asked is None or asked[1] not in _PACKAGES:
             continue

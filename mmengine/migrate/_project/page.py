@@ -63,12 +63,20 @@ def _left(migration: Migration) -> Iterator[str]:
     ]
     lines += [
         f'- {_name(migration, path)}: {line} is for MMCV 1.x: ask for a version for mmengine.'
-        for path in migration.files.requirements
+        for path in _lists_of_packages(migration)
         for line in packages_of_mmcv1(path.read_text('utf-8', errors='replace'))
     ]
     yield from lines[:_MOST] or ['Nothing.']
     if len(lines) > _MOST:
         yield f'- ... and {len(lines) - _MOST} more; the two commands for parts list all.'
+
+
+def _lists_of_packages(migration: Migration) -> Iterator[Path]:
+    """The files of the project that say which packages it needs."""
+    setups = ('setup.py', 'setup.cfg', 'pyproject.toml')
+    others = (*migration.files.code, *migration.files.others)
+    yield from migration.files.requirements
+    yield from (path for path in others if path.name in setups)
 
 
 def _left_of_configs(migration: Migration) -> Iterator[str]:

@@ -347,3 +347,24 @@ def test_a_model_that_was_wrapped_is_the_one_that_it_was():
     text = text.replace('optimizer=build_optimizer(model, cfg.optimizer)', 'optimizer=optimizer')
     new = convert.convert_source(f'from mmcv.parallel import MMDataParallel\n{text}').new
     assert marks(new) == []
+
+
+TRAIN_CFG = {
+    "build(cfg.model, train_cfg=cfg.get('train_cfg'))": "train_cfg=cfg.model.get('train_cfg'))",
+    'build(cfg.model, cfg.train_cfg, cfg.test_cfg)':
+        "(cfg.model, cfg.model.get('train_cfg'), cfg.model.get('test_cfg'))",
+    "mine = cfg.get('test_cfg', None)": "mine = cfg.model.get('test_cfg', None)",
+    'cfg.test_cfg.rcnn.score = 3': 'cfg.model.test_cfg.rcnn.score = 3',
+    "cfg.test_cfg['rcnn']['score'] = 3": "cfg.model.test_cfg['rcnn']['score'] = 3",
+    'print(cfg.total_epochs)': 'print(cfg.train_cfg.max_epochs)',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('text', TRAIN_CFG)
+def test_the_train_cfg_of_a_legacy_config_is_the_models(text):
+    """That of the migrated config is the loop's, which no model is to be given."""
+    new = migrated(text)
+    assert TRAIN_CFG[text] in new
+    assert 'train_cfg=cfg.train_cfg,' not in new.partition('Runner(')[0]
+    again = convert.convert_source('import mmcv\nmmcv.imread\ncfg.lr_config\n' + new).new
+    assert TRAIN_CFG[text] in again
