@@ -23,7 +23,11 @@ EPILOG = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to ``parser``."""
     parser.add_argument(
-        'src', metavar='SRC', type=Path, nargs='?', help='a Python file or a folder of them'
+        'src',
+        metavar='SRC',
+        type=Path,
+        nargs='?',
+        help='a Python file, a notebook, or a folder of them',
     )
     action = parser.add_mutually_exclusive_group()
     action.add_argument('--write', action='store_true', help='change the files')

@@ -25,6 +25,7 @@ from mmengine.migrate._code.hooks import Hooks
 from mmengine.migrate._code.imports import Imports
 from mmengine.migrate._code.models import Models
 from mmengine.migrate._code.names import TOO_DEEP, parse
+from mmengine.migrate._code.notebooks import convert_notebook
 from mmengine.migrate._code.optimizer_hooks import OptimizerHooks
 from mmengine.migrate._code.optimizer_steps import OptimizerSteps
 from mmengine.migrate._code.precision import Precision
@@ -38,8 +39,11 @@ CODEMODS: tuple[type[Codemod], ...] = (
     Precision, Registries, Calls, RunnerAliases, OptimizerHooks, OptimizerSteps, Models, Hooks,
     Scripts, Configs, Imports,
 )  # fmt: skip
+SUFFIXES = ('.py', '.ipynb')
 # Starting a process costs about as much as converting this many files.
 _FILES_WORTH_A_PROCESS = 16
+# What is behind a line of code in a notebook.
+_OF_JSON = re.compile(r'\\n",?$')
 _SKIPPED = {'.git', '.venv', 'venv', 'build', 'dist', '__pycache__', 'node_modules', '.tox'}
 
 
@@ -67,7 +71,7 @@ class Conversion:
     def todo(self) -> list[tuple[int, str]]:
         """Lines of the new text that say what is left to do, and what they say."""
         return [
-            (number, line.partition(MARK)[2].lstrip(': '))
+            (number, _OF_JSON.sub('', line.partition(MARK)[2]).lstrip(': '))
             for number, line in enumerate(re.split('\r\n|\r|\n', self.new), 1)
             if f'# {MARK}' in line
         ]
@@ -224,6 +228,7 @@ def convert_file(path: Path, classes: Classes | None = None) -> Conversion:
     try:
         data = path.read_bytes()
         encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
+        encoding = 'utf-8' if path.suffix == '.ipynb' else encoding
         text = data.decode(encoding)
     except OSError as error:
         return Conversion('', '', [], error.strerror or str(error), path)
@@ -231,7 +236,24 @@ def convert_file(path: Path, classes: Classes | None = None) -> Conversion:
         return Conversion('', '', [], str(error), path)
     except UnicodeDecodeError as error:
         return Conversion('', '', [], f'it is not {error.encoding} text ({error.reason})', path)
+    if path.suffix == '.ipynb':
+        return _convert_notebook(text, path, classes)
     return replace(convert_source(text, path, classes), encoding=encoding)
+
+
+def _convert_notebook(text: str, path: Path, classes: Classes | None) -> Conversion:
+    applied: list[str] = []
+
+    def convert(module: str) -> str:
+        found = convert_source(module, path, classes)
+        applied.extend(one for one in found.applied if one not in applied)
+        return found.new
+
+    try:
+        new = convert_notebook(text, convert)
+    except ValueError as error:
+        return Conversion(text, text, [], str(error), path)
+    return Conversion(text, new, applied, path=path)
 
 
 def write(conversion: Conversion) -> None:
@@ -241,6 +263,8 @@ def write(conversion: Conversion) -> None:
 
 
 def _python_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob('*.py'):
+    for path in folder.rglob('*'):
+        if path.suffix not in SUFFIXES:
+            continue
         if path.is_file() and not _SKIPPED.intersection(path.relative_to(folder).parts):
             yield path

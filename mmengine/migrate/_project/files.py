@@ -20,7 +20,7 @@ class ProjectFiles:
 
     Args:
         configs: Config files, parts of configs among them.
-        code: Python modules and scripts.
+        code: Python modules, scripts and notebooks.
         requirements: Lists of packages for pip.
         others: What is copied as it is.
     """
@@ -46,6 +46,8 @@ class ProjectFiles:
     def _list_of(self, path: Path, inside: Path) -> list[Path]:
         if path.suffix == '.py':
             return self.configs if _is_config(path, inside) else self.code
+        if path.suffix == '.ipynb':
+            return self.code
         if path.suffix in _DATA and not is_other_file(path):
             return self.configs
         is_list = path.suffix == '.txt' and 'requirements' in str(inside)

@@ -161,6 +161,8 @@ def _migrate_code(migration: Migration, classes: Classes) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             write(replace(conversion, path=place))
             shutil.copymode(path, place)
+        if path.suffix == '.ipynb' and _names_mmcv(place):
+            migration.others_naming_mmcv.append(path)
         migration.code.append(conversion)
 
 
@@ -202,6 +204,6 @@ def _copy(path: Path, place: Path) -> None:
 def _names_mmcv(path: Path) -> bool:
     """Whether a file that installs or starts things names MMCV."""
     if path.suffix == '.ipynb':
-        return re.search(rb'\b(from|import) mmcv\b', path.read_bytes()) is not None
+        return re.search(rb'\b(from|import|install [^"]*) ?mmcv\b', path.read_bytes()) is not None
     is_told = path.suffix in ('.cfg', '.toml', '.sh') or path.name == 'Dockerfile'
     return is_told and re.search(rb'mmcv(?!>=2)', path.read_bytes()) is not None

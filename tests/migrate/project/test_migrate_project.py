@@ -162,7 +162,10 @@ def test_the_page_tells_packages_and_notebooks(tmp_path):
     (root / 'requirements.txt').write_text('mmcv-full==1.7.2\nmmcls==0.25\n')
     (root / 'setup.py').write_text("setup(install_requires=['mmdet==2.25', 'mmpose>=1.0'])\n")
     (root / 'setup.cfg').write_text('[options]\ninstall_requires =\n    mmsegmentation<1\n')
-    for name, line in (('uses', 'from mmcv.runner import Hook'), ('other', 'import mmcvtools')):
+    lines = dict(
+        uses='from mmcv.runner import Hook', other='import mmcvtools', gets='!pip install mmcv-full'
+    )
+    for name, line in lines.items():
         cells = [{'cell_type': 'code', 'source': [line]}]
         (root / f'{name}.ipynb').write_text(json.dumps({'cells': cells}))
     command(root, tmp_path / 'new')
@@ -171,5 +174,6 @@ def test_the_page_tells_packages_and_notebooks(tmp_path):
     assert '- setup.py: mmdet==2.25 is for MMCV 1.x' in told
     assert '- setup.cfg: mmsegmentation<1 is for MMCV 1.x' in told
     assert 'mmpose' not in told
-    assert '- uses.ipynb names mmcv' in told
+    assert '- gets.ipynb names mmcv' in told
     assert 'other.ipynb' not in told
+    assert 'from mmengine.hooks import Hook' in (tmp_path / 'new' / 'uses.ipynb').read_text()
