@@ -42,6 +42,11 @@ _GONE = {
     'resume_from': 'load_from with resume=True takes the place of resume_from',
     'data': 'train_dataloader, val_dataloader and test_dataloader take the place of data',
 }
+_LENGTHS = ('total_epochs', 'total_iters', 'runner.max_epochs', 'runner.max_iters')
+_OTHER_LENGTH = (
+    'the schedules of a migrated config are for its own length: change T_max, end and total_steps '
+    'in param_scheduler too, as far as they are there'
+)
 # Of a legacy config they are the model's, of a migrated one the loops'.
 _OF_MODEL = ('train_cfg', 'test_cfg')
 _OF_LOOPS = ('by_epoch', 'max_epochs', 'max_iters', 'val_interval', 'dynamic_intervals', 'type')
@@ -141,7 +146,9 @@ class Configs(Codemod):
         return expression(f'{owner}.model.get({entry!r}{rest})') if owner else new
 
     def leave_Assign(self, original_node: cst.Assign, updated_node: cst.Assign) -> cst.Assign:
-        """``train_cfg = cfg.get('train_cfg')``."""
+        """``train_cfg = cfg.get('train_cfg')``; ``cfg.total_epochs = 3`` changes the schedule."""
+        for target in original_node.targets:
+            self._mark_length(target.target)
         value = self._of_model(original_node.value, updated_node.value)
         return updated_node.with_changes(value=value)
 
@@ -150,6 +157,17 @@ class Configs(Codemod):
             self.mark(_GONE[entry])
         elif entry in _OF_SEVERAL:
             self.mark('optim_wrapper holds several by name, and each its optimizer')
+
+    def leave_AugAssign(
+        self, original_node: cst.AugAssign, updated_node: cst.AugAssign
+    ) -> cst.AugAssign:
+        """``cfg.total_epochs *= 2``."""
+        self._mark_length(original_node.target)
+        return updated_node
+
+    def _mark_length(self, target: cst.BaseExpression) -> None:
+        if self._entry_of(target) in _LENGTHS:
+            self.mark(_OTHER_LENGTH)
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         """``cfg.get('fp16')``, ``cfg.merge_from_dict(...)`` and builders of the project."""
@@ -249,6 +267,8 @@ class Configs(Codemod):
             head = next((one for one in _heads(key) if one in _KNOWN), '')
             inner = [f'{head}.{one}' for one in keys(element.value)] if head == key else []
             moved = [one for one in inner if one in _ENTRIES]
+            if head in _LENGTHS:
+                self.mark(_OTHER_LENGTH)
             if head in _GONE:
                 self.mark(f'{key}: {_GONE[head]}')
             elif moved:

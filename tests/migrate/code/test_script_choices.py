@@ -179,9 +179,8 @@ def test_meta_of_the_runner_is_in_the_message_hub(meta, lines):
 @pytest.mark.parametrize(
     ('line', 'new'),
     [
-        ('cfg.merge_from_dict(dict(optimizer=dict(lr=0.5), total_epochs=3))',
-         "cfg.merge_from_dict({'optim_wrapper.optimizer': dict(lr=0.5), "
-         "'train_cfg.max_epochs': 3})"),
+        ('cfg.merge_from_dict(dict(optimizer=dict(lr=0.5), work_dir=3))',
+         "cfg.merge_from_dict({'optim_wrapper.optimizer': dict(lr=0.5), 'work_dir': 3})"),
         ("cfg.merge_from_dict({'optimizer': {'lr': 0.5}, 'model': {'optimizer': 3}})",
          "cfg.merge_from_dict({'optim_wrapper.optimizer': {'lr': 0.5}, "
          "'model': {'optimizer': 3}})"),
@@ -368,3 +367,22 @@ def test_the_train_cfg_of_a_legacy_config_is_the_models(text):
     assert 'train_cfg=cfg.train_cfg,' not in new.partition('Runner(')[0]
     again = convert.convert_source('import mmcv\nmmcv.imread\ncfg.lr_config\n' + new).new
     assert TRAIN_CFG[text] in again
+
+
+@pytest.mark.parametrize(
+    ('line', 'new'),
+    [
+        ('cfg.total_epochs = 5', 'cfg.train_cfg.max_epochs = 5'),
+        ("cfg.runner['max_iters'] *= 2", "cfg['train_cfg']['max_iters'] *= 2"),
+        ("cfg.merge_from_dict({'runner.max_epochs': 5})",
+         "cfg.merge_from_dict({'train_cfg.max_epochs': 5})"),
+        ('cfg.merge_from_dict(dict(total_epochs=5))',
+         "cfg.merge_from_dict({'train_cfg.max_epochs': 5})"),
+    ],
+)  # fmt: skip
+def test_another_length_is_marked_as_the_schedule_keeps_that_of_the_config(line, new):
+    result = migrated(line)
+    assert new in result
+    assert [one.partition(':')[0] for one in marks(result)] == [
+        'the schedules of a migrated config are for its own length'
+    ]
