@@ -197,7 +197,8 @@ class _Modules(Codemod):
 
     def _alias(self, alias: cst.ImportAlias, full: str) -> cst.ImportAlias | None:
         local = dotted(alias.asname.name) if alias.asname else dotted(alias.name).partition('.')[0]
-        if local not in self._used and (local in self.source.used or full == 'mmcv'):
+        is_package = local == 'mmcv' and (full == 'mmcv' or full.startswith(GONE))
+        if local not in self._used and (local in self.source.used or is_package):
             # Unused from the start, the package alone would still have to be there.
             return None
         if not full.startswith(GONE):

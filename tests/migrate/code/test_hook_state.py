@@ -140,7 +140,7 @@ def test_a_guard_alone_leaves_a_method_that_parses():
         "print(runner.meta['hook_msgs'].get('best_score', 0))",
         "runner.meta.setdefault('hook_msgs', dict())",
         'runner.meta = dict(a=1)',
-        'meta = runner.meta',
+        'print(runner.meta)',
     ],
 )
 def test_meta_is_marked_beside_a_guard_as_well(line):

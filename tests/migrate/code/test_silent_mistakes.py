@@ -352,3 +352,10 @@ def test_an_optimizer_that_is_assigned_in_the_step_is_marked():
     )
     (mark,) = [mark for mark in marks(converted(text)) if 'is assigned in here' in mark]
     assert 'update_params(loss)' in mark
+
+
+@pytest.mark.parametrize('line', ['import mmcv', 'import mmcv.runner', 'import os, mmcv'])
+def test_the_package_is_not_imported_for_nothing(line):
+    new = converted(f'{line}\nfrom mmcv.runner import Hook\n\n\nclass A(Hook):\n    pass\n')
+    assert 'mmcv' not in new
+    assert ('import os' in new) == ('os' in line)
