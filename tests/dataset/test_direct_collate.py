@@ -49,7 +49,9 @@ WRONG: dict[str, list[Any]] = {
     'other kind later': [(torch.ones(2),), (1,)],
     'tuple without length later': [(torch.ones(2),), 1],
     'sparse': [{'a': torch.ones(2).to_sparse()} for _ in range(2)],
-    'nested': [(torch.nested.nested_tensor([torch.ones(2)], layout=torch.jagged),) for _ in range(2)],
+    'nested': [
+        (torch.nested.nested_tensor([torch.ones(2)], layout=torch.jagged),) for _ in range(2)
+    ],
     'objects': [{'a': object()}],
     'none': [None, None],
     'no samples': [],
@@ -80,7 +82,7 @@ def test_equals_torch(kind: str) -> None:
 
 @pytest.mark.parametrize('kind', WRONG)
 def test_fails_as_torch_does(kind: str) -> None:
-    with pytest.raises(Exception) as expected:  # noqa: PT011  # whatever torch raises
+    with pytest.raises(Exception) as expected:  # whatever torch raises
         default_collate(WRONG[kind])
     with pytest.raises(type(expected.value)) as found:
         direct_collate(WRONG[kind])
