@@ -1,4 +1,4 @@
-"""Other names of the runner in hooks: local ones, those of helpers, methods by assignment."""
+"""Other names of the runner in hooks: local names, names in helpers, methods by assignment."""
 
 from __future__ import annotations
 
