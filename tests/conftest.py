@@ -85,11 +85,15 @@ def _isolated() -> Iterator[None]:
     default_dtype = torch.get_default_dtype()
     random.seed(0)
     np.random.seed(0)
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(0)
     yield
-    os.environ.clear()
-    os.environ.update(environment)
-    torch.use_deterministic_algorithms(deterministic)
+    if os.environ != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    if torch.are_deterministic_algorithms_enabled() != deterministic:
+        torch.use_deterministic_algorithms(deterministic)
     torch.set_default_dtype(default_dtype)
     for cls in [*_manager_classes(), DefaultScope]:
         for instance in cls.__dict__.get('_instance_dict', {}).values():
