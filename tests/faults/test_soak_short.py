@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mmengine.testing._internal.forked_python import run_python
 
 HERE = Path(__file__).parent
 LIMIT_S = 900
@@ -18,13 +18,10 @@ pytestmark = pytest.mark.skipif(os.name != 'posix', reason='forks')
 
 
 def _report(script: str, out: Path, *arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, str(HERE / script), *arguments, '--out', str(out)],
+    done = run_python(
+        [str(HERE / script), *arguments, '--out', str(out)],
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
+        timeout_s=LIMIT_S,
     )
     assert out.exists(), done.stdout[-3000:] + done.stderr[-3000:]
     report: dict[str, Any] = json.loads(out.read_text())
@@ -95,14 +92,12 @@ print('MADE', *made)
 
 def test_the_generator_of_hostile_files_makes_files_that_would_run(tmp_path):
     """The same files by readers that execute: each kind makes its canary."""
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', _EXECUTE, str(tmp_path / 'canary')],
+    done = run_python(
+        ['-W', 'ignore', '-c', _EXECUTE, str(tmp_path / 'canary')],
         env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(HERE), str(HERE.parents[1])])},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=True,
+        timeout_s=LIMIT_S,
     )
+    assert done.returncode == 0, done.stderr
     (line,) = (line for line in done.stdout.splitlines() if line.startswith('MADE '))
     by_opcodes, by_pickles = map(int, line.split()[1:])
     assert by_opcodes > 20
