@@ -49,11 +49,14 @@ demo: $(VENV)/.installed-demo
 	@echo 'In $(DEMO_DIR): config.py (as it ran), curves.png (loss and accuracy), checkpoints, and for each start'
 	@echo 'a folder named by its time with the log and vis_data/scalars.json.'
 
+# Tests start hundreds of processes, and each reads compiled files faster than it compiles them.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/cluster $(addprefix --ignore ,$(STRATEGY_TESTS))
 
 test-strategies: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(STRATEGY_TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(STRATEGY_TESTS)
 
 # Starts Slurm by itself, on this machine, in a folder and on ports of its own. Without its programs
 # (apt install slurm-wlm munge openmpi-bin) the tests are skipped.
