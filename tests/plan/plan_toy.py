@@ -118,7 +118,7 @@ def measured(folder: str, strategy: Any, batches: int) -> dict[str, Any]:
         step()
         step()  # DDP has made its buckets anew
         gc.collect()  # cycles of the placing hold whole parameters
-        for _ in range(20):
+        for _ in range(8):
             with torch.profiler.record_function('step'):
                 step()
     with Collectives() as collectives:
