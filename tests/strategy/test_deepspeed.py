@@ -22,6 +22,8 @@ from fsdp_toy import (
 )
 
 from mmengine._checkpoint.state_dict import weights_to_cpu
+from mmengine.dataset import default_collate
+from mmengine.dataset._batch_parts import CollateInParts
 from mmengine.hooks import Hook
 from mmengine.runner import FlexibleRunner, Runner
 from mmengine.strategy.deepspeed import DeepSpeedOptimWrapper
@@ -108,6 +110,11 @@ def _train_all(folder: str) -> dict[str, Any]:
         norm = runner.optim_wrapper.last_grad_norm
         found[f'norm_{stage}'] = float(norm)
     for stage in (0, 3):
+        # As after a start with half as many ranks.
+        in_parts = {**loader(), 'collate_fn': CollateInParts(default_collate, 2, is_shared=True)}
+        window, more = CASES['sgd'], {'train_dataloader': in_parts}
+        runner = _runner(f'{folder}/in_parts_{stage}', window, _zero(stage), **more)
+        found[f'in_parts_{stage}'] = trained(runner)
         runner = _runner(f'{folder}/amp_{stage}', AMP, _zero(stage))
         found[f'amp_{stage}'] = trained(runner)
     for stage in (1, 3):
@@ -295,6 +302,12 @@ def test_the_norm_before_clipping_is_that_of_all_gradients(ranks: Any) -> None:
         for stage in STAGES[1:]:
             # Stage 0 clips by torch.
             assert found[f'norm_{stage}'] == pytest.approx(found['norm_0'], rel=1e-5)
+
+
+@pytest.mark.parametrize('stage', [0, 3])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(stage: int, ranks: Any) -> None:
+    for found in ranks:
+        compare(found[f'in_parts_{stage}'], by_hand(SGD, 3))
 
 
 @pytest.mark.parametrize('name', ['amp_0', 'amp_3', 'bf16_1', 'bf16_3'])
