@@ -300,3 +300,19 @@ def test_a_sequence_that_does_not_divide_is_named(ranks: Any) -> None:
     for found in ranks:
         message = found['refused']['length']
         assert 'The output of embed has 3 entries in dimension 1, which 2 ranks' in message
+
+
+def _on_three_axes(rank: int, world_size: int, folder: str) -> dict[str, Any]:
+    cube = tensor({'replicate': 2, 'shard': 2, 'tensor': 2}, blocks=['Layer'])
+    return _trained(_runner(folder, cube, WINDOWS, 4))
+
+
+def test_eight_ranks_replicate_shard_and_split(tmp_path: Path) -> None:
+    """Each pair of ranks has one of the four samples of a step; of a pair the losses are equal."""
+    truth = by_hand(ADAMW, 3, 0.05)
+    ranks = run_distributed(_on_three_axes, 8, str(tmp_path))
+    for found in ranks:
+        compare(found, truth)
+    assert [found['losses'] for found in ranks[::2]] == [found['losses'] for found in ranks[1::2]]
+    of_pairs = torch.tensor([found['losses'] for found in ranks[::2]])
+    torch.testing.assert_close(of_pairs.mean(0), torch.tensor(truth['losses']))
