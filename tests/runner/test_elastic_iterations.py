@@ -99,6 +99,7 @@ def _rate(iteration: int) -> float:
     return 0.1 * (0.1 + 0.9 * min(iteration, 7) / 7)
 
 
+@pytest.mark.shows(['DDP', 'FSDP'], 'another number of ranks', 'works')
 @pytest.mark.distributed
 def test_an_iteration_keeps_its_samples_with_fewer_and_with_more_ranks(tmp_path):
     def start(world_size: int, **kinds: Any) -> list[dict[str, Any]]:

@@ -284,6 +284,7 @@ def ranks(folder: Path) -> list[dict[str, Any]]:
     return run_distributed(_all, 2, str(folder), timeout_s=540)
 
 
+@pytest.mark.shows('DeepSpeed', ['accumulation', 'clipping'], 'works')
 @pytest.mark.parametrize('stage', STAGES)
 @pytest.mark.parametrize('name', CASES)
 def test_it_trains_as_one_process_on_the_joined_batch(name: str, stage: int, ranks: Any) -> None:
@@ -310,6 +311,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(stage: int, ranks: Any) 
         compare(found[f'in_parts_{stage}'], by_hand(SGD, 3))
 
 
+@pytest.mark.shows('DeepSpeed', 'AMP in bfloat16', 'works')
 @pytest.mark.parametrize('name', ['amp_0', 'amp_3', 'bf16_1', 'bf16_3'])
 def test_bfloat16_stays_near_float32(name: str, ranks: Any) -> None:
     truth = by_hand(SGD)
@@ -324,6 +326,7 @@ def test_bfloat16_stays_near_float32(name: str, ranks: Any) -> None:
         assert found[name]['model']['embed.weight'].dtype == torch.float32
 
 
+@pytest.mark.shows('DeepSpeed', 'EMA', 'refused in stage 3')
 @pytest.mark.parametrize('stage', [1, 3])
 def test_parameters_in_bfloat16_are_validated_and_not_averaged(stage: int, ranks: Any) -> None:
     for found in ranks:
@@ -334,6 +337,7 @@ def test_parameters_in_bfloat16_are_validated_and_not_averaged(stage: int, ranks
         assert 'stage 0, 1 or 2' in found[f'no_average_{stage}']
 
 
+@pytest.mark.shows('DeepSpeed', 'EMA', 'works in stages 0 to 2')
 def test_the_average_is_validated(ranks: Any) -> None:
     truth = by_hand(SGD, momentum_of_average=EMA)
     for found in ranks:
@@ -365,6 +369,7 @@ def test_a_batch_that_is_not_finite_is_skipped_on_all_ranks(ranks: Any) -> None:
         compare(found['skip'], by_hand(SGD, 4, without_batch=7))
 
 
+@pytest.mark.shows('DeepSpeed', 'activation checkpointing', 'works')
 @pytest.mark.parametrize('stage', [1, 3])
 def test_frozen_parameters_recomputed_blocks_and_a_thread_that_saves(
     stage: int, ranks: Any, folder: Path
@@ -381,6 +386,8 @@ def test_frozen_parameters_recomputed_blocks_and_a_thread_that_saves(
         assert torch.equal(file['state_dict'][name], value)
 
 
+@pytest.mark.shows('DeepSpeed', 'compile', 'works in stages 0 to 2')
+@pytest.mark.shows('DeepSpeed', 'compile', 'refused in stage 3')
 def test_the_model_is_compiled_below_stage_3(ranks: Any) -> None:
     for found in ranks:
         assert found['graphs'] >= 1
@@ -413,12 +420,14 @@ def test_its_file_is_whole(stage: int, ranks: Any, folder: Path) -> None:
     assert file['optimizer']['state'].keys() == truth['optimizer'].keys()
 
 
+@pytest.mark.shows('DeepSpeed', 'resume', 'works')
 @pytest.mark.parametrize(('new', 'old'), RESUMES)
 def test_its_file_is_resumed_by_other_strategies_and_stages(new: str, old: str, ranks: Any) -> None:
     for found in ranks:
         compare(found[f'{new}_from_{old}'], by_hand(ADAMW, 3))
 
 
+@pytest.mark.shows('DeepSpeed', 'another number of ranks', 'works')
 def test_its_file_is_resumed_by_one_process_without_a_launcher(ranks: Any, folder: Path) -> None:
     (found,) = run_distributed(_alone, 1, str(folder), backend=None)
     for old in ('0', '3'):

@@ -158,6 +158,7 @@ def _critic_by_hand() -> dict[str, Any]:
     return {'model': model.state_dict()}
 
 
+@pytest.mark.shows('sub-models', ['accumulation', 'resume'], 'works')
 @pytest.mark.distributed
 @pytest.mark.parametrize('name', ['mixed', 'turned', 'resumed_0', 'resumed_1', 'resumed_2'])
 def test_it_trains_and_resumes_as_one_process_on_the_joined_batch(name: str, ranks: Any) -> None:
@@ -171,6 +172,7 @@ def test_each_sub_model_is_placed_by_its_own_strategy(ranks: Any) -> None:
     assert [found['placed'] for found in ranks] == [expected, expected]
 
 
+@pytest.mark.shows('sub-models', ['EMA', 'another number of ranks'], 'works')
 @pytest.mark.distributed
 def test_the_file_of_a_gan_is_resumed_by_one_process(ranks: Any, folder: Path) -> None:
     found = _trained(
@@ -193,6 +195,7 @@ def test_the_file_of_a_gan_is_resumed_by_one_process(ranks: Any, folder: Path) -
             compare({'model': rank[name]['average']}, {'model': found['average']})
 
 
+@pytest.mark.shows('sub-models', 'clipping', 'works')
 @pytest.mark.distributed
 def test_a_joint_optimizer_clips_and_stops_inside_a_window(ranks: Any) -> None:
     for found in ranks:
@@ -200,6 +203,7 @@ def test_a_joint_optimizer_clips_and_stops_inside_a_window(ranks: Any) -> None:
             compare(found[name], _critic_by_hand())
 
 
+@pytest.mark.shows('sub-models', 'AMP in float16', 'refused for one optimizer of both kinds')
 @pytest.mark.distributed
 def test_an_optimizer_that_torch_cannot_run_for_both_kinds_is_refused(ranks: Any) -> None:
     for found in ranks:

@@ -214,6 +214,7 @@ def test_it_trains_as_one_process_on_the_joined_batch(
     _check(ranks, name, truth('sgd'), data_ranks)
 
 
+@pytest.mark.shows('tensor parallel', ['accumulation', 'clipping'], 'works')
 @pytest.mark.parametrize(
     ('name', 'data_ranks'), [('pure', 1), ('sequence', 2)], ids=['pure', 'sequence']
 )
@@ -223,6 +224,7 @@ def test_windows_and_clipping_are_those_of_one_process(
     _check(ranks, name, truth('windows'), data_ranks)
 
 
+@pytest.mark.shows('tensor parallel', 'AMP in bfloat16', 'works')
 def test_bfloat16_stays_near_to_float32(ranks: Any) -> None:
     for found in ranks:
         compare(found['bfloat16'], truth('short'), atol=5e-2, rtol=5e-2)
@@ -261,6 +263,7 @@ def test_ranks_of_a_batch_draw_the_same_random_numbers(ranks: Any) -> None:
     assert not set(ranks[0]['seen']) & set(ranks[2]['seen'])
 
 
+@pytest.mark.shows('tensor parallel', 'resume', 'works')
 @pytest.mark.parametrize('name', ['saved', 'resumed_flat', 'resumed_fsdp', 'resumed_ddp'])
 def test_its_file_is_resumed_by_any_strategy(name: str, ranks: Any) -> None:
     for found in ranks:
@@ -268,12 +271,14 @@ def test_its_file_is_resumed_by_any_strategy(name: str, ranks: Any) -> None:
         assert found[name]['iter'] == ITERS
 
 
+@pytest.mark.shows('tensor parallel', 'EMA', 'works')
 def test_its_file_holds_whole_tensors_and_the_average(ranks: Any, folder: Path) -> None:
     file = torch.load(folder / 'saved' / 'sample_40.pth', weights_only=True)
     for name, value in truth('windows')['average'].items():
         torch.testing.assert_close(file['state_dict'][name], value, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.shows('tensor parallel', 'another number of ranks', 'works')
 def test_its_file_is_resumed_by_one_process(ranks: Any, folder: Path) -> None:
     more = {'custom_hooks': EMA, 'launcher': 'none', 'resume': True}
     path = str(folder / 'saved' / 'sample_20.pth')
@@ -303,10 +308,12 @@ def test_a_sequence_that_does_not_divide_is_named(ranks: Any) -> None:
 
 
 def _on_three_axes(rank: int, world_size: int, folder: str) -> dict[str, Any]:
-    cube = tensor({'replicate': 2, 'shard': 2, 'tensor': 2}, blocks=['Layer'])
+    mesh = {'replicate': 2, 'shard': 2, 'tensor': 2}
+    cube = tensor(mesh, blocks=['Layer'], activation_checkpointing=True)
     return _trained(_runner(folder, cube, WINDOWS, 4))
 
 
+@pytest.mark.shows('tensor parallel', 'activation checkpointing', 'works')
 def test_eight_ranks_replicate_shard_and_split(tmp_path: Path) -> None:
     """Each pair of ranks has one of the four samples of a step; of a pair the losses are equal."""
     truth = by_hand(ADAMW, 3, 0.05)
