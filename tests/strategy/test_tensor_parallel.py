@@ -323,3 +323,34 @@ def test_eight_ranks_replicate_shard_and_split(tmp_path: Path) -> None:
     assert [found['losses'] for found in ranks[::2]] == [found['losses'] for found in ranks[1::2]]
     of_pairs = torch.tensor([found['losses'] for found in ranks[::2]])
     torch.testing.assert_close(of_pairs.mean(0), torch.tensor(truth['losses']))
+
+
+def _on_one_axis(rank: int, world_size: int, folder: str) -> dict[str, Any]:
+    pair = tensor({'tensor': 2}, blocks=['Layer'])
+    scale = {'loss_scale': {'init_scale': 2.0**40}}
+    fp16 = {'type': 'AmpOptimWrapper', 'dtype': 'float16', 'optimizer': SGD, **scale}
+    runner = _runner(f'{folder}/fp16', pair, fp16, 1)
+    overflow = _trained(runner)['model'], runner.optim_wrapper.loss_scaler.get_scale()
+    graphs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    runner = FlexibleRunner(
+        **config(f'{folder}/compiled', {'optimizer': SGD}, 1),
+        strategy=pair,
+        compile={'backend': backend},
+    )
+    return {'overflow': overflow, 'compiled': _trained(runner), 'graphs': len(graphs)}
+
+
+@pytest.mark.shows('tensor parallel', ['AMP in float16', 'compile'], 'works')
+def test_an_overflow_skips_the_step_and_layers_are_compiled(tmp_path: Path) -> None:
+    for found in run_distributed(_on_one_axis, 2, str(tmp_path)):
+        weights, scale = found['overflow']
+        assert scale == 2.0 ** (40 - ITERS)  # halved in each step, and still too large
+        for name, value in former().state_dict().items():
+            assert torch.equal(weights[name], value)
+        assert found['graphs'] >= 1
+        compare(found['compiled'], by_hand(SGD))
