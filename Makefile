@@ -24,7 +24,9 @@ SOAK_RUNS ?= 200
 # Each of them is minutes of two or four ranks at work.
 STRATEGY_TESTS := tests/strategy/test_deepspeed.py tests/strategy/test_tensor_parallel.py
 
-FAST_TESTS := $(addprefix tests/,api checkpoint config device logging registry structures utils)
+# Parts in which tests neither start processes nor train, but for those whose names say so.
+FAST_TESTS := $(addprefix tests/,analysis config device evaluator logging registry structures utils) \
+	-m 'not distributed' -k 'not process and not spawned and not import and not million'
 
 .PHONY: help demo test test-fast test-python test-strategies test-cluster soak soak-faults soak-mmcv test-core test-mmcv lint format bench bench-check bench-peers docs site clean
 
@@ -61,9 +63,8 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/cluster $(addprefix --ignore ,$(STRATEGY_TESTS))
 
-# Tests that neither start a process nor train for long.
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not distributed' $(FAST_TESTS)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(FAST_TESTS)
 
 # The interpreter is python$(VERSION) of the path, or the newest one of pyenv.
 test-python:

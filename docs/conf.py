@@ -74,8 +74,15 @@ def _link_to_root_pages(app: Any, docname: str, source: list[str]) -> None:
 
 
 def _link_our_types_only(app: Any, doctree: Any) -> None:
-    """Turn types of signatures that are not documented here into text: looking for them is slow."""
+    """Say where types of signatures are documented, because Sphinx looks for each among all names.
+
+    Types that are not documented here become text.
+    """
     for node in list(doctree.findall(pending_xref)):
-        name = node.get('reftarget', '').rpartition('.')[2]
-        if node.get('refspecific') and name not in reference.names():
+        if not node.get('refspecific'):
+            continue
+        path = reference.paths().get(node.get('reftarget', '').rpartition('.')[2])
+        if path is None:
             node.replace_self(node.children)
+        else:
+            node['reftarget'], node['refspecific'] = path, False

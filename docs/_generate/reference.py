@@ -80,9 +80,12 @@ def entries() -> list[Entry]:
 
 
 @cache
-def names() -> frozenset[str]:
-    """All public names, without their modules."""
-    return frozenset(entry.name for entry in entries())
+def paths() -> dict[str, str]:
+    """Where each public name is documented; of equal names, the one at the shorter path."""
+    found: dict[str, str] = {}
+    for entry in sorted(entries(), key=lambda entry: (entry.paths[0].count('.'), entry.paths[0])):
+        found.setdefault(entry.name, f'{entry.paths[0]}.{entry.name}')
+    return found
 
 
 def _has_home(value: Any) -> bool:
