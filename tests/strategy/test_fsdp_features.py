@@ -27,6 +27,7 @@ from fsdp_toy import (
 from mmengine._checkpoint.state_dict import weights_to_cpu
 from mmengine.dist._dtensor import is_dtensor
 from mmengine.hooks import Hook
+from mmengine.model._copying import copy_model
 from mmengine.runner import FlexibleRunner, Runner
 from mmengine.testing._internal.distributed import run_distributed
 
@@ -102,6 +103,34 @@ def _peak(folder: str) -> int:
     return int(tracker.get_tracker_snapshot('peak')[torch.device('cpu')]['Total'])
 
 
+def _order_by_hand(batch: Any) -> str:
+    """The exchanges of the second step of a model whose blocks have all of its parameters."""
+    from torch.distributed.fsdp import fully_shard
+
+    model = Deep()
+    for block in (*model.layers, model.head, model):
+        fully_shard(block)
+    model(**batch, mode='loss')['loss'].backward()
+    with Exchanges() as exchanges:
+        model(**batch, mode='loss')['loss'].backward()
+    return exchanges.order
+
+
+def _order_by_engine(folder: str) -> tuple[str, str]:
+    settings = {'type': 'FSDPStrategy', 'blocks': ['Wide', 'Linear']}
+    arguments = {**config(folder, {'optimizer': SGD}), 'model': Deep()}
+    runner = Runner(**arguments, cfg={'strategy': settings})
+    runner.train()
+    batch = next(iter(runner.train_dataloader))
+    with Exchanges() as exchanges:
+        runner.model.train_step(batch, runner.optim_wrapper)
+    return exchanges.order, _order_by_hand(batch)
+
+
+def _seen(*_: Any) -> None:
+    """A forward hook of the user."""
+
+
 def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     plain = {'optimizer': SGD}
@@ -114,7 +143,12 @@ def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     found['average'] = dict(weights_to_cpu(ema.ema_model.module.state_dict()))
     found['validated'] = float(runner.message_hub.get_scalar('val/mean').current())
 
+    found['orders'] = _order_by_engine(f'{folder}/order')
+
     runner = _fsdp(f'{folder}/val', plain, {'blocks': None}, **VALIDATION)
+    handle = runner.model.register_forward_hook(_seen)
+    found['hooks of a copy'] = list(copy_model(runner.model)._forward_hooks.values())
+    handle.remove()
     found['before'] = runner.val()['mean']
     found['trained'] = trained(runner)  # an optimizer of the same parameters
     found['after'] = runner.val()['mean']
@@ -236,6 +270,19 @@ def test_validations_before_and_after_the_training(used: Any) -> None:
         assert found['before'] == pytest.approx(by_hand(SGD, iters=0)['mean'], abs=1e-6)
         compare(found['trained'], truth)
         assert found['after'] == pytest.approx(truth['mean'], abs=1e-6)
+
+
+def test_blocks_gather_ahead_of_the_computation(used: Any) -> None:
+    for found in used:
+        by_engine, by_hand = found['orders']
+        assert by_engine == by_hand
+        # Backwards a block is gathered before the gradients of the block behind it are exchanged.
+        assert 'ggr' in by_hand
+
+
+def test_hooks_of_the_user_are_in_copies(used: Any) -> None:
+    for found in used:
+        assert [hook.__name__ for hook in found['hooks of a copy']] == ['_seen']
 
 
 def test_a_window_exchanges_gradients_once(used: Any) -> None:
