@@ -242,6 +242,36 @@ def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     runner = _fsdp(f'{folder}/fp16', {**fp16, **plain}, {})
     found['overflow'] = trained(runner)['model']
     found['scale'] = runner.optim_wrapper.loss_scaler.get_scale()
+    return {**found, **_use_ddp(folder)}
+
+
+def _use_ddp(folder: str) -> dict[str, Any]:
+    """What the other tests do not show with DDP."""
+    plain = {'optimizer': SGD}
+    cfg = {'strategy': 'ddp', 'activation_checkpointing': ['blocks.1']}
+    averaged = [{'type': 'EMAHook', 'momentum': EMA}]
+    arguments = config(f'{folder}/ddp', plain, custom_hooks=averaged, **VALIDATION)
+    runner = Runner(**arguments, cfg=cfg)
+    found: dict[str, Any] = {'ddp': trained(runner)}
+    found['ddp_calls'] = [block.calls for block in runner.model.module.blocks]
+    found['ddp_validated'] = float(runner.message_hub.get_scalar('val/mean').current())
+
+    graphs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    runner = FlexibleRunner(
+        **config(f'{folder}/ddp_compile', plain), strategy='ddp', compile={'backend': backend}
+    )
+    found['ddp_compile'], found['ddp_graphs'] = trained(runner), len(graphs)
+
+    fp16 = {'type': 'AmpOptimWrapper', 'dtype': 'float16', 'loss_scale': {'init_scale': 2.0**40}}
+    arguments = config(f'{folder}/ddp_fp16', {**fp16, **plain})
+    runner = Runner(**arguments, cfg={'strategy': 'ddp'})
+    found['ddp_overflow'] = trained(runner)['model']
+    found['ddp_scale'] = runner.optim_wrapper.loss_scaler.get_scale()
     return found
 
 
@@ -255,6 +285,7 @@ def used(folder: Path) -> list[dict[str, Any]]:
     return run_distributed(_use_all, 2, str(folder))
 
 
+@pytest.mark.shows('FSDP', 'EMA', 'works')
 def test_the_average_is_on_shards_and_is_validated(used: Any) -> None:
     truth = by_hand(SGD, momentum_of_average=EMA)
     for found in used:
@@ -293,12 +324,14 @@ def test_a_window_exchanges_gradients_once(used: Any) -> None:
         compare(found['state_window'], by_hand(SGD, 4))
 
 
+@pytest.mark.shows('FSDP', 'activation checkpointing', 'works')
 def test_activations_are_computed_again(used: Any) -> None:
     for found in used:
         assert found['calls'] == [2 * ITERS, 2 * ITERS]
         compare(found['recompute'], by_hand(SGD))
 
 
+@pytest.mark.shows('FSDP', 'compile', 'works')
 def test_blocks_are_compiled(used: Any) -> None:
     for found in used:
         assert found['graphs'] >= 1
@@ -364,9 +397,35 @@ def test_frozen_parameters_stay_and_a_thread_saves(used: Any, folder: Path) -> N
         assert torch.equal(file['state_dict'][name], value)
 
 
+@pytest.mark.shows('FSDP', 'AMP in float16', 'works')
 def test_an_overflow_in_float16_skips_the_step_on_all_ranks(used: Any) -> None:
     for found in used:
         # torch halves the scale in each step, and 2**20 is still too large.
         assert found['scale'] == 2.0 ** (40 - ITERS)
         for name, value in seeded_net().state_dict().items():
             assert torch.equal(found['overflow'][name], value)
+
+
+@pytest.mark.shows('DDP', ['EMA', 'activation checkpointing'], 'works')
+def test_ddp_averages_weights_and_computes_activations_again(used: Any) -> None:
+    truth = by_hand(SGD, momentum_of_average=EMA)
+    for found in used:
+        compare(found['ddp'], truth)
+        # The second block is computed twice; validations compute both of them.
+        assert found['ddp_calls'][1] - found['ddp_calls'][0] == ITERS
+        assert found['ddp_validated'] == pytest.approx(truth['mean_of_average'], abs=1e-6)
+
+
+@pytest.mark.shows('DDP', 'compile', 'works')
+def test_ddp_is_compiled(used: Any) -> None:
+    for found in used:
+        assert found['ddp_graphs'] >= 1
+        compare(found['ddp_compile'], by_hand(SGD))
+
+
+@pytest.mark.shows('DDP', 'AMP in float16', 'works')
+def test_an_overflow_with_ddp_skips_the_step_on_all_ranks(used: Any) -> None:
+    for found in used:
+        assert found['ddp_scale'] == 2.0 ** (40 - ITERS)
+        for name, value in seeded_net().state_dict().items():
+            assert torch.equal(found['ddp_overflow'][name], value)
