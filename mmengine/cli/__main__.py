@@ -19,7 +19,7 @@ _COMMANDS = {
     'plan': 'show what a training will need, without training',
     'runs': 'stop a run',
     'ckpt': 'look at, check and convert checkpoints',
-    'config': 'show or compare configs',
+    'config': 'show, check or compare configs',
     'env': 'describe this machine and its software',
     'migrate': 'convert configs, code and checkpoints of MMCV 1.x',
 }

@@ -11,6 +11,7 @@ from mmengine.cli.options import (
     add_config,
     add_run_options,
     build_runner,
+    check_run_config,
     leave_process_group,
     leaving_when_stopped,
     load_run_config,
@@ -67,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     cfg.load_from, cfg.resume = options.checkpoint, False
     if options.out is not None:
         dump_predictions(cfg, options.out)
+    check_run_config(cfg, 'test', options)
     runner = build_runner(cfg)
     with leaving_when_stopped():
         metrics = runner.test()

@@ -11,6 +11,7 @@ from mmengine.cli.options import (
     add_config,
     add_run_options,
     build_runner,
+    check_run_config,
     leave_process_group,
     leaving_when_stopped,
     load_run_config,
@@ -97,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
         resume_from(cfg, options.resume, options.resume_with)
     if options.force:
         cfg.env_cfg = {**(cfg.get('env_cfg') or {}), 'lock': 'force'}
+    check_run_config(cfg, 'train', options)
     refuse_second_run(cfg)
     if sys.stdout.isatty():
         add_progress_display(cfg)

@@ -86,8 +86,7 @@ def test_the_work_dir_is_the_options_then_the_configs_then_named_by_the_file(
 
 
 def test_cfg_options_change_the_config(project: Path, built: list[Runner]) -> None:
-    main(['train', 'toy.py', '--cfg-options', 'model.slope=1.5', 'optim_wrapper.clip_grad={}',
-          'extra=[1,(2,x)]'])  # fmt: skip
+    main(['train', 'toy.py', '--cfg-options', 'model.slope=1.5', 'extra=[1,(2,x)]'])
     assert float(built[0].model.weight.detach()) == 1.5
     assert built[0].cfg.extra == [1, (2, 'x')]
 
