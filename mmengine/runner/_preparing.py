@@ -154,6 +154,8 @@ def prepare_training(runner: Runner) -> None:
     The train loop comes first, because schedules depend on its length.
     """
     state, loop = runner.state, runner.train_loop
+    if state.stage == 'train':
+        _build_run.write_owed_config(runner)
     join_launch(runner)
     if runner._overrides('wrap_model'):
         place_model(runner)

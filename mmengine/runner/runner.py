@@ -31,7 +31,7 @@ from mmengine.runner._arguments import (
 )
 from mmengine.runner._bad_samples import report_bad_samples
 from mmengine.runner._build import _SlicedDataset
-from mmengine.runner._build_run import write_config
+from mmengine.runner._build_run import write_config, write_first_config
 from mmengine.runner._config_keys import check_given, misspelt_key_messages
 from mmengine.runner._ending import flush_open_windows, stage_of
 from mmengine.runner._hook_list import HookConfig, HookList
@@ -231,7 +231,7 @@ class Runner(RunnerMembers):
         report_bad_samples(self, train_dataloader, val_dataloader, test_dataloader)
         follow_run(self)
         self.logger.info(f'Hooks will be executed in the following order:\n{self.get_hooks_info()}')
-        self.dump_config()
+        write_first_config(self)
 
     @classmethod
     def from_cfg(cls, cfg: ConfigLike) -> Self:

@@ -10,6 +10,7 @@ from torch import nn
 
 from mmengine.config import Config, ConfigDict
 from mmengine.process.env import check_launcher
+from mmengine.process.session import remote_work_dir
 from mmengine.process.signals import Preempt
 from mmengine.process.watchdog import WatchdogSettings
 from mmengine.registry import (
@@ -38,6 +39,7 @@ from mmengine.runner._config_keys import CLOSED, misspelt_keys
 from mmengine.runner._hook_list import default_hooks
 from mmengine.runner._preparing import STRATEGY_NAMES
 from mmengine.runner._units import default_hook_configs
+from mmengine.runner._unsuited import without_step
 from mmengine.runner.runner import Runner
 from mmengine.strategy import BaseStrategy
 from mmengine.strategy._checkpoint_settings import CheckpointSettings
@@ -198,6 +200,9 @@ class _Check:
         if isinstance(level, str) and level.upper() not in _LEVELS:
             near = did_you_mean(level, _LEVELS, limit=1)
             self._findings.add('log_level', f'there is no log level {level!r}.{near}')
+        work_dir = self._get('work_dir')
+        if isinstance(work_dir, str) and '://' in work_dir:
+            self._findings.add('', remote_work_dir(work_dir), key='work_dir')
         resume = self._get('resume')
         if not resume:
             check_checkpoint(self._get('load_from'), 'load_from', self._findings)
@@ -228,10 +233,20 @@ class _Check:
                 message = f'a model is a dict or a module, got {type(one).__name__}.'
                 self._findings.add('model', message)
             path = f'model.{index}' if isinstance(model, list) else 'model'
-            self._parts.check(one, path, MODELS, given=given)
+            kind = self._parts.check(one, path, MODELS, given=given)
+            self._check_steps(kind, path)
         preprocessor = self._get('data_preprocessor')
         if isinstance(preprocessor, Mapping) and 'type' in preprocessor:
             self._parts.check(preprocessor, 'data_preprocessor', MODELS, is_exact=False)
+
+    def _check_steps(self, kind: Any, path: str) -> None:
+        """Check that the stock train loop can train the model; another loop may need less."""
+        loop = self._get('train_cfg')
+        is_stock = isinstance(loop, Mapping) and 'type' not in loop
+        if not (isinstance(kind, type) and issubclass(kind, nn.Module)) or not is_stock:
+            return
+        if 'train' in self._stages and not hasattr(kind, 'train_step'):
+            self._findings.add(path, without_step(kind, 'train'), key='type')
 
     def _check_stages(self) -> None:
         cfg, parts, findings = self._cfg, self._parts, self._findings
