@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser.parse_args(argv)
     except ValueError as error:  # argparse itself ends the process
         parser.error(str(error))
+    options.words = list(words)
     try:
         code: int = options.run(options)
         sys.stdout.flush()

@@ -65,6 +65,17 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+def add_screen_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--quiet`` and ``--verbose``."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('--quiet', action='store_true', help='print warnings and errors only')
+    group.add_argument(
+        '--verbose',
+        action='store_true',
+        help='print all that goes to the log file: environment, config, hooks',
+    )
+
+
 def load_run_config(options: argparse.Namespace) -> Config:
     """The config of a run, with the options of the command line merged in.
 

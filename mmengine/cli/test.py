@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.cli.options import (
     add_config,
     add_run_options,
+    add_screen_options,
     build_runner,
     check_run_config,
     leave_process_group,
@@ -46,6 +47,7 @@ def add_parser(commands: Commands) -> None:
         'checkpoint', metavar='CHECKPOINT', help='checkpoint to test: a path or a URL'
     )
     add_run_options(parser)
+    add_screen_options(parser)
     parser.add_argument(
         '--out',
         metavar='FILE.pkl',
@@ -69,9 +71,12 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         dump_predictions(cfg, options.out)
     check_run_config(cfg, 'test', options)
-    runner = build_runner(cfg)
-    with leaving_when_stopped():
-        metrics = runner.test()
+    from mmengine.cli._screen import console_of
+
+    with console_of(options, has_display=False):
+        runner = build_runner(cfg)
+        with leaving_when_stopped():
+            metrics = runner.test()
     if runner.rank == 0:
         print(_table(metrics))
     leave_process_group()

@@ -55,11 +55,16 @@ def test_the_end_of_a_run_says_where_things_are(
     checkpoint = 'default_hooks.checkpoint'
     options = ['--cfg-options', f'{checkpoint}.save_best=slope', f'{checkpoint}.rule=greater']
     main(['train', 'toy.py', '--work-dir', 'here', *options])
-    last_lines = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-4:])
+    printed = capsys.readouterr().out.splitlines()
+    last_lines = {line[:16].strip(): line[17:] for line in printed[-7:]}
+    best = str(project / 'here' / 'best_slope_epoch_1.pth')
+    assert last_lines['Best'] == f'{slope_after(1):.4g}'
+    assert 'Time' in last_lines
     assert last_lines['Work dir'] == str(project / 'here')
     assert Path(last_lines['Log and scalars']).parent == project / 'here'
     assert last_lines['Last checkpoint'] == str(project / 'here' / 'epoch_1.pth')
-    assert last_lines['Best checkpoint'] == str(project / 'here' / 'best_slope_epoch_1.pth')
+    assert last_lines['Best checkpoint'] == best
+    assert last_lines['Next'] == f'mmengine test toy.py {best}'
 
 
 @pytest.mark.parametrize(
