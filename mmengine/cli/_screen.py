@@ -117,8 +117,8 @@ def summary_of(runner: Any, screen: ScreenHook, config: str) -> str:
     infos = hub.runtime_info
     rows = {'Time': _clock(screen.seconds)}
     if screen.num_samples > 0 and screen.seconds > 0:
-        rate = screen.num_samples / screen.seconds
-        rows['Time'] += f', {rate:,.0f} samples/s with validations and checkpoints'
+        per_second = screen.num_samples / screen.seconds
+        rows['Time'] += f', {per_second:,.0f} samples/s with validations and checkpoints'
     rows['Work dir'] = runner.work_dir
     rows['Log and scalars'] = runner.log_dir
     for title, key in (('Last checkpoint', 'last_ckpt'), ('Best checkpoint', 'best_ckpt')):
@@ -142,10 +142,10 @@ def interruption_of(runner: Any, words: list[str]) -> str:
     """
     checkpoint = runner.message_hub.runtime_info.get('last_ckpt')
     if checkpoint is None:
-        return _lines({'Interrupted': 'no checkpoint was saved', 'Begin anew': _command(words)})
+        return _lines({'Stopped': 'no checkpoint was saved', 'Begin anew': _command(words)})
     if '--resume' not in words:
         words = [*words, '--resume']
-    return _lines({'Interrupted': f'saved {checkpoint}', 'Go on with': _command(words)})
+    return _lines({'Stopped': f'saved {checkpoint}', 'Go on with': _command(words)})
 
 
 def _command(words: list[str]) -> str:
@@ -176,11 +176,13 @@ def _length(value: Any) -> int | None:
 def _optimizer_of(wrapper: Any) -> str:
     if not hasattr(wrapper, 'optimizer'):
         return ', '.join(f'{name}: {_optimizer_of(one)}' for name, one in wrapper.items())
-    rates = sorted({group['lr'] for group in wrapper.param_groups if 'lr' in group})
-    shown = ' to '.join(f'{float(rate):.3g}' for rate in dict.fromkeys((rates[0], rates[-1])))
+    values = sorted(float(group['lr']) for group in wrapper.param_groups if 'lr' in group)
+    ends = dict.fromkeys(f'{value:.3g}' for value in (*values[:1], *values[-1:]))
     kind = type(wrapper).__name__
-    suffix = '' if kind == 'OptimWrapper' else f', {kind}'
-    return f'{type(wrapper.optimizer).__name__}, lr {shown}{suffix}'
+    parts = [type(wrapper.optimizer).__name__]
+    parts += [f'lr {" to ".join(ends)}'] if ends else []
+    parts += [] if kind == 'OptimWrapper' else [kind]
+    return ', '.join(parts)
 
 
 def _schedule_of(runner: Any) -> str:

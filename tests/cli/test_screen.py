@@ -110,5 +110,5 @@ def test_an_interrupted_run_says_how_to_go_on(project: Path, capsys: CaptureFixt
     rows: dict[str, Any] = {
         line[:16].strip(): line[17:] for line in capsys.readouterr().out.splitlines()
     }
-    assert rows['Interrupted'].startswith(f'saved {project / "work_dirs/toy"}')
+    assert rows['Stopped'].startswith(f'saved {project / "work_dirs/toy"}')
     assert rows['Go on with'] == f'mmengine {" ".join(words)} --resume'
