@@ -77,6 +77,9 @@ def add_parser(commands: Commands) -> None:
         help='train in mixed precision; the default is fp16 on CUDA and bf16 on the CPU',
     )
     parser.add_argument(
+        '--seed', type=int, metavar='N', help="seed of the run: the config's randomness.seed"
+    )
+    parser.add_argument(
         '--force',
         action='store_true',
         help='train although another run holds the work dir',
@@ -95,6 +98,8 @@ def run(options: argparse.Namespace) -> int:
     cfg = load_run_config(options)
     if options.amp is not None:
         cfg.optim_wrapper = with_amp(cfg.get('optim_wrapper'), _AMP_DTYPES.get(options.amp))
+    if options.seed is not None:
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': options.seed}
     if options.auto_scale_lr:
         enable_auto_scale_lr(cfg)
     if options.resume is not None or options.resume_with:

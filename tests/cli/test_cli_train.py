@@ -185,6 +185,13 @@ def test_auto_scale_lr_scales_by_the_real_batch_size(project: Path) -> None:
     )
 
 
+def test_seed_sets_the_seed_alone(project: Path, built: list[Runner]) -> None:
+    options = ['--cfg-options', 'randomness.seed=1', 'randomness.deterministic=False']
+    main(['train', 'toy.py', '--seed', '7', *options])
+    assert built[0].seed == 7
+    assert built[0].cfg.randomness == {'seed': 7, 'deterministic': False}
+
+
 def test_modules_of_the_current_folder_can_be_imported(project: Path) -> None:
     (project / 'own_code.py').write_text(
         'from mmengine.registry import MODELS\n'
