@@ -1,10 +1,13 @@
-# The verbs: demo, test, test-strategies, test-cluster, soak, lint, bench, docs. Each makes the virtual environment that it needs.
+# The verbs: demo, test, test-strategies, test-cluster, soak, lint, bench, docs, site. Each makes the virtual environment that it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
 CORE_VENV ?= .venv-core
 PEERS_VENV ?= .venv-peers
 MMCV_VENV ?= .venv-mmcv
+
+# The version that constraints.txt pins, for every environment.
+TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
 BIN := $(VENV)/bin
 PINNED := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -21,11 +24,17 @@ SOAK_RUNS ?= 200
 # Each of them is minutes of two or four ranks at work.
 STRATEGY_TESTS := tests/strategy/test_deepspeed.py tests/strategy/test_tensor_parallel.py
 
-.PHONY: help demo test test-strategies test-cluster soak soak-faults soak-mmcv test-core test-mmcv lint bench bench-check bench-peers docs clean
+# Parts in which tests neither start processes nor train, but for those whose names say so.
+FAST_TESTS := $(addprefix tests/,analysis config device evaluator logging registry structures utils) \
+	-m 'not distributed' -k 'not process and not spawned and not import and not million'
+
+.PHONY: help demo test test-fast test-python test-strategies test-cluster soak soak-faults soak-mmcv test-core test-mmcv lint format bench bench-check bench-peers docs site clean
 
 help:
 	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
 	@echo 'make test         run all tests but those of the next two verbs'
+	@echo 'make test-fast    run the tests that start no process and train next to nothing: under a minute'
+	@echo 'make test-python VERSION=3.13  run all tests under another Python, in an environment of its own'
 	@echo 'make test-strategies  run the long tests of DeepSpeed and tensor parallel, with real ranks'
 	@echo 'make test-cluster run the tests that need Slurm and Open MPI, on a cluster that is started for them'
 	@echo 'make soak         look for examples that break a property, drawn anew in each of SOAK_ROUNDS=$(SOAK_ROUNDS) rounds; then soak-faults'
@@ -34,10 +43,12 @@ help:
 	@echo 'make test-mmcv    check that recorded trainings are those of MMCV 1.7.2, installed apart in $(MMCV_VENV)'
 	@echo 'make soak-mmcv    draw SOAK_PROJECTS=$(SOAK_PROJECTS) legacy projects, and run each under MMCV and, migrated, here'
 	@echo 'make lint         check style, types, the layers of the package, spelling and plain English'
+	@echo 'make format       lay out the code, and correct what ruff can correct'
 	@echo 'make bench        run the benchmarks'
 	@echo 'make bench-check  measure again, and fail if a figure is over a tenth worse than the last committed'
 	@echo 'make bench-peers  the same step in other training engines, installed apart in $(PEERS_VENV)'
 	@echo 'make docs         run the examples in docstrings'
+	@echo 'make site         build the site of the documentation into build/site'
 	@echo 'make clean        remove what the others made: environments and the run of the demo'
 
 demo: $(VENV)/.installed-demo
@@ -49,11 +60,27 @@ demo: $(VENV)/.installed-demo
 	@echo 'In $(DEMO_DIR): config.py (as it ran), curves.png (loss and accuracy), checkpoints, and for each start'
 	@echo 'a folder named by its time with the log and vis_data/scalars.json.'
 
+# Tests start hundreds of processes, and each reads compiled files faster than it compiles them.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/cluster $(addprefix --ignore ,$(STRATEGY_TESTS))
 
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(FAST_TESTS)
+
+# The interpreter is python$(VERSION) of the path, or the newest one of pyenv.
+test-python:
+	@test -n '$(VERSION)' || { echo 'make test-python VERSION=3.13'; exit 2; }
+	@for python in "$$(command -v python$(VERSION))" $$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$(VERSION)*/bin/python 2>/dev/null | sort -rV); do \
+		if [ -n "$$python" ] && "$$python" -c '' 2>/dev/null; then \
+			exec $(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$(VERSION); \
+		fi; \
+	done; \
+	echo 'There is no Python $(VERSION) here.'; exit 2
+
 test-strategies: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(STRATEGY_TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(STRATEGY_TESTS)
 
 # Starts Slurm by itself, on this machine, in a folder and on ports of its own. Without its programs
 # (apt install slurm-wlm munge openmpi-bin) the tests are skipped.
@@ -91,8 +118,17 @@ lint: $(VENV)/.installed-dev
 	done; \
 	exit $$failed
 
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --doctest-modules mmengine
+
+# Every warning is an error. Pages in docs/generated are written from the code first.
+site: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -j 2 -b html docs build/site
+	@echo 'The site: build/site/index.html'
 
 bench: $(VENV)/.installed-dev
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
@@ -108,7 +144,7 @@ bench-peers: $(VENV)/.installed-dev $(PEERS_VENV)/.installed
 # torch comes first and by its exact version: an open requirement lets pip take the newest build with CUDA in it.
 $(VENV)/.installed-demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) setuptools torch==2.13.0
+	$(PIP) setuptools torch==$(TORCH)
 	$(PIP) --no-build-isolation --editable '.[demo]'
 	touch $@
 
@@ -119,26 +155,30 @@ $(VENV)/.installed-dev: $(VENV)/.installed-demo
 	DS_ACCELERATOR=cpu DS_BUILD_OPS=0 $(PIP) --no-build-isolation --no-deps deepspeed
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed-demo
+	$(PIP) --no-build-isolation --editable '.[docs]'
+	touch $@
+
 $(CORE_VENV)/.installed: pyproject.toml constraints.txt $(shell find mmengine -name '*.py' -o -name '*.json')
 	$(PYTHON) -m venv $(CORE_VENV)
-	$(CORE_PIP) setuptools torch==2.13.0 pytest
+	$(CORE_PIP) setuptools torch==$(TORCH) pytest
 	$(CORE_PIP) --no-build-isolation --force-reinstall --no-deps .
 	$(CORE_PIP) --no-build-isolation .
 	touch $@
 
 $(PEERS_VENV)/.installed: benchmarks/peers-requirements.txt
 	$(PYTHON) -m venv $(PEERS_VENV)
-	$(PEERS_VENV)/bin/python -m pip install --quiet torch==2.13.0
+	$(PEERS_VENV)/bin/python -m pip install --quiet torch==$(TORCH)
 	$(PEERS_VENV)/bin/python -m pip install --quiet --requirement benchmarks/peers-requirements.txt
 	touch $@
 
 # MMCV's own build needs an old setuptools at hand, and its operators a compiler that nothing here uses.
 $(MMCV_VENV)/.installed:
 	$(PYTHON) -m venv $(MMCV_VENV)
-	$(MMCV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 'setuptools<81' wheel
+	$(MMCV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==$(TORCH) 'setuptools<81' wheel
 	MMCV_WITH_OPS=0 $(MMCV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--no-build-isolation mmcv==1.7.2
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(CORE_VENV) $(PEERS_VENV) $(MMCV_VENV) .venv-ci $(DEMO_DIR) build *.egg-info
+	rm -rf $(VENV) $(CORE_VENV) $(PEERS_VENV) $(MMCV_VENV) .venv-ci .venv-3.* $(DEMO_DIR) build docs/generated *.egg-info

@@ -27,6 +27,17 @@ if threading.current_thread() is threading.main_thread():
         if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
             signal.signal(_number, _handler)
 
+
+def _fsync(descriptor: int) -> None:
+    """Check the descriptor, and leave to the system when its bytes get to the disk.
+
+    Only a loss of power could show the difference; a small run would wait for the disk ten times.
+    """
+    os.fstat(descriptor)
+
+
+os.fsync = _fsync
+
 # The smoke tests of the built package run without hypothesis.
 if importlib.util.find_spec('hypothesis') is not None:
     from hypothesis import HealthCheck, settings
@@ -85,11 +96,15 @@ def _isolated() -> Iterator[None]:
     default_dtype = torch.get_default_dtype()
     random.seed(0)
     np.random.seed(0)
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(0)
     yield
-    os.environ.clear()
-    os.environ.update(environment)
-    torch.use_deterministic_algorithms(deterministic)
+    if os.environ != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    if torch.are_deterministic_algorithms_enabled() != deterministic:
+        torch.use_deterministic_algorithms(deterministic)
     torch.set_default_dtype(default_dtype)
     for cls in [*_manager_classes(), DefaultScope]:
         for instance in cls.__dict__.get('_instance_dict', {}).values():

@@ -3,13 +3,12 @@
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from mmengine.cli.__main__ import build_parser, main
+from mmengine.testing._internal.forked_python import run_python
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / 'docs' / 'launch.md').read_text(encoding='utf-8')
@@ -40,14 +39,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _run(words: list[str], folder: Path) -> str:
     path = os.pathsep.join([str(ROOT), str(ROOT / 'tests' / 'cli')])
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-m', *words],
+    done = run_python(
+        ['-W', 'ignore', '-m', *words],
         cwd=folder,
         env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

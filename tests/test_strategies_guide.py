@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from strategy_table import FEATURES, STRATEGIES, parts_of_guide, shown, table
 
 from mmengine.config import Config
 from mmengine.runner._preparing import build_strategy
@@ -12,7 +13,8 @@ from mmengine.strategy import BaseStrategy
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / 'docs' / 'strategies.md').read_text(encoding='utf-8')
-LINES = GUIDE.splitlines()
+BEFORE, SUMMARY, AFTER = parts_of_guide(GUIDE)
+LINES = (BEFORE + AFTER).splitlines()
 EXAMPLES = re.findall(r'```python\n(.*?)```', GUIDE, re.S)
 ROWS = [
     [cell.strip() for cell in line.strip('|').split(' | ')]
@@ -46,3 +48,15 @@ def test_each_row_names_a_test_that_exists(row: list[str]) -> None:
     for file, symbol in names:
         text = (ROOT / 'tests' / file).read_text(encoding='utf-8')
         assert not symbol or re.search(rf'^def {symbol}\b', text, re.M), (file, symbol)
+
+
+def test_its_summary_is_what_the_tests_show() -> None:
+    assert table() == SUMMARY, 'Write it anew: python tests/strategy_table.py'
+
+
+def test_marks_say_what_works_and_what_is_refused() -> None:
+    entries = list(shown())
+    assert {entry.strategy for entry in entries} == set(STRATEGIES)
+    assert {entry.feature for entry in entries} == set(FEATURES)
+    for entry in entries:
+        assert entry.outcome.startswith(('works', 'refused')), entry

@@ -157,7 +157,7 @@ def conv_flop_count(
     """Multiply-adds of a convolution of any number of dimensions and groups.
 
     Args:
-        x_shape: Shape of the input, (batch, channels, *space).
+        x_shape: Shape of the input, ``(batch, channels, *space)``.
         w_shape: Shape of the weight; its second entry is divided by the groups already.
         out_shape: Shape of the output.
         transposed: The weight is applied at every position of the input instead of the output.

@@ -17,6 +17,7 @@ _COMMANDS = {
     'test': 'test a checkpoint of the model of a config',
     'launch': 'start the ranks of a run',
     'plan': 'show what a training will need, without training',
+    'report': 'write one page about runs: curves, configs, checkpoints',
     'runs': 'stop a run',
     'ckpt': 'look at, check and convert checkpoints',
     'config': 'show, check or compare configs',

@@ -5,6 +5,7 @@ import importlib.util
 import subprocess
 import sys
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def collect_env() -> dict[str, Any]:
         report['NVCC'] = _nvcc_version(cuda_home)
     if report['MUSA available']:
         report['MUSA_HOME'] = _get_musa_home()
-    report['GCC'] = _first_line_of(['gcc', '--version']) or 'n/a'
+    report['GCC'] = _first_line_of('gcc', '--version') or 'n/a'
     report['PyTorch'] = str(torch.__version__)
     report['PyTorch compiling details'] = torch.__config__.show()
     for label, module in (('TorchVision', 'torchvision'), ('OpenCV', 'cv2')):
@@ -69,13 +70,17 @@ def _devices_by_name(label: str, driver: Any) -> dict[str, str]:
     return {f'{label} {",".join(same)}': name for name, same in indices.items()}
 
 
-def _first_line_of(command: list[str]) -> str | None:
-    output = _output_of(command)
+def _first_line_of(*command: str) -> str | None:
+    output = _output_of(*command)
     return output.splitlines()[0].strip() if output else None
 
 
-def _output_of(command: list[str]) -> str | None:
-    """The output of a program; None when it is missing, fails or takes too long."""
+@cache
+def _output_of(*command: str) -> str | None:
+    """The output of a program; None when it is missing, fails or takes too long.
+
+    A process that builds several runs asks once.
+    """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -86,7 +91,7 @@ def _output_of(command: list[str]) -> str | None:
 def _nvcc_version(cuda_home: str | None) -> str:
     if cuda_home is None:
         return 'Not Available'
-    output = _output_of([str(Path(cuda_home, 'bin', 'nvcc')), '--version']) or ''
+    output = _output_of(str(Path(cuda_home, 'bin', 'nvcc')), '--version') or ''
     releases = [line.strip() for line in output.splitlines() if 'release' in line]
     return releases[0] if releases else 'Not Available'
 

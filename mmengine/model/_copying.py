@@ -19,6 +19,11 @@ _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_
           '_state_dict_hooks', '_state_dict_pre_hooks', '_load_state_dict_pre_hooks',
           '_load_state_dict_post_hooks')  # fmt: skip
 
+_OWNERS_OF_HOOKS = (
+    'deepspeed.', 'torch.distributed.fsdp.', 'torch.distributed._composable.',
+    'mmengine.strategy._sharding', 'mmengine.strategy._gradient_sync', 'mmengine.strategy.fsdp',
+)  # fmt: skip
+
 # Attributes for the state of `fully_shard` and similar; they hold process groups, which cannot be
 # copied.
 _SHARDING_STATE = '__composable_api_state_key'
@@ -67,17 +72,13 @@ def _as_written(model: nn.Module) -> Iterator[nn.Module]:
                     undo.append((module.__dict__, name, value))
             states = [name for name in module.__dict__ if name.startswith(_SHARDING_STATE)]
             undo += [(module.__dict__, name, module.__dict__.pop(name)) for name in states]
-            for name in ('_forward_hooks', '_forward_pre_hooks'):
+            for name in _HOOKS:
                 hooks = module.__dict__[name]
-                if any(map(_is_of_deepspeed, hooks.values())):
+                kept = OrderedDict((key, hook) for key, hook in hooks.items() if _is_kept(hook))
+                if len(kept) < len(hooks):
                     undo.append((module.__dict__, name, hooks))
-                    module.__dict__[name] = OrderedDict(
-                        (key, hook) for key, hook in hooks.items() if not _is_of_deepspeed(hook)
-                    )
+                    module.__dict__[name] = kept
             if _is_fully_sharded(module):
-                for name in _HOOKS:
-                    undo.append((module.__dict__, name, module.__dict__[name]))
-                    module.__dict__[name] = OrderedDict()
                 sharded = type(module)
                 module.__class__ = sharded.__mro__[2]  # after FSDPModule: the original class
                 undo.append((module, None, sharded))
@@ -96,9 +97,11 @@ def _is_fully_sharded(module: nn.Module) -> bool:
     return fsdp is not None and isinstance(module, fsdp.FSDPModule)
 
 
-def _is_of_deepspeed(hook: Any) -> bool:
-    """Whether an engine has added ``hook``; it would hold the engine in a copy."""
-    return str(getattr(hook, '__module__', '')).startswith('deepspeed.')
+def _is_kept(hook: Any) -> bool:
+    """Whether ``hook`` is the user's: others hold an engine, or process groups."""
+    called = getattr(hook, 'hook', hook)  # torch wraps the hooks of state dicts
+    owner = str(getattr(getattr(called, 'func', called), '__module__', ''))
+    return not owner.startswith(_OWNERS_OF_HOOKS)
 
 
 def _refuse_split(model: nn.Module) -> None:

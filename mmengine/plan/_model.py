@@ -32,11 +32,6 @@ def without_numbers(strategy: BaseStrategy, mode: Any) -> None:
     Raises:
         ArgumentError: If the strategy is not one of torch.
     """
-    if isinstance(strategy, SeparateStrategy):
-        raise ArgumentError(
-            'A plan does not follow a strategy for each sub-model yet. Plan with one strategy for '
-            'all of them; ddp gives an upper bound.'
-        )
     if isinstance(strategy, DeepSpeedStrategy) or not isinstance(strategy, SingleDeviceStrategy):
         raise ArgumentError(
             f'A plan follows strategies of torch: single, ddp and fsdp. {type(strategy).__name__} '
@@ -61,7 +56,8 @@ def without_numbers(strategy: BaseStrategy, mode: Any) -> None:
     def wrap_model(model: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
         if mode is None:
             return wrap(model, *args, **kwargs)
-        if not isinstance(strategy, FSDPStrategy):  # which does this when the model is sharded
+        # FSDPStrategy does this when the model is sharded.
+        if isinstance(strategy, SeparateStrategy) or not isinstance(strategy, FSDPStrategy):
             give_fake_memory(model, mode)
         # Moving fake tensors to another device fails, and would not change their sizes.
         with patch.object(nn.Module, '_apply', lambda module, *args, **kwargs: module):

@@ -20,7 +20,7 @@ from mmengine._checkpoint.files import LAST_CHECKPOINT
 from mmengine.dist import all_gather_object, broadcast_object_list, get_world_size, is_main_process
 from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.fileio._atomic import atomic_write
-from mmengine.runner._elastic_step import keep_step
+from mmengine.runner._elastic_step import keep_samples
 from mmengine.utils._process_identity import parent_process, this_process
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class Launch:
 def join_launch(runner: Runner) -> None:
     """Find out whether this start of a training is a further one of its launch.
 
-    If so, the run resumes what the launch has saved, and keeps the samples of an optimizer step.
-    All ranks call it before the optimizer is built.
+    If so, the run resumes what the launch has saved, and keeps the samples of an iteration. All
+    ranks call it before training data and optimizer are built.
     """
     state = runner.state
     if _LAUNCH_VARIABLE not in os.environ or state.launch is not None:
@@ -77,7 +77,7 @@ def join_launch(runner: Runner) -> None:
         how = 'no checkpoint was saved yet, so the run begins as before'
     runner.logger.warning(f'The ranks were started again: {how}.')
     if num_ranks != known.num_ranks:
-        keep_step(runner, known.num_ranks)
+        keep_samples(runner, known.num_ranks)
 
 
 def note_launch(runner: Runner) -> None:

@@ -1,4 +1,4 @@
-"""The samples of an optimizer step, kept where a run goes on with another number of ranks."""
+"""The samples of an iteration or a step, kept where a run goes on with another number of ranks."""
 
 from __future__ import annotations
 
@@ -7,40 +7,51 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
+from mmengine.runner._elastic_iteration import keep_iteration
 
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
 
-# DeepSpeed has a separate setting, and a closure is evaluated several times in a step.
-_WITHOUT_WINDOWS = ('DeepSpeedOptimWrapper', 'ClosureOptimWrapper')
+
+def keep_samples(runner: Runner, num_ranks: int) -> None:
+    """Keep the samples of an iteration or of an optimizer step that there were on ``num_ranks``.
+
+    Where the ranks cannot share the samples of an iteration, a run that counts epochs keeps the
+    samples of a step, by another accumulation, if the ranks can share the batches of a step.
+    Otherwise batches and accumulation stay as the config says. The log says which it is.
+    """
+    is_kept, how = keep_iteration(runner, num_ranks)
+    if not is_kept and runner._counts_epochs:
+        is_kept, how = _keep_step(runner, num_ranks, how)
+    if not is_kept:
+        how += '. Batches and accumulation are as the config says'
+    now = get_data_parallel_info()[1]
+    runner.logger.warning(f'The run began on {num_ranks} ranks and goes on with {now}: {how}.')
 
 
-def keep_step(runner: Runner, num_ranks: int) -> None:
-    """Accumulate so that an optimizer step has the samples that it had on ``num_ranks`` ranks.
+def _keep_step(runner: Runner, num_ranks: int, reason: str) -> tuple[bool, str]:
+    """Accumulate as many batches as a step had on ``num_ranks`` ranks, if that is possible.
 
-    That needs a run that counts epochs, and windows that can be divided by the ranks. Otherwise
-    batches and accumulation stay as the config says. The log says which it is.
+    Args:
+        runner: The run.
+        num_ranks: Ranks for which the config says the accumulation.
+        reason: Why the samples of an iteration cannot be kept.
+
+    Returns:
+        Whether that is possible, and how or why not.
     """
     now, parts = get_data_parallel_info()[1], _parts_of(runner.optim_wrapper)
     counts = [_count_of(part) for part in parts]
-    if any(_kind_of(part) in _WITHOUT_WINDOWS for part in parts):
-        how = 'its optimizer wrapper does not accumulate'
-    elif not runner._counts_epochs:
-        how = 'it counts iterations, and an iteration has a batch of each rank'
-    elif any(count * num_ranks % now for count in counts):
-        how = f'the {counts[0] * num_ranks} batches of a step cannot be divided by {now} ranks'
-    else:
-        changed = [count * num_ranks // now for count in counts]
-        runner.optim_wrapper = _with_counts(runner.optim_wrapper, changed)
-        _keep_scaled_lr(runner, num_ranks / now)
-        runner.logger.warning(
-            f'The run began on {num_ranks} ranks and goes on with {now}: a step accumulates '
-            f'{changed[0]} batches of a rank instead of {counts[0]}, so it has as many samples.'
-        )
-        return
-    runner.logger.warning(
-        f'The run began on {num_ranks} ranks and goes on with {now}: {how}. Batches and '
-        'accumulation are as the config says.'
+    if any(_kind_of(part) == 'ClosureOptimWrapper' for part in parts):
+        return False, reason
+    if any(count * num_ranks % now for count in counts):
+        return False, f'{reason}, nor can the {counts[0] * num_ranks} batches of a step'
+    changed = [count * num_ranks // now for count in counts]
+    runner.optim_wrapper = _with_counts(runner.optim_wrapper, changed)
+    _keep_scaled_lr(runner, num_ranks / now)
+    return True, (
+        f'{reason}. A step accumulates {changed[0]} batches of a rank instead of {counts[0]}, so '
+        'it has as many samples'
     )
 
 

@@ -153,10 +153,10 @@ def prepare_training(runner: Runner) -> None:
 
     The train loop comes first, because schedules depend on its length.
     """
+    join_launch(runner)
     state, loop = runner.state, runner.train_loop
     if state.stage == 'train':
         _build_run.write_owed_config(runner)
-    join_launch(runner)
     if runner._overrides('wrap_model'):
         place_model(runner)
     if state.stage == 'train' and hasattr(loop, 'stop_training'):
@@ -182,7 +182,7 @@ def prepare_training(runner: Runner) -> None:
         compile=_compile_options(runner._compile_settings, 'train_step'),
         dispatch_kwargs={
             **_build_run.training_lengths(loop),
-            'train_micro_batch_size_per_gpu': batch_size,
+            'train_micro_batch_size_per_gpu': state.config_batch_size or batch_size,
         },
     )
     _adopt(runner, prepared)

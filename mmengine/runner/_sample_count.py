@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import BatchSampler
 
+from mmengine.dataset._batch_parts import BatchParts
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.dist._data_parallel import get_data_parallel_info, of_data_ranks
 from mmengine.runner._batch_position import is_endless
@@ -74,6 +75,8 @@ def num_samples_of(data_batch: Any) -> int:
     A list of dicts has one for each sample. In all other batches the first list or tensor, of the
     values of a dict or of the items of a list, has as many items as there are samples.
     """
+    if isinstance(data_batch, BatchParts):
+        return data_batch.num_samples
     if isinstance(data_batch, (list, tuple)):
         if data_batch and isinstance(data_batch[0], Mapping):
             return len(data_batch)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmengine.dataset._batch_parts import BatchParts
 from mmengine.dataset._dataloader import num_batches
 from mmengine.dataset._sample_order import TRAIN, begin_pass
 from mmengine.hooks._units import Interval
@@ -30,6 +31,7 @@ from mmengine.runner._ending import flush_open_windows
 from mmengine.runner._endless_batches import NO_BATCH, _InfiniteDataloaderIterator
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
 from mmengine.runner._even_batches import checked_choice, epoch_length, even_batches
+from mmengine.runner._step_in_parts import step_in_parts
 from mmengine.runner._stopping import (
     is_over_after_epoch,
     is_over_after_iter,
@@ -307,7 +309,10 @@ class EpochBasedTrainLoop(_TrainLoop):
         runner = self._runner
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
         model: Any = runner.model
-        outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        if type(data_batch) is BatchParts:  # fewer ranks than before share the batch
+            outputs = step_in_parts(model, data_batch, runner.optim_wrapper)
+        else:
+            outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
         self._position.iter += 1
 
@@ -423,6 +428,9 @@ class IterBasedTrainLoop(_TrainLoop):
         idx = position.iter
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
         model: Any = runner.model
-        outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        if type(data_batch) is BatchParts:  # fewer ranks than before share the batch
+            outputs = step_in_parts(model, data_batch, runner.optim_wrapper)
+        else:
+            outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
         position.iter += 1

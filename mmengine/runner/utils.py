@@ -61,7 +61,7 @@ def _get_batch_size(dataloader: DataLoader[Any] | Mapping[str, Any]) -> int | No
         if dataloader.batch_size is not None:
             return dataloader.batch_size
         return getattr(dataloader.batch_sampler, 'batch_size', None)
-    if 'batch_size' in dataloader:
+    if dataloader.get('batch_size') is not None:
         return int(dataloader['batch_size'])
     batch_sampler = dataloader.get('batch_sampler')
     if isinstance(batch_sampler, Mapping):

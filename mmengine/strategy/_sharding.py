@@ -63,33 +63,46 @@ def shard_model(
         if sharding.cpu_offload
         else OffloadPolicy(),
     }
-    roots = _roots(model, blocks)
-    # A root would keep its gathered parameters; there is no other one to hide the next gathering.
-    reshards: bool | int | None = True if roots != [model] else None
     if sharding.reshard_after_forward is not None:
-        reshards = sharding.reshard_after_forward
-    if reshards is not None:
-        common['reshard_after_forward'] = reshards
+        common['reshard_after_forward'] = sharding.reshard_after_forward
     for block in blocks:
         fully_shard(block, mp_policy=policy_of(sharding.mixed_precision, dtype, block), **common)
-    if roots == [model]:
-        fully_shard(model, mp_policy=policy_of(sharding.mixed_precision, dtype, None), **common)
-    for root in roots:
-        root.register_forward_hook(_free_after_evaluation)
+    fully_shard(model, mp_policy=policy_of(sharding.mixed_precision, dtype, None), **common)
+    outermost = _outermost(model, blocks)
+    for unit in outermost:
+        unit.register_forward_hook(_free_after_evaluation)
+    _make_root(model, outermost)
     return blocks
 
 
-def _roots(model: nn.Module, blocks: list[nn.Module]) -> list[nn.Module]:
-    """The outermost units: ``model``, or the blocks if they hold all parameters.
+def _outermost(model: nn.Module, blocks: list[nn.Module]) -> list[nn.Module]:
+    """The units whose forward pass may be the first of a training step.
 
-    In the second case nothing depends on a call of ``model``, so that a training step may call the
-    blocks directly, as the step of a GAN does.
+    Blocks that hold all parameters may be called without ``model``, as the step of a GAN does.
     """
     modules = _own_modules(model, set(blocks))
     if not blocks or any(True for module in modules for _ in module.parameters(recurse=False)):
         return [model]
     inner = {module for block in blocks for module in block.modules() if module is not block}
-    return [block for block in blocks if block not in inner]
+    return [model, *(block for block in blocks if block not in inner)]
+
+
+def _make_root(model: nn.Module, units: list[nn.Module]) -> None:
+    """Let ``model`` be the root for all of its blocks, also if one of them is called first.
+
+    Otherwise torch would make each block that is called without ``model`` a root, and the roots
+    would gather and reduce one after the other, with nothing computed meanwhile.
+    """
+    handles: list[Any] = []
+
+    def begin(*_: Any) -> None:
+        for handle in handles:
+            handle.remove()
+        sharded: Any = model
+        sharded._get_fsdp_state()._lazy_init()  # no public call does it before a forward pass
+
+    # Before the hook of `fully_shard`.
+    handles += [unit.register_forward_pre_hook(begin, prepend=True) for unit in units]
 
 
 def _free_after_evaluation(model: Any, args: Any, output: Any) -> None:

@@ -124,6 +124,8 @@ class RunState:
         num_samples: Samples of all ranks that were trained on; counted only in a training with a
             part that has ``unit='sample'``.
         batch_size: Samples of all ranks in a full batch; None if unknown.
+        config_batch_size: Batch size of a rank in the config, where the ranks have shares of other
+            sizes because their number has changed; else None.
         optimizer_run: The object that optimizer wrappers of this run use; set by the strategy.
     """
 
@@ -160,6 +162,7 @@ class RunState:
         self.is_reopened = False
         self.num_samples = 0
         self.batch_size: int | None = None
+        self.config_batch_size: int | None = None
         self._optim_wrapper: Any = None
         self._built_options: tuple[Any, Options] | None = None
 

@@ -4,7 +4,6 @@ Each object comes with the facts that have to survive; the spawned process works
 """
 
 import copy
-import multiprocessing
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +29,7 @@ from mmengine.fileio import FsspecBackend, HTTPBackend, LocalBackend
 from mmengine.logging import HistoryBuffer, MessageHub, MMLogger
 from mmengine.registry import TRANSFORMS
 from mmengine.structures import BaseDataElement, InstanceData, LabelData, PixelData
+from mmengine.testing._internal.start_method import start_method
 from mmengine.utils import Timer
 from mmengine.visualization import LocalVisBackend
 
@@ -205,9 +205,9 @@ def _facts_in_child(objects: dict[str, Any], queue: Any) -> None:
     queue.put({name: CASES[name].facts(made) for name, made in objects.items()})
 
 
-def test_a_spawned_process_finds_the_same() -> None:
+def test_another_process_finds_the_same() -> None:
     objects = {name: case.make() for name, case in CASES.items()}
-    context: Any = multiprocessing.get_context('spawn')
+    context: Any = start_method()
     queue = context.Queue()
     child = context.Process(target=_facts_in_child, args=(objects, queue))
     child.start()
@@ -240,7 +240,7 @@ def test_a_copied_config_dict_knows_where_it_was_written() -> None:
     assert str(source_location(made)).endswith('text_config.py:1')
 
 
-@pytest.mark.parametrize('method', ['fork', 'spawn'])
+@pytest.mark.parametrize('method', ['fork', 'forkserver'])
 @pytest.mark.filterwarnings('ignore:This process .* is multi-threaded:DeprecationWarning')
 def test_workers_of_a_dataloader_read_a_dataset_in_order(method: str) -> None:
     dataset = numbers()

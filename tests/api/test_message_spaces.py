@@ -83,8 +83,11 @@ def test_a_seam_is_found_where_words_meet(code: str, num_found: int) -> None:
     assert len(seams_without_space(code)) == num_found
 
 
-@pytest.mark.parametrize(
-    'path', sorted(ROOT.rglob('*.py')), ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_no_words_of_a_message_run_together(path: Path) -> None:
-    assert seams_without_space(path.read_text(encoding='utf-8')) == []
+def test_no_words_of_a_message_run_together() -> None:
+    files = sorted(ROOT.rglob('*.py'))
+    assert len(files) > 100
+    found = {
+        str(path.relative_to(ROOT)): seams_without_space(path.read_text(encoding='utf-8'))
+        for path in files
+    }
+    assert {path: seams for path, seams in found.items() if seams} == {}

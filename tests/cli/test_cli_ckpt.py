@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from collections import OrderedDict
 from pathlib import Path
@@ -17,6 +16,7 @@ from mmengine._checkpoint._ledger import read_entries
 from mmengine.cli.__main__ import main
 from mmengine.runner import save_checkpoint
 from mmengine.strategy.checkpoint_io import FileCheckpointIO
+from mmengine.testing._internal.forked_python import run_python
 
 ROOT = Path(__file__).parents[2]
 CAPTURE = pytest.CaptureFixture[str]
@@ -258,11 +258,7 @@ def test_nothing_in_a_file_is_executed(work_dir, action):
 
 
 def test_as_a_process(work_dir):
-    done = subprocess.run(
-        [sys.executable, '-m', 'mmengine', 'ckpt', 'verify', 'run', '--json'],
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    words = ['-m', 'mmengine', 'ckpt', 'verify', 'run', '--json']
+    done = run_python(words, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert done.returncode == 0, done.stderr
     assert [one['fault'] for one in json.loads(done.stdout)] == [None] * 4

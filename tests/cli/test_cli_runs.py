@@ -2,15 +2,15 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mmengine.cli.__main__ import main
+from mmengine.testing._internal.forked_python import PythonProcess
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 120.0
@@ -28,7 +28,7 @@ class Slow(Hook):
 
 
 @pytest.fixture
-def started(project: Path) -> subprocess.Popen[str]:
+def started(project: Path) -> Iterator[PythonProcess]:
     """A training of the command line, within its first epochs."""
     (project / 'slow_hook.py').write_text(HOOK)
     config = project / 'toy.py'
@@ -36,39 +36,34 @@ def started(project: Path) -> subprocess.Popen[str]:
         config.read_text().replace('max_epochs=1', 'max_epochs=1000')
         + "from slow_hook import Slow\ncustom_hooks = [dict(type=Slow)]\nwork_dir = 'run'\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, '-m', 'mmengine', 'train', 'toy.py'],
+    process = PythonProcess(
+        ['-m', 'mmengine', 'train', 'toy.py'],
+        project / 'output.txt',
         cwd=project,
         env={
             **os.environ,
             'PYTHONPATH': os.pathsep.join([str(ROOT), str(Path(__file__).parent), str(project)]),
             'OMP_NUM_THREADS': '1',
         },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
     )
     deadline = time.monotonic() + LIMIT_S
     try:
         while not (project / 'run' / 'ready').exists():
             assert time.monotonic() < deadline
             if process.poll() is not None:
-                raise AssertionError(process.communicate()[0])
+                raise AssertionError((project / 'output.txt').read_text())
             time.sleep(0.05)
         yield process
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=LIMIT_S)
+        process.kill(LIMIT_S)
 
 
 def test_a_run_is_stopped_by_its_work_dir(started, project, capsys):
     assert main(['runs', 'stop', 'run', '--reason', 'a bug', '--wait', str(LIMIT_S)]) == 0
     assert 'saves its state and ends' in capsys.readouterr().out
-    text, _ = started.communicate(timeout=LIMIT_S)
-    assert started.returncode == 0, text
+    code = started.wait(LIMIT_S)
+    text = (project / 'output.txt').read_text()
+    assert code == 0, text
     assert 'The run stops for the stop file (a bug)' in text
     assert len(list((project / 'run').glob('*.pth'))) >= 1
 
@@ -76,8 +71,9 @@ def test_a_run_is_stopped_by_its_work_dir(started, project, capsys):
 @pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
 def test_ctrl_c_saves_and_exits_with_0(started, project):
     started.send_signal(signal.SIGINT)
-    text, _ = started.communicate(timeout=LIMIT_S)
-    assert started.returncode == 0, text
+    code = started.wait(LIMIT_S)
+    text = (project / 'output.txt').read_text()
+    assert code == 0, text
     assert 'Interrupted' not in text
     assert 'Traceback' not in text
 

@@ -1,11 +1,11 @@
 """Configs, and the functions that config files define, in processes started by spawn."""
 
-import multiprocessing
 import pickle
 
 import pytest
 
 from mmengine.config import Config, source_location
+from mmengine.testing._internal.start_method import start_method
 
 TEXT = (
     'from collections import OrderedDict\n'
@@ -21,9 +21,9 @@ def use(cfg):
     return cfg.loader.collate(5), cfg.loader.offset()(5), source_location(cfg, 'loader')
 
 
-def test_a_spawned_process_gets_the_config_and_its_functions(write):
+def test_another_process_gets_the_config_and_its_functions(write):
     cfg = Config.fromfile(write('a.py', TEXT))
-    with multiprocessing.get_context('spawn').Pool(1) as pool:
+    with start_method().Pool(1) as pool:
         assert pool.apply(use, (cfg,)) == (15, 8, 'a.py:9')
 
 

@@ -363,7 +363,7 @@ def numbers_of(batch):
     return [sample['number'] for sample in batch]
 
 
-@pytest.mark.parametrize('start_method', ['fork', 'spawn'])
+@pytest.mark.parametrize('start_method', ['fork', 'forkserver'])
 def test_workers_read_the_same_samples(start_method):
     if start_method not in multiprocessing.get_all_start_methods():
         pytest.skip(f'{start_method} is not on this system')

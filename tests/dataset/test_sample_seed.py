@@ -108,7 +108,8 @@ def test_the_draws_of_a_sample_are_those_of_its_seed_sequence():
         {'batch_size': 3},
         {'batch_size': None},
         {'batch_size': None, 'num_workers': 2},
-        {'num_workers': 1, 'multiprocessing_context': 'spawn'},
+        {'num_workers': 1, 'multiprocessing_context': 'forkserver'},
+        {'num_workers': 1, 'multiprocessing_context': 'spawn', 'persistent_workers': True},
     ],
     ids=str,
 )

@@ -21,6 +21,7 @@ from mmengine.dist._launch import (
     _RankInfo,
 )
 from mmengine.testing._internal.distributed import free_port, run_distributed
+from mmengine.testing._internal.forked_python import run_python
 
 LAUNCHER_VARIABLES = ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_LOCAL_RANK')
 
@@ -222,14 +223,9 @@ def test_torchrun_starts_a_script_whose_workers_are_spawned(tmp_path):
     script = tmp_path / 'train.py'
     script.write_text(SCRIPT)
     root = os.path.dirname(os.path.dirname(os.path.dirname(dist.__file__)))
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
-        + [str(script)],
+    done = run_python(
+        ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2', str(script)],
         env=os.environ | {'PYTHONPATH': root, 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     # 1 + 2

@@ -1,6 +1,8 @@
 """Metrics of torchmetrics, with values worked out by hand."""
 
+from importlib.util import find_spec
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -15,8 +17,11 @@ from mmengine.structures import BaseDataElement
 from mmengine.testing._internal.distributed import run_distributed
 from mmengine.utils.errors import ArgumentError
 
-torchmetrics = pytest.importorskip('torchmetrics')
-pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::FutureWarning')
+# The tests import it, and not this file: collecting it would take seconds in each process.
+pytestmark = [
+    pytest.mark.skipif(find_spec('torchmetrics') is None, reason='needs torchmetrics'),
+    pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::FutureWarning'),
+]
 
 ACCURACY = {
     'type': 'torchmetrics.classification.MulticlassAccuracy',
@@ -40,6 +45,8 @@ KEYS = {'preds': 'scores', 'target': 'label'}
 
 
 def accuracy() -> Any:
+    import torchmetrics
+
     return torchmetrics.classification.MulticlassAccuracy(num_classes=3, average='micro')
 
 
@@ -53,13 +60,13 @@ def by_hand(data_batch: Any, samples: Any) -> Any:
         {**ACCURACY, 'adapter': KEYS},
         {**ACCURACY, 'adapter': ('scores', 'label')},
         {**ACCURACY, 'adapter': by_hand},
-        TorchMetric(accuracy(), KEYS),
+        lambda: TorchMetric(accuracy(), KEYS),
         {'type': 'TorchMetric', 'metric': ACCURACY, 'adapter': KEYS},
     ],
     ids=['dict', 'list', 'function', 'object', 'by its wrapper'],
 )
 def test_a_metric_counts_over_batches_and_starts_afresh(metric: Any) -> None:
-    evaluator = Evaluator(metric)
+    evaluator = Evaluator(metric() if isinstance(metric, FunctionType) else metric)
     for _ in range(2):
         evaluator.process(SAMPLES[:3])
         evaluator.process(SAMPLES[3:])
@@ -80,12 +87,16 @@ def test_a_prefix_and_other_metrics_beside_it() -> None:
 
 
 def test_without_an_adapter_the_keys_are_preds_and_target() -> None:
+    import torchmetrics
+
     evaluator = Evaluator(torchmetrics.MeanSquaredError())
     evaluator.process([{'preds': 1.0, 'target': 3.0}, {'preds': 2.0, 'target': 2.0}])
     assert evaluator.evaluate(2) == {'MeanSquaredError': 2.0}  # (4 + 0) / 2
 
 
 def test_targets_may_come_from_the_batch_and_keys_go_deeper() -> None:
+    import torchmetrics
+
     metric = TorchMetric(
         torchmetrics.MeanSquaredError(), {'preds': 'out.value', 'target': 'labels'}
     )
@@ -96,6 +107,8 @@ def test_targets_may_come_from_the_batch_and_keys_go_deeper() -> None:
 
 
 def test_a_collection_gives_one_number_a_metric() -> None:
+    import torchmetrics
+
     both = torchmetrics.MetricCollection(
         [torchmetrics.MeanSquaredError(), torchmetrics.MeanAbsoluteError()]
     )

@@ -51,8 +51,9 @@ WORKERS = pytest.mark.parametrize(
         {},
         {'workers': 2},
         {'workers': 2, 'persistent': True},
-        {'workers': 2, 'method': 'spawn'},
-        {'workers': 2, 'method': 'forkserver', 'persistent': True},
+        # Once: a worker that is spawned imports torch anew, which takes seconds.
+        {'workers': 1, 'method': 'spawn', 'persistent': True},
+        {'workers': 2, 'method': 'forkserver'},
     ],
     ids=['no-worker', 'workers', 'persistent', 'spawn', 'forkserver'],
 )

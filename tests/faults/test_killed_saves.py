@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from stoppable_run import make, state_of
+
+from mmengine.testing._internal.forked_python import run_python
 
 SCRIPT = Path(__file__).with_name('killed_saves.py')
 ROOT = SCRIPT.parents[2]
@@ -40,11 +40,11 @@ def test_after_kills_at_every_place_the_run_is_whole_and_nothing_is_left(tmp_pat
         'PYTHONPATH': os.pathsep.join([str(ROOT), str(SCRIPT.parent)]),
         'OMP_NUM_THREADS': '1',
     }
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', str(SCRIPT), str(work_dir),
-         json.dumps({**settings, 'halves': 2})],
-        env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False,
-    )  # fmt: skip
+    done = run_python(
+        ['-W', 'ignore', str(SCRIPT), str(work_dir), json.dumps({**settings, 'halves': 2})],
+        env=environment,
+        timeout_s=LIMIT_S,
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     kills = int(done.stdout.split()[-1])
     assert kills >= 10, done.stdout[-3000:]

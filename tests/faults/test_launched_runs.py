@@ -155,7 +155,8 @@ def test_a_run_goes_on_without_a_machine_and_keeps_the_samples_of_a_step(tmp_pat
         first.go_on()
         (state,) = first.states()
         text = first.text()
-    assert 'a step accumulates 2 batches of a rank instead of 1' in text
+    assert 'a rank loads 4 samples for an iteration instead of 2' in text
+    assert 'computes them in 2 parts' in text
     assert state['epoch'] == expected['epoch']
     torch.testing.assert_close(_numbers(state), _numbers(expected))
     assert state['lr'] == pytest.approx(expected['lr'])

@@ -1,4 +1,3 @@
-import multiprocessing
 import os
 import stat
 import subprocess
@@ -6,11 +5,13 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mmengine.fileio import atomic_write
 from mmengine.fileio._atomic import remove_temporaries
+from mmengine.testing._internal.start_method import start_method
 from mmengine.utils._process_identity import ProcessIdentity, this_process
 
 posix = pytest.mark.skipif(os.name != 'posix', reason='POSIX permissions, links and pipes')
@@ -171,7 +172,7 @@ def _write_until_killed(path: str, started: object) -> None:
 @pytest.mark.skipif(sys.platform == 'win32', reason='kills a forked process')
 def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
     path = tmp_path / 'a'
-    context = multiprocessing.get_context('spawn')
+    context: Any = start_method()
     started = context.Event()
     writer = context.Process(target=_write_until_killed, args=(str(path), started))
     writer.start()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,15 +12,16 @@ from pathlib import Path
 import pytest
 
 from mmengine.launch import launch_local
+from mmengine.testing._internal.forked_python import PythonProcess
 from mmengine.utils._process_identity import ProcessIdentity, parse_identity
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 120.0
-# Says that it is there, and what it is told to do.
+LAUNCH = ['-W', 'ignore', '-m', 'mmengine', 'launch', 'local', '--script']
+# Says that it is there, and does what it is told. It imports torch only where it has to.
 SCRIPT = """\
 import os, sys, time
 from pathlib import Path
-from mmengine.process import RunStopped
 from mmengine.utils._process_identity import this_process
 
 folder, what = Path(sys.argv[1]), sys.argv[2]
@@ -37,6 +36,7 @@ if what == 'fail once' and start == '0':
 if what == 'fail':
     os._exit(3)
 if what == 'stop':
+    from mmengine.process import RunStopped
     raise RunStopped('the stop file', 85)
 """
 
@@ -44,22 +44,18 @@ pytestmark = pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
 
 
 @contextmanager
-def _launched(folder: Path, what: str, *options: str) -> Iterator[subprocess.Popen[str]]:
+def _launched(folder: Path, what: str, *options: str) -> Iterator[PythonProcess]:
     (folder / 'run.py').write_text(SCRIPT)
-    launch = [sys.executable, '-W', 'ignore', '-m', 'mmengine', 'launch', 'local', '--script']
-    process = subprocess.Popen(
-        [*launch, *options, 'run.py', str(folder), what],
+    process = PythonProcess(
+        [*LAUNCH, *options, 'run.py', str(folder), what],
+        folder / 'output.txt',
         cwd=folder,
         env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
     )
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
 
 
 def _until(is_true: Callable[[], object]) -> None:
@@ -95,7 +91,8 @@ def test_exit_codes_and_starts(
     tmp_path: Path, what: str, options: list[str], code: int, starts: list[str]
 ) -> None:
     with _launched(tmp_path, what, *options) as process:
-        error = process.communicate(timeout=LIMIT_S)[1]
+        process.wait(LIMIT_S)
+    error = (tmp_path / 'output.txt').read_text()
     assert process.returncode == code, error
     assert _starts(tmp_path) == starts
     assert ('failed with exit code 3' in error) == (what == 'fail')
@@ -107,7 +104,7 @@ def test_ranks_that_a_signal_has_ended_are_not_started_again(tmp_path: Path) -> 
         for rank in (0, 1):
             _rank(tmp_path, rank)
         process.send_signal(signal.SIGUSR1)
-        process.communicate(timeout=LIMIT_S)
+        process.wait(LIMIT_S)
     assert process.returncode == 128 + signal.SIGUSR1
     assert _starts(tmp_path) == ['rank_0_0', 'rank_1_0']
 
@@ -115,7 +112,7 @@ def test_ranks_that_a_signal_has_ended_are_not_started_again(tmp_path: Path) -> 
 def test_ranks_end_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
     with _launched(tmp_path, 'wait') as process:
         rank = _rank(tmp_path, 0)
-        process.kill()
+        os.kill(process.pid, signal.SIGKILL)
         process.wait(LIMIT_S)
     _until(lambda: not rank.is_alive())
 
@@ -125,7 +122,7 @@ def test_a_launcher_that_waits_for_other_machines_can_be_stopped(tmp_path: Path)
     with _launched(tmp_path, 'end', *options) as process:
         _until((tmp_path / 'meet').exists)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=LIMIT_S)
+        process.wait(LIMIT_S)
     assert process.returncode == 128 + signal.SIGTERM
     assert _starts(tmp_path) == []
 

@@ -46,8 +46,36 @@ class Words(BaseModel):
         return {'loss': F.cross_entropy(self.head(x).flatten(0, 1), words.flatten())}
 
 
+class Pair(BaseModel):
+    """A generator and a discriminator, each with a step of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = nn.Sequential(Block(), Block())
+        self.discriminator = nn.Sequential(Block(), nn.Linear(WIDTH, 1))
+
+    def forward(self, words: Any, mode: str = 'tensor') -> Any:  # type: ignore[override]
+        return self.generator(words)
+
+    def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, torch.Tensor]:
+        real = data['words'][..., None].expand(-1, -1, WIDTH) / LENGTH
+        with optim_wrapper['discriminator'].optim_context(self):
+            fake = self.generator(real).detach()
+            loss = (self.discriminator(fake) - self.discriminator(real)).mean()
+        optim_wrapper['discriminator'].update_params(loss)
+        self.discriminator.requires_grad_(False)
+        with optim_wrapper['generator'].optim_context(self):
+            loss = -self.discriminator(self.generator(real)).mean()
+        optim_wrapper['generator'].update_params(loss)
+        self.discriminator.requires_grad_(True)
+        return {'loss': loss.detach()}
+
+
 def config(strategy: Any, batches: int = 1, **more: Any) -> dict[str, Any]:
-    """Of a training for two epochs."""
+    """Of a training for two epochs; of two sub-models if ``strategy`` names them."""
+    if isinstance(strategy, dict) and 'generator' in strategy:
+        adam = {'optimizer': {'type': 'AdamW', 'lr': 0.001}, 'accumulative_counts': batches}
+        more = {'model': {'type': Pair}, 'optim_wrapper': dict.fromkeys(strategy, adam), **more}
     return {
         'model': {'type': Words},
         'train_dataloader': {
@@ -118,7 +146,7 @@ def measured(folder: str, strategy: Any, batches: int) -> dict[str, Any]:
         step()
         step()  # DDP has made its buckets anew
         gc.collect()  # cycles of the placing hold whole parameters
-        for _ in range(20):
+        for _ in range(8):
             with torch.profiler.record_function('step'):
                 step()
     with Collectives() as collectives:

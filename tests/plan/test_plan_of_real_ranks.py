@@ -15,7 +15,11 @@ from mmengine.testing._internal.distributed import run_distributed
 FSDP = {'type': 'FSDPStrategy', 'blocks': ['Block']}
 CASES: dict[int, dict[str, tuple[Any, int]]] = {
     1: {'single': ('single', 2)},
-    2: {'ddp': ('ddp', 2), 'recomputed': ({**FSDP, 'activation_checkpointing': True}, 2)},
+    2: {
+        'ddp': ('ddp', 2),
+        'recomputed': ({**FSDP, 'activation_checkpointing': True}, 2),
+        'sub-models': ({'generator': FSDP, 'discriminator': 'ddp'}, 1),
+    },
     4: {'hsdp': ({**FSDP, 'mesh': {'replicate': 2, 'shard': 2}}, 1)},
 }
 IDS = [(ranks, name) for ranks, cases in CASES.items() for name in cases]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,34 +14,51 @@ import pytest
 from mmengine.cli.__main__ import main
 from mmengine.process import WorkDirInUseError, _lock
 from mmengine.strategy.checkpoint_io import FileCheckpointIO
+from mmengine.testing._internal.forked_python import PythonProcess, run_python
 from mmengine.utils._process_identity import ProcessIdentity, parse_identity, this_process
 
 ROOT = Path(__file__).parents[2]
 HOLD = """\
-import sys
+import os, sys, time
 from mmengine.process._lock import holding
 with holding(sys.argv[1]):
     print('held', flush=True)
-    sys.stdin.read()
+    while not os.path.exists(sys.argv[2]):
+        time.sleep(0.01)
 print('given back', flush=True)
 """
+LIMIT_S = 120.0
+
+
+class Other(PythonProcess):
+    """Another process that holds the lock of ``work_dir``; ``folder`` is for its output."""
+
+    def __init__(self, work_dir: Path, folder: Path) -> None:
+        self._go_on, self._output = folder / 'go_on', folder / 'output.txt'
+        super().__init__(['-c', HOLD, str(work_dir), str(self._go_on)], self._output)
+        _until(lambda: 'held\n' in self.text())
+
+    def text(self) -> str:
+        return self._output.read_text()
+
+    def go_on(self) -> None:
+        """Let it leave the block of the lock, and end."""
+        self._go_on.touch()
+        assert self.wait(LIMIT_S) == 0, self.text()
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Iterator['subprocess.Popen[str]']:
-    """Another process that holds the lock until its input is closed."""
-    process = subprocess.Popen(
-        [sys.executable, '-c', HOLD, str(tmp_path)],
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == 'held\n'
+def other(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Other]:
+    process = Other(tmp_path, tmp_path_factory.mktemp('other'))
     yield process
     process.kill()
-    process.communicate()
+
+
+def _until(is_true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _content(work_dir: Path) -> dict[str, object]:
@@ -68,7 +85,8 @@ def test_a_second_process_is_refused_with_the_first_ones_name(tmp_path, other):
 
 
 def test_the_lock_is_free_after_its_holder_has_given_it_back(tmp_path, other):
-    assert other.communicate()[0] == 'given back\n'
+    other.go_on()
+    assert other.text() == 'held\ngiven back\n'
     assert list(tmp_path.iterdir()) == []
     _lock.refuse_if_held(tmp_path)
     with _lock.holding(str(tmp_path)):
@@ -77,7 +95,6 @@ def test_the_lock_is_free_after_its_holder_has_given_it_back(tmp_path, other):
 
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, other, capsys):
     other.kill()
-    other.wait()
     with _lock.holding(str(tmp_path)):
         assert _content(tmp_path)['pid'] == os.getpid()
     assert f'from process {other.pid} on' in capsys.readouterr().out
@@ -85,11 +102,20 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, other, capsys):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='a zombie is seen in /proc')
-def test_a_killed_process_that_nobody_has_waited_for_is_dead(tmp_path, other):
-    other.kill()
-    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
-    with _lock.holding(str(tmp_path)):
-        assert _content(tmp_path)['pid'] == os.getpid()
+def test_a_killed_process_that_nobody_has_waited_for_is_dead(tmp_path):
+    # A child of this process itself; another's is waited for by the server that has forked it.
+    with subprocess.Popen(
+        [sys.executable, '-c', HOLD, str(tmp_path), str(tmp_path / 'never')],
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == 'held\n'
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with _lock.holding(str(tmp_path)):
+            assert _content(tmp_path)['pid'] == os.getpid()
 
 
 def test_a_process_id_that_is_used_again_is_another_process(tmp_path, other):
@@ -97,7 +123,6 @@ def test_a_process_id_that_is_used_again_is_another_process(tmp_path, other):
     assert alive is not None
     assert alive.is_alive()
     other.kill()
-    other.wait()
     (tmp_path / _lock.LOCK_FILE).unlink()
     mine = this_process()
     _write(tmp_path, ProcessIdentity(mine.pid, '1', mine.host))  # started with the system
@@ -109,7 +134,7 @@ def test_force_takes_the_lock_and_the_former_holder_leaves_it_alone(tmp_path, ot
     with _lock.holding(str(tmp_path), 'force'):
         mine = _content(tmp_path)
         assert mine['pid'] == os.getpid()
-        other.communicate()
+        other.go_on()
         assert _content(tmp_path) == mine
     assert list(tmp_path.iterdir()) == []
 
@@ -149,11 +174,8 @@ def test_a_forked_child_is_another_process(tmp_path):
         '            os._exit(0)\n'
         '    assert os.wait()[1] == 0\n'
     )
-    subprocess.run(
-        [sys.executable, '-c', script, str(tmp_path)],
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        check=True,
-    )
+    done = run_python(['-c', script, str(tmp_path)])
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_silent_holder_on_another_host_is_dead(tmp_path, monkeypatch):
@@ -220,43 +242,40 @@ def test_of_many_processes_that_find_a_dead_holder_one_gets_the_lock(tmp_path):
         'import sys, time\n'
         'from pathlib import Path\n'
         'from mmengine.process._lock import WorkDirInUseError, holding\n'
-        'folder, name = Path(sys.argv[1]), sys.argv[2]\n'
+        'def until(name):\n'
+        '    while not (folder / name).exists():\n'
+        '        time.sleep(0.001)\n'
+        'folder = Path(sys.argv[1])\n'
         'print("ready", flush=True)\n'
-        'sys.stdin.readline()\n'
+        'until("start")\n'
         'try:\n'
         '    with holding(str(folder / "run")):\n'
         '        print("held", flush=True)\n'
-        '        sys.stdin.readline()\n'
+        '        until("end")\n'
         'except WorkDirInUseError:\n'
         '    print("refused", flush=True)\n'
     )
     (tmp_path / 'run').mkdir()
     (tmp_path / _lock.LOCK_FILE).rename(tmp_path / 'run' / _lock.LOCK_FILE)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, '-c', script, str(tmp_path), str(number)],
-            env={**os.environ, 'PYTHONPATH': str(ROOT)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(4)
-    ]
-    for process in processes:
-        assert process.stdout.readline() == 'ready\n'
-    for process in processes:
-        process.stdin.write('\n')
-        process.stdin.flush()
-    answers = [_answer(process) for process in processes]
-    for process in processes:
-        process.communicate('\n')
-    assert sorted(answers) == ['held\n'] + ['refused\n'] * 3
+    outputs = [tmp_path / f'output_{number}.txt' for number in range(4)]
+    processes = [PythonProcess(['-c', script, str(tmp_path)], output) for output in outputs]
+    answers: list[set[str]] = []
+
+    def all_have(*words: str) -> bool:
+        answers[:] = [set(output.read_text().splitlines()) & set(words) for output in outputs]
+        return all(answers)
+
+    try:
+        _until(lambda: all_have('ready'))
+        (tmp_path / 'start').touch()
+        _until(lambda: all_have('held', 'refused'))
+        (tmp_path / 'end').touch()
+        assert [process.wait(LIMIT_S) for process in processes] == [0] * 4
+    finally:
+        for process in processes:
+            process.kill()
+    assert sorted(answers, key=str) == [{'held'}] + [{'refused'}] * 3
     assert list((tmp_path / 'run').iterdir()) == []
-
-
-def _answer(process: 'subprocess.Popen[str]') -> str:
-    assert process.stdout is not None
-    return next(line for line in process.stdout if line in ('held\n', 'refused\n'))
 
 
 @pytest.mark.parametrize(('value', 'expected'), [('on', True), ('off', False), ('force', 'force')])
@@ -282,6 +301,6 @@ def test_checkpoints_of_a_run_at_work_are_removed_by_force_only(tmp_path, other,
     assert f'in use by process {other.pid} on' in capsys.readouterr().err
     assert os.path.exists(paths[0])
     assert main(['ckpt', 'rm', paths[0], '--force']) == 0
-    other.communicate('')
+    other.go_on()
     assert main(['ckpt', 'rm', paths[1]]) == 0
     assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['epoch_3.pth']

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 import time
 from datetime import timedelta
@@ -14,6 +13,7 @@ import torch.distributed as torch_dist
 
 from mmengine.process.failure import RankFailedError, stop_together
 from mmengine.testing._internal.distributed import run_distributed
+from mmengine.testing._internal.forked_python import PythonProcess
 
 
 def _fail_in_the_dataset() -> None:
@@ -133,15 +133,14 @@ with stop_together():
 def test_real_processes_end_with_exit_code_1_and_the_traceback(tmp_path):
     root = Path(__file__).parents[2]
     environ = {**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'}
-    command = [sys.executable, '-c', _SCRIPT]
+    outputs = [tmp_path / f'errors_{rank}.txt' for rank in (0, 1)]
     processes = [
-        subprocess.Popen(
-            [*command, str(rank), str(tmp_path / 'rendezvous')],
-            stderr=subprocess.PIPE, text=True, env=environ,
-        )
-        for rank in (0, 1)
-    ]  # fmt: skip
-    errors = [process.communicate(timeout=300)[1] for process in processes]
+        PythonProcess(['-c', _SCRIPT, str(rank), str(tmp_path / 'rendezvous')], output, env=environ)
+        for rank, output in enumerate(outputs)
+    ]
+    for process in processes:
+        process.wait(300)
+    errors = [output.read_text() for output in outputs]
     assert [process.returncode for process in processes] == [1, 1]
     assert 'Rank 1 failed:' in errors[0]
     assert all('ValueError: sample 7 is broken' in text for text in errors)

@@ -115,10 +115,14 @@ def make(work_dir: Path | str, batch_size: int, **changes: Any) -> Runner:
         changes.pop('model', None) or Seeing(),
         str(work_dir),
         train_dataloader=changes.pop('train_dataloader', loader),
-        train_cfg=train_cfg,
-        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
         default_hooks={'checkpoint': save, 'logger': None},
-        **{'randomness': {'seed': 3}, 'log_level': 'ERROR', **changes},
+        **{
+            'train_cfg': train_cfg,
+            'optim_wrapper': {'optimizer': {'type': 'SGD', 'lr': 0.1}},
+            'randomness': {'seed': 3},
+            'log_level': 'ERROR',
+            **changes,
+        },
     )
 
 

@@ -182,6 +182,7 @@ def test_one_rank_writes_a_checkpoint_without_wrapper_names(everything):
     assert len(list(folder.glob('*/*.log'))) >= 1
 
 
+@pytest.mark.shows('DDP', 'resume', 'works')
 def test_a_resumed_run_of_two_processes_has_the_bits_of_the_whole_one(everything):
     for whole, resumed, *_, position in everything[1]:
         assert resumed['parameters'] == whole['parameters']
@@ -200,6 +201,7 @@ def test_accumulated_gradients_equal_one_process_too(everything, tmp_path):
         assert accumulated == pytest.approx(parameters(alone.model), abs=1e-6)
 
 
+@pytest.mark.shows('DDP', 'another number of ranks', 'works')
 def test_a_checkpoint_of_two_ranks_resumes_in_one_process(everything, tmp_path, capsys):
     path = str(everything[0] / 'whole' / 'epoch_2.pth')
     runner = toy_runner(tmp_path, **_changes(1), load_from=path, resume=True, log_level='WARNING')

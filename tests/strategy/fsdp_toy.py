@@ -73,19 +73,22 @@ class Deep(BaseModel):
 
 
 class Exchanges(TorchDispatchMode):
-    """How often and in which dtypes parameters are gathered and gradients are exchanged."""
+    """How often, in which order and dtypes parameters are gathered and gradients exchanged."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
+        self.order = ''
         self.dtypes: dict[str, set[str]] = {'gathered': set(), 'reduced': set()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.name()
         if 'reduce_scatter' in name:
             self.count += 1
+            self.order += 'r'
             self.dtypes['reduced'].add(str(args[1].dtype))
         elif 'allgather_base' in name:
+            self.order += 'g'
             self.dtypes['gathered'].add(str(args[1].dtype))
         return func(*args, **(kwargs or {}))
 

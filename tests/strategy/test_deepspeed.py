@@ -22,6 +22,8 @@ from fsdp_toy import (
 )
 
 from mmengine._checkpoint.state_dict import weights_to_cpu
+from mmengine.dataset import default_collate
+from mmengine.dataset._batch_parts import CollateInParts
 from mmengine.hooks import Hook
 from mmengine.runner import FlexibleRunner, Runner
 from mmengine.strategy.deepspeed import DeepSpeedOptimWrapper
@@ -108,6 +110,11 @@ def _train_all(folder: str) -> dict[str, Any]:
         norm = runner.optim_wrapper.last_grad_norm
         found[f'norm_{stage}'] = float(norm)
     for stage in (0, 3):
+        # As after a start with half as many ranks.
+        in_parts = {**loader(), 'collate_fn': CollateInParts(default_collate, 2, is_shared=True)}
+        window, more = CASES['sgd'], {'train_dataloader': in_parts}
+        runner = _runner(f'{folder}/in_parts_{stage}', window, _zero(stage), **more)
+        found[f'in_parts_{stage}'] = trained(runner)
         runner = _runner(f'{folder}/amp_{stage}', AMP, _zero(stage))
         found[f'amp_{stage}'] = trained(runner)
     for stage in (1, 3):
@@ -277,6 +284,7 @@ def ranks(folder: Path) -> list[dict[str, Any]]:
     return run_distributed(_all, 2, str(folder), timeout_s=540)
 
 
+@pytest.mark.shows('DeepSpeed', ['accumulation', 'clipping'], 'works')
 @pytest.mark.parametrize('stage', STAGES)
 @pytest.mark.parametrize('name', CASES)
 def test_it_trains_as_one_process_on_the_joined_batch(name: str, stage: int, ranks: Any) -> None:
@@ -297,6 +305,13 @@ def test_the_norm_before_clipping_is_that_of_all_gradients(ranks: Any) -> None:
             assert found[f'norm_{stage}'] == pytest.approx(found['norm_0'], rel=1e-5)
 
 
+@pytest.mark.parametrize('stage', [0, 3])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(stage: int, ranks: Any) -> None:
+    for found in ranks:
+        compare(found[f'in_parts_{stage}'], by_hand(SGD, 3))
+
+
+@pytest.mark.shows('DeepSpeed', 'AMP in bfloat16', 'works')
 @pytest.mark.parametrize('name', ['amp_0', 'amp_3', 'bf16_1', 'bf16_3'])
 def test_bfloat16_stays_near_float32(name: str, ranks: Any) -> None:
     truth = by_hand(SGD)
@@ -311,6 +326,7 @@ def test_bfloat16_stays_near_float32(name: str, ranks: Any) -> None:
         assert found[name]['model']['embed.weight'].dtype == torch.float32
 
 
+@pytest.mark.shows('DeepSpeed', 'EMA', 'refused in stage 3')
 @pytest.mark.parametrize('stage', [1, 3])
 def test_parameters_in_bfloat16_are_validated_and_not_averaged(stage: int, ranks: Any) -> None:
     for found in ranks:
@@ -321,6 +337,7 @@ def test_parameters_in_bfloat16_are_validated_and_not_averaged(stage: int, ranks
         assert 'stage 0, 1 or 2' in found[f'no_average_{stage}']
 
 
+@pytest.mark.shows('DeepSpeed', 'EMA', 'works in stages 0 to 2')
 def test_the_average_is_validated(ranks: Any) -> None:
     truth = by_hand(SGD, momentum_of_average=EMA)
     for found in ranks:
@@ -352,6 +369,7 @@ def test_a_batch_that_is_not_finite_is_skipped_on_all_ranks(ranks: Any) -> None:
         compare(found['skip'], by_hand(SGD, 4, without_batch=7))
 
 
+@pytest.mark.shows('DeepSpeed', 'activation checkpointing', 'works')
 @pytest.mark.parametrize('stage', [1, 3])
 def test_frozen_parameters_recomputed_blocks_and_a_thread_that_saves(
     stage: int, ranks: Any, folder: Path
@@ -368,6 +386,8 @@ def test_frozen_parameters_recomputed_blocks_and_a_thread_that_saves(
         assert torch.equal(file['state_dict'][name], value)
 
 
+@pytest.mark.shows('DeepSpeed', 'compile', 'works in stages 0 to 2')
+@pytest.mark.shows('DeepSpeed', 'compile', 'refused in stage 3')
 def test_the_model_is_compiled_below_stage_3(ranks: Any) -> None:
     for found in ranks:
         assert found['graphs'] >= 1
@@ -400,12 +420,14 @@ def test_its_file_is_whole(stage: int, ranks: Any, folder: Path) -> None:
     assert file['optimizer']['state'].keys() == truth['optimizer'].keys()
 
 
+@pytest.mark.shows('DeepSpeed', 'resume', 'works')
 @pytest.mark.parametrize(('new', 'old'), RESUMES)
 def test_its_file_is_resumed_by_other_strategies_and_stages(new: str, old: str, ranks: Any) -> None:
     for found in ranks:
         compare(found[f'{new}_from_{old}'], by_hand(ADAMW, 3))
 
 
+@pytest.mark.shows('DeepSpeed', 'another number of ranks', 'works')
 def test_its_file_is_resumed_by_one_process_without_a_launcher(ranks: Any, folder: Path) -> None:
     (found,) = run_distributed(_alone, 1, str(folder), backend=None)
     for old in ('0', '3'):

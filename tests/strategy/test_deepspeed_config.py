@@ -56,6 +56,7 @@ def test_autocast_is_carried_over() -> None:
     assert config['bf16'] == {'enabled': True}
 
 
+@pytest.mark.shows('DeepSpeed', 'AMP in float16', 'refused in stages 1 to 3')
 @pytest.mark.parametrize(
     ('settings', 'wrapper', 'words'),
     [

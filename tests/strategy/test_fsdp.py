@@ -44,6 +44,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return run_distributed(_run_all, 2, str(tmp_path_factory.mktemp('fsdp')))
 
 
+@pytest.mark.shows(['DDP', 'FSDP'], ['accumulation', 'clipping'], 'works')
 @pytest.mark.parametrize('name', CASES)
 def test_it_trains_as_ddp_and_as_one_process_on_the_joined_batch(
     name: str, runs: list[dict[str, Any]]
@@ -59,6 +60,7 @@ def test_it_trains_as_ddp_and_as_one_process_on_the_joined_batch(
         compare(result[f'{name}_fsdp'], result[f'{name}_ddp'])
 
 
+@pytest.mark.shows(['DDP', 'FSDP'], 'AMP in bfloat16', 'works')
 def test_bfloat16_stays_as_near_to_float32_as_with_ddp(runs: list[dict[str, Any]]) -> None:
     truth = by_hand(SGD)
     for result in runs:

@@ -164,6 +164,7 @@ def ranks(folder: Path) -> list[dict[str, Any]]:
     return run_distributed(_all, 2, str(folder))
 
 
+@pytest.mark.shows(['DDP', 'FSDP'], 'resume', 'works')
 @pytest.mark.parametrize('name', ['saved', 'fsdp_5', 'fsdp_15', 'ddp_5', 'ddp_15'])
 def test_it_is_resumed_by_fsdp_and_ddp(name: str, ranks: Any) -> None:
     truth = by_hand(ADAMW, 3)
@@ -171,6 +172,7 @@ def test_it_is_resumed_by_fsdp_and_ddp(name: str, ranks: Any) -> None:
         compare(found[name], truth)
 
 
+@pytest.mark.shows('FSDP', 'another number of ranks', 'works')
 @pytest.mark.parametrize('iteration', [5, 15])
 def test_it_is_resumed_by_one_process_with_the_joined_batch(
     iteration: int, ranks: Any, folder: Path

@@ -27,6 +27,7 @@ from fsdp_toy import (
 from mmengine._checkpoint.state_dict import weights_to_cpu
 from mmengine.dist._dtensor import is_dtensor
 from mmengine.hooks import Hook
+from mmengine.model._copying import copy_model
 from mmengine.runner import FlexibleRunner, Runner
 from mmengine.testing._internal.distributed import run_distributed
 
@@ -102,6 +103,34 @@ def _peak(folder: str) -> int:
     return int(tracker.get_tracker_snapshot('peak')[torch.device('cpu')]['Total'])
 
 
+def _order_by_hand(batch: Any) -> str:
+    """The exchanges of the second step of a model whose blocks have all of its parameters."""
+    from torch.distributed.fsdp import fully_shard
+
+    model = Deep()
+    for block in (*model.layers, model.head, model):
+        fully_shard(block)
+    model(**batch, mode='loss')['loss'].backward()
+    with Exchanges() as exchanges:
+        model(**batch, mode='loss')['loss'].backward()
+    return exchanges.order
+
+
+def _order_by_engine(folder: str) -> tuple[str, str]:
+    settings = {'type': 'FSDPStrategy', 'blocks': ['Wide', 'Linear']}
+    arguments = {**config(folder, {'optimizer': SGD}), 'model': Deep()}
+    runner = Runner(**arguments, cfg={'strategy': settings})
+    runner.train()
+    batch = next(iter(runner.train_dataloader))
+    with Exchanges() as exchanges:
+        runner.model.train_step(batch, runner.optim_wrapper)
+    return exchanges.order, _order_by_hand(batch)
+
+
+def _seen(*_: Any) -> None:
+    """A forward hook of the user."""
+
+
 def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     plain = {'optimizer': SGD}
@@ -114,7 +143,12 @@ def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     found['average'] = dict(weights_to_cpu(ema.ema_model.module.state_dict()))
     found['validated'] = float(runner.message_hub.get_scalar('val/mean').current())
 
+    found['orders'] = _order_by_engine(f'{folder}/order')
+
     runner = _fsdp(f'{folder}/val', plain, {'blocks': None}, **VALIDATION)
+    handle = runner.model.register_forward_hook(_seen)
+    found['hooks of a copy'] = list(copy_model(runner.model)._forward_hooks.values())
+    handle.remove()
     found['before'] = runner.val()['mean']
     found['trained'] = trained(runner)  # an optimizer of the same parameters
     found['after'] = runner.val()['mean']
@@ -208,6 +242,36 @@ def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     runner = _fsdp(f'{folder}/fp16', {**fp16, **plain}, {})
     found['overflow'] = trained(runner)['model']
     found['scale'] = runner.optim_wrapper.loss_scaler.get_scale()
+    return {**found, **_use_ddp(folder)}
+
+
+def _use_ddp(folder: str) -> dict[str, Any]:
+    """What the other tests do not show with DDP."""
+    plain = {'optimizer': SGD}
+    cfg = {'strategy': 'ddp', 'activation_checkpointing': ['blocks.1']}
+    averaged = [{'type': 'EMAHook', 'momentum': EMA}]
+    arguments = config(f'{folder}/ddp', plain, custom_hooks=averaged, **VALIDATION)
+    runner = Runner(**arguments, cfg=cfg)
+    found: dict[str, Any] = {'ddp': trained(runner)}
+    found['ddp_calls'] = [block.calls for block in runner.model.module.blocks]
+    found['ddp_validated'] = float(runner.message_hub.get_scalar('val/mean').current())
+
+    graphs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    runner = FlexibleRunner(
+        **config(f'{folder}/ddp_compile', plain), strategy='ddp', compile={'backend': backend}
+    )
+    found['ddp_compile'], found['ddp_graphs'] = trained(runner), len(graphs)
+
+    fp16 = {'type': 'AmpOptimWrapper', 'dtype': 'float16', 'loss_scale': {'init_scale': 2.0**40}}
+    arguments = config(f'{folder}/ddp_fp16', {**fp16, **plain})
+    runner = Runner(**arguments, cfg={'strategy': 'ddp'})
+    found['ddp_overflow'] = trained(runner)['model']
+    found['ddp_scale'] = runner.optim_wrapper.loss_scaler.get_scale()
     return found
 
 
@@ -221,6 +285,7 @@ def used(folder: Path) -> list[dict[str, Any]]:
     return run_distributed(_use_all, 2, str(folder))
 
 
+@pytest.mark.shows('FSDP', 'EMA', 'works')
 def test_the_average_is_on_shards_and_is_validated(used: Any) -> None:
     truth = by_hand(SGD, momentum_of_average=EMA)
     for found in used:
@@ -238,6 +303,19 @@ def test_validations_before_and_after_the_training(used: Any) -> None:
         assert found['after'] == pytest.approx(truth['mean'], abs=1e-6)
 
 
+def test_blocks_gather_ahead_of_the_computation(used: Any) -> None:
+    for found in used:
+        by_engine, by_hand = found['orders']
+        assert by_engine == by_hand
+        # Backwards a block is gathered before the gradients of the block behind it are exchanged.
+        assert 'ggr' in by_hand
+
+
+def test_hooks_of_the_user_are_in_copies(used: Any) -> None:
+    for found in used:
+        assert [hook.__name__ for hook in found['hooks of a copy']] == ['_seen']
+
+
 def test_a_window_exchanges_gradients_once(used: Any) -> None:
     for found in used:
         # Two blocks and the root.
@@ -246,12 +324,14 @@ def test_a_window_exchanges_gradients_once(used: Any) -> None:
         compare(found['state_window'], by_hand(SGD, 4))
 
 
+@pytest.mark.shows('FSDP', 'activation checkpointing', 'works')
 def test_activations_are_computed_again(used: Any) -> None:
     for found in used:
         assert found['calls'] == [2 * ITERS, 2 * ITERS]
         compare(found['recompute'], by_hand(SGD))
 
 
+@pytest.mark.shows('FSDP', 'compile', 'works')
 def test_blocks_are_compiled(used: Any) -> None:
     for found in used:
         assert found['graphs'] >= 1
@@ -317,9 +397,35 @@ def test_frozen_parameters_stay_and_a_thread_saves(used: Any, folder: Path) -> N
         assert torch.equal(file['state_dict'][name], value)
 
 
+@pytest.mark.shows('FSDP', 'AMP in float16', 'works')
 def test_an_overflow_in_float16_skips_the_step_on_all_ranks(used: Any) -> None:
     for found in used:
         # torch halves the scale in each step, and 2**20 is still too large.
         assert found['scale'] == 2.0 ** (40 - ITERS)
         for name, value in seeded_net().state_dict().items():
             assert torch.equal(found['overflow'][name], value)
+
+
+@pytest.mark.shows('DDP', ['EMA', 'activation checkpointing'], 'works')
+def test_ddp_averages_weights_and_computes_activations_again(used: Any) -> None:
+    truth = by_hand(SGD, momentum_of_average=EMA)
+    for found in used:
+        compare(found['ddp'], truth)
+        # The second block is computed twice; validations compute both of them.
+        assert found['ddp_calls'][1] - found['ddp_calls'][0] == ITERS
+        assert found['ddp_validated'] == pytest.approx(truth['mean_of_average'], abs=1e-6)
+
+
+@pytest.mark.shows('DDP', 'compile', 'works')
+def test_ddp_is_compiled(used: Any) -> None:
+    for found in used:
+        assert found['ddp_graphs'] >= 1
+        compare(found['ddp_compile'], by_hand(SGD))
+
+
+@pytest.mark.shows('DDP', 'AMP in float16', 'works')
+def test_an_overflow_with_ddp_skips_the_step_on_all_ranks(used: Any) -> None:
+    for found in used:
+        assert found['ddp_scale'] == 2.0 ** (40 - ITERS)
+        for name, value in seeded_net().state_dict().items():
+            assert torch.equal(found['ddp_overflow'][name], value)

@@ -68,6 +68,7 @@ def engine() -> Engine:
 # Strategies
 
 
+@pytest.mark.shows('ColossalAI', '*', 'refused')
 @pytest.mark.parametrize(
     'strategy',
     [

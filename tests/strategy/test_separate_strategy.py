@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from fsdp_toy import BATCH, RANKS, SEED, Gan, compare, config, gan_by_hand, loader, samples
+from fsdp_toy import (
+    BATCH,
+    RANKS,
+    SEED,
+    Gan,
+    Generator,
+    compare,
+    config,
+    gan_by_hand,
+    loader,
+    samples,
+)
 from torch import nn
 
 from mmengine._checkpoint.state_dict import weights_to_cpu
@@ -16,7 +27,7 @@ from mmengine.config import Config
 from mmengine.dist._dtensor import is_dtensor
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel, MMSeparateDistributedDataParallel
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 from mmengine.runner._preparing import build_strategy
 from mmengine.strategy import SeparateStrategy
 from mmengine.strategy._parts import find_parts, read_parts
@@ -49,6 +60,16 @@ class Critic(Gan):
 
     def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, torch.Tensor]:
         return super(Gan, self).train_step(data, optim_wrapper)
+
+
+class Counted(Generator):
+    """Counts how often it computes."""
+
+    calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return super().forward(x)
 
 
 class StopAfter(Hook):
@@ -102,11 +123,38 @@ def _all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
         runner = _runner(f'{folder}/{name}', strategy, BOTH, _gan(), **path, **saving)
         found[name] = _trained(runner)
 
+    found |= _more(folder)
     endless = {'train_cfg': {'by_epoch': False, 'max_iters': 20}, 'custom_hooks': [StopAfter()]}
     for name, parts in (('stopped', MIXED), ('stopped_turned', TURNED)):
         runner = _runner(f'{folder}/{name}', parts, JOINT, _gan(Critic), **endless)
         found[name] = _trained(runner)
     found['refused'] = _refused(folder)
+    return found
+
+
+def _more(folder: str) -> dict[str, Any]:
+    recomputed = {'type': 'fsdp', 'blocks': ['Counted'], 'activation_checkpointing': True}
+    parts = {'generator': recomputed, 'discriminator': 'ddp'}
+    model: Any = _gan()
+    counted = Counted()
+    counted.load_state_dict(model.generator.state_dict())
+    model.generator = nn.Sequential(counted)
+    found: dict[str, Any] = {
+        'recomputed': _trained(_runner(f'{folder}/recomputed', parts, BOTH, model))
+    }
+    found['calls'] = counted.calls
+    amp = {'type': 'AmpOptimWrapper', 'dtype': 'bfloat16'}
+    half = {name: {**amp, **wrapper} for name, wrapper in BOTH.items()}
+    found['bf16'] = _trained(_runner(f'{folder}/bf16', MIXED, half, _gan()))
+    graphs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    arguments = {**config(f'{folder}/compiled', BOTH), 'model': _gan()}
+    runner = FlexibleRunner(**arguments, strategy=MIXED, compile={'backend': backend})
+    found['compiled'], found['graphs'] = _trained(runner), len(graphs)
     return found
 
 
@@ -158,6 +206,7 @@ def _critic_by_hand() -> dict[str, Any]:
     return {'model': model.state_dict()}
 
 
+@pytest.mark.shows('sub-models', ['accumulation', 'resume'], 'works')
 @pytest.mark.distributed
 @pytest.mark.parametrize('name', ['mixed', 'turned', 'resumed_0', 'resumed_1', 'resumed_2'])
 def test_it_trains_and_resumes_as_one_process_on_the_joined_batch(name: str, ranks: Any) -> None:
@@ -171,6 +220,7 @@ def test_each_sub_model_is_placed_by_its_own_strategy(ranks: Any) -> None:
     assert [found['placed'] for found in ranks] == [expected, expected]
 
 
+@pytest.mark.shows('sub-models', ['EMA', 'another number of ranks'], 'works')
 @pytest.mark.distributed
 def test_the_file_of_a_gan_is_resumed_by_one_process(ranks: Any, folder: Path) -> None:
     found = _trained(
@@ -193,6 +243,7 @@ def test_the_file_of_a_gan_is_resumed_by_one_process(ranks: Any, folder: Path) -
             compare({'model': rank[name]['average']}, {'model': found['average']})
 
 
+@pytest.mark.shows('sub-models', 'clipping', 'works')
 @pytest.mark.distributed
 def test_a_joint_optimizer_clips_and_stops_inside_a_window(ranks: Any) -> None:
     for found in ranks:
@@ -200,6 +251,7 @@ def test_a_joint_optimizer_clips_and_stops_inside_a_window(ranks: Any) -> None:
             compare(found[name], _critic_by_hand())
 
 
+@pytest.mark.shows('sub-models', 'AMP in float16', 'refused for one optimizer of both kinds')
 @pytest.mark.distributed
 def test_an_optimizer_that_torch_cannot_run_for_both_kinds_is_refused(ranks: Any) -> None:
     for found in ranks:
@@ -253,3 +305,31 @@ def test_the_door_of_strategies_takes_a_dict_of_sub_models(tmp_path: Path) -> No
     assert isinstance(strategy, SeparateStrategy)
     model = Gan()
     assert strategy.wrap_model(model) is model  # one process needs no wrapper
+
+
+@pytest.mark.distributed
+@pytest.mark.shows('sub-models', 'activation checkpointing', 'works')
+def test_a_sub_model_computes_its_activations_again(ranks: Any) -> None:
+    for found in ranks:
+        weights = found['recomputed']['model']
+        names = {name.replace('generator.0.', 'generator.'): name for name in weights}
+        compare({'model': {name: weights[names[name]] for name in names}}, _truth())
+        # In the step of the discriminator there is no backward pass of the generator.
+        assert found['calls'] == 3 * 20
+
+
+@pytest.mark.distributed
+@pytest.mark.shows('sub-models', 'AMP in bfloat16', 'works')
+def test_sub_models_in_bfloat16_stay_near_to_float32(ranks: Any) -> None:
+    for found in ranks:
+        compare(found['bf16'], _truth(), atol=5e-2, rtol=5e-2)
+        weights = found['bf16']['model']
+        assert any(not torch.equal(weights[key], _truth()['model'][key]) for key in weights)
+
+
+@pytest.mark.distributed
+@pytest.mark.shows('sub-models', 'compile', 'works')
+def test_each_sub_model_is_compiled(ranks: Any) -> None:
+    for found in ranks:
+        assert found['graphs'] >= 2
+        compare(found['compiled'], _truth())

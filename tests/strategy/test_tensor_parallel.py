@@ -214,6 +214,7 @@ def test_it_trains_as_one_process_on_the_joined_batch(
     _check(ranks, name, truth('sgd'), data_ranks)
 
 
+@pytest.mark.shows('tensor parallel', ['accumulation', 'clipping'], 'works')
 @pytest.mark.parametrize(
     ('name', 'data_ranks'), [('pure', 1), ('sequence', 2)], ids=['pure', 'sequence']
 )
@@ -223,6 +224,7 @@ def test_windows_and_clipping_are_those_of_one_process(
     _check(ranks, name, truth('windows'), data_ranks)
 
 
+@pytest.mark.shows('tensor parallel', 'AMP in bfloat16', 'works')
 def test_bfloat16_stays_near_to_float32(ranks: Any) -> None:
     for found in ranks:
         compare(found['bfloat16'], truth('short'), atol=5e-2, rtol=5e-2)
@@ -261,6 +263,7 @@ def test_ranks_of_a_batch_draw_the_same_random_numbers(ranks: Any) -> None:
     assert not set(ranks[0]['seen']) & set(ranks[2]['seen'])
 
 
+@pytest.mark.shows('tensor parallel', 'resume', 'works')
 @pytest.mark.parametrize('name', ['saved', 'resumed_flat', 'resumed_fsdp', 'resumed_ddp'])
 def test_its_file_is_resumed_by_any_strategy(name: str, ranks: Any) -> None:
     for found in ranks:
@@ -268,12 +271,14 @@ def test_its_file_is_resumed_by_any_strategy(name: str, ranks: Any) -> None:
         assert found[name]['iter'] == ITERS
 
 
+@pytest.mark.shows('tensor parallel', 'EMA', 'works')
 def test_its_file_holds_whole_tensors_and_the_average(ranks: Any, folder: Path) -> None:
     file = torch.load(folder / 'saved' / 'sample_40.pth', weights_only=True)
     for name, value in truth('windows')['average'].items():
         torch.testing.assert_close(file['state_dict'][name], value, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.shows('tensor parallel', 'another number of ranks', 'works')
 def test_its_file_is_resumed_by_one_process(ranks: Any, folder: Path) -> None:
     more = {'custom_hooks': EMA, 'launcher': 'none', 'resume': True}
     path = str(folder / 'saved' / 'sample_20.pth')
@@ -300,3 +305,52 @@ def test_a_sequence_that_does_not_divide_is_named(ranks: Any) -> None:
     for found in ranks:
         message = found['refused']['length']
         assert 'The output of embed has 3 entries in dimension 1, which 2 ranks' in message
+
+
+def _on_three_axes(rank: int, world_size: int, folder: str) -> dict[str, Any]:
+    mesh = {'replicate': 2, 'shard': 2, 'tensor': 2}
+    cube = tensor(mesh, blocks=['Layer'], activation_checkpointing=True)
+    return _trained(_runner(folder, cube, WINDOWS, 4))
+
+
+@pytest.mark.shows('tensor parallel', 'activation checkpointing', 'works')
+def test_eight_ranks_replicate_shard_and_split(tmp_path: Path) -> None:
+    """Each pair of ranks has one of the four samples of a step; of a pair the losses are equal."""
+    truth = by_hand(ADAMW, 3, 0.05)
+    ranks = run_distributed(_on_three_axes, 8, str(tmp_path))
+    for found in ranks:
+        compare(found, truth)
+    assert [found['losses'] for found in ranks[::2]] == [found['losses'] for found in ranks[1::2]]
+    of_pairs = torch.tensor([found['losses'] for found in ranks[::2]])
+    torch.testing.assert_close(of_pairs.mean(0), torch.tensor(truth['losses']))
+
+
+def _on_one_axis(rank: int, world_size: int, folder: str) -> dict[str, Any]:
+    pair = tensor({'tensor': 2}, blocks=['Layer'])
+    scale = {'loss_scale': {'init_scale': 2.0**40}}
+    fp16 = {'type': 'AmpOptimWrapper', 'dtype': 'float16', 'optimizer': SGD, **scale}
+    runner = _runner(f'{folder}/fp16', pair, fp16, 1)
+    overflow = _trained(runner)['model'], runner.optim_wrapper.loss_scaler.get_scale()
+    graphs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    runner = FlexibleRunner(
+        **config(f'{folder}/compiled', {'optimizer': SGD}, 1),
+        strategy=pair,
+        compile={'backend': backend},
+    )
+    return {'overflow': overflow, 'compiled': _trained(runner), 'graphs': len(graphs)}
+
+
+@pytest.mark.shows('tensor parallel', ['AMP in float16', 'compile'], 'works')
+def test_an_overflow_skips_the_step_and_layers_are_compiled(tmp_path: Path) -> None:
+    for found in run_distributed(_on_one_axis, 2, str(tmp_path)):
+        weights, scale = found['overflow']
+        assert scale == 2.0 ** (40 - ITERS)  # halved in each step, and still too large
+        for name, value in former().state_dict().items():
+            assert torch.equal(weights[name], value)
+        assert found['graphs'] >= 1
+        compare(found['compiled'], by_hand(SGD))

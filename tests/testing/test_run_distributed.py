@@ -1,6 +1,7 @@
 """Processes for tests: their results, and their failures in all shapes."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -83,8 +84,14 @@ def test_a_process_that_dies_is_named_with_its_exit_code():
 
 
 def test_a_hanging_process_is_ended_and_shows_where_it_hangs():
-    with pytest.raises(RuntimeError, match=r'Ranks \[0\] were not done(?s:.*)in _first_hangs'):
-        run_distributed(_first_hangs, 2, timeout_s=20)
+    hang = r'Ranks \[0\] were not done(?s:.*)in _first_hangs'
+    # The time counts from the call: a busy machine may need more of it to get to the hang.
+    for timeout_s in (2, 8, 60):
+        with pytest.raises(RuntimeError) as error:
+            run_distributed(_first_hangs, 2, timeout_s=timeout_s)
+        if re.search(hang, str(error.value)):
+            return
+    pytest.fail(str(error.value))
 
 
 def test_a_result_that_cannot_be_pickled_is_a_failure():

@@ -1,5 +1,6 @@
 """MLflow with its SQLite store, read back through its own client."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,16 @@ from PIL import Image
 from mmengine.config import Config
 from mmengine.visualization import MLflowVisBackend, Visualizer
 
-mlflow = pytest.importorskip('mlflow')
-pytest.importorskip('sqlalchemy')
+pytestmark = pytest.mark.skipif(
+    not (find_spec('mlflow') and find_spec('sqlalchemy')), reason='needs mlflow and sqlalchemy'
+)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _imported():
+    """Not when the file is collected, as it takes seconds in each process."""
+    global mlflow
+    import mlflow
 
 
 @pytest.fixture(scope='module')

@@ -42,17 +42,13 @@ def largest_difference(recorded, curve):
 
 
 @pytest.mark.parametrize('name', RECORDED)
-def test_the_formula_gives_the_recorded_values(name):
+def test_the_formula_and_the_account_of_mmcv_give_the_recorded_values(name):
     config, length, of_momentum, bases = setting(RECORDED[name], known_epoch_length=True)
     schedule = parse_schedule(config, length, of_momentum=of_momentum)
     never_acts = schedule.by_epoch and not length.by_epoch
     curve = legacy_curve(None if never_acts else schedule, bases, length.run(EPOCH_LENGTH))
     assert largest_difference(RECORDED[name]['values'], curve) < TOLERANCE
 
-
-@pytest.mark.parametrize('name', RECORDED)
-def test_the_account_of_mmcv_gives_the_recorded_values(name):
-    config, length, of_momentum, bases = setting(RECORDED[name], known_epoch_length=True)
     run = LegacyRun(length.by_epoch, length.total, EPOCH_LENGTH)
     curve = legacy_values(config, bases, run, of_momentum=of_momentum)
     assert largest_difference(RECORDED[name]['values'], curve) < TOLERANCE
@@ -80,23 +76,23 @@ def test_a_cycle_by_epoch_is_refused_as_mmcv_refuses_it(name):
         convert_schedule(config, Length(True, 12), Notes())
 
 
-@pytest.mark.parametrize('known', [False, True], ids=['epochs-unknown', 'epochs-known'])
 @pytest.mark.parametrize('name', RECORDED)
-def test_the_converted_schedulers_give_the_recorded_values(name, known):
-    config, length, of_momentum, bases = setting(RECORDED[name], known)
-    if name.startswith('yolox') and not length.by_epoch and not known:
-        with pytest.raises(ArgumentError, match='iters-per-epoch'):
-            convert_schedule(config, length, Notes())
-        return
-    converted = convert_schedule(config, length, Notes(), of_momentum=of_momentum)
-    curve = converted_curve(
-        converted,
-        bases,
-        length.run(EPOCH_LENGTH),
-        by_epoch=length.by_epoch,
-        param_name='momentum' if of_momentum else 'lr',
-    )
-    assert largest_difference(RECORDED[name]['values'], curve) < TOLERANCE
+def test_the_converted_schedulers_give_the_recorded_values(name):
+    for known_epoch_length in (False, True):
+        config, length, of_momentum, bases = setting(RECORDED[name], known_epoch_length)
+        if name.startswith('yolox') and not length.by_epoch and not known_epoch_length:
+            with pytest.raises(ArgumentError, match='iters-per-epoch'):
+                convert_schedule(config, length, Notes())
+            continue
+        converted = convert_schedule(config, length, Notes(), of_momentum=of_momentum)
+        curve = converted_curve(
+            converted,
+            bases,
+            length.run(EPOCH_LENGTH),
+            by_epoch=length.by_epoch,
+            param_name='momentum' if of_momentum else 'lr',
+        )
+        assert largest_difference(RECORDED[name]['values'], curve) < TOLERANCE, known_epoch_length
 
 
 @pytest.mark.parametrize('name', REFUSED)

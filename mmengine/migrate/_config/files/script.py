@@ -42,11 +42,16 @@ class Script:
         """Statements that write a name with others: ``name, other = values``."""
         self._mentions: dict[str, set[int]] = {}
         self._tampering: set[str] = set()
+        self._code: dict[cst.CSTNode, str] = {}
         self._survey(ast.parse(text))
         self._own = own
 
     def code(self, node: cst.CSTNode) -> str:
-        return self.module.code_for_node(node)
+        """The text of ``node``; it is asked for many times, and nodes do not change."""
+        text = self._code.get(node)
+        if text is None:
+            text = self._code[node] = self.module.code_for_node(node)
+        return text
 
     def is_live(self, name: str) -> bool:
         """Whether code besides its assignment reads or changes ``name``, so that it must stay."""
