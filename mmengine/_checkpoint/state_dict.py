@@ -77,6 +77,7 @@ def load_state_dict(
     logger: logging.Logger | str | None = None,
     *,
     fixed_shapes: bool = False,
+    must_fit: bool = False,
 ) -> None:
     """Copy ``state_dict`` into ``module``, through wrappers at any depth, and report mismatches.
 
@@ -89,9 +90,11 @@ def load_state_dict(
         strict: Raise an error with the summary instead of logging it.
         logger: Receiver of the summary: a logger, its name, 'current', 'silent', or None to print.
         fixed_shapes: Raise an error for entries with another shape instead of skipping them.
+        must_fit: Raise an error if ``module`` takes nothing from ``state_dict``.
 
     Raises:
-        ArgumentError: If ``fixed_shapes`` is True, and tensors have another shape.
+        ArgumentError: If ``fixed_shapes`` is True, and tensors have another shape; or ``must_fit``
+            is True, and no entry fits.
         RuntimeError: If ``strict`` is True, and tensors are missing or unexpected or have another
             shape.
         TypeError: If ``state_dict`` is not a mapping.
@@ -125,6 +128,10 @@ def load_state_dict(
     )
     if not summary:
         return
+    if must_fit and len(leftovers.unexpected_keys) + len(shapes) >= len(wrapped):
+        raise ArgumentError(
+            f'The checkpoint has none of the weights of {type(module).__name__}.\n{summary}'
+        )
     message = f'The checkpoint and {type(module).__name__} do not match exactly.\n{summary}'
     if strict:
         raise RuntimeError(message)

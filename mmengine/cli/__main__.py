@@ -20,7 +20,7 @@ _COMMANDS = {
     'report': 'write one page about runs: curves, configs, checkpoints',
     'runs': 'stop a run',
     'ckpt': 'look at, check and convert checkpoints',
-    'config': 'show or compare configs',
+    'config': 'show, check or compare configs',
     'env': 'describe this machine and its software',
     'migrate': 'convert configs, code and checkpoints of MMCV 1.x',
 }
@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser.parse_args(argv)
     except ValueError as error:  # argparse itself ends the process
         parser.error(str(error))
+    options.words = list(words)
     try:
         code: int = options.run(options)
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""``mmengine config``: show and compare configs without running them."""
+"""``mmengine config``: show, check and compare configs without running them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from mmengine.cli.options import add_config, load_config, new_parser
+from mmengine.cli.options import (
+    add_config,
+    load_config,
+    load_run_config,
+    new_parser,
+    warn_of_new_keys,
+)
 from mmengine.config import Config
 
 if TYPE_CHECKING:
@@ -17,6 +23,11 @@ _SHOW_EXAMPLES = """\
   mmengine config show config.py --cfg-options train_cfg.max_epochs=3 --format yaml
   mmengine config show config.py > frozen.py         one file that loads without its bases
 """
+_CHECK_EXAMPLES = """\
+  mmengine config check config.py
+  mmengine config check config.py --cfg-options model.depth=50
+  mmengine config check config.py --stage test --no-build
+"""
 _DIFF_EXAMPLES = """\
   mmengine config diff config.py work_dirs/config/config.py
 """
@@ -26,10 +37,10 @@ def add_parser(commands: Commands) -> None:
     """Add this command and its two sub-commands to ``commands``."""
     parser = commands.add_parser(
         'config',
-        help='show or compare configs',
-        description='Show and compare configs without running them.',
+        help='show, check or compare configs',
+        description='Show, check and compare configs without running them.',
     )
-    own = parser.add_subparsers(dest='subcommand', metavar='show|diff', required=True)
+    own = parser.add_subparsers(dest='subcommand', metavar='show|check|diff', required=True)
 
     show = new_parser(
         own,
@@ -44,6 +55,22 @@ def add_parser(commands: Commands) -> None:
         '--format', choices=('py', 'json', 'yaml'), default='py', help='default: %(default)s'
     )
     show.set_defaults(run=run_show)
+
+    check = new_parser(
+        own,
+        'check',
+        'list all mistakes of the config of a run',
+        'List all mistakes of CONFIG with file and line, and exit with 2 if there are any: types,\n'
+        'arguments, misspelt keys, numbers, files. The model is built without numbers, the data\n'
+        'is not built.',
+        _CHECK_EXAMPLES,
+    )
+    add_config(check)
+    check.add_argument(
+        '--stage', choices=('train', 'val', 'test'), help='check what this stage needs'
+    )
+    check.add_argument('--no-build', action='store_true', help='do not build the model')
+    check.set_defaults(run=run_check, work_dir=None, launcher=None, local_rank=0)
 
     diff = new_parser(
         own,
@@ -61,6 +88,32 @@ def run_show(options: argparse.Namespace) -> int:
     """Print one config."""
     cfg = load_config(options)
     _print(_written(cfg, options.format), 'python' if options.format == 'py' else options.format)
+    return 0
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """List the mistakes of one config.
+
+    Raises:
+        ConfigMistakesError: If there are any.
+    """
+    from mmengine.runner._check.config import check_config
+    from mmengine.runner._check.mistakes import ConfigMistakesError
+
+    found = check_config(
+        load_run_config(options),
+        options.stage,
+        options=options.cfg_options,
+        build_model=not options.no_build,
+    )
+    for mistake in found:
+        if not mistake.is_certain:
+            print(f'mmengine: warning: {mistake}', file=sys.stderr)
+    certain = [mistake for mistake in found if mistake.is_certain]
+    if certain:
+        raise ConfigMistakesError(certain)
+    warn_of_new_keys(options)
+    print(f'{options.config}: no mistakes found.')
     return 0
 
 

@@ -65,6 +65,17 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+def add_screen_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--quiet`` and ``--verbose``."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('--quiet', action='store_true', help='print warnings and errors only')
+    group.add_argument(
+        '--verbose',
+        action='store_true',
+        help='print all that goes to the log file: environment, config, hooks',
+    )
+
+
 def load_run_config(options: argparse.Namespace) -> Config:
     """The config of a run, with the options of the command line merged in.
 
@@ -75,7 +86,7 @@ def load_run_config(options: argparse.Namespace) -> Config:
         sys.path.insert(0, os.getcwd())
     os.environ.setdefault('LOCAL_RANK', str(options.local_rank))
     cfg = Config.fromfile(options.config, import_custom_modules=False)
-    merge_options(cfg, options.cfg_options)
+    options.warnings = merge_options(cfg, options.cfg_options)
     run_custom_imports(cfg)
     if options.work_dir is not None:
         cfg.work_dir = options.work_dir
@@ -93,8 +104,11 @@ def load_config(options: argparse.Namespace) -> Config:
     return cfg
 
 
-def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Merge the options into the config of a run, and report new keys that nothing reads.
+def merge_options(cfg: Config, options: Mapping[str, Any]) -> list[str]:
+    """Merge the options into the config of a run.
+
+    Returns:
+        Messages about new keys that nothing reads.
 
     Raises:
         ConfigKeyError: If there is such a key, and ``strict_config`` of the config is set.
@@ -106,7 +120,25 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
     messages = new_keys_of_options(cfg, options, argument_names(Runner, Runner))
     cfg.merge_from_dict(dict(options))
     check_strict(cfg, messages)
-    for message in messages:
+    return messages
+
+
+def check_run_config(cfg: Config, stage: str, options: argparse.Namespace) -> None:
+    """Check the config of a run before anything is printed or built.
+
+    Raises:
+        ConfigMistakesError: If it has mistakes; the message lists all of them.
+        ArgumentError: If the work dir is a URL.
+    """
+    from mmengine.runner._check.config import refuse_mistakes
+
+    refuse_mistakes(cfg, stage, options=options.cfg_options)
+    warn_of_new_keys(options)
+
+
+def warn_of_new_keys(options: argparse.Namespace) -> None:
+    """Print what :func:`load_run_config` found about options that create keys."""
+    for message in options.warnings:
         print(f'mmengine: warning: {message}', file=sys.stderr)
 
 

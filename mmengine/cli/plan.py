@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from mmengine.cli.options import add_config, load_run_config, new_parser
+from mmengine.cli.options import add_config, load_run_config, new_parser, warn_of_new_keys
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -80,8 +80,10 @@ def run(options: argparse.Namespace) -> int:
 
     mesh = None if options.mesh is None else _pairs('--mesh', options.mesh.split(','))
     shapes = None if options.shape is None else _pairs('--shape', options.shape)
+    cfg = load_run_config(options)
+    warn_of_new_keys(options)
     plan = plan_run(
-        load_run_config(options),
+        cfg,
         world_size=options.world_size,
         mesh=None if mesh is None else {name: _number(name, size) for name, size in mesh.items()},
         ranks_per_node=options.ranks_per_node,

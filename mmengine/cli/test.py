@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from mmengine.cli.options import (
     add_config,
     add_run_options,
+    add_screen_options,
     build_runner,
+    check_run_config,
     leave_process_group,
     leaving_when_stopped,
     load_run_config,
@@ -45,6 +47,7 @@ def add_parser(commands: Commands) -> None:
         'checkpoint', metavar='CHECKPOINT', help='checkpoint to test: a path or a URL'
     )
     add_run_options(parser)
+    add_screen_options(parser)
     parser.add_argument(
         '--out',
         metavar='FILE.pkl',
@@ -67,9 +70,13 @@ def run(options: argparse.Namespace) -> int:
     cfg.load_from, cfg.resume = options.checkpoint, False
     if options.out is not None:
         dump_predictions(cfg, options.out)
-    runner = build_runner(cfg)
-    with leaving_when_stopped():
-        metrics = runner.test()
+    check_run_config(cfg, 'test', options)
+    from mmengine.cli._screen import console_of
+
+    with console_of(options, has_display=False):
+        runner = build_runner(cfg)
+        with leaving_when_stopped():
+            metrics = runner.test()
     if runner.rank == 0:
         print(_table(metrics))
     leave_process_group()

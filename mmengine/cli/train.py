@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from mmengine.cli.options import (
     add_config,
     add_run_options,
+    add_screen_options,
     build_runner,
+    check_run_config,
     leave_process_group,
     leaving_when_stopped,
     load_run_config,
@@ -48,6 +51,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_config(parser)
     add_run_options(parser)
+    add_screen_options(parser)
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -73,6 +77,9 @@ def add_parser(commands: Commands) -> None:
         help='train in mixed precision; the default is fp16 on CUDA and bf16 on the CPU',
     )
     parser.add_argument(
+        '--seed', type=int, metavar='N', help="seed of the run: the config's randomness.seed"
+    )
+    parser.add_argument(
         '--force',
         action='store_true',
         help='train although another run holds the work dir',
@@ -91,22 +98,46 @@ def run(options: argparse.Namespace) -> int:
     cfg = load_run_config(options)
     if options.amp is not None:
         cfg.optim_wrapper = with_amp(cfg.get('optim_wrapper'), _AMP_DTYPES.get(options.amp))
+    if options.seed is not None:
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': options.seed}
     if options.auto_scale_lr:
         enable_auto_scale_lr(cfg)
     if options.resume is not None or options.resume_with:
         resume_from(cfg, options.resume, options.resume_with)
     if options.force:
         cfg.env_cfg = {**(cfg.get('env_cfg') or {}), 'lock': 'force'}
+    check_run_config(cfg, 'train', options)
     refuse_second_run(cfg)
-    if sys.stdout.isatty():
+    from mmengine.cli import _screen
+    from mmengine.process.signals import RunStopped
+    from mmengine.runner import Runner
+
+    has_display = _is_live() and not options.quiet
+    if has_display:
         add_progress_display(cfg)
-    runner = build_runner(cfg)
-    with leaving_when_stopped():
-        runner.train()
-    if runner.rank == 0:
-        print(_where_things_are(runner))
+    screen = _screen.ScreenHook(has_table=has_display and not options.verbose)
+    with _screen.console_of(options, has_display):
+        runner = build_runner(cfg)
+        is_known = isinstance(runner, Runner) and not options.quiet
+        talks = is_known and runner.rank == 0
+        if is_known:
+            runner.register_hook(screen)
+        with leaving_when_stopped():
+            try:
+                runner.train()
+            except RunStopped:
+                if talks:
+                    print(_screen.interruption_of(runner, options.words))
+                raise
+    if talks:
+        print(_screen.summary_of(runner, screen, options.config))
     leave_process_group()
     return 0
+
+
+def _is_live() -> bool:
+    """Whether standard output is a terminal that can redraw lines."""
+    return sys.stdout.isatty() and os.environ.get('TERM') != 'dumb'
 
 
 def refuse_second_run(cfg: Config) -> None:
@@ -205,12 +236,3 @@ def add_progress_display(cfg: Config) -> None:
     names = [kind if isinstance(kind, str) else getattr(kind, '__name__', '') for kind in kinds]
     if 'ProgressHook' not in names:
         cfg.custom_hooks = [*hooks, {'type': 'mmengine.ProgressHook'}]
-
-
-def _where_things_are(runner: Any) -> str:
-    hub = runner.message_hub
-    lines = [f'Work dir         {runner.work_dir}', f'Log and scalars  {runner.log_dir}']
-    for title, key in (('Last checkpoint ', 'last_ckpt'), ('Best checkpoint ', 'best_ckpt')):
-        if key in hub.runtime_info:
-            lines.append(f'{title} {hub.get_info(key)}')
-    return '\n'.join(lines)

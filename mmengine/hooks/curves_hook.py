@@ -15,6 +15,7 @@ from mmengine.fileio import atomic_write
 from mmengine.hooks.hook import Hook
 from mmengine.logging import print_log
 from mmengine.logging._numbers import float_of
+from mmengine.logging._shown_once import shown_once
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
 
@@ -66,7 +67,7 @@ class CurvesHook(Hook):
         """Record the metrics, and draw the curves."""
         if not self._is_training:
             return
-        for name, value in (metrics or {}).items():
+        for name, value in shown_once(metrics or {}, 'val').items():
             if isinstance(value, (int, float, np.number)):
                 self._metrics.setdefault(name, []).append((runner.iter, float_of(value)))
         if perf_counter() >= self._next_drawing:
@@ -128,7 +129,7 @@ class CurvesHook(Hook):
         for name, points in self._metrics.items():
             at, values = np.array(points, dtype=np.float64).T
             if 'loss' in name:
-                losses[f'val {name}'] = (at, values)
+                losses[f'val {name.removeprefix("val_")}'] = (at, values)
             else:
                 metrics[name] = (at, values)
         panels = {'loss': losses, 'validation': metrics, 'learning rate': rates}

@@ -14,6 +14,7 @@ from mmengine.dataset._dataloader import num_batches
 from mmengine.dist import is_main_process
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.logger_hook import log_interval
+from mmengine.logging._shown_once import shown_once
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
 
@@ -211,11 +212,11 @@ class ProgressHook(Hook):
         self._display.stop('evaluation')
         numbers = {
             name: value
-            for name, value in (metrics or {}).items()
+            for name, value in shown_once(metrics or {}, stage).items()
             if isinstance(value, (int, float, np.number))
         }
         for name, value in numbers.items():
-            self._facts[f'{stage} {name}'] = f'{value:.4g}'
+            self._facts[f'{stage} {name.removeprefix(f"{stage}_")}'] = f'{value:.4g}'
         self._refresh()
 
     def _refresh(self) -> None:

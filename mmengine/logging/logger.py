@@ -8,7 +8,8 @@ import os
 import socket
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 import torch
@@ -243,11 +244,29 @@ class MMLogger(logging.Logger, ManagerMixin):
             self._levelled[handler] = (level, level)
 
 
+_rule: Callable[[logging.LogRecord], bool] | None = None
+
+
+@contextmanager
+def console_rule(rule: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
+    """Let the consoles of all loggers show only records that pass ``rule``; files get all."""
+    global _rule
+    before, _rule = _rule, rule
+    try:
+        yield
+    finally:
+        _rule = before
+
+
 class _ConsoleHandler(_StreamHandler):
     """Writes to the current ``sys.stdout``, which a progress display may have replaced."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Show the record, if the rule of :func:`console_rule` lets it pass."""
+        return bool((_rule is None or _rule(record)) and super().handle(record))
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]  # a plain attribute in the base class

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmengine.strategy import BaseStrategy
-from mmengine.strategy._meta_init import parameters_on_meta
+from mmengine.strategy._meta_init import needs_numbers, parameters_on_meta
 from mmengine.strategy.deepspeed import DeepSpeedStrategy
 from mmengine.strategy.fsdp import FSDPStrategy
 from mmengine.strategy.separate import SeparateStrategy
@@ -46,7 +46,7 @@ def without_numbers(strategy: BaseStrategy, mode: Any) -> None:
             with parameters_on_meta():
                 return build(model)
         except Exception as error:
-            if mode is None or isinstance(error, ArgumentError) or not _needs_numbers(error):
+            if mode is None or isinstance(error, ArgumentError) or not needs_numbers(error):
                 raise
             raise ArgumentError(
                 'The model cannot be built without numbers in its parameters: '
@@ -116,16 +116,6 @@ def _refresh(unit: Any) -> None:
     for group in groups:
         for param in group.fsdp_params:
             param.reset_sharded_param()
-
-
-def _needs_numbers(error: Exception) -> bool:
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None:
-        chain.append(link)
-        link = link.__cause__ or link.__context__
-    text = ' '.join(str(each) for each in chain).lower()
-    return any(word in text for word in ('meta', 'fake', 'data pointer', 'uninitialized'))
 
 
 def explained(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from mmengine.process.env import (
     synced_timestamp,
 )
 from mmengine.process.seed import set_random_seed
+from mmengine.utils.errors import ArgumentError
 from mmengine.utils.manager import release_instances_of_run
 
 
@@ -159,7 +160,17 @@ class Session:
         )
 
 
+def remote_work_dir(work_dir: str) -> str:
+    """The message for a work dir that is a URL."""
+    return (
+        f'work_dir is a local folder, got {work_dir!r}. Set default_hooks.checkpoint.out_dir and '
+        'default_hooks.logger.out_dir to store checkpoints and logs at a URL.'
+    )
+
+
 def _make_work_dir(work_dir: str) -> str:
+    if '://' in str(work_dir):
+        raise ArgumentError(remote_work_dir(work_dir))
     path = Path(os.path.abspath(os.path.expanduser(work_dir)))
     try:
         path.mkdir(parents=True, exist_ok=True)

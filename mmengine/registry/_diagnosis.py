@@ -12,6 +12,7 @@ from typing import Any
 
 from mmengine.config import source_location
 from mmengine.registry._errors import ComponentArgumentError, RegistryKeyError, name_of
+from mmengine.registry._signature import taken_by
 from mmengine.registry.registry import ALL_REGISTRIES, Registry, title_of
 from mmengine.utils.errors import did_you_mean
 
@@ -186,7 +187,7 @@ def _argument_errors(message: str, component: Any, args: dict[str, Any], cfg: An
     match = unexpected or missing or _NONE_TAKEN.match(message)
     if match is None or not _is_call_of(match['callee'], component):
         return []
-    parameters, takes_any = _parameters(component)
+    parameters, takes_any = taken_by(component)
     wrong = [] if takes_any else [key for key in args if key not in parameters]
     absent = re.findall(r"'(\w+)'", missing['names']) if missing else []
     if unexpected:
@@ -225,37 +226,6 @@ def _is_call_of(callee: str, component: Any) -> bool:
     classes = inspect.getmro(component) if inspect.isclass(component) else (component,)
     names = {getattr(c, name, '') for c in classes for name in ('__qualname__', '__name__')}
     return callee in names or callee.rpartition('.')[0] in names
-
-
-def _parameters(component: Any) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Parameters by name, and whether others are taken too.
-
-    A constructor that passes ``**kwargs`` on to the next class also takes the parameters of that
-    class.
-    """
-    if not inspect.isclass(component):
-        return _signature_of(component)
-    found: dict[str, inspect.Parameter] = {}
-    takes_any = False
-    for cls in inspect.getmro(component)[:-1]:
-        if '__init__' not in vars(cls):
-            continue
-        own, takes_any = _signature_of(vars(cls)['__init__'], skip=1)
-        for name, parameter in own.items():
-            found.setdefault(name, parameter)
-        if not takes_any:
-            break
-    return found, takes_any
-
-
-def _signature_of(function: Any, skip: int = 0) -> tuple[dict[str, inspect.Parameter], bool]:
-    try:
-        parameters = list(inspect.signature(function).parameters.values())[skip:]
-    except (TypeError, ValueError):  # written in C, without a signature
-        return {}, True
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    named = {p.name: p for p in parameters if p.kind not in variadic}
-    return named, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
 def _signature(parameters: dict[str, inspect.Parameter], takes_any: bool) -> str:

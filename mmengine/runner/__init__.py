@@ -1,5 +1,7 @@
 """Runner, loops and other parts of a run."""
 
+from mmengine.runner._check.config import check_config
+from mmengine.runner._check.mistakes import ConfigMistake, ConfigMistakesError
 from mmengine.runner._flexible_runner import FlexibleRunner
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmengine.runner.amp import autocast
@@ -26,6 +28,8 @@ from mmengine.runner.utils import set_random_seed
 __all__ = [
     'BaseLoop',
     'CheckpointLoader',
+    'ConfigMistake',
+    'ConfigMistakesError',
     'EpochBasedTrainLoop',
     'FlexibleRunner',
     'IterBasedTrainLoop',
@@ -35,6 +39,7 @@ __all__ = [
     'TestLoop',
     'ValLoop',
     'autocast',
+    'check_config',
     'find_latest_checkpoint',
     'get_deprecated_model_names',
     'get_external_models',

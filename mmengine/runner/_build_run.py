@@ -162,6 +162,21 @@ def check_not_built(schedulers: Any) -> None:
         )
 
 
+def write_first_config(runner: Any) -> None:
+    """Let a new runner write its config, unless its work dir has one: a training replaces it."""
+    source = runner.cfg.filename
+    runner._owes_config = bool(source) and Path(runner.work_dir, Path(source).name).exists()
+    if not runner._owes_config:
+        runner.dump_config()
+
+
+def write_owed_config(runner: Any) -> None:
+    """Write the config at the start of a training, unless the new runner has written it."""
+    if getattr(runner, '_owes_config', False):
+        runner._owes_config = False
+        runner.dump_config()
+
+
 def write_config(cfg: Config, work_dir: str, timestamp: str) -> None:
     """Write ``cfg`` to ``work_dir``, under its own file name if it has one.
 

@@ -6,8 +6,10 @@ is not wrong. It is reported only if it is one typing error away from a key that
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.config._origin.places import source_location
@@ -24,7 +26,7 @@ READ_FROM_CONFIG = frozenset(
     }
 )  # fmt: skip
 # Dicts without a type whose keys are all known.
-_CLOSED: dict[str, tuple[str, ...]] = {
+CLOSED: dict[str, tuple[str, ...]] = {
     'auto_scale_lr': ('base_batch_size', 'enable'),
     'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'lock'),
     'checkpoint': ('format', 'async_save'),
@@ -35,24 +37,33 @@ _SAME_WORDS = {'config': 'cfg', 'configs': 'cfgs', 'optimizer': 'optim', 'optimi
 _MIN_LETTERS_TO_REPLACE = 5
 
 
-def misspelt_keys(cfg: Any, arguments: Collection[str]) -> list[str]:
-    """Messages about top-level keys that are probably misspelt.
+def misspelt_keys(cfg: Any, arguments: Collection[str]) -> dict[str, str]:
+    """Top-level keys that are probably misspelt, and the keys that were meant.
 
     Args:
         cfg: The config of a run.
         arguments: Names of the arguments of the runner.
-
-    Raises:
-        ConfigKeyError: If there are any, and ``strict_config`` of the config is set.
     """
     known = {*arguments, *READ_FROM_CONFIG} - {'cfg', 'model'}
-    found = [
-        f'{_place(cfg, key)}{key!r} is not a key that a run reads. Did you mean {meant!r}?'
+    return {
+        key: meant
         for key in cfg
         if isinstance(key, str)
         and key not in known
         and (meant := _meant_by(key, known)) is not None
         and not _is_used(cfg, key)
+    }
+
+
+def misspelt_key_messages(cfg: Any, arguments: Collection[str]) -> list[str]:
+    """Messages about :func:`misspelt_keys`.
+
+    Raises:
+        ConfigKeyError: If there are any, and ``strict_config`` of the config is set.
+    """
+    found = [
+        f'{_place(cfg, key)}{key!r} is not a key that a run reads. Did you mean {meant!r}?'
+        for key, meant in misspelt_keys(cfg, arguments).items()
     ]
     check_strict(cfg, found)
     return found
@@ -101,8 +112,8 @@ def new_keys_of_options(
         siblings = [str(name) for name in node]
         if not parent:
             is_unknown, candidates = key not in known, [*known, *siblings]
-        elif parent in _CLOSED:
-            is_unknown, candidates = key not in _CLOSED[parent], list(_CLOSED[parent])
+        elif parent in CLOSED:
+            is_unknown, candidates = key not in CLOSED[parent], list(CLOSED[parent])
         else:
             near = _meant_by(key, siblings)
             is_unknown, candidates = near is not None, [near or '']
@@ -189,13 +200,34 @@ def _is_one_edit_away(word: str, meant: str) -> bool:
 
 
 def _is_used(cfg: Any, key: str) -> bool:
-    """Whether other entries contain the value of ``key``: then it is a variable of the author."""
+    """Whether the author uses ``key`` as a variable.
+
+    Other entries contain its value, or the file in which it is written reads the name.
+    """
     value = cfg[key]
-    if not isinstance(value, (dict, list, tuple)) or not value:
-        return False
-    return any(
-        part == value for name, entry in raw_items(cfg) if name != key for part in _parts(entry)
-    )
+    if isinstance(value, (dict, list, tuple)) and value:
+        found = any(
+            part == value for name, entry in raw_items(cfg) if name != key for part in _parts(entry)
+        )
+        if found:
+            return True
+    place = source_location(cfg, key) or ''
+    return key in _names_read(place.rpartition(':')[0])
+
+
+def _names_read(file: str) -> set[str]:
+    """The names that a Python config reads; empty for other files."""
+    if not file.endswith('.py'):
+        return set()
+    try:
+        tree = ast.parse(Path(file).read_text(encoding='utf-8'))
+    except (OSError, SyntaxError, ValueError):
+        return set()  # changed since it was read
+    return {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
 
 
 def _parts(entry: Any) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from mmengine.process._lock import holding
 from mmengine.process._stop_requests import StopRequests
 from mmengine.process.failure import stop_together
 from mmengine.runner._stopping import clear_stop_file
+from mmengine.runner._unsuited import explained
 from mmengine.runner._watching import watched_stage
 from mmengine.utils._background import is_writing
 
@@ -76,7 +77,11 @@ def _begun(runner: Runner, name: str) -> Iterator[None]:
         if error is not state.error:
             state.error = error
             _leave_after(runner, error, closed)
-        raise
+        better = explained(runner, error)
+        if better is None:
+            raise
+        state.error = better
+        raise better from error
     finally:
         state.stage = outer
         if outer is None:

@@ -25,6 +25,7 @@ from mmengine.process._stop_requests import EvaluationCut, StopRequests
 from mmengine.process.seed import rng_state, set_rng_state
 from mmengine.registry import LOOPS
 from mmengine.runner._build import named_parts
+from mmengine.runner._evaluation_notes import warn_of_missing_predictions, warn_of_no_values
 from mmengine.runner._sample_count import num_samples_of
 from mmengine.runner._shown_losses import with_losses
 from mmengine.runner._stopping import NO_REQUESTS
@@ -224,7 +225,10 @@ class _EvaluationLoop(BaseLoop):
                 raise EvaluationCut from error
             raise
         size = _size_of(self.dataloader.dataset, self.evaluator)
+        num_processed = getattr(self.evaluator, 'num_processed', 0)
         metrics: dict[str, float] = self.evaluator.evaluate(size)
+        warn_of_missing_predictions(self, self.stage, num_processed)
+        warn_of_no_values(self, self.stage, metrics)
         return with_losses(metrics, _parse_losses(self.losses, self.stage), self.stage)
 
     def _predict(self, data_batch: Any) -> Any:

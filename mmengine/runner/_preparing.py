@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner.runner import Runner
 
-_STRATEGIES = {
+STRATEGY_NAMES = {
     'single': 'SingleDeviceStrategy',
     'ddp': 'DDPStrategy',
     'fsdp': 'FSDPStrategy',
@@ -108,7 +108,7 @@ def build_strategy(given: Any, cfg: Config, arguments: dict[str, Any]) -> BaseSt
         given = 'single' if is_alone else 'ddp'
     uses_config = isinstance(given, str)
     if isinstance(given, str):
-        given = {'type': _STRATEGIES.get(given, given)}
+        given = {'type': STRATEGY_NAMES.get(given, given)}
     elif isinstance(given, Mapping) and 'type' not in given:
         uses_config, given = True, {'type': 'SeparateStrategy', 'parts': dict(given)}
     if not isinstance(given, Mapping):
@@ -155,6 +155,8 @@ def prepare_training(runner: Runner) -> None:
     """
     join_launch(runner)
     state, loop = runner.state, runner.train_loop
+    if state.stage == 'train':
+        _build_run.write_owed_config(runner)
     if runner._overrides('wrap_model'):
         place_model(runner)
     if state.stage == 'train' and hasattr(loop, 'stop_training'):

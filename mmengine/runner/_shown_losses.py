@@ -8,6 +8,9 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.logging._engine_names import engine_name
+from mmengine.logging._shown_once import shown_once
+
+__all__ = ['shown_once', 'with_losses']
 
 
 def with_losses(metrics: dict[str, Any], losses: Mapping[str, float], stage: str) -> dict[str, Any]:
@@ -34,17 +37,3 @@ def with_losses(metrics: dict[str, Any], losses: Mapping[str, float], stage: str
         )
     # In the order of the API: first the metrics.
     return {**{name: merged[name] for name in metrics}, **merged}
-
-
-def shown_once(scalars: Mapping[str, Any], mode: str) -> dict[str, Any]:
-    """The scalars of an evaluation without ``loss`` where ``val_loss`` is the same number."""
-
-    def is_repeated(name: str) -> bool:
-        prefix, slash, last = name.rpartition('/')
-        if last != 'loss':
-            return False
-        total = scalars.get(f'{prefix}{slash}{mode}_loss')
-        value = scalars[name]
-        return total is not None and bool(total == value or (total != total and value != value))
-
-    return {name: value for name, value in scalars.items() if not is_repeated(name)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader
 
 from mmengine.dataset._sample_order import number_samples
+from mmengine.runner._unsplit_data import warn_of_unsplit_data
 
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
@@ -44,6 +45,7 @@ def dataloader_of(runner: Runner, dataloader: DataLoader[Any] | dict[str, Any]) 
         differ = runner.randomness_cfg.get('diff_rank_seed', False)
         dataloader = runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=differ)
     number_samples_of(runner, dataloader)
+    warn_of_unsplit_data(dataloader)
     return dataloader
 
 

@@ -31,8 +31,8 @@ from mmengine.runner._arguments import (
 )
 from mmengine.runner._bad_samples import report_bad_samples
 from mmengine.runner._build import _SlicedDataset
-from mmengine.runner._build_run import write_config
-from mmengine.runner._config_keys import check_given, misspelt_keys
+from mmengine.runner._build_run import write_config, write_first_config
+from mmengine.runner._config_keys import check_given, misspelt_key_messages
 from mmengine.runner._ending import flush_open_windows, stage_of
 from mmengine.runner._hook_list import HookConfig, HookList
 from mmengine.runner._preparing import (
@@ -158,7 +158,7 @@ class Runner(RunnerMembers):
         self.watchdog = WatchdogSettings.of(watchdog or self.cfg.get('watchdog'))
         self.checkpoint = CheckpointSettings.of(checkpoint or self.cfg.get('checkpoint'))
         self._arguments_text = arguments_text(Runner.__init__, self.cfg, locals())
-        misspelt = misspelt_keys(self.cfg, argument_names(type(self), Runner))
+        misspelt = misspelt_key_messages(self.cfg, argument_names(type(self), Runner))
         check_given_together(
             'training', train_dataloader=train_dataloader, train_cfg=train_cfg,
             optim_wrapper=optim_wrapper,
@@ -231,7 +231,7 @@ class Runner(RunnerMembers):
         report_bad_samples(self, train_dataloader, val_dataloader, test_dataloader)
         follow_run(self)
         self.logger.info(f'Hooks will be executed in the following order:\n{self.get_hooks_info()}')
-        self.dump_config()
+        write_first_config(self)
 
     @classmethod
     def from_cfg(cls, cfg: ConfigLike) -> Self:

@@ -179,3 +179,14 @@ def _random_numbers_of(shard_index: int) -> Iterator[None]:
             yield
         finally:
             torch.set_rng_state(state)
+
+
+def needs_numbers(error: Exception) -> bool:
+    """Whether ``error`` comes from reading a tensor that has no numbers."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    text = ' '.join(str(each) for each in chain).lower()
+    return any(word in text for word in ('meta', 'fake', 'data pointer', 'uninitialized'))

@@ -275,6 +275,11 @@ class RunState:
         finally:
             self.is_resuming = before
 
+    @property
+    def needs_weights(self) -> bool:
+        """Whether a checkpoint without any weight of the model is an error."""
+        return self.is_resuming or self.stage in ('val', 'test')
+
     def built_options(self) -> Options:
         """The options with which the present optimizer was built; see :func:`options_of`.
 

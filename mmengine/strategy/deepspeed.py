@@ -295,7 +295,12 @@ class DeepSpeedStrategy(DDPStrategy):
         module = engine.module
         with gathered(engine, list(module.parameters()), source=0):
             load_state_dict(
-                module, revised, strict, self.logger, fixed_shapes=self.state.is_resuming
+                module,
+                revised,
+                strict,
+                self.logger,
+                fixed_shapes=self.state.is_resuming,
+                must_fit=self.state.needs_weights,
             )
             values = {
                 name: revised.get(name, param)

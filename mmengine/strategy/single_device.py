@@ -48,7 +48,12 @@ class SingleDeviceStrategy(BaseStrategy):
         """Load a state into the model, wrapped or not. All ranks must call it."""
         revised = revise_state_dict_keys(state_dict, revise_keys)
         load_state_dict(
-            self.present_model(), revised, strict, self.logger, fixed_shapes=self.state.is_resuming
+            self.present_model(),
+            revised,
+            strict,
+            self.logger,
+            fixed_shapes=self.state.is_resuming,
+            must_fit=self.state.needs_weights,
         )
 
     def use_checkpoint_format(self, format: str) -> None:

@@ -25,6 +25,7 @@ def notes_given(init: _Init) -> _Init:
             self._given = {*names[: len(args)], *kwargs}
         init(self, *args, **kwargs)
 
+    noting.takes_the_same = True  # type: ignore[attr-defined]  # for readers of signatures
     return noting  # type: ignore[return-value]  # it has the signature of `init`
 
 

@@ -153,6 +153,8 @@ class Visualizer(ManagerMixin, Drawing, metaclass=_OneFamily):
         for name, backend in self._vis_backends.items():
             takes_axes = getattr(backend, 'takes_axes', False)  # it may have the methods alone
             shown = {**axes, **record} if takes_axes else record
+            if getattr(backend, 'has_one_axis', False):
+                backend.position = axes
             self._try(name, backend, 'add_scalars', shown, step, file_path, **kwargs)
 
     @master_only

@@ -205,10 +205,11 @@ def test_a_truncated_checkpoint_is_told(project: Path, capsys: CaptureFixture) -
     assert 'truncated' in message
 
 
-def test_a_checkpoint_of_other_shapes_is_summed_up_and_the_run_goes_on(
+def test_a_checkpoint_with_other_weights_too_is_summed_up_and_the_run_goes_on(
     project: Path, capsys: CaptureFixture
 ) -> None:
-    torch.save({'state_dict': {'weight': torch.ones(3)}}, project / 'other.pth')
+    state = {'weight': torch.ones(1), 'other': torch.ones(3)}
+    torch.save({'state_dict': state}, project / 'other.pth')
     assert main(['test', 'toy.py', 'other.pth']) == 0
     printed = capsys.readouterr()
     assert 'do not match exactly' in printed.out + printed.err

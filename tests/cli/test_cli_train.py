@@ -55,11 +55,16 @@ def test_the_end_of_a_run_says_where_things_are(
     checkpoint = 'default_hooks.checkpoint'
     options = ['--cfg-options', f'{checkpoint}.save_best=slope', f'{checkpoint}.rule=greater']
     main(['train', 'toy.py', '--work-dir', 'here', *options])
-    last_lines = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-4:])
+    printed = capsys.readouterr().out.splitlines()
+    last_lines = {line[:16].strip(): line[17:] for line in printed[-7:]}
+    best = str(project / 'here' / 'best_slope_epoch_1.pth')
+    assert last_lines['Best'] == f'{slope_after(1):.4g}'
+    assert 'Time' in last_lines
     assert last_lines['Work dir'] == str(project / 'here')
     assert Path(last_lines['Log and scalars']).parent == project / 'here'
     assert last_lines['Last checkpoint'] == str(project / 'here' / 'epoch_1.pth')
-    assert last_lines['Best checkpoint'] == str(project / 'here' / 'best_slope_epoch_1.pth')
+    assert last_lines['Best checkpoint'] == best
+    assert last_lines['Next'] == f'mmengine test toy.py {best}'
 
 
 @pytest.mark.parametrize(
@@ -86,8 +91,7 @@ def test_the_work_dir_is_the_options_then_the_configs_then_named_by_the_file(
 
 
 def test_cfg_options_change_the_config(project: Path, built: list[Runner]) -> None:
-    main(['train', 'toy.py', '--cfg-options', 'model.slope=1.5', 'optim_wrapper.clip_grad={}',
-          'extra=[1,(2,x)]'])  # fmt: skip
+    main(['train', 'toy.py', '--cfg-options', 'model.slope=1.5', 'extra=[1,(2,x)]'])
     assert float(built[0].model.weight.detach()) == 1.5
     assert built[0].cfg.extra == [1, (2, 'x')]
 
@@ -179,6 +183,13 @@ def test_auto_scale_lr_scales_by_the_real_batch_size(project: Path) -> None:
     assert weight_in(project / 'work_dirs/toy/epoch_1.pth') == pytest.approx(
         slope_after(1, lr=0.05)
     )
+
+
+def test_seed_sets_the_seed_alone(project: Path, built: list[Runner]) -> None:
+    options = ['--cfg-options', 'randomness.seed=1', 'randomness.deterministic=False']
+    main(['train', 'toy.py', '--seed', '7', *options])
+    assert built[0].seed == 7
+    assert built[0].cfg.randomness == {'seed': 7, 'deterministic': False}
 
 
 def test_modules_of_the_current_folder_can_be_imported(project: Path) -> None:

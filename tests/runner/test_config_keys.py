@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.config.errors import ConfigKeyError
 from mmengine.runner import FlexibleRunner, Runner
 from mmengine.runner._arguments import argument_names
-from mmengine.runner._config_keys import misspelt_keys, new_keys_of_options
+from mmengine.runner._config_keys import misspelt_key_messages, new_keys_of_options
 
 _ARGUMENTS = argument_names(Runner, Runner)
 
@@ -63,7 +63,9 @@ VARIABLES = (
 
 
 def _messages(**more: Any) -> list[str]:
-    return misspelt_keys(Config({'work_dir': 'w', 'model': {'type': 'M'}, **more}), _ARGUMENTS)
+    return misspelt_key_messages(
+        Config({'work_dir': 'w', 'model': {'type': 'M'}, **more}), _ARGUMENTS
+    )
 
 
 @pytest.mark.parametrize(('key', 'meant'), MISSPELT.items())
@@ -94,7 +96,7 @@ def test_a_near_name_is_a_variable_if_its_value_is_used_elsewhere():
 def test_the_message_names_file_and_line(tmp_path):
     path = tmp_path / 'config.py'
     path.write_text("work_dir = 'w'\nmodel = dict(type='M')\nload_form = 'x.pth'\n")
-    assert f'{path}:3: ' in misspelt_keys(Config.fromfile(path), _ARGUMENTS)[0]
+    assert f'{path}:3: ' in misspelt_key_messages(Config.fromfile(path), _ARGUMENTS)[0]
 
 
 @pytest.mark.parametrize('runner_type', [Runner, FlexibleRunner])

@@ -128,3 +128,20 @@ def test_event_files_hold_the_graph(tmp_path):
     graph = accumulator.EventAccumulator(str(tmp_path)).Reload().Graph()
     operations = [node.op for node in graph.node]
     assert 'aten::linear' in operations
+
+
+def test_the_points_of_a_curve_have_one_axis(backend):
+    """A validation by epoch that logs a name of the training does so by iteration."""
+    for axes, step, record in (
+        ({'iter': 10, 'epoch': 0}, 10, {'time': 0.5}),
+        ({'iter': 20, 'epoch': 1}, 1, {'time': 0.25, 'accuracy': 0.9}),
+        ({}, 2, {'accuracy': 0.95}),
+    ):
+        backend.position = axes
+        backend.add_scalars(record, step=step)
+    assert backend.experiment.calls[1:] == [
+        ('add_scalar', 'time', 0.5, 10),
+        ('add_scalar', 'time', 0.25, 20),
+        ('add_scalar', 'accuracy', 0.9, 1),
+        ('add_scalar', 'accuracy', 0.95, 2),
+    ]

@@ -31,8 +31,7 @@ class LRSchedulerMixin:
     def __init__(
         self, optimizer: 'Optimizer | BaseOptimWrapper', *args: Any, **kwargs: Any
     ) -> None:
-        schedule: Any = super()
-        schedule.__init__(optimizer, 'lr', *args, **kwargs)
+        super().__init__(optimizer, 'lr', *args, **kwargs)  # type: ignore[call-arg]  # of the schedule
 
 
 @PARAM_SCHEDULERS.register_module()

@@ -51,8 +51,7 @@ class MomentumSchedulerMixin:
                 f'the groups of {type(optimizer).__name__} have '
                 f'{", ".join(key for key in groups[0] if key != "params")}.'
             )
-        schedule: Any = super()
-        schedule.__init__(optimizer, 'momentum', *args, **kwargs)
+        super().__init__(optimizer, 'momentum', *args, **kwargs)  # type: ignore[call-arg]  # the same
 
     def step(self) -> None:
         """See :meth:`_ParamScheduler.step`."""

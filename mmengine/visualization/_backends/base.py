@@ -5,6 +5,7 @@
 import functools
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -118,6 +119,9 @@ class BaseVisBackend(metaclass=ABCMeta):
     """
 
     takes_axes: ClassVar[bool] = False
+    # Whether the visualizer sets `position`, the iteration and epoch of the next record.
+    has_one_axis: ClassVar[bool] = False
+    position: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, save_dir: str) -> None:
         self._save_dir = save_dir

@@ -28,9 +28,11 @@ class TensorboardVisBackend(ServiceVisBackend):
     _package = 'tensorboard'
     # A curve has one horizontal axis here, so other axes would need separate curves.
     takes_axes = False
+    has_one_axis = True
 
     def __init__(self, save_dir: str) -> None:
         super().__init__(save_dir)
+        self._by_iter: set[str] = set()
 
     def _init_env(self) -> None:
         self._tensorboard = _summary_writer()(self._save_dir)
@@ -58,8 +60,14 @@ class TensorboardVisBackend(ServiceVisBackend):
         self._tensorboard.add_image(name, image, step, dataformats=layout)
 
     def _log_numbers(self, numbers: dict[str, int | float], step: int) -> None:
+        # The training logs by iteration, a validation may log by epoch. The points of one curve
+        # have one axis: the iteration, if the training has logged the name.
+        iteration = self.position.get('iter', step)
+        self.position = {}
+        if iteration == step:
+            self._by_iter.update(numbers)
         for name, number in numbers.items():
-            self._tensorboard.add_scalar(name, number, step)
+            self._tensorboard.add_scalar(name, number, iteration if name in self._by_iter else step)
 
     def _finish(self) -> None:
         self._tensorboard.close()

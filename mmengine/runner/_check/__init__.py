@@ -1,0 +1,1 @@
+"""Checks the config of a run before anything is built."""

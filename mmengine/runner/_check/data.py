@@ -1,0 +1,146 @@
+"""Checks the dataloaders and evaluators of a config, and the files that datasets read."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from mmengine._checkpoint.files import check_is_there
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, METRICS
+from mmengine.runner._build import named_parts
+from mmengine.runner._check.mistakes import Findings
+from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_items
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+_OF_BUILDER = ('num_batch_per_epoch', 'on_bad_sample', 'disable_subprocess_warning')
+_GIVEN = {'sampler': ('dataset', 'seed'), 'batch_sampler': ('sampler', 'batch_size')}
+_LEAST = {'batch_size': 1, 'num_batch_per_epoch': 1, 'num_workers': 0}
+
+
+def check_data(cfg: Config, stage: str, parts: Parts, findings: Findings) -> None:
+    """Check the dataloader and the evaluator of ``stage``: 'train', 'val' or 'test'."""
+    loader, evaluator = (raw_get(cfg, f'{stage}_{part}') for part in ('dataloader', 'evaluator'))
+    if stage == 'train':
+        check_dataloader(loader, 'train_dataloader', parts, findings)
+        return
+    try:
+        several = named_parts(loader, evaluator, stage) if loader and evaluator else None
+    except ArgumentError as error:
+        findings.add(f'{stage}_dataloader', str(error))
+        return
+    if several is None:
+        check_dataloader(loader, f'{stage}_dataloader', parts, findings)
+        check_evaluator(evaluator, f'{stage}_evaluator', parts, findings)
+        return
+    for name, one in several[0].items():
+        check_dataloader(one, f'{stage}_dataloader.{name}', parts, findings)
+        check_evaluator(several[1][name], f'{stage}_evaluator.{name}', parts, findings)
+
+
+def check_dataloader(loader: Any, path: str, parts: Parts, findings: Findings) -> None:
+    """Check one dataloader; an object is taken as it is."""
+    if loader is None or isinstance(loader, DataLoader):
+        return
+    if not isinstance(loader, Mapping):
+        findings.add(path, f'a dataloader is a dict, got {type(loader).__name__}.')
+        return
+    known = [*inspect.signature(DataLoader).parameters, *_OF_BUILDER]
+    for key, value in raw_items(loader):
+        if key not in known:
+            message = f'a dataloader has no key {key!r}.{did_you_mean(str(key), known, limit=1)}'
+            findings.add(path, message, key=str(key))
+        elif key in _LEAST and value is not None:
+            check_number(findings, path, key, value, _LEAST[key])
+    if raw_get(loader, 'dataset') is None:
+        findings.add(path, 'a dataloader needs a dataset.')
+    dataset = raw_get(loader, 'dataset')
+    kind = parts.check(dataset, f'{path}.dataset', DATASETS)
+    check_annotations(dataset, kind, f'{path}.dataset', findings)
+    for key, given in _GIVEN.items():
+        parts.check(raw_get(loader, key), f'{path}.{key}', DATA_SAMPLERS, given=given)
+    for key in ('collate_fn', 'worker_init_fn'):
+        _check_function(raw_get(loader, key), path, key, findings)
+
+
+def check_number(findings: Findings, path: str, key: str, value: Any, least: int) -> None:
+    """Add a mistake if ``value`` is not an integer of at least ``least``."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if not (is_integer or is_whole) or value < least:
+        kind = 'a positive integer' if least == 1 else f'an integer of at least {least}'
+        findings.add(path, f'{key} must be {kind}, got {value!r}.', key=key)
+
+
+def _check_function(function: Any, path: str, key: str, findings: Findings) -> None:
+    kind = raw_get(function, 'type') if isinstance(function, Mapping) else function
+    if isinstance(function, Mapping) and kind is None:
+        findings.add(path, f'{key} needs a type.', key=key)
+    if isinstance(kind, str) and FUNCTIONS.get(kind) is None:
+        near = did_you_mean(kind, FUNCTIONS.module_dict, limit=1)
+        findings.add(
+            path, f'{key}: no function {kind!r} is registered in FUNCTIONS.{near}', key=key
+        )
+
+
+def check_evaluator(evaluator: Any, path: str, parts: Parts, findings: Findings) -> None:
+    """Check an evaluator: one metric, a list of metrics, or a config with ``metrics``."""
+    if isinstance(evaluator, (list, tuple)):
+        for index, metric in enumerate(evaluator):
+            _check_metric(metric, f'{path}.{index}', parts)
+        return
+    if not isinstance(evaluator, Mapping):
+        return
+    kind = raw_get(evaluator, 'type')
+    found = EVALUATOR.get(kind) if isinstance(kind, str) else kind
+    if 'metrics' in evaluator:
+        parts.check(evaluator, path, EVALUATOR, default_type='Evaluator')
+    elif isinstance(found, type) and issubclass(found, Evaluator):
+        parts.check(evaluator, path, EVALUATOR)
+    else:
+        _check_metric(evaluator, path, parts)
+
+
+def _check_metric(metric: Any, path: str, parts: Parts) -> None:
+    kind = parts.check(metric, path, METRICS)
+    if is_of(kind, 'mmengine.evaluator'):
+        parts.construct(metric, path, kind)
+
+
+def check_annotations(dataset: Any, kind: Any, path: str, findings: Findings) -> None:
+    """Add a mistake if the annotation file of a ``BaseDataset`` is not there."""
+    if not isinstance(dataset, Mapping) or not isinstance(kind, type):
+        return
+    if not issubclass(kind, BaseDataset) or raw_get(dataset, 'lazy_init'):
+        return
+    if any(getattr(kind, name) is not getattr(BaseDataset, name) for name in ('__init__',
+           '_join_prefix', 'load_data_list', 'full_init')):  # fmt: skip
+        return
+    ann_file, root = raw_get(dataset, 'ann_file'), raw_get(dataset, 'data_root') or ''
+    if not isinstance(ann_file, str) or not ann_file or not isinstance(root, str):
+        return
+    if '://' in ann_file or '://' in root or os.path.exists(os.path.join(root, ann_file)):
+        return
+    whole = Path(root, ann_file)
+    names = [each.name for each in whole.parent.iterdir()] if whole.parent.is_dir() else []
+    near = nearest(whole.name, names)
+    hint = f' Did you mean {near!r}?' if near else ''
+    where = '' if whole.parent.is_dir() else f' There is no folder {str(whole.parent)!r}.'
+    findings.add(path, f'ann_file {str(whole)!r} is not there.{where}{hint}', key='ann_file')
+
+
+def check_checkpoint(value: Any, path: str, findings: Findings) -> None:
+    """Add a mistake if a local checkpoint is not there."""
+    if not isinstance(value, str) or '://' in value:
+        return
+    try:
+        check_is_there(value)
+    except FileNotFoundError as error:
+        findings.add(path, ': '.join(str(each) for each in (error.args[-1:] or [error])))
