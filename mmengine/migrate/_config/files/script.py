@@ -47,7 +47,7 @@ class Script:
         self._own = own
 
     def code(self, node: cst.CSTNode) -> str:
-        """The text of ``node``; it is asked for many times, and nodes do not change."""
+        """The text of ``node``; it is needed many times, and nodes do not change."""
         text = self._code.get(node)
         if text is None:
             text = self._code[node] = self.module.code_for_node(node)
