@@ -133,8 +133,12 @@ class HookFacts:
 
 
 def _outputs_in(text: str) -> frozenset[str]:
-    found = re.findall(r'\.outputs\b(?:\[[\'"](\w+)[\'"]\])?', text)
-    return frozenset(name or '*' for name in found)
+    alias = r'(?m)^\s*(\w+) = [\w.]+\.outputs$'
+    names = [r'\.outputs\b', *(rf'(?<!\.)\b{one}\b' for one in re.findall(alias, text))]
+    key = r'[\'"](\w+)[\'"]'
+    part = rf'(?:{"|".join(names)})(?:\[{key}\]|\.(?:get|pop)\({key})?'
+    found = re.findall(part, re.sub(alias, '', text))
+    return frozenset(first or second or '*' for first, second in found)
 
 
 def _methods_with(pattern: str, texts: dict[str, str]) -> frozenset[str]:

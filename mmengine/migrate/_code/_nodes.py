@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -38,6 +39,12 @@ def statements(text: str) -> list[cst.BaseStatement]:
 def code(node: cst.CSTNode) -> str:
     """The text of ``node``."""
     return _PLAIN_MODULE.code_for_node(node)
+
+
+def plain(node: cst.BaseExpression) -> str:
+    """The text of an expression to compare, with the quotes of ``repr`` around each text in it."""
+    text = code(node)
+    return ast.unparse(ast.parse(f'({text})', mode='eval')) if '"' in text else text
 
 
 def only(statement: cst.CSTNode) -> cst.BaseSmallStatement | None:

@@ -57,16 +57,21 @@ class Rewriter(cst.CSTTransformer):
     def leave_FormattedString(
         self, original_node: cst.FormattedString, updated_node: cst.FormattedString
     ) -> cst.FormattedString:
-        """An expression in an f-string has other quotes than it, which Python 3.11 asks for."""
+        """An expression in an f-string has other quotes than it, which Python 3.11 asks for.
+
+        Where an expression needs both kinds, as one with an f-string in it does, three quotes
+        enclose the whole.
+        """
         quote = updated_node.quote
-        other = '"' if quote == "'" else "'"
         parts = []
         for old, part in zip(original_node.parts, updated_node.parts, strict=True):
             if isinstance(part, cst.FormattedStringExpression) and part is not old:
-                text = code(part.expression)
-                if quote in text and other not in text and len(quote) == 1:
-                    changed = cst.parse_expression(text.replace(quote, other))
-                    part = part.with_changes(expression=changed)
+                if len(quote) == 1 and quote in code(part):
+                    part = cst.ensure_type(part.visit(_Requoted(quote)), type(part))
+                if len(quote) == 1 and quote in code(part):
+                    updated_node = updated_node.with_changes(
+                        start=f'{updated_node.prefix}{quote * 3}', end=quote * 3
+                    )
             parts.append(part)
         return updated_node.with_changes(parts=parts)
 
@@ -75,6 +80,32 @@ class Rewriter(cst.CSTTransformer):
 
     def on_leave_attribute(self, original_node: cst.CSTNode, attribute: str) -> None:
         """Nodes matter here, not their attributes."""
+
+
+class _Requoted(cst.CSTTransformer):
+    """Texts in an expression with other quotes than the f-string around it.
+
+    Args:
+        quote: The quote of the f-string.
+    """
+
+    def __init__(self, quote: str) -> None:
+        super().__init__()
+        self._quote = quote
+        self._other = '"' if quote == "'" else "'"
+
+    def visit_FormattedString(self, node: cst.FormattedString) -> bool:
+        """An f-string in it has other quotes in its own expressions."""
+        return False
+
+    def leave_SimpleString(
+        self, original_node: cst.SimpleString, updated_node: cst.SimpleString
+    ) -> cst.SimpleString:
+        inner = updated_node.raw_value
+        if updated_node.quote != self._quote or self._other in inner or '\\' in inner:
+            return updated_node
+        text = f'{updated_node.prefix}{self._other}{inner}{self._other}'
+        return updated_node.with_changes(value=text)
 
 
 class Renamer(Rewriter):

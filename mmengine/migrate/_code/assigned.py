@@ -45,8 +45,8 @@ class Assigned(Codemod):
 
 
 def _stored_in(target: cst.BaseExpression) -> set[cst.CSTNode]:
-    """The attributes that are set where ``target`` stands, one or several in a tuple."""
-    if isinstance(target, cst.Attribute):
+    """The attributes and items that are set where ``target`` stands, one or several in a tuple."""
+    if isinstance(target, (cst.Attribute, cst.Subscript)):
         return {target}
     if isinstance(target, (cst.Tuple, cst.List)):
         return {one for element in target.elements for one in _stored_in(element.value)}

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mmengine.migrate._code.hook_positions import POSITIONS
 from mmengine.migrate._code.names import imported_names, parse
+from mmengine.migrate._code.step_facts import StepFacts
 from mmengine.migrate._hook_facts import HookFacts
 
 _OWN_DATA = frozenset(('len',))
@@ -25,6 +27,8 @@ class ClassInfo:
         num_samples: The ``num_samples`` that its ``train_step`` returns, as an expression of
             ``{data}``; empty if it returns none that only depends on the batch.
         facts: What it does as a hook that depends on when it runs.
+        step: What its ``train_step`` takes and returns; None if it has none.
+        init: The names of the arguments of its ``__init__``; None if it has none, or ``*args``.
     """
 
     name: str
@@ -32,6 +36,8 @@ class ClassInfo:
     methods: frozenset[str]
     num_samples: str = ''
     facts: HookFacts = field(default_factory=HookFacts)
+    step: StepFacts | None = None
+    init: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -64,7 +70,15 @@ class Classes:
             if isinstance(node, ast.ClassDef):
                 bases = tuple(_full_name(base, origins) for base in node.bases)
                 facts = HookFacts.of(node)
-                info = ClassInfo(node.name, bases, _defined(node), _num_samples_of(node), facts)
+                info = ClassInfo(
+                    node.name,
+                    bases,
+                    _defined(node),
+                    _num_samples_of(node),
+                    facts,
+                    StepFacts.of(node),
+                    _init_of(node),
+                )
                 found.setdefault(node.name, []).append(info)
         return cls(found, runs_iterations=any(map(_names_iterations, nodes)))
 
@@ -138,6 +152,22 @@ class Classes:
             for one in self.outside([name])
         )
 
+    def is_lr_hook(self, name: str) -> bool:
+        """Whether a class of the project is a hook that says each learning rate."""
+        return any(
+            one.startswith('mmcv.') and one.rpartition('.')[2] == 'LrUpdaterHook'
+            for one in self.outside([name])
+        )
+
+    def arguments_of_optimizer_hooks(self) -> dict[str, tuple[str, ...]]:
+        """The arguments of optimizer hooks of the project, where they are known."""
+        found = {}
+        for name in filter(self.is_optimizer_hook, self.by_name):
+            arguments = self._arguments_of(name)
+            if arguments is not None:
+                found[name] = arguments
+        return found
+
     def counts_as_before(self, name: str) -> bool:
         """Whether a hook becomes a ``LegacyHook``, which counts epochs as MMCV did.
 
@@ -174,6 +204,37 @@ class Classes:
             return frozenset('*')
         infos = [info for many in self.by_name.values() for info in many]
         return frozenset[str]().union(*(info.facts.outputs for info in infos))
+
+    def reads_losses(self) -> bool:
+        """Whether a hook that is known reads the loss of a runner's outputs."""
+        return any(
+            'loss' in info.facts.outputs and not self.is_optimizer_hook(name)
+            for name, infos in self.by_name.items()
+            for info in infos
+        )
+
+    def _steps(self) -> list[StepFacts]:
+        known = (info.step for infos in self.by_name.values() for info in infos)
+        return [step for step in known if step is not None]
+
+    def returns_losses(self) -> bool:
+        """Whether each model of the project, of which there are some, returns its loss."""
+        steps = self._steps()
+        return bool(steps) and all(step.returns_loss for step in steps)
+
+    def has_several_optimizers(self) -> bool | None:
+        """Whether models are passed a dict of optimizers; None if that is not known."""
+        found = {step.several for step in self._steps()}
+        return found.pop() if len(found) == 1 else None
+
+    def _arguments_of(self, name: str) -> tuple[str, ...] | None:
+        """The arguments of ``__init__`` of an optimizer hook; None if they are not known."""
+        for one in self.ancestors([name]):
+            if isinstance(one, str):
+                return POSITIONS.get(one.rpartition('.')[2])
+            if '__init__' in one.methods:
+                return one.init
+        return None
 
     def reads_gradients(self) -> bool:
         """Whether a hook of the project reads gradients behind a step; of a lone file, False."""
@@ -217,6 +278,14 @@ def _defined(node: ast.ClassDef) -> frozenset[str]:
         elif isinstance(item, ast.Assign):
             names.update(one.id for one in item.targets if isinstance(one, ast.Name))
     return frozenset(names)
+
+
+def _init_of(node: ast.ClassDef) -> tuple[str, ...] | None:
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == '__init__':
+            args = item.args
+            return None if args.vararg else tuple(one.arg for one in args.args[1:])
+    return None
 
 
 def _num_samples_of(node: ast.ClassDef) -> str:

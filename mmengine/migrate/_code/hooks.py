@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from mmengine.migrate._code import legacy_counts
+from mmengine.migrate._code import hook_outputs, legacy_counts, several_optimizers
 from mmengine.migrate._code._nodes import (
     body_of,
     code,
     dotted,
     expression,
     parameters,
+    plain,
     statements,
 )
 from mmengine.migrate._code._source import Source
@@ -50,10 +51,6 @@ _ATTRIBUTES = {
 # What a hook method is handed now, and the parameter of that name that it needs.
 _HANDED = {'outputs': 'outputs', 'data_batch': 'data_batch', 'inner_iter': 'batch_idx',
            '_inner_iter': 'batch_idx'}  # fmt: skip
-_CALLS = {
-    'current_lr': "{0}.optim_wrapper.get_lr()['lr']",
-    'current_momentum': "{0}.optim_wrapper.get_momentum()['momentum']",
-}
 # What MMCV's Hook.before_train_epoch and the like called: in training alone, with a usual workflow.
 _OF_ALL_MODES = ('before_epoch', 'after_epoch', 'before_iter', 'after_iter')
 _BY_NAME = ('getattr', 'hasattr', 'setattr', 'delattr')
@@ -76,6 +73,9 @@ class Hooks(Assigned):
         self._set_by_project: frozenset[str] = frozenset()
         self._meta_keys: frozenset[str] = frozenset()
         self._works_with_runners = False
+        self._outputs = hook_outputs.Parts()
+        self._dicts = several_optimizers.Dicts()
+        self._text = ['']
         self._runner = ['']
         self._given: list[set[str]] = [set()]
         self._method = ['']
@@ -144,6 +144,7 @@ class Hooks(Assigned):
         self._runner.append(runner)
         self._method.append(node.name.value)
         text = self.source.text_of(node)
+        self._text.append(text)
         self._asks_for_wrapper.append(bool(re.search(r"_wrapper\(|'module'|DataParallel", text)))
         given = set(names)
         if runner and takes_runner_alone(node) and node.name.value in METHODS:
@@ -159,6 +160,7 @@ class Hooks(Assigned):
         self._given.pop()
         self._method.pop()
         self._asks_for_wrapper.pop()
+        self._text.pop()
         name = original_node.name.value
         if runner and f'{runner}.meta' in self.source.text_of(original_node):
             updated_node = in_hub(updated_node, runner, self._meta_keys)
@@ -196,36 +198,36 @@ class Hooks(Assigned):
         """``runner.outputs['log_vars']['x']``: the outputs are the log variables now."""
         if not self._runner[-1]:
             return updated_node
-        if code(original_node) == f"{self._runner[-1]}.outputs['log_vars']":
+        runner, text = self._runner[-1], plain(original_node)
+        if text == f"{runner}.outputs['log_vars']":
             return updated_node.value
-        if code(original_node.value) == f'{self._runner[-1]}.optimizer':
+        if code(original_node.value) == f'{runner}.optimizer':
             key = code(original_node.with_changes(value=cst.Name('_')))[1:]
-            return expression(f'{self._runner[-1]}.optim_wrapper{key}.optimizer')
-        if (of_one := self._of_one_optimizer(original_node)) is not None:
+            return expression(f'{runner}.optim_wrapper{key}.optimizer')
+        if (of_one := several_optimizers.of_one(original_node, runner)) is not None:
             return of_one
-        if code(original_node) == f"{self._runner[-1]}.outputs['num_samples']":
-            count = self.source.classes.num_samples()
-            if count and 'data_batch' in self._given[-1]:
-                return expression(count.replace('{data}', 'data_batch'))
-            self.mark('num_samples is not in outputs here: take the length of data_batch')
-        elif (
-            code(original_node.value) == f'{self._runner[-1]}.outputs'
-            and re.search(r"\[['\"](?!(loss|log_vars)\b)", code(original_node))
-            and 'outputs' in self._given[-1]
-        ):
-            self.mark(f'{code(updated_node)}: outputs is what train_step returns, log variables')
-        logged = logged_value(original_node, self._runner[-1])
-        return expression(logged) if logged else updated_node
+        new = ''
+        if text.startswith(f'{runner}.outputs[') and original_node not in self._set:
+            rest = text.removeprefix(f'{runner}.outputs')
+            new, why = hook_outputs.read(rest, self._given[-1], self.source.classes)
+            self._mark_if(why)
+        new = new or logged_value(original_node, runner)
+        return expression(new) if new else updated_node
 
-    def _of_one_optimizer(self, node: cst.Subscript) -> cst.BaseExpression | None:
-        """``runner.current_lr()['name']`` of several optimizers."""
-        asked = re.fullmatch(
-            rf"""{self._runner[-1]}\.current_(lr|momentum)\(\)(\[['\"].*['\"]\])""", code(node)
-        )
-        if asked is None:
-            return None
-        what, key = asked[1], asked[2]
-        return expression(f"{self._runner[-1]}.optim_wrapper{key}.get_{what}()['{what}']")
+    def _mark_if(self, why: str) -> None:
+        if why:
+            self.mark(why)
+
+    def visit_Attribute(self, node: cst.Attribute) -> None:
+        """Note ``runner.outputs.get`` and ``runner.current_lr().items``."""
+        self._outputs.note(node)
+        self._dicts.note(node)
+
+    def visit_Subscript(self, node: cst.CSTNode) -> None:
+        """Note that a part of the outputs is taken, or that a question is about one."""
+        self._outputs.note(node)
+
+    visit_Call = visit_Comparison = visit_Subscript
 
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
@@ -248,10 +250,13 @@ class Hooks(Assigned):
         ):
             if original_node not in self._set:
                 return expression(count)
-            self.mark(legacy_counts.IS_SET.format(f'{runner}.{name}'))
+            told = legacy_counts.ENDS if 'max' in name else legacy_counts.IS_SET
+            self.mark(told.format(f'{runner}.{name}'))
         if name in _HANDED and original_node in self._set:
             self.mark(f'{runner}.{name} is set in vain: it is handed to the methods of hooks')
         elif name in _HANDED:
+            if name == 'outputs' and 'outputs' in self._given[-1]:
+                self._mark_if(self._outputs.mark_of(original_node))
             if _HANDED[name] in self._given[-1]:
                 return cst.Name(_HANDED[name])
             self.mark(f'{runner}.{name} is handed to before_ and after_ methods of an iteration')
@@ -311,8 +316,11 @@ class Hooks(Assigned):
         if not runner:
             return updated_node
         owner, _, method = name.rpartition('.')
-        if owner == runner and method in _CALLS and not updated_node.args:
-            return expression(_CALLS[method].format(runner))
+        if owner == runner and method in several_optimizers.KINDS and not updated_node.args:
+            several = self.source.classes.has_several_optimizers()
+            new, why = self._dicts.answer(original_node, runner, self._text[-1], several)
+            self._mark_if(why)
+            return expression(new)
         if owner == runner:
             self._mark_arguments(method, original_node)
         if name.startswith(f'{runner}.optimizer.') and method in ('items', 'values', 'keys'):
@@ -323,7 +331,12 @@ class Hooks(Assigned):
         if name in _BY_NAME and len(original_node.args) > 1:
             self._mark_by_name(name, original_node)
         if name in (f'{runner}.outputs.get', f'{runner}.outputs.pop') and original_node.args:
-            self._mark_output(original_node.args[0].value)
+            key = original_node.args[0].value
+            if plain(key) == "'log_vars'" and 'outputs' in self._given[-1]:
+                return cst.Name('outputs')
+            self._mark_if(hook_outputs.mark_of_key(key, self.source.classes))
+        if code(original_node.func).endswith('.backward') and '.outputs' in self._text[-1]:
+            self.mark(hook_outputs.NO_BACKWARD)
         own = OwnCall.of(original_node, runner)
         new = self._own_call(own) if own is not None else ''
         return expression(new) if new else updated_node
@@ -358,19 +371,13 @@ class Hooks(Assigned):
         elif function != 'setattr' and name not in OF_RUNNER | self._set_by_project:
             self.mark(f'{runner}.{name}: {advice_for(name)}')
 
-    def _mark_output(self, key: cst.BaseExpression) -> None:
-        """Mark a question for what is not among the outputs here."""
-        name = key.evaluated_value if isinstance(key, cst.SimpleString) else None
-        if name not in (None, 'loss'):
-            self.mark(f'{code(key)}: outputs is what train_step returns, log variables')
-
     def leave_Comparison(
         self, original_node: cst.Comparison, updated_node: cst.Comparison
     ) -> cst.Comparison:
         """``'num_samples' in runner.outputs``."""
         target = original_node.comparisons[0]
         if self._runner[-1] and code(target.comparator) == f'{self._runner[-1]}.outputs':
-            self._mark_output(original_node.left)
+            self._mark_if(hook_outputs.mark_of_key(original_node.left, self.source.classes))
         return updated_node
 
     def _has_own(self, call: OwnCall) -> bool:
@@ -435,7 +442,7 @@ _NO_GRADIENTS = (
     '{0} reads gradients, which update_params has dropped by then: read them in a method '
     'clip_grads or step of an OptimWrapper'
 )
-_SEEN_ELSEWHERE = ('log_buffer', 'meta', 'optimizer', *_CALLS)
+_SEEN_ELSEWHERE = ('log_buffer', 'meta', 'optimizer', *several_optimizers.KINDS)
 _ADVICE = {
     'save_checkpoint': "give filename='epoch_1.pth', the name itself",
     'resume': 'the first argument is filename',

@@ -8,9 +8,10 @@ from mmengine.migrate._code._nodes import body_of, is_docstring, statements, wit
 
 OF_TRAIN_EPOCHS = ('before_train_epoch', 'after_train_epoch')
 _INNER = 'self.inner_iter_of({0}, batch_idx)'
-IS_SET = (
-    '{0} is set: in a run of iterations nothing here counts by it; set '
-    'runner.max_iters where the run is to end'
+IS_SET = '{0} is set: the loops count it here, and a run of iterations has one epoch'
+ENDS = (
+    '{0} is set: it ends a run of epochs alone. A run of iterations ends at runner.max_iters: set '
+    'that there'
 )
 _COUNTS = {
     'epoch': 'self.epoch_of({0})',

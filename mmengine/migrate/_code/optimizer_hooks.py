@@ -16,6 +16,7 @@ from mmengine.migrate._code._nodes import (
     expression,
     only,
     parameters,
+    plain,
     statements,
     with_body,
 )
@@ -304,8 +305,9 @@ def _joined(body: Sequence[cst.BaseStatement], runner: str) -> list[cst.BaseStat
         return list(body)
     call = call_of(body[backward[0]])
     assert call is not None
-    loss = code(cst.ensure_type(call.func, cst.Attribute).value)
-    if loss in (f"{runner}.outputs['loss']", f"({runner}.outputs['loss'])"):
+    func = cst.ensure_type(call.func, cst.Attribute)
+    loss, plain_loss = code(func.value), plain(func.value)
+    if plain_loss in (f"{runner}.outputs['loss']", f"({runner}.outputs['loss'])"):
         loss = 'loss'
     new = statements(_UPDATE.format(loss))[0].with_changes(
         leading_lines=getattr(body[backward[0]], 'leading_lines', ())
@@ -330,7 +332,7 @@ class _Body(Rewriter):
     def leave_Subscript(
         self, original_node: cst.Subscript, updated_node: cst.Subscript
     ) -> cst.BaseExpression:
-        new = self._answers.get(code(original_node))
+        new = self._answers.get(plain(original_node))
         return expression(new) if new else updated_node
 
     def leave_Attribute(

@@ -14,6 +14,7 @@ from mmengine.migrate._code._nodes import (
     code,
     dotted,
     entry,
+    expression,
     is_docstring,
     keys,
     only,
@@ -34,13 +35,20 @@ class Step(NamedTuple):
     reasons: list[str]
 
 
-def converted_step(method: cst.FunctionDef, is_half: bool, read: Collection[str] = '*') -> Step:
+def converted_step(
+    method: cst.FunctionDef,
+    is_half: bool,
+    read: Collection[str] = '*',
+    *,
+    shows_loss: bool = False,
+) -> Step:
     """``train_step`` with a data preprocessor, an update and its logs.
 
     Args:
         method: The method, its own steps of optimizers converted already.
         is_half: Whether decorators of MMCV cast its model to half precision.
         read: The outputs that hooks read; '*' for any.
+        shows_loss: Whether a hook reads the loss, which is returned then as well.
     """
     reasons: list[str] = []
     body = body_of(method)
@@ -63,9 +71,9 @@ def converted_step(method: cst.FunctionDef, is_half: bool, read: Collection[str]
     intro += statements(f'{data} = self.data_preprocessor({data}, True)\n')
     if any(NEW_NAME in code(statement) for statement in body):
         inside = _in_context(body[:-1]) if is_half else body[:-1]
-        new = [*inside, *_logged(body[-1], returned.value)]
+        new = [*inside, *_logged(body, returned.value, shows_loss)]
     else:
-        new = _with_update(body, returned.value)
+        new = _with_update(body, returned.value, shows_loss)
     lost = [name for name in _further_outputs(returned.value, body) if name in read or '*' in read]
     if lost:
         reasons.append(
@@ -78,19 +86,24 @@ def converted_step(method: cst.FunctionDef, is_half: bool, read: Collection[str]
 
 
 def _with_update(
-    body: Sequence[cst.BaseStatement], value: cst.BaseExpression
+    body: Sequence[cst.BaseStatement], value: cst.BaseExpression, shows_loss: bool
 ) -> list[cst.BaseStatement]:
     """A step whose loss a hook of MMCV took to the optimizer."""
     inside = list(body[:-1])
     loss, log_vars = entry(value, 'loss'), entry(value, 'log_vars')
     if loss is not None:
         loss_text = code(loss)
+        if shows_loss and not isinstance(loss, (cst.Name, cst.Subscript)):
+            inside += statements(f'loss = {loss_text}\n')
+            loss_text = 'loss'
         log_text = code(log_vars) if log_vars is not None else f'dict(loss={loss_text})'
     else:
         outputs = dotted(value) if isinstance(value, cst.Name) else 'outputs'
         if outputs != code(value):
             inside += statements(f'{outputs} = {code(value)}\n')
         loss_text, log_text = f"{outputs}['loss']", f"{outputs}['log_vars']"
+    if shows_loss:
+        log_text = _with_loss(log_text, loss_text, body)
     after = statements(f'{NEW_NAME}.update_params({loss_text})\nreturn {log_text}\n')
     if not inside:
         return after
@@ -101,25 +114,54 @@ def _with_update(
     return [context.with_changes(body=block.with_changes(body=inside)), *after]
 
 
-def _logged(statement: cst.BaseStatement, value: cst.BaseExpression) -> list[cst.BaseStatement]:
+def _with_loss(log_text: str, loss_text: str, body: Sequence[cst.BaseStatement]) -> str:
+    """Code for log variables with the loss, a tensor, among them."""
+    shown = f'loss={loss_text}.detach()'
+    text = ''.join(map(code, body))
+    if re.search(rf'\b{re.escape(log_text)}\)? = self\._?parse_losses\(', text):
+        return log_text
+    log = expression(log_text)
+    if isinstance(log, cst.Call) and dotted(log.func) == 'dict' and keys(log):
+        kept = [
+            code(arg.with_changes(comma=cst.MaybeSentinel.DEFAULT))
+            for arg in log.args
+            if arg.keyword is None or arg.keyword.value != 'loss'
+        ]
+        return f'dict({", ".join([*kept, shown])})'
+    return f'dict({log_text}, {shown})'
+
+
+def _logged(
+    body: Sequence[cst.BaseStatement], value: cst.BaseExpression, shows_loss: bool
+) -> list[cst.BaseStatement]:
     """The return of a step that has moved its optimizers itself."""
-    log_vars = entry(value, 'log_vars')
+    log_vars, loss = entry(value, 'log_vars'), entry(value, 'loss')
+    loss_text = code(loss) if loss is not None else ''
     if log_vars is not None:
-        return statements(f'return {code(log_vars)}\n')
-    if isinstance(value, cst.Name):
-        return statements(f"return {value.value}.get('log_vars', {{}})\n")
-    if _is_dict(value):
-        return statements('return {}\n')
-    return statements(f"return {code(value)}.get('log_vars', {{}})\n")
+        log_text = code(log_vars)
+    elif isinstance(value, cst.Name):
+        log_text = f"{value.value}.get('log_vars', {{}})"
+        if 'loss' in _keys_of(value, body):
+            loss_text = f"{value.value}['loss']"
+    else:
+        log_text = '{}' if _is_dict(value) else f"{code(value)}.get('log_vars', {{}})"
+    if shows_loss and loss_text:
+        log_text = _with_loss(log_text, loss_text, body)
+    return statements(f'return {log_text}\n')
 
 
 def _further_outputs(returned: cst.BaseExpression, body: Sequence[cst.BaseStatement]) -> list[str]:
     """What a step returned for hooks, beside what a runner of MMCV looked at."""
+    return [name for name in _keys_of(returned, body) if name not in _OUTPUTS]
+
+
+def _keys_of(returned: cst.BaseExpression, body: Sequence[cst.BaseStatement]) -> list[str]:
+    """The keys of a dict that is written out, here or where its name is set."""
     if isinstance(returned, cst.Name):
         for small in map(only, body):
             if isinstance(small, cst.Assign) and dotted(small.targets[0].target) == returned.value:
-                return _further_outputs(small.value, ())
-    return [name for name in keys(returned) if name not in _OUTPUTS]
+                return keys(small.value)
+    return keys(returned)
 
 
 def _is_dict(node: cst.BaseExpression) -> bool:

@@ -8,20 +8,12 @@ import libcst as cst
 
 from mmengine.migrate._code._nodes import code, dotted, expression, parameters
 from mmengine.migrate._code._rewriter import Rewriter
+from mmengine.migrate._code.hook_positions import POSITIONS
 
 _NEW_NAMES = {'grad_clip': 'clip_grad', 'cumulative_iters': 'accumulative_counts'}
 _OPTIONS = {'accumulative_counts': '1', 'clip_grad': 'None'}
 # Of Fp16OptimizerHook; a wrapper would begin with a dynamic scale.
 _OPTIONS_IN_HALF = {**_OPTIONS, 'loss_scale': '512.0'}
-# The arguments of each hook of MMCV by position.
-POSITIONS = {
-    'OptimizerHook': ('grad_clip', 'detect_anomalous_params'),
-    'Fp16OptimizerHook': (
-        'grad_clip', 'coalesce', 'bucket_size_mb', 'loss_scale', 'distributed',
-    ),
-    'GradientCumulativeOptimizerHook': ('cumulative_iters',),
-    'GradientCumulativeFp16OptimizerHook': ('cumulative_iters',),
-}  # fmt: skip
 WITHOUT_MEANING = ('coalesce', 'bucket_size_mb', 'distributed', 'detect_anomalous_params')
 
 

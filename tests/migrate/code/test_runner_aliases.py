@@ -24,10 +24,11 @@ def marks(text):
 
 ALIASES = {
     'local name': ('trainer = runner\nprint(trainer.current_lr())', "get_lr()['lr']"),
-    'local outputs': ("out = runner.outputs\nprint(out['loss'])", "print(outputs['loss'])"),
+    'local outputs': ("out = runner.outputs\nprint(out['log_vars']['ce'])", "print(outputs['ce'])"),
     'local outputs of the log': (
         "out = runner.outputs\nprint(out['log_vars']['acc'])", "print(outputs['acc'])"),
-    'name of a name': ("a = runner\nout = a.outputs\nprint(out['loss'])", "print(outputs['loss'])"),
+    'name of a name': (
+        "a = runner\nout = a.outputs\nprint(out['log_vars']['ce'])", "print(outputs['ce'])"),
     'log buffer': (
         "log = runner.log_buffer\nlog.output['x'] = 1",
         "runner.message_hub.update_scalar('train/x', 1)"),
@@ -128,7 +129,7 @@ def test_what_runner_does_not_have_is_marked_however_it_is_asked_for(text):
     assert len(marks(migrated(f'def after_train_iter(self, runner):\n    {text}\n'))) == 1
 
 
-@pytest.mark.parametrize('text', ["runner.outputs.get('loss')", "setattr(runner, 'mine', 3)"])
+@pytest.mark.parametrize('text', ["runner.outputs.get('log_vars')", "setattr(runner, 'mine', 3)"])
 def test_what_is_as_it_was_is_not_marked(text):
     assert marks(migrated(f'def after_train_iter(self, runner):\n    {text}\n')) == []
 
