@@ -60,6 +60,8 @@ class Legacy:
         configs: Names of configs that were read from a file.
         classes: Names of the project's classes.
         builders: What ``build_optimizer`` is called.
+        updaters: Names of those that are hooks for learning rates.
+        arguments: The arguments of those that are optimizer hooks, by name.
     """
 
     runner: _Arguments
@@ -74,6 +76,8 @@ class Legacy:
     configs: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
     builders: frozenset[str] = frozenset()
+    updaters: frozenset[str] = frozenset()
+    arguments: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -119,6 +123,8 @@ class Legacy:
             source.configs,
             names,
             builders,
+            frozenset(name for name in names if source.classes.is_lr_hook(name)),
+            source.classes.arguments_of_optimizer_hooks(),
         )
         for key, node in hooks.items():
             call = legacy.resolved(node)
@@ -208,6 +214,11 @@ class Legacy:
     def is_length_of_config(self) -> bool:
         """Whether the config tells how long the run is."""
         return self.entry_of_config(self.length) in _LENGTHS
+
+    def is_updater(self, node: cst.BaseExpression) -> bool:
+        """Whether ``node`` makes a hook of the project that says learning rates."""
+        name = dotted(node.func).rpartition('.')[2] if isinstance(node, cst.Call) else ''
+        return name in self.updaters
 
     def is_optimizer_of_config(self, node: cst.BaseExpression | None) -> bool:
         """Whether ``node`` is the optimizer of the config, or one of several."""

@@ -19,6 +19,7 @@ from mmengine.migrate._code._nodes import (
 from mmengine.migrate._code._source import Source
 from mmengine.migrate._code.forward_modes import FLAG, InitCfg, Modes, ParseLosses, mode_of
 from mmengine.migrate._code.optimizer_steps import NEW_NAME
+from mmengine.migrate._code.step_aliases import set_steps, step_aliases
 from mmengine.migrate._code.train_steps import converted_step
 
 _MODULES = (
@@ -36,6 +37,10 @@ _VAL_LOSSES = "val_step computed losses for workflow ('val', n), and went: valid
 _FORWARD_TODO = "return what mode asks for; for 'predict' the predictions for validation, a list"
 
 
+_ALIAS = (
+    '{} was {}, which trains and takes an optimizer: it went, BaseModel.{} predicts the batch here'
+)
+_SET = '{} is {}, which trains: drop the line, val_step and test_step of a BaseModel predict'
 _LOSSES = (
     'self._parse_losses may be a method of {}, which is not known here; of a BaseModel it is '
     'self.parse_losses'
@@ -64,6 +69,7 @@ class Models(Codemod):
         self, original_node: cst.ClassDef, updated_node: cst.ClassDef
     ) -> cst.ClassDef:
         """Convert a class that OptimizerSteps recognised."""
+        updated_node = self._without_aliases(updated_node)
         if not self._is_model(original_node):
             return updated_node
         self._inside -= 1
@@ -105,6 +111,24 @@ class Models(Codemod):
         if unknown and not self._is_rebased:
             return marked(changed, [_LOSSES.format(unknown[0])])
         return cst.ensure_type(changed.visit(ParseLosses()), cst.ClassDef)
+
+    def _without_aliases(self, node: cst.ClassDef) -> cst.ClassDef:
+        """``node`` without ``val_step = train_step`` and the like."""
+        body = []
+        for item in body_of(node):
+            names, value = step_aliases(item)
+            body += [item] if not names else []
+            for name in names:
+                self.mark(_ALIAS.format(name, value, name))
+        return node if len(body) == len(body_of(node)) else with_body(node, body)
+
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.SimpleStatementLine:
+        """``Net.val_step = Net.train_step`` outside of the class."""
+        for name, value in set_steps(original_node):
+            self.mark(_SET.format(name, value))
+        return updated_node
 
     def _is_model(self, node: cst.ClassDef) -> bool:
         """Whether it steps by itself, or is called with ``return_loss``."""
@@ -151,7 +175,13 @@ class Models(Codemod):
     def _method(self, method: cst.FunctionDef) -> cst.FunctionDef:
         name = method.name.value
         if name == 'train_step':
-            step = converted_step(method, self._is_half, self.source.classes.outputs_read())
+            classes = self.source.classes
+            step = converted_step(
+                method,
+                self._is_half,
+                classes.outputs_read(),
+                shows_loss=classes.reads_losses(),
+            )
             for reason in step.reasons:
                 self.mark(reason)
             return step.method

@@ -47,7 +47,7 @@ def wrapper_argument(legacy: Legacy, want: Want, left: list[str]) -> str:
     if kind not in _STOCK.values() and kind.startswith(('"', "'")):
         return f'dict(type={kind}, optimizer={text}{moved}{given_options})'
     if text != code(optimizer):
-        named = f'type={kind!r}, ' if kind == 'AmpOptimWrapper' else ''
+        named = f'type={_type_of(kind)}, ' if kind != 'OptimWrapper' else ''
         return f'dict({named}optimizer={text}{moved}{given_options})'
     if kind in _STOCK.values():
         kind = want('mmengine.optim', kind).value
@@ -105,7 +105,7 @@ class _Wrappers(Rewriter):
         kind, options = _wrapper_options(self._legacy, self._left)
         text, moved = _without_groups(self._legacy.resolved(given), code(given))
         rest = moved + ''.join(f', {name}={value}' for name, value in options.items())
-        kind = kind if kind.startswith(('"', "'")) else repr(kind)
+        kind = _type_of(kind)
         return expression(f'{build}({code(part)}, dict(type={kind}{rest}, optimizer={text}))')
 
 
@@ -120,7 +120,7 @@ def _beside_config(legacy: Legacy, left: list[str]) -> str:
     if unknown:
         left += unknown
         return whole
-    kind = kind if kind.startswith(('"', "'")) else repr(kind)
+    kind = _type_of(kind)
     given = ''.join(f', {name}={value}' for name, value in options.items())
     # The config's own clipping, accumulation and precision were not asked for.
     return (
@@ -178,9 +178,14 @@ def _wrapper_options(legacy: Legacy, left: list[str]) -> tuple[str, dict[str, st
         if any(arg.star for arg in config.args) and kind.rpartition('.')[2] in _STOCK:
             left.append(f'{code(config)}: {_UNKNOWN}')
             return 'OptimWrapper', {}
-        if any(arg.keyword is None for arg in config.args):
+        names = legacy.arguments.get(kind.rpartition('.')[2], ())
+        own = {
+            arg.keyword.value if arg.keyword is not None else name: arg.value
+            for arg, name in zip(config.args, [*names, *[''] * len(config.args)], strict=False)
+            if not arg.star
+        }
+        if own.pop('', None) is not None or any(arg.star for arg in config.args):
             left.append(f'{code(config)}: give its arguments by name, the optimizer comes first')
-        own = {arg.keyword.value: arg.value for arg in config.args if arg.keyword is not None}
         return kind, _renamed(own)
     if not _is_dict(config) or isinstance(config, cst.DictComp):
         left.append(f'{code(config)}: {_UNKNOWN}')
@@ -200,6 +205,11 @@ def _wrapper_options(legacy: Legacy, left: list[str]) -> tuple[str, dict[str, st
 
 
 _UNKNOWN = 'clipping, accumulation and mixed precision are arguments of the optimizer wrapper'
+
+
+def _type_of(kind: str) -> str:
+    """The ``type`` of a config for a wrapper: a registered name, or the project's own class."""
+    return repr(kind) if kind in _STOCK.values() else kind
 
 
 def _is_class(name: str, legacy: Legacy) -> bool:

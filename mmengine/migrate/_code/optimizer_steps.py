@@ -180,17 +180,18 @@ class _Blocks(Rewriter):
                 and found[:2] == ('zero_grad', step.target)
             ]
             begin = index + 1
-            adds_up = len(losses) > 1 and zeros and not self._scales_losses
-            if (self._keeps_gradients or adds_up) and not step.call.args:
-                # Hooks see the gradients of the step, or several losses add up: each gradient is
-                # dropped where it was.
-                for place in losses:
-                    result[place] = _through(body[place], known[place], step.target)
-                continue
             ends = begin
             while ends < len(body) and ((later := known[ends]) is None or later.kind == 'step'):
                 ends += 1
-            reason = _obstacle(step, losses, zeros, known) or _reader(body[begin:ends])
+            reader = _reader(body[begin:ends], sets='|set|toggle|freeze|unfreeze')
+            adds_up = (len(losses) > 1 or reader) and zeros and not self._scales_losses
+            if (self._keeps_gradients or adds_up) and not step.call.args:
+                # Hooks or later lines see the gradients of the step, or several losses add up:
+                # each gradient is dropped where it was.
+                for place in losses:
+                    result[place] = _through(body[place], known[place], step.target)
+                continue
+            reason = _obstacle(step, losses, zeros, known) or reader
             if reason:
                 result[index] = [marked(body[index], [reason])]
                 continue
@@ -276,9 +277,15 @@ def _obstacle(
     return ''
 
 
-def _reader(body: Sequence[cst.BaseStatement]) -> str:
-    """Why statements near a step stand in its way: they do something with gradients."""
-    text = re.sub(r'#.*|\w*(zero|no|requires|enable)_grad_?\b', '', ''.join(map(code, body)))
+def _reader(body: Sequence[cst.BaseStatement], sets: str = '') -> str:
+    """Why statements near a step stand in its way: they do something with gradients.
+
+    Args:
+        body: The statements.
+        sets: Further beginnings of names that only say which parameters get gradients.
+    """
+    names = rf'#.*|\w*(zero|no|requires|enable{sets})_grads?_?\b'
+    text = re.sub(names, '', ''.join(map(code, body)))
     if 'grad' not in text:
         return ''
     return 'gradients are used beside the step, and update_params(loss) drops them after it'

@@ -41,7 +41,11 @@ class Registries(Codemod):
             return decorator
         origin = self.source.name_of(func)
         if origin.startswith('mmcv.') and origin.endswith('.OPTIMIZER_BUILDERS.register_module'):
-            self.mark('its __call__(model) returns an OptimWrapper here, not an optimizer')
+            self.mark(
+                'its __call__(model) returns an OptimWrapper here, not an optimizer: '
+                "OPTIM_WRAPPERS.build(dict(type='OptimWrapper', optimizer=optimizer)), with the "
+                'further entries of optim_wrapper_cfg, which its __init__ is passed'
+            )
         elif origin.startswith('mmcv.') and origin.endswith('.RUNNERS.register_module'):
             self.mark('what differs between runners is a train loop here: register one in LOOPS')
         if isinstance(node, cst.Call):

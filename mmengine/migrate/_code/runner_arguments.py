@@ -103,15 +103,26 @@ def _schedules(legacy: Legacy, left: list[str], keeps_times: bool) -> dict[str, 
                 options.setdefault('by_epoch', False)
             hooks.append(as_code({'type': own, **options}))
             continue
+        made = legacy.resolved(node)
+        if key == 'lr_config' and made is not None and legacy.is_updater(made):
+            # The project's own class, which sets learning rates here as well.
+            hooks.append(code(node))
+            continue
+        was = f'{key}={_one_line(made)}'
         if not isinstance(config, dict):
-            left.append(f'{key} is not written out here: convert it to param_scheduler')
+            left.append(f'{was} is not written out here: convert it to param_scheduler')
             continue
         try:
             texts += _schedulers(legacy, key, config, keeps_times)
         except ArgumentError as error:
-            left.append(f'{key}: {error}')
+            left.append(f'{key}: {error}. It was {was}')
     found = {'param_scheduler': f'[{", ".join(texts)}]'} if texts else {}
     return found | ({'custom_hooks': f'[{", ".join(hooks)}]'} if hooks else {})
+
+
+def _one_line(node: cst.BaseExpression | None) -> str:
+    """The text of an expression for a comment."""
+    return ' '.join(code(node).split()) if node is not None else 'None'
 
 
 # What the schedule that MMCV took depends on, other than in its numbers.
@@ -237,7 +248,8 @@ def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
         for name in told:
             given = legacy.hooks[name]
             if code(given) != 'None' and legacy.value(given) is None:
-                left.append(f'{name} is not written out here: convert it to default_hooks')
+                was = f'{name}={_one_line(legacy.resolved(given))}'
+                left.append(f'{was} is not written out here: convert it to default_hooks')
     if 'log_config' in told and legacy.is_told_by_config('log_config'):
         for key in ('log_processor', 'visualizer'):
             arguments[key] = f'{legacy.config}.get({key!r})'
