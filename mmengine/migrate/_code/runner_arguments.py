@@ -122,7 +122,10 @@ def _schedules(legacy: Legacy, left: list[str], keeps_times: bool) -> dict[str, 
 
 def _one_line(node: cst.BaseExpression | None) -> str:
     """The text of an expression for a comment."""
-    return ' '.join(code(node).split()) if node is not None else 'None'
+    if node is None:
+        return 'None'
+    text = code(node)
+    return ast.unparse(ast.parse(f'({text})')) if '#' in text else ' '.join(text.split())
 
 
 # What the schedule that MMCV took depends on, other than in its numbers.

@@ -35,8 +35,9 @@ def set_steps(item: cst.CSTNode) -> list[tuple[str, str]]:
         return []
     owner, key, value = (arg.value for arg in call.args)
     name = key.evaluated_value if isinstance(key, cst.SimpleString) else ''
-    is_set = name in _STEPS and _trains(value)
-    return [(f'{code(owner)}.{name}', code(value))] if is_set else []
+    if not isinstance(name, str) or name not in _STEPS or not _trains(value):
+        return []
+    return [(f'{code(owner)}.{name}', code(value))]
 
 
 def _trains(value: cst.BaseExpression | None) -> bool:

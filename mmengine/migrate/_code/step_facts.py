@@ -14,11 +14,11 @@ class StepFacts:
 
     Args:
         returns_loss: Whether its loss can be among what is returned once it is converted.
-        several: Whether it is passed a dict of optimizers.
+        several: Whether it is passed a dict of optimizers; None if its text does not say.
     """
 
     returns_loss: bool = False
-    several: bool = False
+    several: bool | None = None
 
     @classmethod
     def of(cls, node: ast.ClassDef) -> StepFacts | None:

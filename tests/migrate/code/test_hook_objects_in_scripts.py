@@ -127,6 +127,8 @@ def test_an_own_optimizer_hook_is_the_wrapper(hook, optimizer, tmp_path):
          'momentum_config=Halving(by_epoch=True)'),
         ("runner.register_lr_hook(dict(policy='fixed' if late else 'step', step=[8], gamma=0.5))",
          "lr_config=dict(policy='fixed' if late else 'step', step=[8], gamma=0.5)"),
+        ("runner.register_lr_hook(dict(policy=late,  # known late\n        step=[8]))",
+         'lr_config=dict(policy=late, step=[8])'),
         ('runner.register_lr_hook(schedule_of(late, 3))', 'lr_config=schedule_of(late, 3)'),
         ('runner.register_checkpoint_hook(saver_of(late))', 'checkpoint_config=saver_of(late)'),
         ('runner.register_training_hooks(None, ClipByValue(*late))', 'ClipByValue(*late)'),
