@@ -1,4 +1,4 @@
-"""Go on from the weights of pretrain.py: few samples, and a lower rate for the backbone.
+"""Go on from the weights of pretrain.py: few samples, and a lower learning rate for the backbone.
 
 Train with `mmengine train config.py`, after `mmengine train pretrain.py`.
 """
