@@ -96,7 +96,8 @@ def _schedules(legacy: Legacy, left: list[str], keeps_times: bool) -> dict[str, 
     for key in keys:
         node = legacy.hooks[key]
         config = legacy.value(node)
-        if isinstance(config, dict) and is_own_policy(config, legacy.classes):
+        is_named = isinstance(config, dict) and not isinstance(config.get('policy'), Code)
+        if isinstance(config, dict) and is_named and is_own_policy(config, legacy.classes):
             own = f'{canonical_name(str(config["policy"]))}LrUpdaterHook'
             options = {name: value for name, value in config.items() if name != 'policy'}
             if legacy.by_epoch is False:
