@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mmengine import __version__
+from mmengine.device import _environment
 from mmengine.device._environment import (
     _devices_by_name,
     _get_musa_home,
@@ -51,6 +52,7 @@ def test_torchvision_and_opencv_are_reported_by_their_own_version(
 
 def test_absent_packages_and_compilers_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('PATH', '')
+    monkeypatch.setattr(_environment, '_output_of', _environment._output_of.__wrapped__)
     for name in ('torchvision', 'cv2'):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)

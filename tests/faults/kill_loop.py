@@ -88,6 +88,12 @@ class Start:
         while not self.told.endswith(b'S') and self._read(deadline):
             pass
 
+    def wait_for_meeting(self, limit_s: float) -> None:
+        """Wait until the ranks have met, or the run has ended."""
+        deadline = time.monotonic() + limit_s
+        while b'J' not in self.told and self._read(deadline):
+            pass
+
     def wait(self, seconds: float) -> bool:
         """Wait; whether all processes have ended before that."""
         deadline = time.monotonic() + seconds
@@ -155,6 +161,7 @@ def _fork(
             settings = {**settings, 'launcher': 'pytorch'}
         runner = make(str(work_dir), settings)
         if rank == 0:
+            os.write(pipe, b'J')
             runner.register_hook(Tell(pipe), 'LOWEST')
         runner.train()
         (work_dir / f'state_{rank}.json').write_text(json.dumps(state_of(runner)))
@@ -208,6 +215,9 @@ class Loop:
             shutil.rmtree(work_dir)
 
     def _kill(self, start: Start, kind: str, seconds: float) -> None:
+        if kind == 'one of two ranks':
+            # Before that, the other one waits for torch's store, which only a launcher can end.
+            start.wait_for_meeting(LIMIT_S)
         if self.random.random() < 0.5:
             for _ in range(self.random.randint(1, 4)):
                 start.told += b' '

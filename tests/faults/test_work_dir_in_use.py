@@ -69,7 +69,15 @@ def test_a_second_training_is_refused_and_the_first_goes_on(work_dir, first):
 
 def test_the_command_line_refuses_with_2_before_it_writes(work_dir, first, monkeypatch, capsys):
     monkeypatch.chdir(work_dir.parent)
-    Path('config.py').write_text("model = dict(type='NotThere')\nwork_dir = 'run'\n")
+    Path('late.py').write_text(
+        'from mmengine.model import BaseModel\n'
+        'class Late(BaseModel):\n'
+        '    def __init__(self):\n'
+        "        raise ValueError('was built')\n"
+        '    def forward(self, x, mode):\n'
+        '        return x\n'
+    )
+    Path('config.py').write_text("model = dict(type='late.Late')\nwork_dir = 'run'\n")
     before = sorted(path.name for path in work_dir.iterdir() if path.suffix != '.pth')
     assert main(['train', 'config.py']) == 2
     assert f'in use by process {first.pid} on' in capsys.readouterr().err
@@ -77,8 +85,8 @@ def test_the_command_line_refuses_with_2_before_it_writes(work_dir, first, monke
     assert [name for name in after if not name.endswith('.tmp')] == [
         name for name in before if not name.endswith('.tmp')
     ]
-    assert main(['train', 'config.py', '--force']) == 2  # for the model
-    assert 'NotThere' in capsys.readouterr().err
+    with pytest.raises(ValueError, match='was built'):
+        main(['train', 'config.py', '--force'])
 
 
 def test_after_kill_9_the_next_start_takes_over(work_dir, first):
