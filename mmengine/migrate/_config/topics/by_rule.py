@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.migrate._config.context import Context
-from mmengine.migrate._config.rules import Rule, apply_rule, dropped_by, gone_by, note_of
+from mmengine.migrate._config.rules import (
+    Rule,
+    apply_rule,
+    dropped_by,
+    gone_by,
+    moved_by,
+    note_of,
+)
 from mmengine.migrate._config.rules.shared import META_KEYS
 from mmengine.migrate._config.trace import plain
 
@@ -31,18 +38,21 @@ def convert_by_rule(
         ctx.notes.todo(f'{key}.type', f'{config.get("type")}: {text}')
     read: set[str] = set()
     changed = apply_rule(rule, config, place, ctx.legacy, read)
-    if rule is not None:
-        # Own meta keys are noted even where the rule drops the argument.
-        known = read | (set(dropped_by(rule)) - {'meta_keys'}) | {'type'}
-        for name in _lost(config, changed, known):
-            # An option that is off, or has no counterpart, leaves nothing to do.
-            is_off = config[name] is False and _without(changed, name)
-            note = ctx.notes.info if is_off or name in gone_by(rule) else ctx.notes.todo
-            note(
-                f'{key}.{name}',
-                f'nothing is known to stand for it in {_names(changed)}; it was '
-                f'{plain(config[name])!r}.',
+    known = read | set(moved_by(rule)) | {'type'}
+    if rule is None:
+        known |= set(_LISTS_OF_NAMES)
+    for name in _lost(config, changed, known):
+        was = f'it was {plain(config[name])!r}.'
+        # Own meta keys are to be looked at even where the rule drops the argument.
+        if rule is None or (name in dropped_by(rule) and name != 'meta_keys'):
+            ctx.notes.info(
+                f'{key}.{name}', f'the rule for {config.get("type")} leaves it out; {was}'
             )
+            continue
+        # An option that is off, or has no counterpart, leaves nothing to do.
+        is_off = config[name] is False and _without(changed, name)
+        note = ctx.notes.info if is_off or name in gone_by(rule) else ctx.notes.todo
+        note(f'{key}.{name}', f'nothing is known to stand for it in {_names(changed)}; {was}')
     return changed
 
 
