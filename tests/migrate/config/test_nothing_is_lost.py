@@ -279,3 +279,28 @@ def test_what_an_own_rule_leaves_out_is_noted_unless_it_is_elsewhere(part, count
     notes = [note for note in converted.notes if note.key == 'custom_hooks.0.size']
     assert [note.kind for note in notes] == ['info'] * count
     assert all('91' in note.text for note in notes)
+
+
+FID = dict(type='FID', num_images=50)
+
+
+@pytest.mark.parametrize('rules', ['mmgen', 'mmedit'])
+@pytest.mark.parametrize('stages', [None, ['train'], ['train', 'val']])
+def test_every_argument_of_a_metric_is_in_an_evaluator_or_in_a_note(rules, stages):
+    data = {} if stages is None else dict(data={one: dict(type='D') for one in stages})
+    evaluation = dict(type='GenerativeEvalHook', interval=3, metrics=FID)
+    converted = convert([rules], evaluation=evaluation, **data)
+    assert '50' in repr([converted.config, converted.notes])
+    if 'val' not in (stages or ()):
+        (text,) = told(converted, 'evaluation.metrics')
+        assert "'FID'" in text
+
+
+def test_a_number_that_a_metric_does_not_take_is_noted():
+    metrics = [dict(FID, batch=83), dict(type='IS', num_images=50, splits=29)]
+    data = dict(val=dict(type='D'))
+    converted = convert(['mmgen'], data=data, evaluation=dict(metrics=metrics))
+    assert [one['fake_nums'] for one in converted.config['val_evaluator']] == [50, 50]
+    assert '83' in told(converted, 'evaluation.metrics.batch')[0]
+    assert '29' in told(converted, 'evaluation.metrics.splits')[0]
+    assert not told(converted, 'evaluation.metrics.num_images')

@@ -58,7 +58,7 @@ def convert_by_rule(
 
 def _lost(config: Mapping[str, Any], changed: Any, known: set[str]) -> Iterator[str]:
     """The arguments whose values are nowhere in what a rule made, and that it did not look at."""
-    values = {repr(value) for value in _leaves(changed)}
+    values = {repr(value) for value in leaves(changed)}
     packs = str(config.get('type')).startswith('Collect')
     for name, value in config.items():
         if packs and name == 'meta_keys':
@@ -68,7 +68,7 @@ def _lost(config: Mapping[str, Any], changed: Any, known: set[str]) -> Iterator[
         if name in _LISTS_OF_NAMES and not _without(changed, name):
             continue  # names of images, which a rule has new ones for
         is_elsewhere = all(repr(leaf) in values or _is_below(leaf, changed)
-                           for leaf in _leaves(value))  # fmt: skip
+                           for leaf in leaves(value))  # fmt: skip
         is_off_no_more = value is False and isinstance(changed, Mapping) and changed.get(name)
         if not is_elsewhere or is_off_no_more:
             yield name
@@ -83,17 +83,18 @@ def _without(changed: Any, name: str) -> bool:
 def _is_below(leaf: Any, changed: Any) -> bool:
     """Whether a path is in ``changed`` without the root that it began with."""
     return isinstance(leaf, str) and any(
-        isinstance(one, str) and one and leaf.endswith(f'/{one}') for one in _leaves(changed)
+        isinstance(one, str) and one and leaf.endswith(f'/{one}') for one in leaves(changed)
     )
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def leaves(value: Any) -> Iterator[Any]:
+    """The values inside dicts and lists."""
     if isinstance(value, Mapping):
         for one in value.values():
-            yield from _leaves(one)
+            yield from leaves(one)
     elif isinstance(value, (list, tuple)):
         for one in value:
-            yield from _leaves(one)
+            yield from leaves(one)
     else:
         yield plain(value)
 
