@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmengine.migrate._code.legacy_runner import as_code
 from mmengine.migrate._config.convert import LEGACY_KEYS, OWNERS
 from mmengine.migrate._config.topics.environment import MOVED, NEW_DICTS
+from mmengine.migrate._config.topics.recording import META
 
 _DEVICES = (
     '{} is not in a converted config: CUDA_VISIBLE_DEVICES and the launcher choose devices, and '
@@ -35,6 +36,7 @@ _TOLD = {
     'optimizer_config': 'optim_wrapper takes the place of optimizer_config',
     'fp16': "optim_wrapper=dict(type='AmpOptimWrapper', ...) takes the place of fp16",
     'checkpoint_config': 'default_hooks.checkpoint takes the place of checkpoint_config',
+    'checkpoint_config.meta': META,
     'log_config': 'default_hooks.logger takes the place of log_config',
     'workflow': 'train_cfg.val_interval takes the place of workflow',
     'resume_from': 'load_from with resume=True takes the place of resume_from',
@@ -54,7 +56,10 @@ def _instead_of(key: str) -> str:
 
 
 # Every key that the conversion of configs takes out is here or in ENTRIES.
-GONE = {key: _TOLD.get(key) or _instead_of(key) for key in sorted(LEGACY_KEYS - ENTRIES.keys())}
+GONE = {
+    **{key: _instead_of(key) for key in sorted(LEGACY_KEYS - ENTRIES.keys())},
+    **_TOLD,
+}
 """What is in no migrated config under any name, and what to do about it."""
 
 

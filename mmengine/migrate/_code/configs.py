@@ -11,7 +11,8 @@ import libcst as cst
 from mmengine.migrate._code._base import Codemod
 from mmengine.migrate._code._nodes import code, dotted, expression, keys, only
 from mmengine.migrate._code._rewriter import Rewriter
-from mmengine.migrate._code.config_entries import ENTRIES, GONE, MOVED, dict_of, value_of
+from mmengine.migrate._code.config_entries import ENTRIES, GONE, dict_of, value_of
+from mmengine.migrate._config.topics.environment import MOVED
 
 _LENGTHS = ('total_epochs', 'total_iters', 'runner.max_epochs', 'runner.max_iters')
 _OTHER_LENGTH = (
@@ -55,11 +56,11 @@ class Configs(Codemod):
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
         """``cfg.data.train`` does not read ``cfg.data``."""
-        return self._entry_of(node) not in ENTRIES
+        return self._entry_of(node) not in _KNOWN
 
     def visit_Subscript(self, node: cst.Subscript) -> bool:
         """``cfg['data']['train']`` does not read ``cfg['data']``."""
-        return self._entry_of(node) not in ENTRIES
+        return self._entry_of(node) not in _KNOWN
 
     def _entry_of(self, node: cst.BaseExpression) -> str:
         """``data.train`` of ``cfg.data['train']``; empty where it is not an entry of a config."""

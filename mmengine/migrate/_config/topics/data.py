@@ -199,7 +199,9 @@ def _leave_evaluation(ctx: Context, evaluators: list[Any]) -> None:
     taken: tuple[str, ...] = (*_RUNNING, *keys_of_metric(rule))
     if kind is not None and kind not in (*_EVAL_HOOKS, *ctx.rules.eval_hooks):
         taken = tuple(key for key in taken if key != 'type')
-    asked = {key: evaluation[key] for key in keys_of_metric(rule) if evaluation.get(key) is not None}
+    asked = {
+        key: evaluation[key] for key in keys_of_metric(rule) if evaluation.get(key) is not None
+    }
     note_unused_metrics(ctx, asked, evaluators)
     rest = {key: value for key, value in evaluation.items() if key not in taken}
     why = 'no rule tells which argument of a metric it became; left in place.'

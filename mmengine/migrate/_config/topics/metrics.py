@@ -10,9 +10,7 @@ from mmengine.migrate._config.topics.by_rule import leaves
 from mmengine.migrate._config.trace import plain
 
 
-def note_unused_metrics(
-    ctx: Context, asked: Mapping[str, Any], evaluators: Sequence[Any]
-) -> None:
+def note_unused_metrics(ctx: Context, asked: Mapping[str, Any], evaluators: Sequence[Any]) -> None:
     """Note the arguments of metrics that are in none of the evaluators.
 
     Args:
