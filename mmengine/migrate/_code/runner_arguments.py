@@ -51,6 +51,8 @@ def runner_arguments(
     arguments |= legacy.start
     if legacy.config:
         arguments['cfg'] = legacy.config
+        # Runner seeds anew, with a drawn seed unless it is given the one that the script used.
+        arguments['randomness'] = f"{legacy.config}.get('randomness', {{}})"
     if 'batch_processor' in runner and code(runner['batch_processor']) != 'None':
         left.append('batch_processor is gone: the step is model.train_step')
     return arguments, left

@@ -1,5 +1,7 @@
 """Scripts that read or write a key of the config that the conversion of configs takes out."""
 
+from textwrap import dedent
+
 import pytest
 
 from mmengine.config import Config
@@ -124,3 +126,17 @@ def test_unused_parameters_that_a_script_asks_for_are_asked_for_as_a_config_does
 def test_devices_that_were_of_the_config_are_marked(key):
     new = migrated(f'x = len(cfg.{key})')
     assert f'{MARK}: {key} is not in a converted config: CUDA_VISIBLE_DEVICES' in new
+
+
+def test_a_runner_is_seeded_as_the_config_says():
+    """Runner draws a seed where it is given none, after that of the script."""
+    script = """
+        set_random_seed(cfg.seed)
+        runner = build_runner(cfg.runner, default_args=dict(model=model, work_dir='w'))
+        runner.register_training_hooks(cfg.lr_config, cfg.optimizer_config)
+        runner.run([loader], cfg.workflow)
+    """
+    head = 'from mmcv.runner import build_runner, set_random_seed\n'
+    new = convert.convert_source(head + HEAD + dedent(script)).new
+    assert 'set_random_seed(cfg.randomness.seed)' in new
+    assert "    randomness=cfg.get('randomness', {}),\n" in new
