@@ -13,6 +13,7 @@ from mmengine.version import __version__
 # Each command is a module here. It is imported when the command is called, so that `mmengine
 # --help` needs neither torch nor a config; its summary is therefore written here too.
 _COMMANDS = {
+    'init': 'write a small project that runs at once',
     'train': 'train the model of a config',
     'test': 'test a checkpoint of the model of a config',
     'launch': 'start the ranks of a run',

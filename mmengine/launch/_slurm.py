@@ -60,7 +60,9 @@ _REQUEUE = (
     '\n# Time is up before the run has ended: back into the queue, and the run is resumed.\n'
     f'if [ "$is_time_up" = yes ] && {{ [ "$code" -eq {STOPPED_CODE} ] || '
     f'[ "$code" -gt {FROM_SIGNAL} ]; }}; then\n'
-    '  scontrol requeue "$SLURM_JOB_ID"\n'
+    '  # Slurm ends this script. If it ended by itself, its code could count for the next start.\n'
+    '  trap - TERM\n'
+    '  scontrol requeue "$SLURM_JOB_ID" && exec sleep 600\n'
     'fi'
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ import torch
 from torch import nn
 
 from mmengine._checkpoint.unwrap import is_model_wrapper, unwrap_model
+from mmengine.dist import _fully_sharded
+from mmengine.dist._fully_sharded import is_fully_sharded
 from mmengine.utils.errors import ArgumentError
 
 _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks',
@@ -52,9 +53,8 @@ def reshard(model: nn.Module) -> None:
     and values written to the sharded parameters would have no effect.
     """
     for module in model.modules():
-        if _is_fully_sharded(module):
-            sharded: Any = module
-            sharded.reshard()
+        if is_fully_sharded(module):
+            _fully_sharded.reshard(module)
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def _as_written(model: nn.Module) -> Iterator[nn.Module]:
                 if len(kept) < len(hooks):
                     undo.append((module.__dict__, name, hooks))
                     module.__dict__[name] = kept
-            if _is_fully_sharded(module):
+            if is_fully_sharded(module):
                 sharded = type(module)
                 module.__class__ = sharded.__mro__[2]  # after FSDPModule: the original class
                 undo.append((module, None, sharded))
@@ -89,12 +89,6 @@ def _as_written(model: nn.Module) -> Iterator[nn.Module]:
                 owner.__class__ = value
             else:
                 owner[name] = value
-
-
-def _is_fully_sharded(module: nn.Module) -> bool:
-    # Importing FSDP is slow. A process with such a module has already imported it.
-    fsdp = sys.modules.get('torch.distributed.fsdp')
-    return fsdp is not None and isinstance(module, fsdp.FSDPModule)
 
 
 def _is_kept(hook: Any) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from mmengine.logging import print_log
-from mmengine.model._copying import copy_model
+from mmengine.model._copying import copy_model, reshard
 from mmengine.model._tensor_pairs import ModelPairing, same_device_and_dtype
 from mmengine.registry import MODELS
 from mmengine.utils.errors import ArgumentError
@@ -101,6 +101,8 @@ class BaseAveragedModel(nn.Module):
             ValueError: If the structures differ.
         """
         pairing = self._pairing
+        if pairing is None or not pairing.holds(model):
+            reshard(model)  # a forward pass without a backward pass may have left gathered tensors
         if pairing is None or not pairing.holds(model):
             pairing = self._pairing = ModelPairing(
                 self.module, model, with_buffers=self.update_buffers

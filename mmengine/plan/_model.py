@@ -11,6 +11,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
+from mmengine.dist._fully_sharded import is_fully_sharded, params_of
 from mmengine.strategy import BaseStrategy
 from mmengine.strategy._meta_init import needs_numbers, parameters_on_meta
 from mmengine.strategy.deepspeed import DeepSpeedStrategy
@@ -103,19 +104,9 @@ def give_fake_memory(
                 module._buffers[name] = fake(buffer, device)
     # `fully_shard` keeps its parameters beside the modules.
     for unit in model.modules():
-        state = getattr(unit, '_get_fsdp_state', None)
-        if state is not None:
-            _refresh(unit)
-
-
-def _refresh(unit: Any) -> None:
-    state = unit._get_fsdp_state()
-    groups = getattr(state, '_fsdp_param_groups', None)
-    if groups is None:  # torch before 2.11
-        groups = [state._fsdp_param_group] if state._fsdp_param_group is not None else []
-    for group in groups:
-        for param in group.fsdp_params:
-            param.reset_sharded_param()
+        if is_fully_sharded(unit):
+            for sharded in params_of(unit):
+                sharded.reset_sharded_param()
 
 
 def explained(error: BaseException) -> str:

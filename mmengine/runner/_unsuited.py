@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 _STEPS = {'train': 'train_step', 'val': 'val_step', 'test': 'test_step'}
 _OF_LISTS = re.compile(
     r"must be Tensor, not (list|tuple)|^'(list|tuple)' object has no attribute"
-    r"|not '?(list|tuple)'?$|expected Tensor as element \d+ in argument \d+, but got (list|tuple)"
+    r"|not '?(list|tuple)'?$|arguments - got \((list|tuple)\b"
+    r'|expected Tensor as element \d+ in argument \d+, but got (list|tuple)'
 )
 _OF_LIBRARIES = re.compile(r'[/\\](torch|mmengine)[/\\]')
 

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from mmengine.dist import all_reduce
 from mmengine.dist._dtensor import full_tensor
+from mmengine.dist._fully_sharded import params_of, reshard
 
 
 class GradientSync:
     """Lets backward passes keep their gradients, as ``no_sync`` of DDP does.
+
+    It also lets every forward pass begin with the present values of the parameters.
 
     As with DDP, the forward pass decides: the backward pass of a forward pass in :meth:`paused`
     keeps the gradients of the whole unit on each rank. The next backward pass with an exchange adds
@@ -32,7 +35,7 @@ class GradientSync:
             module for module in model.modules() if isinstance(module, FSDPModule)
         ]
         for unit in self._units:
-            unit.register_forward_pre_hook(self._before_forward)
+            unit.register_forward_pre_hook(self._before_forward, prepend=True)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -44,8 +47,12 @@ class GradientSync:
             self._is_paused = before
 
     def _before_forward(self, unit: Any, args: Any) -> None:
-        # A backward pass that computes activations again is not a new forward pass.
-        if torch.is_grad_enabled() and torch._C._current_graph_task_id() == -1:
+        if torch._C._current_graph_task_id() != -1:
+            return  # a backward pass that computes activations again is not a new forward pass
+        # A forward pass without a backward pass leaves gathered parameters. An optimizer may have
+        # changed the parts since.
+        reshard(unit)
+        if torch.is_grad_enabled():
             unit.set_requires_gradient_sync(not self._is_paused, recurse=False)
 
     def exchange(self) -> None:
@@ -54,14 +61,14 @@ class GradientSync:
         The result is in ``grad`` of the sharded parameters, where the next backward pass adds its
         gradients. If no rank has kept a gradient, nothing changes.
         """
-        params = [param for unit in self._units for param in _params_of(unit)]
+        params = [param for unit in self._units for param in params_of(unit)]
         if not params:
             return
         kept = [_kept_gradient(param) for param in params]
         for unit in self._units:
             # A forward pass without a backward pass leaves gathered parameters, which a step of the
             # optimizer would not change.
-            unit.reshard()
+            reshard(unit)
         device = params[0].sharded_param.device
         # A parameter may have a gradient on some of the ranks only.
         is_kept = torch.tensor([grad is not None for grad in kept], dtype=torch.uint8)
@@ -71,14 +78,6 @@ class GradientSync:
             grad = kept[index]
             kept[index] = None
             _add(params[index].sharded_param, grad)
-
-
-def _params_of(unit: Any) -> list[Any]:
-    state = unit._get_fsdp_state()
-    groups = getattr(state, '_fsdp_param_groups', None)
-    if groups is None:  # torch before 2.11 has one group per unit
-        groups = [state._fsdp_param_group] if state._fsdp_param_group is not None else []
-    return [param for group in groups for param in group.fsdp_params]
 
 
 def _kept_gradient(param: Any) -> Tensor | None:

@@ -67,6 +67,26 @@ def read_plan(tp_plan: Any, num_ranks: int) -> dict[str, LayerPlan]:
     return {str(pattern): _read_entry(pattern, entry) for pattern, entry in tp_plan.items()}
 
 
+def _check_parts_are_taken(plan: Mapping[str, LayerPlan]) -> None:
+    """Raise if layers give parts of their features, and no layer of the plan takes parts."""
+    giving = [
+        pattern
+        for pattern, layer in plan.items()
+        if layer.style == 'colwise' and layer.output is None
+    ]
+    is_taken = any(
+        layer.style == 'rowwise' or layer.input is not None or not isinstance(layer.style, str)
+        for layer in plan.values()
+    )
+    if giving and not is_taken:
+        raise ArgumentError(
+            f"tp_plan[{giving[0]!r}] is 'colwise', which gives each rank a part of the features, "
+            "but no layer of tp_plan takes parts. Make the layer behind it 'rowwise', or write "
+            "dict(style='colwise', output='replicate') for whole features, or output='last' if "
+            'the model itself computes with parts.'
+        )
+
+
 def find_layers(
     model: nn.Module, plan: Mapping[str, LayerPlan], num_ranks: int
 ) -> dict[str, LayerPlan]:
@@ -76,7 +96,7 @@ def find_layers(
 
     Raises:
         ArgumentError: If a pattern matches nothing, a layer cannot be split, a layer matches
-            several patterns, or it shares a parameter.
+            several patterns, it shares a parameter, or no layer takes the parts that one gives.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     owners: dict[nn.Module, tuple[str, str]] = {}
@@ -101,6 +121,7 @@ def find_layers(
             _check_layer(name, module, layer, num_ranks)
             found[name] = layer
     _check_not_shared(modules, owners)
+    _check_parts_are_taken(plan)
     return found
 
 

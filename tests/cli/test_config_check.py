@@ -79,7 +79,7 @@ def test_all_mistakes_come_in_one_list_before_anything_is_built(
             "model = dict(type='ToyLine', slop=1)\n"
             "optim_wrapper = dict(optimizer=dict(type='SGD', lrr=1))\n"
             "param_scheduler = dict(type='LinearLR', start_facto=0.1)\n"
-            'default_hooks = dict(loger=dict(interval=1))\n'
+            'default_hooks = dict(loger=dict(interval=1))\n'  # codespell:ignore
             "load_from = 'none.pth'\n"
         )
     options = ['train_cgf.max_epochs=1', 'train_dataloader.batch_size=0']
@@ -140,7 +140,7 @@ def test_text_that_was_meant_as_a_dict_or_list_is_told(
     ('lines', 'told'),
     [
         ("train_dataloader = dict(dataset=dict(type='ToyPairs'), sampler=dict("
-         "type='DefaultSampler', shufle=True))",
+         "type='DefaultSampler', shufle=True))",  # codespell:ignore
          "DefaultSampler has no argument 'shufle'. Did you mean 'shuffle'?"),
         ("val_evaluator = [dict(type='ToyWeight', prefx='a')]", "Did you mean 'prefix'?"),
         ("test_evaluator = dict(type='DumpResults', out_file_path='a.json')", 'a.json'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ shift 4  # python -m mmengine launch
 for word; do printf '%s\\n' "$word"; done > "$WORDS"
 exit "$CODE"
 """
-SCONTROL = '#!/bin/sh\necho "$@" >> "$WORDS"\n'
+# As Slurm does, it ends the script of a job that goes back into the queue.
+SCONTROL = '#!/bin/sh\necho "$@" >> "$WORDS"\nkill -TERM $PPID\n'
 
 
 @pytest.fixture
@@ -118,8 +120,18 @@ def test_a_run_that_stopped_for_its_time_limit_is_requeued(
         'while :; do sleep 0.05; done\n'
     )
     found, words = _run(slurm_script(SlurmJob('net.py', requeue=True)), folder)
-    assert found == code
+    # A script that ended by itself could end the next start of its job.
+    assert found == (-signal.SIGTERM if requeues else code)
     assert words == (['requeue 7'] if requeues else [])
+
+
+def test_a_requeue_that_is_refused_ends_the_job(folder: Path) -> None:
+    (folder / 'programs' / 'scontrol').write_text('#!/bin/sh\nexit 1\n')
+    (folder / 'programs' / 'srun').write_text(
+        '#!/bin/bash\ntrap "exit 75" USR1\ntouch "$WORDS"\nkill -USR1 $PPID\n'
+        'while :; do sleep 0.05; done\n'
+    )
+    assert _run(slurm_script(SlurmJob('net.py', requeue=True)), folder) == (75, [])
 
 
 def test_an_option_with_a_line_break_is_refused(folder: Path) -> None:

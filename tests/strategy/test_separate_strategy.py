@@ -62,6 +62,27 @@ class Critic(Gan):
         return super(Gan, self).train_step(data, optim_wrapper)
 
 
+class Late(Gan):
+    """Both optimizers step in the end, after a forward pass of the generator without backward."""
+
+    def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, torch.Tensor]:
+        x, loss = data['x'], torch.zeros(())
+        for name in ('generator', 'discriminator'):
+            self.discriminator.requires_grad_(name == 'discriminator')
+            loss = self.loss_of(name, x)
+            optim_wrapper[name].backward(loss)
+        for name in ('generator', 'discriminator'):
+            optim_wrapper[name].step()
+            optim_wrapper[name].zero_grad()
+        return {'loss': loss.detach()}
+
+    def loss_of(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        judge, made = self.discriminator, torch.tanh(self.generator(x))
+        if name == 'generator':
+            return -judge(made).mean()
+        return (judge(made.detach()) - judge(x) + judge(x).square()).mean()
+
+
 class Counted(Generator):
     """Counts how often it computes."""
 
@@ -100,6 +121,31 @@ def _trained(runner: Runner) -> dict[str, Any]:
     return found
 
 
+def _late_by_hand() -> dict[str, Any]:
+    """One process, with the average of the parameters after each step."""
+    model = Late()
+    model.load_state_dict(_gan(Late).state_dict())
+    average = {name: value.clone() for name, value in model.state_dict().items()}
+    parts: dict[str, nn.Module] = {
+        'generator': model.generator, 'discriminator': model.discriminator
+    }  # fmt: skip
+    made = {
+        name: torch.optim.SGD(part.parameters(), lr=0.01, momentum=0.9)
+        for name, part in parts.items()
+    }
+    inputs = torch.utils.data.default_collate(samples())['x'].split(RANKS * BATCH)
+    for index, x in enumerate(inputs):
+        for name in parts:
+            model.discriminator.requires_grad_(name == 'discriminator')
+            model.loss_of(name, x).backward()
+        for optimizer in made.values():
+            optimizer.step()
+            optimizer.zero_grad()
+        for name, value in model.state_dict().items():
+            average[name].lerp_(value, 0.25 if index else 1.0)
+    return {'model': model.state_dict(), 'average': average}
+
+
 def _all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     saving = {'default_hooks': SAVING, 'custom_hooks': EMA}
     runner = _runner(f'{folder}/mixed', MIXED, BOTH, _gan(), **saving)
@@ -123,6 +169,10 @@ def _all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
         runner = _runner(f'{folder}/{name}', strategy, BOTH, _gan(), **path, **saving)
         found[name] = _trained(runner)
 
+    for name, parts in (('late', MIXED), ('late_turned', TURNED)):
+        plain = {part: {'optimizer': SGD} for part in parts}
+        runner = _runner(f'{folder}/{name}', parts, plain, _gan(Late), custom_hooks=EMA)
+        found[name] = _trained(runner)
     found |= _more(folder)
     endless = {'train_cfg': {'by_epoch': False, 'max_iters': 20}, 'custom_hooks': [StopAfter()]}
     for name, parts in (('stopped', MIXED), ('stopped_turned', TURNED)):
@@ -333,3 +383,14 @@ def test_each_sub_model_is_compiled(ranks: Any) -> None:
     for found in ranks:
         assert found['graphs'] >= 2
         compare(found['compiled'], _truth())
+
+
+@pytest.mark.shows('sub-models', 'EMA', 'works')
+@pytest.mark.distributed
+@pytest.mark.parametrize('name', ['late', 'late_turned'])
+def test_forward_passes_without_backward_leave_no_old_weights(name: str, ranks: Any) -> None:
+    truth = _late_by_hand()
+    for found in ranks:
+        compare(found[name], truth)
+        for key, value in truth['average'].items():
+            torch.testing.assert_close(found[name]['average'][key], value, atol=1e-6, rtol=1e-6)

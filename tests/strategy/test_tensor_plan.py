@@ -57,6 +57,12 @@ def test_a_wrong_entry_is_explained(entry: Any, message: str) -> None:
         read_plan({'embed': entry}, 2)
 
 
+def test_parts_may_be_made_whole_or_be_the_models_own() -> None:
+    for output in ('replicate', 'last'):
+        plan = read_plan({'blocks.*.fc1': {'style': 'colwise', 'output': output}}, 2)
+        assert set(find_layers(former(), plan, 2)) == {'blocks.0.fc1', 'blocks.1.fc1'}
+
+
 @pytest.mark.parametrize(
     ('plan', 'ranks', 'message'),
     [
@@ -78,8 +84,12 @@ def test_a_plan_belongs_to_the_axis_tensor(plan: Any, ranks: int, message: str) 
         ({'blocks.*': 'colwise'}, 'splits Linear and Embedding, but blocks.0 is a Layer'),
         ({'blocks.0': 'sequence'}, 'blocks.0 is a Layer with the parameter norm1.weight'),
         ({'blocks.*.fc1': 'colwise', 'blocks.0.fc*': 'rowwise'}, 'blocks.0.fc1 matches .* and'),
+        (
+            {'blocks.*.fc1': 'colwise'},
+            "fc1'. is 'colwise', which gives each rank a part .*'rowwise'",
+        ),
     ],
-    ids=['no-match', 'container', 'sequence', 'twice'],
+    ids=['no-match', 'container', 'sequence', 'twice', 'parts'],
 )
 def test_a_plan_that_does_not_fit_the_model_is_explained(plan: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -105,7 +115,8 @@ def test_a_shared_parameter_is_named() -> None:
     # A second name of a layer is not a second layer.
     model = Tied()
     model.head = model.again = nn.Linear(4, 8)
-    assert list(find_layers(model, read_plan({'*a*': 'colwise'}, 2), 2)) == ['head']
+    whole = {'style': 'colwise', 'output': 'replicate'}
+    assert list(find_layers(model, read_plan({'*a*': whole}, 2), 2)) == ['head']
 
 
 @pytest.mark.parametrize('sizes', [{'tensor': 0}, {'tensor': True}, {'tensor': '2'}])

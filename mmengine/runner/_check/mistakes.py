@@ -54,12 +54,12 @@ class ConfigMistakesError(ConfigError):
 
 def mistakes_text(mistakes: Sequence[ConfigMistake]) -> str:
     """One mistake in a line, several as a list."""
-    advices = list(dict.fromkeys(mistake.advice for mistake in mistakes if mistake.advice))
+    sentences = list(dict.fromkeys(mistake.advice for mistake in mistakes if mistake.advice))
     if len(mistakes) == 1:
-        return '\n  '.join([str(mistakes[0]), *advices])
+        return '\n  '.join([str(mistakes[0]), *sentences])
     lines = [f'the config has {len(mistakes)} mistakes:']
     lines += [f'  {mistake}'.replace('\n', '\n    ') for mistake in mistakes]
-    return '\n'.join([*lines, *advices])
+    return '\n'.join([*lines, *sentences])
 
 
 class Findings:

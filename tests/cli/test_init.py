@@ -1,0 +1,69 @@
+"""``mmengine init``: its projects run at once, and learn."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmengine.cli.__main__ import main
+from mmengine.cli.init import NAMES, create
+from mmengine.testing._internal.forked_python import run_python
+from mmengine.utils.errors import ArgumentError
+
+# After two epochs: better than guessing one of three classes, and than points at the origin.
+LEARNT = {'classification': ('accuracy', 0.5, 1.0), 'gan': ('radius_error', 0.0, 1.9)}
+
+
+def trained(folder: Path, config: str, *options: str) -> str:
+    done = run_python(['-m', 'mmengine', 'train', config, *options], cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize('name', LEARNT)
+def test_project_trains_at_once(name: str, tmp_path: Path) -> None:
+    folder = create(name, tmp_path / 'mine')
+    trained(folder, 'config.py', '--cfg-options', 'train_cfg.max_epochs=2')
+    metric, low, high = LEARNT[name]
+    log = next(folder.glob('work_dirs/config/*/*.log')).read_text()
+    values = [float(part.split()[0]) for part in log.split(f'{metric}: ')[1:]]
+    assert low < values[-1] <= high
+
+
+def test_finetune_goes_on_from_weights(tmp_path: Path) -> None:
+    folder = create('finetune', tmp_path / 'mine')
+    trained(folder, 'pretrain.py')
+    trained(folder, 'config.py', '--cfg-options', 'train_cfg.max_epochs=1')
+    log = next(folder.glob('work_dirs/config/*/*.log')).read_text()
+    assert 'epoch_3.pth' in log
+    assert float(log.split('accuracy: ')[-1].split()[0]) > 0.5
+
+
+def test_command_says_what_comes_next(
+    tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(['init', 'finetune', '--out', 'mine']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'Wrote mine. Next:'
+    assert [line.strip() for line in lines[1:4]] == [
+        'cd mine', 'mmengine train pretrain.py', 'mmengine train config.py'
+    ]  # fmt: skip
+    assert {path.name for path in Path('mine').iterdir()} == {
+        'config.py', 'pretrain.py', 'project.py'
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_nothing_is_overwritten(name: str, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / 'config.py').write_text('mine = 1\n')
+    assert main(['init', name, '--out', str(tmp_path)]) == 2
+    assert 'already has config.py; nothing was written' in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ['config.py']
+
+
+def test_unknown_template(capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        main(['init', 'detection'])
+    with pytest.raises(ArgumentError, match='classification, gan, finetune'):
+        create('detection')
