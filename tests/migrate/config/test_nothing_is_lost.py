@@ -304,3 +304,10 @@ def test_a_number_that_a_metric_does_not_take_is_noted():
     assert '83' in told(converted, 'evaluation.metrics.batch')[0]
     assert '29' in told(converted, 'evaluation.metrics.splits')[0]
     assert not told(converted, 'evaluation.metrics.num_images')
+
+
+@pytest.mark.parametrize('value', [dict(out_dir='elsewhere'), dict(file_client_args=dict(a=3))])
+def test_where_the_best_checkpoint_went_is_noted(value):
+    ((key, given),) = value.items()
+    converted = convert(evaluation=dict(interval=1, save_best='acc', **value))
+    assert repr(given) in told(converted, f'evaluation.{key}')[0]

@@ -11,7 +11,7 @@ from mmengine.migrate._config.topics import loop, recording
 from mmengine.migrate._config.topics.by_rule import convert_by_rule
 from mmengine.migrate._config.topics.datasets import convert_dataset
 from mmengine.migrate._config.topics.metrics import note_unused_metrics
-from mmengine.migrate._config.trace import edited
+from mmengine.migrate._config.trace import edited, plain
 
 CONSUMES = ('data', 'evaluation')
 
@@ -203,6 +203,13 @@ def _leave_evaluation(ctx: Context, evaluators: list[Any]) -> None:
         key: evaluation[key] for key in keys_of_metric(rule) if evaluation.get(key) is not None
     }
     note_unused_metrics(ctx, asked, evaluators)
+    for key in ('out_dir', 'file_client_args'):
+        if evaluation.get(key) is not None:
+            ctx.notes.info(
+                f'evaluation.{key}',
+                'default_hooks.checkpoint tells where the best checkpoint is written; it was '
+                f'{plain(evaluation[key])!r}.',
+            )
     rest = {key: value for key, value in evaluation.items() if key not in taken}
     why = 'no rule tells which argument of a metric it became; left in place.'
     ctx.leave('evaluation', rest, why)
