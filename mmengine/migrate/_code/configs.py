@@ -11,37 +11,9 @@ import libcst as cst
 from mmengine.migrate._code._base import Codemod
 from mmengine.migrate._code._nodes import code, dotted, expression, keys, only
 from mmengine.migrate._code._rewriter import Rewriter
+from mmengine.migrate._code.config_entries import ENTRIES, GONE, dict_of, value_of
+from mmengine.migrate._config.topics.environment import MOVED
 
-_ENTRIES = {
-    'data.train': 'train_dataloader.dataset',
-    'data.val': 'val_dataloader.dataset',
-    'data.test': 'test_dataloader.dataset',
-    'data.samples_per_gpu': 'train_dataloader.batch_size',
-    'data.workers_per_gpu': 'train_dataloader.num_workers',
-    'total_epochs': 'train_cfg.max_epochs',
-    'total_iters': 'train_cfg.max_iters',
-    'optimizer': 'optim_wrapper.optimizer',
-    'optimizer.paramwise_cfg': 'optim_wrapper.paramwise_cfg',
-    'optimizer.constructor': 'optim_wrapper.constructor',
-    'runner.max_epochs': 'train_cfg.max_epochs',
-    'runner.max_iters': 'train_cfg.max_iters',
-    'dist_params': 'env_cfg.dist_cfg',
-    'cudnn_benchmark': 'env_cfg.cudnn_benchmark',
-}
-# What is in no migrated config under any name, and what to do about it.
-_GONE = {
-    'evaluation': 'val_cfg and val_evaluator take the place of evaluation',
-    'runner': 'train_cfg takes the place of runner',
-    'lr_config': 'param_scheduler takes the place of lr_config',
-    'momentum_config': 'param_scheduler takes the place of momentum_config',
-    'optimizer_config': 'optim_wrapper takes the place of optimizer_config',
-    'fp16': "optim_wrapper=dict(type='AmpOptimWrapper', ...) takes the place of fp16",
-    'checkpoint_config': 'default_hooks.checkpoint takes the place of checkpoint_config',
-    'log_config': 'default_hooks.logger takes the place of log_config',
-    'workflow': 'train_cfg.val_interval takes the place of workflow',
-    'resume_from': 'load_from with resume=True takes the place of resume_from',
-    'data': 'train_dataloader, val_dataloader and test_dataloader take the place of data',
-}
 _LENGTHS = ('total_epochs', 'total_iters', 'runner.max_epochs', 'runner.max_iters')
 _OTHER_LENGTH = (
     'the schedules of a migrated config are for its own length: change T_max, end and total_steps '
@@ -50,7 +22,7 @@ _OTHER_LENGTH = (
 # Of a legacy config they are the model's, of a migrated one the loops'.
 _OF_MODEL = ('train_cfg', 'test_cfg')
 _OF_LOOPS = ('by_epoch', 'max_epochs', 'max_iters', 'val_interval', 'dynamic_intervals', 'type')
-_KNOWN = frozenset((*_ENTRIES, *_GONE))
+_KNOWN = frozenset((*ENTRIES, *GONE))
 _BY_NAME = ('hasattr', 'getattr', 'setattr', 'delattr')
 _CLASSES = frozenset(
     f'{module}.{name}'
@@ -84,11 +56,11 @@ class Configs(Codemod):
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
         """``cfg.data.train`` does not read ``cfg.data``."""
-        return self._entry_of(node) not in _ENTRIES
+        return self._entry_of(node) not in _KNOWN
 
     def visit_Subscript(self, node: cst.Subscript) -> bool:
         """``cfg['data']['train']`` does not read ``cfg['data']``."""
-        return self._entry_of(node) not in _ENTRIES
+        return self._entry_of(node) not in _KNOWN
 
     def _entry_of(self, node: cst.BaseExpression) -> str:
         """``data.train`` of ``cfg.data['train']``; empty where it is not an entry of a config."""
@@ -106,8 +78,8 @@ class Configs(Codemod):
     ) -> cst.BaseExpression:
         """An entry by its new name."""
         entry = self._entry_of(original_node)
-        if entry in _ENTRIES:
-            return expression(f'{self._path(original_node)[0]}.{_ENTRIES[entry]}')
+        if entry in ENTRIES:
+            return expression(f'{self._path(original_node)[0]}.{ENTRIES[entry]}')
         self._mark_gone(entry)
         if self._is_inside_model(entry):
             name = updated_node.attr.value
@@ -119,14 +91,36 @@ class Configs(Codemod):
     ) -> cst.BaseExpression:
         """The same, in brackets."""
         entry = self._entry_of(original_node)
-        if entry in _ENTRIES:
-            keys = ''.join(f'[{key!r}]' for key in _ENTRIES[entry].split('.'))
+        if entry in ENTRIES:
+            keys = ''.join(f'[{key!r}]' for key in ENTRIES[entry].split('.'))
             return expression(f'{self._path(original_node)[0]}{keys}')
         self._mark_gone(entry)
         if self._is_inside_model(entry):
             owner, name = self._path(original_node)[0], entry.split('.')[1]
             return expression(f'{owner}.model.{entry.split(".")[0]}[{name!r}]')
         return updated_node
+
+    def leave_AssignTarget(
+        self, original_node: cst.AssignTarget, updated_node: cst.AssignTarget
+    ) -> cst.AssignTarget:
+        """``cfg.seed = 3`` where the dict that it is in now may be absent."""
+        return updated_node.with_changes(
+            target=self._settled(original_node.target, updated_node.target)
+        )
+
+    def _settled(self, old: cst.BaseExpression, new: cst.BaseExpression) -> cst.BaseExpression:
+        if isinstance(old, (cst.Tuple, cst.List)) and isinstance(new, (cst.Tuple, cst.List)):
+            both = zip(old.elements, new.elements, strict=True)
+            elements = [
+                after.with_changes(value=self._settled(before.value, after.value))
+                for before, after in both
+            ]
+            return new.with_changes(elements=elements)
+        entry = self._entry_of(old)
+        if entry not in MOVED:
+            return new
+        owner, name = dict_of(self._path(old)[0], entry, made=True)
+        return expression(f'{owner}[{name!r}]')
 
     def _is_inside_model(self, entry: str) -> bool:
         """Whether it is ``test_cfg.score_thr``: read from the legacy config, it is the model's."""
@@ -153,8 +147,8 @@ class Configs(Codemod):
         return updated_node.with_changes(value=value)
 
     def _mark_gone(self, entry: str) -> None:
-        if entry in _GONE:
-            self.mark(_GONE[entry])
+        if entry in GONE:
+            self.mark(GONE[entry])
         elif entry in _OF_SEVERAL:
             self.mark('optim_wrapper holds several by name, and each its optimizer')
 
@@ -178,11 +172,11 @@ class Configs(Codemod):
             if method == 'merge_from_dict' and len(original_node.args) >= 1:
                 return self._merged(original_node, updated_node)
             if method == 'setdefault':
-                self._mark_key(_text(original_node.args[0].value))
+                return self._defaulted(config, original_node, updated_node)
             if method == 'update':
                 self._mark_keys(original_node)
         if dotted(original_node.func) in _BY_NAME and len(original_node.args) > 1:
-            self._mark_name(original_node)
+            return self._by_name(original_node, updated_node)
         name = self.source.name_of(original_node.func)
         if name in _CLASSES:
             self._mark_keys(original_node)
@@ -205,23 +199,44 @@ class Configs(Codemod):
 
     def _asked(self, config: str, method: str, old: cst.Call, new: cst.Call) -> cst.BaseExpression:
         key = _text(old.args[0].value)
-        if key in _GONE:
-            self.mark(_GONE[key])
-        if key not in _ENTRIES:
+        if key in GONE:
+            self.mark(GONE[key])
+        if key not in ENTRIES:
             return new
-        *parents, last = _ENTRIES[key].split('.')
+        if key in MOVED and method == 'get':
+            return expression(value_of(config, key, _others(new, 1)))
+        *parents, last = ENTRIES[key].split('.')
         owner = config + ''.join(f'.get({parent!r}, {{}})' for parent in parents)
         rest = ''.join(f', {code(arg.value)}' for arg in new.args[1:])
         return expression(f'{owner}.{method}({last!r}{rest})')
 
-    def _mark_name(self, call: cst.Call) -> None:
-        key = _text(call.args[1].value)
-        if dotted(call.args[0].value) in self.source.configs:
+    def _defaulted(self, config: str, old: cst.Call, new: cst.Call) -> cst.BaseExpression:
+        key = _text(old.args[0].value)
+        if key not in MOVED:
             self._mark_key(key)
+            return new
+        owner, name = dict_of(config, key, made=True)
+        return expression(f'{owner}.setdefault({name!r}, {_others(new, 1) or None})')
+
+    def _by_name(self, old: cst.Call, new: cst.Call) -> cst.BaseExpression:
+        """``getattr(cfg, 'seed', 0)``, ``hasattr(cfg, 'seed')`` and their like."""
+        config, key = dotted(old.args[0].value), _text(old.args[1].value)
+        if config not in self.source.configs:
+            return new
+        function = dotted(old.func)
+        if key in MOVED and function == 'hasattr':
+            owner, name = dict_of(config, key)
+            return expression(f'({name!r} in {owner})')
+        if key in MOVED and function == 'getattr':
+            default = _others(new, 2)
+            return expression(value_of(config, key, default) if default
+                              else f'{config}.{MOVED[key]}')  # fmt: skip
+        self._mark_key(key)
+        return new
 
     def _mark_key(self, key: str) -> None:
-        if key in (*_GONE, *_ENTRIES):
-            self.mark(_GONE.get(key) or f'{_ENTRIES[key]} takes the place of {key}')
+        if key in (*GONE, *ENTRIES):
+            self.mark(GONE.get(key) or f'{ENTRIES[key]} takes the place of {key}')
 
     def _mark_keys(self, call: cst.Call) -> None:
         """Mark entries that a call is given by keyword, or in a dict."""
@@ -245,7 +260,7 @@ class Configs(Codemod):
                 self._mark_key(next((one for one in _heads(key) if one in _KNOWN), ''))
         if isinstance(given, cst.Call) and dotted(given.func) == 'dict':
             names = keys(given)
-            if len(names) == len(given.args) and set(names) & set(_ENTRIES):
+            if len(names) == len(given.args) and set(names) & set(ENTRIES):
                 items = ', '.join(f'{arg.keyword.value!r}: {code(arg.value)}'
                                   for arg in given.args if arg.keyword is not None)  # fmt: skip
                 given = expression(f'{{{items}}}')
@@ -266,15 +281,15 @@ class Configs(Codemod):
             key = _text(element.key) if isinstance(element, cst.DictElement) else ''
             head = next((one for one in _heads(key) if one in _KNOWN), '')
             inner = [f'{head}.{one}' for one in keys(element.value)] if head == key else []
-            moved = [one for one in inner if one in _ENTRIES]
+            moved = [one for one in inner if one in ENTRIES]
             if head in _LENGTHS:
                 self.mark(_OTHER_LENGTH)
-            if head in _GONE:
-                self.mark(f'{key}: {_GONE[head]}')
+            if head in GONE:
+                self.mark(f'{key}: {GONE[head]}')
             elif moved:
                 self._mark_key(moved[0])
-            if head in _ENTRIES:
-                new = cst.SimpleString(repr(_ENTRIES[head] + key.removeprefix(head)))
+            if head in ENTRIES:
+                new = cst.SimpleString(repr(ENTRIES[head] + key.removeprefix(head)))
                 element = element.with_changes(key=new)
             elements.append(element)
         return given.with_changes(elements=elements)
@@ -286,12 +301,21 @@ class Configs(Codemod):
         target = original_node.comparisons[0]
         is_in = isinstance(target.operator, (cst.In, cst.NotIn))
         key = _text(original_node.left)
-        if is_in and dotted(target.comparator) in self.source.configs and key:
-            if key in _GONE:
-                self.mark(_GONE[key])
-            elif key in _ENTRIES:
+        config = dotted(target.comparator)
+        if isinstance(target.comparator, cst.Call) and not target.comparator.args:
+            config = dotted(target.comparator.func).removesuffix('.keys')
+        if is_in and config in self.source.configs and key:
+            if key in GONE:
+                self.mark(GONE[key])
+            elif key in MOVED:
+                owner, name = dict_of(config, key)
+                there = updated_node.comparisons[0].with_changes(comparator=expression(owner))
+                return updated_node.with_changes(
+                    left=cst.SimpleString(repr(name)), comparisons=[there]
+                )
+            elif key in ENTRIES:
                 # What there was one entry for may have none of its parts: ask for the first.
-                new = _ENTRIES[key].partition('.')[0]
+                new = ENTRIES[key].partition('.')[0]
                 return updated_node.with_changes(left=cst.SimpleString(repr(new)))
         if isinstance(target.operator, (cst.Is, cst.IsNot)):
             return updated_node.with_changes(
@@ -325,10 +349,13 @@ class Configs(Codemod):
     def _presence(self, old: cst.BaseExpression, new: cst.BaseExpression) -> cst.BaseExpression:
         """A test for an entry: it tests the optional part of the new config."""
         entry = self._entry_of(old)
-        if entry not in _ENTRIES:
+        if entry not in ENTRIES:
             return new
-        first = _ENTRIES[entry].partition('.')[0]
-        return expression(f'{self._path(old)[0]}.get({first!r})')
+        config = self._path(old)[0]
+        if entry in MOVED:
+            return expression(value_of(config, entry))
+        first = ENTRIES[entry].partition('.')[0]
+        return expression(f'{config}.get({first!r})')
 
 
 class _Dicts(Rewriter):
@@ -357,6 +384,11 @@ def _heads(key: str) -> Iterator[str]:
     while key:
         yield key
         key = key.rpartition('.')[0]
+
+
+def _others(call: cst.Call, count: int) -> str:
+    """Code for the arguments behind the first ``count``."""
+    return ', '.join(code(arg.value) for arg in call.args[count:])
 
 
 def _text(node: cst.BaseExpression) -> str:

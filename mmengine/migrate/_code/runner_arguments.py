@@ -14,6 +14,7 @@ from mmengine.migrate._code.legacy_runner import Code, Legacy, as_code
 from mmengine.migrate._code.optimizer_arguments import wrapper_argument
 from mmengine.migrate._config.notes import Notes
 from mmengine.migrate._config.schedules.conversion import Length, convert_schedule
+from mmengine.migrate._config.topics.recording import META
 from mmengine.migrate._schedule.legacy_schedule import canonical_name, is_own_policy
 from mmengine.utils.errors import ArgumentError
 
@@ -50,6 +51,8 @@ def runner_arguments(
     arguments |= legacy.start
     if legacy.config:
         arguments['cfg'] = legacy.config
+        # Runner seeds anew, with a drawn seed unless it is given the one that the script used.
+        arguments['randomness'] = f"{legacy.config}.get('randomness', {{}})"
     if 'batch_processor' in runner and code(runner['batch_processor']) != 'None':
         left.append('batch_processor is gone: the step is model.train_step')
     return arguments, left
@@ -68,10 +71,29 @@ def _loader(legacy: Legacy, left: list[str]) -> str:
         phases = legacy.value(workflow)
         if not isinstance(phases, list) or [phase[0] for phase in phases] != ['train']:
             left.append(VALIDATION)
+    loaders = legacy.resolved(legacy.run.get('data_loaders'))
+    left += _other_phases(legacy, loaders)
     loaders = legacy.run.get('data_loaders')
     if isinstance(loaders, (cst.List, cst.Tuple)) and loaders.elements:
         return code(loaders.elements[0].value)
     return f'{code(loaders)}[0]' if loaders else 'None'
+
+
+def _other_phases(legacy: Legacy, loaders: cst.BaseExpression | None) -> list[str]:
+    """A mark for phases of the workflow other than training, with the loaders that they had."""
+    workflow = legacy.run.get('workflow')
+    phases = legacy.value(workflow)
+    if isinstance(phases, list) and all(phase[0] == 'train' for phase in phases):
+        return []
+    given = loaders.elements if isinstance(loaders, (cst.List, cst.Tuple)) else ()
+    others = ', '.join(code(element.value) for element in given[1:])
+    if workflow is None or not (others or isinstance(phases, list)):
+        return []
+    return [
+        _PHASES.format(
+            code(legacy.resolved(workflow) or workflow), f' on {others}' if others else ''
+        )
+    ]
 
 
 def _length(legacy: Legacy, left: list[str]) -> str:
@@ -218,6 +240,12 @@ def _schedulers(legacy: Legacy, key: str, config: dict[str, Any], keeps_times: b
     return tries[0]
 
 
+_PHASES = (
+    "workflow {}: its 'val' phases called val_step{}, and before_epoch, after_iter and other "
+    'methods of hooks ran in them too; converted hooks run in training alone. Give '
+    'val_dataloader, and train_cfg a val_interval, and write before_val_epoch, after_val_iter and '
+    'others for such hooks'
+)
 _BESIDE = '{} of this script is not in the config: give it to {} there, or to Runner'
 _NOT_NEEDED = ('create_symlink', 'sync_buffer', 'meta')
 
@@ -246,6 +274,8 @@ def _hooks(legacy: Legacy, left: list[str]) -> dict[str, str]:
             # A runner of iterations ends no epoch, so that it saved nothing.
             found.append('checkpoint=None')
         elif isinstance(saving, dict):
+            if saving.get('meta'):
+                left.append(f'meta={saving["meta"]!r}: {META}')
             saving = {name: value for name, value in saving.items() if name not in _NOT_NEEDED}
             options = {'type': 'CheckpointHook', 'by_epoch': bool(legacy.by_epoch), **saving}
             found.append(f'checkpoint={as_code(options)}')

@@ -57,6 +57,10 @@ class Notes:
             for note in self.items
         )
 
+    def tells(self, key: str) -> bool:
+        """Whether there is a note for ``key``, or for something inside it."""
+        return any(note.key == key or note.key.startswith(f'{key}.') for note in self.items)
+
     def _add(self, kind: str, key: str, text: str) -> None:
         note = Note(kind, key, text, self.locate(key))
         if note not in self.items:

@@ -162,7 +162,8 @@ def test_a_parameter_of_a_function_is_not_what_the_module_calls_so():
     ('meta', 'lines'),
     [
         ('dict(seed=1)', ["runner.message_hub.update_info('seed', 1)"]),
-        ("{'seed': cfg.seed}", ["runner.message_hub.update_info('seed', cfg.seed)"]),
+        ("{'seed': cfg.seed}",
+         ["runner.message_hub.update_info('seed', cfg.randomness.seed)"]),
         ('big', ['for key, value in (big or {}).items():',
                  'runner.message_hub.update_info(key, value)']),
         ('None', []),

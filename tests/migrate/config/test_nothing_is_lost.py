@@ -5,6 +5,7 @@ import pytest
 from mmengine.cli.__main__ import main
 from mmengine.config import Config
 from mmengine.migrate._config import convert_config, load_rules
+from mmengine.migrate._config.rules import Rules
 
 RUN = dict(total_epochs=12, optimizer=dict(type='SGD', lr=0.1), model=dict(type='Toy'))
 IMAGES = [dict(type='LoadImageFromFile')]
@@ -232,3 +233,81 @@ def test_options_of_a_profiler_are_renamed_and_unknown_ones_noted():
         type='ProfilerHook', profile_times=3, activity_with_cpu=True, activity_with_cuda=False
     )
     assert told(converted, 'custom_hooks.0.mine')
+
+
+@pytest.mark.parametrize(
+    ('rules', 'hook'),
+    [
+        (['mmdet'], dict(type='SyncNormHook', num_last_epochs=5, interval=3)),
+        (['mmrotate'], dict(type='SyncNormHook', num_last_epochs=5, interval=3)),
+        (['mmdet'], dict(type='SyncRandomSizeHook', ratio_range=(14, 26), interval=10)),
+        (['mmdet'], dict(type='LinearMomentumEMAHook', skip_buffers=True, momentum=0.1)),
+        (['mmselfsup'], dict(type='MomentumUpdateHook', end_momentum=0.9)),
+        (['mmgen'], averaging(priority='VERY_HIGH')),
+    ],
+)
+def test_every_argument_of_a_hook_is_in_the_new_config_or_in_a_note(rules, hook):
+    model = dict(type='StyleGANV2') if rules == ['mmgen'] else RUN['model']
+    converted = convert(rules, model=model, custom_hooks=[hook])
+    text = repr([converted.config.get('custom_hooks'), converted.config['model']])
+    for name, value in hook.items():
+        if name in ('type', 'interp_cfg'):
+            continue
+        notes = told(converted, f'custom_hooks.0.{name}')
+        assert f'{name}=' in text or f"'{name}': {value!r}" in text or notes, name
+        assert all(repr(value) in note for note in notes)
+
+
+@pytest.mark.parametrize('kind', ['MomentumUpdateHook', 'DistSamplerSeedHook', 'IterTimerHook'])
+def test_a_hook_that_is_left_out_is_noted(kind):
+    converted = convert(['mmselfsup'], custom_hooks=[dict(type=kind)])
+    assert converted.config['custom_hooks'] == []
+    assert told(converted, 'custom_hooks.0')
+
+
+@pytest.mark.parametrize(('part', 'count'), [('drop', 1), ('gone', 1), ('moved', 0)])
+@pytest.mark.parametrize('whole', [True, False])
+def test_what_an_own_rule_leaves_out_is_noted_unless_it_is_elsewhere(part, count, whole):
+    function = {} if whole else dict(function=lambda config: {'type': 'New'})
+    rules = Rules(hooks=dict(Old={**function, part: ['size']}))
+    hook = dict(type='Old', size=91)
+    converted = convert_config({**RUN, 'custom_hooks': [hook]}, rules=rules)
+    if part == 'gone' and whole:
+        # A table keeps what it does not drop.
+        assert converted.config['custom_hooks'] == [hook]
+        return
+    notes = [note for note in converted.notes if note.key == 'custom_hooks.0.size']
+    assert [note.kind for note in notes] == ['info'] * count
+    assert all('91' in note.text for note in notes)
+
+
+FID = dict(type='FID', num_images=50)
+
+
+@pytest.mark.parametrize('rules', ['mmgen', 'mmedit'])
+@pytest.mark.parametrize('stages', [None, ['train'], ['train', 'val']])
+def test_every_argument_of_a_metric_is_in_an_evaluator_or_in_a_note(rules, stages):
+    data = {} if stages is None else dict(data={one: dict(type='D') for one in stages})
+    evaluation = dict(type='GenerativeEvalHook', interval=3, metrics=FID)
+    converted = convert([rules], evaluation=evaluation, **data)
+    assert '50' in repr([converted.config, converted.notes])
+    if 'val' not in (stages or ()):
+        (text,) = told(converted, 'evaluation.metrics')
+        assert "'FID'" in text
+
+
+def test_a_number_that_a_metric_does_not_take_is_noted():
+    metrics = [dict(FID, batch=83), dict(type='IS', num_images=50, splits=29)]
+    data = dict(val=dict(type='D'))
+    converted = convert(['mmgen'], data=data, evaluation=dict(metrics=metrics))
+    assert [one['fake_nums'] for one in converted.config['val_evaluator']] == [50, 50]
+    assert '83' in told(converted, 'evaluation.metrics.batch')[0]
+    assert '29' in told(converted, 'evaluation.metrics.splits')[0]
+    assert not told(converted, 'evaluation.metrics.num_images')
+
+
+@pytest.mark.parametrize('value', [dict(out_dir='elsewhere'), dict(file_client_args=dict(a=3))])
+def test_where_the_best_checkpoint_went_is_noted(value):
+    ((key, given),) = value.items()
+    converted = convert(evaluation=dict(interval=1, save_best='acc', **value))
+    assert repr(given) in told(converted, f'evaluation.{key}')[0]

@@ -10,8 +10,9 @@ A vocabulary is a module or a config file with some of these names::
         DefaultFormatBundle=None,                    # gone: leave it out
         Albu=dict(note='a sentence: what to do by hand'),   # beside a 'function', or the others;
                                                      # or a function (config, legacy) -> sentence
-        Crop=dict(function=function, drop=['a']),    # left out on purpose: not noted as lost;
-                                                     # gone=['b']: noted, but nothing to do
+        Crop=dict(function=function, drop=['a']),    # left out on purpose: noted, nothing to do;
+                                                     # gone=['b']: likewise, as without counterpart;
+                                                     # moved=['c']: elsewhere now, not noted
         Resize=function)                             # (config) -> config, list of configs, or
                                                      # None; (config, dataset, legacy) may be taken
     datasets, hooks = dict(...), dict(...)           # likewise; datasets have a stage there
@@ -203,7 +204,7 @@ def apply_rule(
             raise ValueError(f'the rule {name} failed with {kind}: {error}') from error
     if isinstance(rule, str):
         rule = {'type': rule}
-    renamed, dropped = rule.get('keys', {}), rule.get('drop', ())
+    renamed, dropped = rule.get('keys', {}), (*dropped_by(rule), *moved_by(rule))
     result: dict[str, Any] = {}
     for key, value in config.items():
         if key == 'type':
@@ -241,6 +242,11 @@ class _Asked(dict[str, Any]):
 def dropped_by(rule: Rule) -> tuple[str, ...]:
     """The arguments that ``rule`` leaves out on purpose."""
     return tuple(rule.get('drop', ())) if isinstance(rule, Mapping) else ()
+
+
+def moved_by(rule: Rule) -> tuple[str, ...]:
+    """The arguments whose values another part of the new config has."""
+    return tuple(rule.get('moved', ())) if isinstance(rule, Mapping) else ()
 
 
 def gone_by(rule: Rule) -> tuple[str, ...]:

@@ -163,7 +163,7 @@ _OPEN_IMAGES_DATASET: dict[str, Any] = {
 _OF_VOC = {'keys': {**_PREFIXED['keys'], 'img_prefix': 'data_prefix.sub_data_root'}}
 datasets: dict[str, Any] = {
     **dict.fromkeys(_LIKE_COCO, _PREFIXED),
-    'CocoPanopticDataset': {**_PREFIXED, 'drop': ['ins_ann_file']},
+    'CocoPanopticDataset': {**_PREFIXED, 'moved': ['ins_ann_file']},
     'OpenImagesDataset': _OPEN_IMAGES_DATASET,
     'OpenImagesChallengeDataset': _OPEN_IMAGES_DATASET,
     'CustomDataset': {
@@ -337,7 +337,7 @@ _OF_TRANSFORMERS = {
 models: dict[str, Any] = {
     **dict.fromkeys(model_types, _pretrained),
     'YOLOX': {
-        'drop': ['input_size', 'size_multiplier', 'random_size_range', 'random_size_interval']
+        'moved': ['input_size', 'size_multiplier', 'random_size_range', 'random_size_interval']
     },
     'DETR': _OF_TRANSFORMERS,
     'DeformableDETR': _OF_TRANSFORMERS,

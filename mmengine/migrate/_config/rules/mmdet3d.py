@@ -211,7 +211,7 @@ model_types = dict.fromkeys((
     'SASSD', 'SMOKEMono3D', 'SSD3DNet', 'VoteNet', 'VoxelNet', 'MinkSingleStage3DDetector',
     'PGD', 'FreeAnchor3D',
 ))  # fmt: skip
-_WITHOUT_VOXELS = {'drop': sorted(_POINTS)}
+_WITHOUT_VOXELS = {'moved': sorted(_POINTS)}
 models: dict[str, Any] = dict.fromkeys(
     (
         'CenterPoint', 'DynamicMVXFasterRCNN', 'DynamicVoxelNet', 'MVXFasterRCNN', 'PartA2',

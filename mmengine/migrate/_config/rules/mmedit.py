@@ -54,7 +54,7 @@ transforms: dict[str, Any] = {
     'FramesToTensor': None,
     'Collect': _collect,
     **{
-        name: {'function': _load, 'drop': ['io_backend']}
+        name: {'function': _load, 'moved': ['io_backend']}
         for name in ('LoadImageFromFile', 'LoadImageFromFileList', 'LoadPairedImageFromFile')
     },
     'LoadMask': {},

@@ -44,8 +44,8 @@ def _collect(config: Config) -> Config:
 transforms: dict[str, Any] = {
     **FORMATTING,
     'Collect': _collect,
-    'LoadImageFromFile': {'function': _load, 'drop': ['io_backend']},
-    'LoadPairedImageFromFile': {'function': _load, 'drop': ['io_backend']},
+    'LoadImageFromFile': {'function': _load, 'moved': ['io_backend']},
+    'LoadPairedImageFromFile': {'function': _load, 'moved': ['io_backend']},
     **dict.fromkeys(
         (
             'CenterCropLongEdge', 'Crop', 'FixedCrop', 'Flip', 'NumpyPad', 'RandomCropLongEdge',
@@ -240,5 +240,6 @@ def _of_averaging(config: Mapping[str, Any], legacy: Mapping[str, Any]) -> str:
 hooks['ExponentialMovingAverageHook'] = {
     'function': _averaging_hook,
     'note': _of_averaging,
-    'drop': ['module_keys', 'interval', 'start_iter', 'interp_cfg', 'priority'],
+    'drop': ['module_keys', 'priority'],
+    'moved': ['interval', 'start_iter', 'interp_cfg'],
 }

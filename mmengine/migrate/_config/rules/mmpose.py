@@ -228,7 +228,7 @@ def _dataset(kind: str, mode: str) -> Any:
                 converted[key] = value
         return converted
 
-    return {'function': rule, 'drop': ['data_cfg', 'dataset_info'], 'note': _unknown_data}
+    return {'function': rule, 'moved': ['data_cfg', 'dataset_info'], 'note': _unknown_data}
 
 
 def _of_data_cfg(data_cfg: Any) -> Config:

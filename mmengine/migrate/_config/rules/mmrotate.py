@@ -33,7 +33,7 @@ def _of_detection(rule: Rule) -> Rule:
         return changed and {**changed, 'type': f'mmdet.{changed["type"]}'}
 
     told = (
-        {key: rule[key] for key in ('note', 'gone', 'drop') if key in rule}
+        {key: rule[key] for key in ('note', 'gone', 'drop', 'moved') if key in rule}
         if isinstance(rule, Mapping)
         else {}
     )

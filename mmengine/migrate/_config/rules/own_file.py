@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmengine.migrate._config.rules import Rules
 
 NOT_IN_FILES = ('names', 'own_hooks')
-_OF_A_RULE = ('type', 'keys', 'drop', 'add', 'gone', 'note', 'function')
+_OF_A_RULE = ('type', 'keys', 'drop', 'add', 'gone', 'moved', 'note', 'function')
 _OF_A_METRIC = (
     'type',
     'keys',
@@ -139,7 +139,7 @@ def _check_keys(where: str, rule: Mapping[str, Any], known: tuple[str, ...]) -> 
             isinstance(value, Mapping) and all(isinstance(new, str) for new in value.values())
         ):
             raise ArgumentError(f'{where}: {key} maps old names to new ones, got {value!r}.')
-        if key in ('drop', 'gone', 'takes') and not isinstance(value, (list, tuple)):
+        if key in ('drop', 'moved', 'gone', 'takes') and not isinstance(value, (list, tuple)):
             raise ArgumentError(f'{where}: {key} is a list of names, got {value!r}.')
         if key == 'add' and not isinstance(value, Mapping):
             raise ArgumentError(f'{where}: add is a dict of arguments, got {value!r}.')

@@ -10,7 +10,8 @@ from mmengine.migrate._config.rules import build_metric, keys_of_metric
 from mmengine.migrate._config.topics import loop, recording
 from mmengine.migrate._config.topics.by_rule import convert_by_rule
 from mmengine.migrate._config.topics.datasets import convert_dataset
-from mmengine.migrate._config.trace import edited
+from mmengine.migrate._config.topics.metrics import note_unused_metrics
+from mmengine.migrate._config.trace import edited, plain
 
 CONSUMES = ('data', 'evaluation')
 
@@ -32,7 +33,7 @@ def convert_data(ctx: Context) -> Config:
     """Dataloaders, their loops' empty configs, and evaluators."""
     data = ctx.legacy.get('data')
     if data is None:
-        _leave_evaluation(ctx)
+        _leave_evaluation(ctx, [])
         return {}
     if not isinstance(data, Mapping):
         ctx.notes.error('data', f'it is a dict with train, val and test, got {data!r}.')
@@ -55,7 +56,7 @@ def convert_data(ctx: Context) -> Config:
     known: tuple[str, ...] = (*_BATCH, 'workers_per_gpu', *_STAGES, *_LOADER_KEYS, 'sampler')
     known += tuple(f'{stage}_dataloader' for stage in _STAGES)
     ctx.leave('data', {key: value for key, value in data.items() if key not in known})
-    _leave_evaluation(ctx)
+    _leave_evaluation(ctx, [converted.get(f'{stage}_evaluator') for stage in ('val', 'test')])
     return converted
 
 
@@ -184,7 +185,7 @@ def _test_cfg(ctx: Context) -> Mapping[str, Any]:
     return given if isinstance(given, Mapping) else {}
 
 
-def _leave_evaluation(ctx: Context) -> None:
+def _leave_evaluation(ctx: Context, evaluators: list[Any]) -> None:
     evaluation = ctx.legacy.get('evaluation')
     if evaluation is None:
         return
@@ -198,6 +199,17 @@ def _leave_evaluation(ctx: Context) -> None:
     taken: tuple[str, ...] = (*_RUNNING, *keys_of_metric(rule))
     if kind is not None and kind not in (*_EVAL_HOOKS, *ctx.rules.eval_hooks):
         taken = tuple(key for key in taken if key != 'type')
+    asked = {
+        key: evaluation[key] for key in keys_of_metric(rule) if evaluation.get(key) is not None
+    }
+    note_unused_metrics(ctx, asked, evaluators)
+    for key in ('out_dir', 'file_client_args'):
+        if evaluation.get(key) is not None:
+            ctx.notes.info(
+                f'evaluation.{key}',
+                'default_hooks.checkpoint tells where the best checkpoint is written; it was '
+                f'{plain(evaluation[key])!r}.',
+            )
     rest = {key: value for key, value in evaluation.items() if key not in taken}
     why = 'no rule tells which argument of a metric it became; left in place.'
     ctx.leave('evaluation', rest, why)

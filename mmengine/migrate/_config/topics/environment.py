@@ -3,40 +3,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.migrate._config.context import Config, Context
 
-CONSUMES = (
-    'dist_params', 'cudnn_benchmark', 'mp_start_method', 'opencv_num_threads',
-    'find_unused_parameters', 'resume_from', 'auto_resume', 'seed', 'deterministic', 'diff_seed',
-    'gpus', 'gpu_ids',
-)  # fmt: skip
+MOVED = {
+    'cudnn_benchmark': 'env_cfg.cudnn_benchmark',
+    'mp_start_method': 'env_cfg.mp_cfg.mp_start_method',
+    'opencv_num_threads': 'env_cfg.mp_cfg.opencv_num_threads',
+    'dist_params': 'env_cfg.dist_cfg',
+    'seed': 'randomness.seed',
+    'deterministic': 'randomness.deterministic',
+    'diff_seed': 'randomness.diff_rank_seed',
+    'find_unused_parameters': 'model_wrapper_cfg.find_unused_parameters',
+}
+"""Top-level keys whose values are kept under another name, in a dict that may be absent."""
+
+NEW_DICTS: dict[str, dict[str, Any]] = {
+    'model_wrapper_cfg': {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False},
+}
+"""What a dict of ``MOVED`` holds before any value is put into it."""
+
+CONSUMES = (*MOVED, 'resume_from', 'auto_resume', 'gpus', 'gpu_ids')
 
 
 def convert_environment(ctx: Context) -> Config:
     """``env_cfg``, ``randomness``, ``model_wrapper_cfg``, ``resume`` and their like."""
     legacy = ctx.legacy
     converted: Config = {}
-    env: Config = {}
-    if 'cudnn_benchmark' in legacy:
-        env['cudnn_benchmark'] = legacy['cudnn_benchmark']
-    names = ('mp_start_method', 'opencv_num_threads')
-    processes = {key: legacy[key] for key in names if key in legacy}
-    if processes:
-        env['mp_cfg'] = processes
-    if legacy.get('dist_params') is not None:
-        env['dist_cfg'] = legacy['dist_params']
-    if env:
-        converted['env_cfg'] = env
-    seeds = {'seed': 'seed', 'deterministic': 'deterministic', 'diff_seed': 'diff_rank_seed'}
-    randomness = {new: legacy[old] for old, new in seeds.items() if old in legacy}
-    if randomness:
-        converted['randomness'] = randomness
-    if 'find_unused_parameters' in legacy:
-        converted['model_wrapper_cfg'] = {
-            'type': 'MMDistributedDataParallel',
-            'broadcast_buffers': False,
-            'find_unused_parameters': legacy['find_unused_parameters'],
-        }
+    for old, new in MOVED.items():
+        if old in legacy and not (old == 'dist_params' and legacy[old] is None):
+            head, *parents, name = new.split('.')
+            target = converted.setdefault(head, dict(NEW_DICTS.get(head, {})))
+            for parent in parents:
+                target = target.setdefault(parent, {})
+            target[name] = legacy[old]
     if 'resume_from' in legacy or 'auto_resume' in legacy:
         source = legacy.get('resume_from')
         if source is not None:

@@ -142,10 +142,13 @@ def _custom_hook(ctx: Context, key: str, hook: Any) -> Any:
     _note_differences(ctx, key, hook)
     if kind in ctx.rules.hooks:
         changed = convert_by_rule(ctx, key, ctx.rules.hooks[kind], hook)
+        if changed is None and not ctx.notes.tells(key):
+            ctx.notes.info(key, f'the rule for {kind} leaves it out.')
         return hook if changed == dict(hook) else changed and edited(hook, changed)
     if kind in _EMA_HOOKS:
         return edited(hook, _ema_hook(ctx, key, hook))
     if kind in _UNNEEDED_HOOKS:
+        ctx.notes.info(key, f'{kind} is left out: its work is always done here.')
         return None
     if kind in _KNOWN_HOOKS:
         return _checked(ctx, key, _profiler(hook) if kind == 'ProfilerHook' else hook)

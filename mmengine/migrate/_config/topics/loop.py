@@ -158,8 +158,9 @@ def _check_workflow(ctx: Context) -> None:
     if any(not isinstance(step, (list, tuple)) or step[0] != 'train' for step in workflow):
         ctx.notes.todo(
             'workflow',
-            "its ('val', n) computed losses on the validation set without metrics; that has no "
-            'counterpart: a metric in val_evaluator can report a loss.',
+            "its ('val', n) computed losses on the validation set without metrics, and methods of "
+            'hooks such as before_epoch ran there too; that has no counterpart: a metric in '
+            'val_evaluator can report a loss.',
         )
 
 

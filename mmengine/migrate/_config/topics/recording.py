@@ -14,10 +14,15 @@ from mmengine.migrate._config.topics.hooks import (
     reads_between,
 )
 from mmengine.migrate._config.topics.loop import dynamic_interval
-from mmengine.migrate._config.trace import edited
+from mmengine.migrate._config.trace import edited, plain
 
 CONSUMES = ('checkpoint_config', 'log_config')
 
+META = (
+    'CheckpointHook has no meta: a checkpoint has the metainfo of the training dataset as '
+    "meta['dataset_meta'], so classes belong to the metainfo of the dataset; a hook can keep other "
+    'values with runner.message_hub.update_info(name, value), and checkpoints hold them'
+)
 _CHECKPOINT = (
     'interval', 'by_epoch', 'save_optimizer', 'out_dir', 'max_keep_ckpts', 'save_last',
     'filename_tmpl', 'file_client_args',
@@ -100,7 +105,10 @@ def _checkpoint(ctx: Context, config: Any, best: Config) -> Config:
         options.setdefault('by_epoch', False)
     _settle_interval(ctx, options)
     taken = {key: options.pop(key) for key in _CHECKPOINT if key in options}
-    for key in ('create_symlink', 'meta', 'sync_buffer'):
+    meta = options.pop('meta', None)
+    if meta:
+        ctx.notes.todo('checkpoint_config.meta', f'{META}. It was {plain(meta)!r}.')
+    for key in ('create_symlink', 'sync_buffer'):
         if options.pop(key, None):
             ctx.notes.info(
                 f'checkpoint_config.{key}', 'not needed: it has no counterpart, or is always done.'
