@@ -31,8 +31,11 @@ class Job:
 
     def states(self) -> list[str]:
         """The states of the job, or of its elements."""
-        shown = self.cluster.call('scontrol', '--oneliner', 'show', 'job', self.number)
-        return re.findall(r'JobState=(\w+)', shown)
+        return re.findall(r'JobState=(\w+)', self.shown())
+
+    def shown(self) -> str:
+        """What Slurm says of the job."""
+        return self.cluster.call('scontrol', '--oneliner', 'show', 'job', self.number)
 
     def text(self) -> str:
         return '\n'.join(path.read_text() for path in sorted(self.job_dir.glob('*.out')))
@@ -41,7 +44,10 @@ class Job:
         deadline = time.monotonic() + LIMIT_S
         while not is_true():
             assert time.monotonic() < deadline, f'{self.text()}\n{self.cluster.logs()}'
-            assert not {'FAILED', 'CANCELLED', 'TIMEOUT'} & set(self.states()), self.text()
+            shown = self.shown()
+            assert not re.search('JobState=(FAILED|CANCELLED|TIMEOUT)', shown), (
+                f'{shown}\n{self.text()}\n{self.cluster.logs()}'
+            )
             time.sleep(0.2)
 
     def until_completed(self) -> None:
