@@ -123,7 +123,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --doctest-modules mmengine
+	$(BIN)/python -m pytest --doctest-modules --ignore mmengine/cli/_templates mmengine
 
 # Every warning is an error. Pages in docs/generated are written from the code first.
 site: $(VENV)/.installed-docs
