@@ -103,10 +103,10 @@ class BaseAveragedModel(nn.Module):
         pairing = self._pairing
         if pairing is None or not pairing.holds(model):
             reshard(model)  # a forward pass without a backward pass may have left gathered tensors
-        if pairing is None or not pairing.holds(model):
-            pairing = self._pairing = ModelPairing(
-                self.module, model, with_buffers=self.update_buffers
-            )
+            if pairing is None or not pairing.holds(model):
+                pairing = self._pairing = ModelPairing(
+                    self.module, model, with_buffers=self.update_buffers
+                )
         steps = int(self.steps)
         if steps == 0:
             _copy(pairing.averaged)
