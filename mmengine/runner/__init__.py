@@ -1,7 +1,7 @@
 """Runner, loops and other parts of a run."""
 
-from mmengine.runner._check.config import check_config
-from mmengine.runner._check.mistakes import ConfigMistake, ConfigMistakesError
+from typing import TYPE_CHECKING, Any
+
 from mmengine.runner._flexible_runner import FlexibleRunner
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmengine.runner.amp import autocast
@@ -24,6 +24,10 @@ from mmengine.runner.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestL
 from mmengine.runner.priority import Priority, get_priority
 from mmengine.runner.runner import Runner
 from mmengine.runner.utils import set_random_seed
+
+if TYPE_CHECKING:
+    from mmengine.runner._check.config import check_config
+    from mmengine.runner._check.mistakes import ConfigMistake, ConfigMistakesError
 
 __all__ = [
     'BaseLoop',
@@ -54,3 +58,16 @@ __all__ = [
     'turn_on_activation_checkpointing',
     'weights_to_cpu',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Only commands check configs, so a run from Python does not import the check.
+    if name == 'check_config':
+        from mmengine.runner._check.config import check_config
+
+        return check_config
+    if name in ('ConfigMistake', 'ConfigMistakesError'):
+        from mmengine.runner._check import mistakes
+
+        return getattr(mistakes, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
