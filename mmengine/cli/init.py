@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from mmengine.cli.options import Commands
 
 _TEMPLATES = Path(__file__).with_name('_templates')
-NAMES = ('classification', 'gan', 'finetune')
+# A finetuning has the data and the network of the classification.
+_FILES = {
+    'classification': ('classification/config.py', 'classification/project.py'),
+    'gan': ('gan/config.py', 'gan/project.py'),
+    'finetune': ('finetune/config.py', 'finetune/pretrain.py', 'classification/project.py'),
+}
+NAMES = tuple(_FILES)
 _EXAMPLES = """\
   mmengine init                      a classifier of drawn shapes, in the folder classification
   mmengine init gan --out my_gan     two networks with an optimizer each, in the folder my_gan
@@ -65,7 +71,7 @@ def create(template: str = NAMES[0], folder: str | Path | None = None) -> Path:
     if template not in NAMES:
         raise ArgumentError(f'The templates are {", ".join(NAMES)}; got {template!r}.')
     target = Path(template if folder is None else folder)
-    sources = sorted((_TEMPLATES / template).glob('*.py'))
+    sources = [_TEMPLATES / file for file in _FILES[template]]
     present = [source.name for source in sources if (target / source.name).exists()]
     if present:
         raise ArgumentError(f'{target} already has {", ".join(present)}; nothing was written.')
