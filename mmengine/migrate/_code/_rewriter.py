@@ -108,12 +108,8 @@ class _Requoted(cst.CSTTransformer):
         return updated_node.with_changes(value=text)
 
 
-class Renamer(Rewriter):
-    """Replaces a local name wherever it is read or written, not as attribute or keyword."""
-
-    def __init__(self, names: dict[str, str]) -> None:
-        super().__init__()
-        self._names = names
+class LocalNames(Rewriter):
+    """Changes names by ``leave_Name``, not where they are attributes or keywords."""
 
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
@@ -122,6 +118,14 @@ class Renamer(Rewriter):
 
     def leave_Arg(self, original_node: cst.Arg, updated_node: cst.Arg) -> cst.Arg:
         return updated_node.with_changes(keyword=original_node.keyword)
+
+
+class Renamer(LocalNames):
+    """Replaces a local name wherever it is read or written."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        super().__init__()
+        self._names = names
 
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:
         new = self._names.get(updated_node.value)

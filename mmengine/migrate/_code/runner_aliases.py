@@ -10,7 +10,7 @@ import libcst as cst
 
 from mmengine.migrate._code._base import Codemod, marked
 from mmengine.migrate._code._nodes import body_of, code, dotted, expression, only, with_body
-from mmengine.migrate._code._rewriter import Rewriter
+from mmengine.migrate._code._rewriter import LocalNames, Rewriter
 from mmengine.migrate._code.hook_calls import METHODS
 from mmengine.migrate._code.runner_names import OF_RUNNER, advice_for
 
@@ -213,26 +213,15 @@ def _names_of(target: cst.BaseExpression) -> list[str]:
     return []
 
 
-class _Replaced(Rewriter):
+class _Replaced(LocalNames):
     """Expressions in the place of names, whose assignments go."""
 
     def __init__(self, values: Mapping[str, cst.BaseExpression]) -> None:
         super().__init__()
         self._values = values
 
-    def visit_Attribute(self, node: cst.Attribute) -> None:
-        """What is behind a dot is another name."""
-
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
         return self._values.get(original_node.value, updated_node)
-
-    def leave_Attribute(
-        self, original_node: cst.Attribute, updated_node: cst.Attribute
-    ) -> cst.Attribute:
-        return updated_node.with_changes(attr=original_node.attr)
-
-    def leave_Arg(self, original_node: cst.Arg, updated_node: cst.Arg) -> cst.Arg:
-        return updated_node.with_changes(keyword=original_node.keyword)
 
     def leave_Param(self, original_node: cst.Param, updated_node: cst.Param) -> cst.Param:
         return updated_node.with_changes(name=original_node.name)
