@@ -98,7 +98,7 @@ def run_check(options: argparse.Namespace) -> int:
         ConfigMistakesError: If there are any.
     """
     from mmengine.runner._check.config import check_config
-    from mmengine.runner._check.mistakes import ConfigMistakesError
+    from mmengine.runner._check.mistakes import refuse_certain
 
     found = check_config(
         load_run_config(options),
@@ -109,9 +109,7 @@ def run_check(options: argparse.Namespace) -> int:
     for mistake in found:
         if not mistake.is_certain:
             print(f'mmengine: warning: {mistake}', file=sys.stderr)
-    certain = [mistake for mistake in found if mistake.is_certain]
-    if certain:
-        raise ConfigMistakesError(certain)
+    refuse_certain(found)
     warn_of_new_keys(options)
     print(f'{options.config}: no mistakes found.')
     return 0

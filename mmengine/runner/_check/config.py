@@ -26,7 +26,7 @@ from mmengine.registry._signature import taken_by
 from mmengine.runner._arguments import argument_names, check_given_together, check_scheduler
 from mmengine.runner._check.building import check_building
 from mmengine.runner._check.data import check_checkpoint, check_data
-from mmengine.runner._check.mistakes import ConfigMistake, ConfigMistakesError, Findings
+from mmengine.runner._check.mistakes import ConfigMistake, Findings, refuse_certain
 from mmengine.runner._check.options import check_options
 from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_items
 from mmengine.runner._check.training import (
@@ -101,9 +101,7 @@ def refuse_mistakes(
     Raises:
         ConfigMistakesError: If there are any.
     """
-    certain = [each for each in check_config(cfg, stage, options=options) if each.is_certain]
-    if certain:
-        raise ConfigMistakesError(certain)
+    refuse_certain(check_config(cfg, stage, options=options))
 
 
 @contextlib.contextmanager

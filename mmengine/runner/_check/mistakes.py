@@ -52,6 +52,17 @@ class ConfigMistakesError(ConfigError):
         return type(self), (self.mistakes,)
 
 
+def refuse_certain(mistakes: Sequence[ConfigMistake]) -> None:
+    """Raise an error that has all certain ones of ``mistakes``.
+
+    Raises:
+        ConfigMistakesError: If there are any.
+    """
+    certain = [mistake for mistake in mistakes if mistake.is_certain]
+    if certain:
+        raise ConfigMistakesError(certain)
+
+
 def mistakes_text(mistakes: Sequence[ConfigMistake]) -> str:
     """One mistake in a line, several as a list."""
     sentences = list(dict.fromkeys(mistake.advice for mistake in mistakes if mistake.advice))
