@@ -70,8 +70,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         verdict = failures.judge(error)
         if verdict is None or options.traceback or os.environ.get('MMENGINE_TRACEBACK') == '1':
             raise
-        print(f'mmengine {options.command}: error: {verdict.message}', file=sys.stderr)
+        text = f'mmengine {options.command}: error: {verdict.message}'
+        if verdict.exit_code == failures.USER_MISTAKE:
+            from mmengine.cli._told_once import tell_once
+
+            tell_once(text, _print_error)
+        else:
+            _print_error(text)
         return verdict.exit_code
+
+
+def _print_error(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def build_parser(commands: Sequence[str] = tuple(_COMMANDS)) -> argparse.ArgumentParser:

@@ -137,7 +137,9 @@ def check_run_config(cfg: Config, stage: str, options: argparse.Namespace) -> No
 
 
 def warn_of_new_keys(options: argparse.Namespace) -> None:
-    """Print what :func:`load_run_config` found about options that create keys."""
+    """Print what :func:`load_run_config` found about options that create keys, on rank 0."""
+    if os.environ.get('RANK', '0') != '0':
+        return
     for message in options.warnings:
         print(f'mmengine: warning: {message}', file=sys.stderr)
 
