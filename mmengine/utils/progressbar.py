@@ -1,5 +1,6 @@
 """A progress bar in plain text, and loops that show one."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
@@ -19,8 +20,8 @@ _SECONDS_BETWEEN_DRAWINGS = 0.05
 class ProgressBar:
     """Shows how many tasks are done, the speed, and the remaining time.
 
-    On a terminal the line is redrawn, at most twenty times a second. Elsewhere (a log file) a line
-    is written after each tenth of the tasks.
+    On a terminal the line is redrawn, at most twenty times a second. Elsewhere (a log file, a
+    notebook, TERM=dumb) a line is written after each tenth of the tasks.
 
     Args:
         task_num: Number of tasks; 0 when it is not known.
@@ -71,15 +72,20 @@ class ProgressBar:
     def _should_draw(self, elapsed: float) -> bool:
         if self.completed >= self.task_num > 0:
             return True
-        if self.file.isatty() or self.task_num <= 0:
+        if self._can_redraw() or self.task_num <= 0:
             return elapsed - self._drawn_at >= _SECONDS_BETWEEN_DRAWINGS
         tenth = self.completed * 10 // self.task_num
         return tenth > self._drawn_completed * 10 // self.task_num
 
+    def _can_redraw(self) -> bool:
+        return self.file.isatty() and os.environ.get('TERM') != 'dumb'
+
     def _draw(self, elapsed: float) -> None:
         self._drawn_at, self._drawn_completed = elapsed, self.completed
         line = self._line(elapsed)
-        if self.file.isatty():
+        if self._can_redraw():
+            # A line that is wrapped cannot be drawn over.
+            line = line[: max(self.terminal_width - 1, 1)]
             finished = self.completed >= self.task_num > 0
             self.file.write(f'\r{line}\x1b[K' + ('\n' if finished else ''))
         else:

@@ -53,7 +53,8 @@ def test_a_log_file_gets_a_line_at_each_tenth() -> None:
     ]
 
 
-def test_a_terminal_line_is_drawn_over_and_ended_once() -> None:
+def test_a_terminal_line_is_drawn_over_and_ended_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('TERM', 'xterm')
     file = Terminal()
     bar = ProgressBar(3, file=file)
     bar.update(3)
@@ -62,6 +63,25 @@ def test_a_terminal_line_is_drawn_over_and_ended_once() -> None:
     assert text.endswith('\n')
     assert text.count('\r') == 2
     assert bar.completed == 3
+
+
+def test_a_terminal_that_cannot_redraw_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('TERM', 'dumb')
+    file = Terminal()
+    ProgressBar(2, file=file).update(2)
+    assert '\r' not in file.getvalue()
+    assert '\x1b' not in file.getvalue()
+    assert len(file.getvalue().splitlines()) == 2
+
+
+@pytest.mark.parametrize('width', [20, 60])
+def test_a_redrawn_line_fits_into_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv('TERM', 'xterm')
+    monkeypatch.setenv('COLUMNS', str(width))
+    file = Terminal()
+    ProgressBar(100_000, file=file).update(12_345)
+    for line in file.getvalue().split('\r')[1:]:
+        assert len(line.removesuffix('\x1b[K')) < width
 
 
 def test_the_bar_is_filled_by_the_share_that_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
