@@ -83,7 +83,7 @@ OTHERS = {
     'compile': (
         'bool or dict', 'False',
         '`torch.compile` for a method of the model: `True`, or the arguments of `torch.compile` '
-        "with `target`, the name of the method, `'forward'` by default.",
+        "with `target`, the name of the method, `'train_step'` by default.",
     ),
     'activation_checkpointing': (
         'str or list[str]', 'None',
@@ -94,6 +94,11 @@ OTHERS = {
         '`imports`, modules that are imported when the file is read, and `allow_failed_imports`.',
     ),
     'runner_type': ('str', "'Runner'", 'Another class than `Runner`, by `RUNNERS`.'),
+    'split_data': (
+        'bool', 'True',
+        'On several ranks, a ready `DataLoader` or a stream that every rank would read whole gives '
+        'each rank its part. `False` lets every rank read all of it.',
+    ),
     'strict_config': ('bool', 'False', 'Warnings about keys that look misspelt are errors.'),
     'tta_model': ('dict', 'None', 'The model of test-time augmentation, for `PrepareTTAHook`.'),
     'tta_pipeline': ('list', 'None', 'The pipeline of test-time augmentation.'),
@@ -105,7 +110,8 @@ DATALOADER = {
     '`InfiniteSampler` split the data over ranks.',
     'batch_sampler': 'The config of a batch sampler.',
     'collate_fn': 'How samples become a batch: a function, its name, or `dict(type=...)`. '
-    "`'pseudo_collate'` by default, which makes lists; `'default_collate'` stacks.",
+    "`'pseudo_collate'` by default, which makes lists; `'default_collate'` stacks. A model with "
+    '`default_collate_fn` has another default.',
     'num_workers': 'Processes that load samples; 0 loads in the main process.',
     'num_batch_per_epoch': 'Only so many batches of a pass, for a quick try.',
     'worker_init_fn': 'Called in each worker when it starts.',

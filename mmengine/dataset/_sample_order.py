@@ -20,9 +20,9 @@ from mmengine.dataset._sample_seed import (
     SampleSeeds,
     SeededCollate,
     SeededMap,
-    SeededStream,
     WorkerStart,
 )
+from mmengine.dataset._seeded_stream import SeededStream
 from mmengine.dataset._stream_state import (
     StateCollate,
     StreamJournal,
@@ -79,6 +79,12 @@ def has_state(dataloader: Any) -> bool:
 
 
 _STATE = ('state_dict', 'load_state_dict')
+
+
+def loading_record_of(dataloader: Any) -> LoadingRecord | None:
+    """What the workers of ``dataloader`` note of their loading; None if they note nothing."""
+    maker = getattr(dataloader, '__dict__', {}).get('_get_iterator')
+    return maker.record if isinstance(maker, _IteratorMaker) else None
 
 
 def passes_of(dataloader: Any) -> Passes | None:
@@ -257,7 +263,7 @@ class _IteratorMaker:
     def __init__(self, dataloader: DataLoader[Any], passes: Passes) -> None:
         self._dataloader = weakref.ref(dataloader)
         self.passes = passes
-        self._record: LoadingRecord | None = None
+        self.record: LoadingRecord | None = None
         self._journal: StreamJournal | None = None
 
     def __getstate__(self) -> tuple[Any, Passes]:
@@ -266,7 +272,7 @@ class _IteratorMaker:
     def __setstate__(self, state: tuple[Any, Passes]) -> None:
         dataloader, self.passes = state
         self._dataloader = weakref.ref(dataloader)
-        self._record = self._journal = None
+        self.record = self._journal = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _IteratorMaker:
         # A loader that is being copied is in the memo already.
@@ -317,6 +323,7 @@ class _IteratorMaker:
         (first, start), passes.stream_start = passes.stream_start or (0, None), None
         rank = get_data_parallel_info()[0]
         stream = SeededStream(dataset, seeds, number, rank, self._record_of(loader), start)
+        stream.rounds_up = passes.stream == TRAIN
         exchanged = _stood_in(loader, stream)
         if keeps_state(loader) and passes.stream == TRAIN:
             given.journal = self._journal = StreamJournal(max(loader.num_workers, 1), first, start)
@@ -326,10 +333,10 @@ class _IteratorMaker:
 
     def _record_of(self, loader: Any) -> LoadingRecord:
         """The record of ``loader``, which may have got another dataset or number of workers."""
-        known = self._record
+        known = self.record
         is_same = known is not None and known.dataset is loader.dataset
         if known is None or not is_same or known.num_workers != loader.num_workers:
-            known = self._record = LoadingRecord(loader.dataset, loader.num_workers)
+            known = self.record = LoadingRecord(loader.dataset, loader.num_workers)
         return known
 
 

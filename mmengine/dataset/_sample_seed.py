@@ -15,7 +15,7 @@ loaded before. A generator that a dataset or a transform keeps for itself joins 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from operator import getitem
 from typing import Any
@@ -28,7 +28,7 @@ from mmengine.dataset._bad_samples import BadSamples, bad_sample, give_up, name_
 from mmengine.dataset._loading_record import LoadingRecord
 from mmengine.dataset._notes import add_note
 from mmengine.dataset._numpy_state import put_numpy_state, take_numpy_state
-from mmengine.dataset._stream_state import StreamPosition
+from mmengine.dataset._stage_times import timed_collate, timed_reading
 from mmengine.dataset._worker_process import end_with_parent, leave_process_group
 
 _BLOCK = 256
@@ -200,6 +200,8 @@ class SeededMap(_Seeded):
 
     def _load(self, batch: NumberedBatch, read: Callable[[Any], Any] | None = None) -> list[Any]:
         read = partial(getitem, self._original) if read is None else read
+        if self._record.is_measured:
+            read = timed_reading(read, self._original, self._record)
         enter, begin, number = self._enter_at, self._record.begin, batch.number
         samples, position = [], batch.position
         for place, index in enumerate(batch):
@@ -274,84 +276,6 @@ class SeededMap(_Seeded):
         return read(batch) if read else [self._original[index] for index in batch]
 
 
-class SeededStream(_Seeded):
-    """An iterable dataset: each worker of each rank counts its own samples.
-
-    Args:
-        dataset: The dataset.
-        seeds: Its seeds; None leaves random numbers alone.
-        number: Of the pass that begins next. Persistent workers count on from there.
-        rank: Of this process.
-        record: Where it is noted which sample is being loaded.
-        start: Where a resumed pass goes on in a dataset that keeps a state.
-
-    Attributes:
-        worker: The worker that reads, of whom a resumed one takes over the stream.
-        given: Samples that this worker has given in the pass.
-    """
-
-    def __init__(
-        self,
-        dataset: Any,
-        seeds: SampleSeeds | None,
-        number: int,
-        rank: int,
-        record: LoadingRecord | None = None,
-        start: StreamPosition | None = None,
-    ) -> None:
-        super().__init__(dataset, seeds, record)
-        self._number = number
-        self._rank = rank
-        self._start = start
-        self._own_worker: int | None = None
-        self.worker = self.given = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        info = get_worker_info()
-        workers = 1 if info is None else info.num_workers
-        if self._own_worker is None:
-            self._own_worker = 0 if info is None else info.id
-        start, self._start = self._start, None
-        self.worker, self.given = self._own_worker, 0
-        if start is not None:
-            # A dataloader begins with worker 0, but the turn may belong to another one.
-            self.worker = (self._own_worker + start.next_worker) % workers
-            self.given = start.samples[self.worker]
-            if start.states[self.worker] is not None:
-                self._original.load_state_dict(start.states[self.worker])
-        if info is not None:
-            object.__setattr__(info, 'id', self.worker)
-        lane = self._rank * workers + self.worker
-        seeds = None if self._seeds is None else self._seeds.lane(lane)
-        number, self._number = self._number, self._number + 1
-        return self._samples(seeds, number)
-
-    def _samples(self, seeds: SampleSeeds | None, number: int) -> Iterator[Any]:
-        samples, position = None, self.given
-        while True:
-            self.set_aside()
-            self._record.begin(f'{position}, counted in its stream,')
-            try:
-                if seeds is not None:
-                    self._enter(seeds.of(number, position))
-                if samples is None:
-                    samples = iter(self._original)
-                sample = next(samples)
-            except StopIteration:
-                self.put_back()
-                return
-            except BaseException as error:
-                self.put_back()
-                name = type(self._original).__name__
-                add_note(error, f'Raised by {name} after it had given {position} samples here.')
-                raise
-            finally:
-                self._record.end()
-            position += 1
-            self.given = position
-            yield sample
-
-
 class SeededCollate:
     """Collates in the random state of the last sample, then restores the process's state."""
 
@@ -362,6 +286,9 @@ class SeededCollate:
     def __call__(self, samples: Any) -> Any:
         self._dataset.set_aside()
         try:
+            record = self._dataset._record
+            if record.is_measured:
+                return timed_collate(self._collate_fn, record, samples)
             return self._collate_fn(samples)
         finally:
             self._dataset.put_back()
@@ -386,7 +313,8 @@ class WorkerStart:
             stand_in: Any = info.dataset
             stand_in.use_slot_of(worker_id)
             # The entry is read by get_worker_info() alone; the samples come from the wrapper.
-            object.__setattr__(info, 'dataset', vars(info.dataset)['_original'])
+            original = vars(info.dataset)['_original']
+            object.__setattr__(info, 'dataset', getattr(original, 'of_user', original))
         if self._worker_init_fn is not None:
             self._worker_init_fn(worker_id)
 

@@ -21,8 +21,8 @@ from mmengine.utils.errors import did_you_mean
 READ_FROM_CONFIG = frozenset(
     {
         'activation_checkpointing', 'compile', 'custom_imports', 'find_unused_parameters',
-        'model_wrapper_cfg', 'runner_type', 'strategy', 'strict_config', 'sync_bn', 'tta_model',
-        'tta_pipeline',
+        'model_wrapper_cfg', 'runner_type', 'split_data', 'strategy', 'strict_config', 'sync_bn',
+        'tta_model', 'tta_pipeline',
     }
 )  # fmt: skip
 # Dicts without a type whose keys are all known.

@@ -283,11 +283,12 @@ def _is_shared(sizes: Mapping[str, Any]) -> bool:
 
 
 def sizes_of(dataloader: Any) -> dict[str, Any]:
+    dataset = getattr(dataloader, 'dataset', None)
     return {
         'batch_size': batch_size_of(dataloader),
         'world_size': get_data_parallel_info()[1],
         'num_batches': num_batches(dataloader),
-        'num_samples': num_batches(getattr(dataloader, 'dataset', None)),
+        'num_samples': num_batches(getattr(dataset, 'of_user', dataset)),
         'rank_samples': samples_of_rank(dataloader),
         'is_endless': is_endless(dataloader),
         'knows_order': hasattr(innermost_sampler(dataloader), 'start_at'),

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.dataset._direct_batches import direct_batches
 from mmengine.dataset._sample_order import TEST, VAL, begin_pass
+from mmengine.dataset._shared_stream import SharedStream
 from mmengine.dataset._worker_process import ended_by_a_request
 from mmengine.device import autocast
 from mmengine.dist import all_gather_object
@@ -25,7 +26,11 @@ from mmengine.process._stop_requests import EvaluationCut, StopRequests
 from mmengine.process.seed import rng_state, set_rng_state
 from mmengine.registry import LOOPS
 from mmengine.runner._build import named_parts
-from mmengine.runner._evaluation_notes import warn_of_missing_predictions, warn_of_no_values
+from mmengine.runner._evaluation_notes import (
+    warn_of_missing_predictions,
+    warn_of_no_samples,
+    warn_of_no_values,
+)
 from mmengine.runner._sample_count import num_samples_of
 from mmengine.runner._shown_losses import with_losses
 from mmengine.runner._stopping import NO_REQUESTS
@@ -121,6 +126,7 @@ class _EvaluationLoop(BaseLoop):
         BaseLoop.__init__(self, runner, parts[0].dataloader)
         for part in parts:
             part.share_metainfo()
+            warn_of_no_samples(self, self.stage, part.dataloader)
         self.parts = parts
         self._select(parts[0])
 
@@ -334,6 +340,8 @@ def _metainfo_of(dataloader: Any) -> Any:
 def _size_of(dataset: Any, evaluator: Any) -> int:
     """Samples of the dataset; of a stream, a bound that lets every sample that came count."""
     try:
+        if isinstance(dataset, SharedStream):
+            raise TypeError  # ranks that have one sample less repeat none
         return len(dataset)
     except TypeError:
         if not hasattr(evaluator, 'num_processed'):

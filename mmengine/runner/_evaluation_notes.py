@@ -6,8 +6,20 @@ import logging
 from collections.abc import Mapping, Sized
 from typing import Any
 
+from mmengine.dataset._dataloader import num_batches
 from mmengine.evaluator import DumpResults
 from mmengine.logging import print_log
+
+
+def warn_of_no_samples(loop: Any, stage: str, dataloader: Any) -> None:
+    """Warn, when the loop is built, if its data is empty: the metrics will have no results."""
+    dataset: Any = getattr(dataloader, 'dataset', None)
+    if isinstance(dataset, Sized) and num_batches(dataset) == 0:
+        _warn_once(
+            loop,
+            f'The dataset of {stage}_dataloader, a {type(dataset).__name__}, has no sample, so the '
+            'metrics have nothing to compute.',
+        )
 
 
 def warn_of_missing_predictions(loop: Any, stage: str, num_processed: int) -> None:

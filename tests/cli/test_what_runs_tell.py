@@ -88,6 +88,25 @@ def test_a_model_that_gets_lists_is_told_the_collate_fn(
     assert main(['train', 'toy.py', '--cfg-options', option]) == 0
 
 
+def test_validation_data_without_a_sample_is_warned_of(project: Path) -> None:
+    (project / 'empty.py').write_text(
+        'from cli_toy_project import ToyPairs, ToyWeight\n'
+        'class Empty(ToyPairs):\n'
+        '    def __len__(self):\n'
+        '        return 0\n'
+        'class Tolerant(ToyWeight):\n'
+        '    def compute_metrics(self, results):\n'
+        "        return {'count': len(results)}\n"
+    )
+    add_lines(project, "val_dataloader = dict(batch_size=4, dataset=dict(type='empty.Empty'))")
+    add_lines(project, "val_evaluator = dict(type='empty.Tolerant')")
+    assert main(['train', 'toy.py']) == 0
+    log = next((project / 'work_dirs/toy').glob('*/*.log')).read_text()
+    told = 'The dataset of val_dataloader, a Empty, has no sample'
+    assert log.count(told) == 1
+    assert log.index(told) < log.index('Epoch(train)')
+
+
 def test_too_few_predictions_and_empty_metrics_are_warned_of(
     project: Path, capsys: CaptureFixture
 ) -> None:

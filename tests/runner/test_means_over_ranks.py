@@ -52,7 +52,8 @@ def _train(
     torch_dist.all_gather = lambda *args, **kwargs: sent.append(1) or gather(*args, **kwargs)
     runner = Runner(
         OfRank(), work_dir, launcher='pytorch', log_level='ERROR',
-        train_dataloader=DataLoader([{'x': torch.ones(1)} for _ in range(STEPS)]),
+        # Each rank gets half of them.
+        train_dataloader=DataLoader([{'x': torch.ones(1)} for _ in range(2 * STEPS)]),
         train_cfg={'by_epoch': True, 'max_epochs': 1},
         optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
         default_hooks={'logger': {'type': 'LoggerHook', 'interval': INTERVAL}, 'checkpoint': None},
