@@ -15,6 +15,7 @@ from mmengine._checkpoint.files import one_of
 from mmengine.dataset._dataloader import num_batches
 from mmengine.dist import all_gather_object, get_world_size, master_only
 from mmengine.fileio import dump, get_file_backend
+from mmengine.hooks._data_wait import DataWait
 from mmengine.hooks._end import stopped_within_epoch
 from mmengine.hooks._units import Interval, check_unit, unit_of_validations
 from mmengine.hooks.hook import DataBatch, Hook
@@ -98,6 +99,7 @@ class LoggerHook(Hook):
         # The epoch that was begun last, and the iterations that were finished at the last log line.
         self._epoch = self._logged_at = 0
         self._are_ranks_even = False
+        self._data_wait = DataWait()
         # Subclasses of projects override these to log at other moments.
         self._has_own_turns = any(map(self._overrides, _TURNS))
 
@@ -117,6 +119,7 @@ class LoggerHook(Hook):
 
     def before_train(self, runner: Run) -> None:
         """Count optimizer steps or samples from here, if ``interval`` is in them."""
+        self._data_wait = DataWait()
         if self.unit is not None:
             self._turns = Interval(self.interval)
             self._turns.begin(runner.state.finished(self.unit))
@@ -180,6 +183,7 @@ class LoggerHook(Hook):
     def _log_iter(self, runner: Run, batch_idx: int) -> None:
         tag, line = self._log_of_training(runner, batch_idx)
         runner.logger.info(line)
+        self._data_wait.look(runner, runner.iter + 1 - self._logged_at)
         self._logged_at = runner.iter + 1
         axes = {'iter': runner.iter + 1, 'epoch': runner.epoch}
         self._add_scalars(runner, tag, runner.iter + 1, axes)

@@ -183,7 +183,7 @@ class ProgressHook(Hook):
         self._refresh()
 
     def _take_losses(self, runner: Run) -> None:
-        """Take smoothed losses and the learning rate, which LoggerHook has read from the device."""
+        """Take smoothed losses, the learning rate and the pace, which LoggerHook has read."""
         for key, buffer in runner.message_hub.log_scalars.items():
             mode, _, name = key.partition('/')
             if mode != 'train':
@@ -193,7 +193,10 @@ class ProgressHook(Hook):
             elif name.rsplit('.', 1)[-1] == 'lr':
                 self._facts[name] = f'{float(buffer.current()):.2e}'
             elif name == 'time':
-                self._facts['it/s'] = f'{1 / max(float(buffer.mean(_SMOOTHED_OVER)), 1e-9):.3g}'
+                time_s = max(float(buffer.mean(_SMOOTHED_OVER)), 1e-9)
+                self._facts['it/s'] = f'{1 / time_s:.3g}'
+                if runner.state.batch_size:
+                    self._facts['samples/s'] = f'{runner.state.batch_size / time_s:.4g}'
 
     def _begin_evaluation(self, title: str, dataloader: Any) -> None:
         self._open()

@@ -70,6 +70,7 @@ class RunState(Protocol):
 
     stage: str | None
     position: Any
+    batch_size: int | None
     stops: StopRequests
     is_reopened: bool
     is_resuming: bool

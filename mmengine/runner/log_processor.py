@@ -20,6 +20,7 @@ from mmengine.device import (
 )
 from mmengine.logging._engine_names import engine_name
 from mmengine.registry import LOG_PROCESSORS
+from mmengine.runner._pace import pace_of, pace_text
 from mmengine.runner._rank_means import RankMeans
 from mmengine.runner._shown_losses import shown_once
 from mmengine.utils._given import follow, notes_given
@@ -117,6 +118,9 @@ class LogProcessor:
                 if self._is_rate(name)
             )
         line += '  ' + self._times(hub, values, times)
+        pace = self._pace(runner, mode, values, times)
+        line += pace_text(pace, {name: _free_name(name, values) for name in pace})
+        tag.update({_free_name(name, tag): value for name, value in pace.items()})
         memory = self._get_max_memory(runner)
         if memory is not None:
             tag[_free_name('memory', tag)] = memory
@@ -158,6 +162,8 @@ class LogProcessor:
         shown = {**scalars, **others, **times}
         line = self._epoch_position(runner, mode)
         line += '  '.join(f'{name}: {self._number(value)}' for name, value in shown.items())
+        pace = self._pace(runner, mode, times, (time, data_time))
+        line += f'  {pace_text(pace, {name: _free_name(name, shown) for name in pace})}'.rstrip()
         tag = {**scalars, **(others if with_non_scalar else {}), **times}
         return tag, line
 
@@ -405,6 +411,13 @@ class LogProcessor:
         eta = timedelta(seconds=int(hub.get_info('eta') or 0))
         shown = '  '.join(f'{name}: {values[name]:.{self.num_digits}f}' for name in times)
         return f'{_free_name("eta", values)}: {eta}  {shown}  '
+
+    def _pace(
+        self, runner: Runner, mode: str, values: Mapping[str, Any], times: Sequence[str]
+    ) -> dict[str, float]:
+        if any(name not in values for name in times):
+            return {}
+        return pace_of(self._get_cur_loop(runner, mode).dataloader, values, times)
 
     def _number(self, value: Any) -> str:
         if isinstance(value, (float, np.floating)):

@@ -116,7 +116,9 @@ def test_the_name_is_logged_on_its_interval_and_at_the_end_of_each_epoch(make_ru
 def test_records_of_training_and_validation(make_run, accs):
     runner = _train(make_run, {'interval': 2}, batches=4, scores=accs(0.5, 0.75))
     train = [record for record in _records(runner) if 'lr' in record]
-    assert list(train[0]) == ['lr', 'data_time', 'loss', 'time', 'epoch', 'iter', 'step']
+    assert list(train[0]) == [
+        'lr', 'data_time', 'loss', 'time', 'samples_per_s', 'data_wait', 'epoch', 'iter', 'step',
+    ]  # fmt: skip
     places = [(record['epoch'], record['iter'], record['step']) for record in train]
     assert places == [(1, 2, 2), (1, 4, 4), (2, 6, 6), (2, 8, 8)]
     # The window of ten holds all losses so far: 1, 0.9, 0.8 ...

@@ -126,7 +126,7 @@ def test_without_a_clash_nothing_is_renamed(make_run):
     runner.train()
     assert 'engine_' not in _log(runner)
     assert list(_records(runner)[0]) == [
-        'lr', 'data_time', 'loss', 'time', 'epoch', 'iter', 'step',
+        'lr', 'data_time', 'loss', 'time', 'samples_per_s', 'data_wait', 'epoch', 'iter', 'step',
     ]  # fmt: skip
 
 

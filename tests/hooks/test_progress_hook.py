@@ -16,11 +16,11 @@ _CONTROL = re.compile(r'\x1b\[[0-9;?]*[A-Za-z]')
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """A console that believes to be a terminal of 150 columns, and what was written to it."""
+    """A console that believes to be a terminal of 200 columns, and what was written to it."""
     monkeypatch.setenv('TERM', 'xterm-256color')
     monkeypatch.delenv('NO_COLOR', raising=False)
     file = io.StringIO()
-    console = Console(file=file, force_terminal=True, width=150, color_system=None)
+    console = Console(file=file, force_terminal=True, width=200, color_system=None)
     return console, lambda: _CONTROL.sub('', file.getvalue()).replace('\r', '\n').splitlines()
 
 
@@ -73,7 +73,8 @@ def test_log_lines_stay_whole(make_run, terminal):
     for line in logged:
         assert re.fullmatch(
             r'\d\d/\d\d [\d:]{8} - mmengine - INFO - Epoch\(train\) \[1\]\[\d/8\]  lr: 1.0000e-01  '
-            r'eta: \d:\d\d:\d\d  time: \d\.\d{4}  data_time: \d\.\d{4}  loss: \d\.\d{4}\s*',
+            r'eta: \d:\d\d:\d\d  time: \d\.\d{4}  data_time: \d\.\d{4}  '
+            r'samples_per_s: [\d.]+  data_wait: \d+%  loss: \d\.\d{4}\s*',
             line,
         )
 
