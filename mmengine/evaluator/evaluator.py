@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from typing import Any
 
+from mmengine.evaluator._common_metrics import BY_SHORT_NAME
 from mmengine.evaluator._torch_metric import TorchMetric, is_torch_metric
 from mmengine.evaluator.metric import BaseMetric
 from mmengine.registry import EVALUATOR, METRICS
@@ -20,8 +21,9 @@ class Evaluator:
     """Several metrics over one dataset. Each processes every batch; one dict returns all values.
 
     Args:
-        metrics: One or several metrics, as configs, which are built from ``METRICS``, or objects;
-            torchmetrics' metrics too (see :class:`~mmengine.evaluator.TorchMetric`).
+        metrics: One or several metrics, as configs, which are built from ``METRICS``, their names
+            alone, such as 'accuracy', or objects; torchmetrics' metrics too (see
+            :class:`~mmengine.evaluator.TorchMetric`).
 
     Raises:
         TypeError: If something is neither a config nor a metric.
@@ -42,7 +44,7 @@ class Evaluator:
     num_processed: int = 0
     """Samples that were processed on this rank since the last evaluation."""
 
-    def __init__(self, metrics: dict[str, Any] | BaseMetric | Sequence[Any]) -> None:
+    def __init__(self, metrics: dict[str, Any] | BaseMetric | str | Sequence[Any]) -> None:
         given = metrics if isinstance(metrics, (list, tuple)) else [metrics]
         self.metrics: list[BaseMetric] = [_as_metric(metric) for metric in given]
         self._dataset_meta: dict[str, Any] | None = None
@@ -159,6 +161,9 @@ class Evaluator:
 
 
 def _as_metric(metric: Any) -> Any:
+    if isinstance(metric, str):
+        # The metric of a user that has the short name goes first.
+        metric = {'type': metric if metric in METRICS else BY_SHORT_NAME.get(metric, metric)}
     if isinstance(metric, Mapping) and _names_torch_metric(metric.get('type')):
         own = {key: value for key, value in metric.items() if key not in ('adapter', 'prefix')}
         return TorchMetric(METRICS.build(own), metric.get('adapter'), metric.get('prefix'))

@@ -11,6 +11,8 @@ _GREATER_KEYS = (
     'acc', 'top', 'AR@', 'auc', 'precision', 'mAP', 'mDice', 'mIoU', 'mAcc', 'aAcc',
 )  # fmt: skip
 _LESS_KEYS = ('loss',)
+# Whole names only: within other words the letters mean other things.
+_LESS_NAMES = ('mae', 'mse', 'perplexity')
 RULES = ('greater', 'less')
 
 IS_BETTER: dict[str, Callable[[float, float], bool]] = {
@@ -25,7 +27,8 @@ def infer_rule(metric: str, greater_keys: Sequence[str] = (), less_keys: Sequenc
 
     Keys are searched in four rounds, ignoring case. The first round looks for a given key that
     equals the name or the part after the last '/'. The second round looks for a given key within
-    the name. The last two rounds repeat this with the default keys (acc, mAP, loss ...).
+    the name. The last two rounds repeat this with the default keys (acc, mAP, loss ...). Names that
+    equal a metric of this package, such as 'mse', come last.
 
     Args:
         metric: Name of the metric, such as 'coco/bbox_mAP'.
@@ -48,6 +51,8 @@ def infer_rule(metric: str, greater_keys: Sequence[str] = (), less_keys: Sequenc
         for rule, keys in tables.items():
             if any(key in name for key in keys):
                 return rule
+    if last in _LESS_NAMES:
+        return 'less'
     raise ArgumentError(
         f'The name {metric!r} does not show whether greater or smaller values are better: pass '
         "rule='greater' or rule='less'."

@@ -297,7 +297,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         """
         loader = cfg.get('test_dataloader')
         named = loader.get('collate_fn') if isinstance(loader, Mapping) else None
-        return _build_collate('pseudo_collate' if named is None else named)
+        return _build_collate(named or getattr(self.model, 'default_collate_fn', 'pseudo_collate'))
 
     def _init_visualizer(self, cfg: ConfigType) -> Any:
         """The visualizer of the config, under its own name; None if the config has none.

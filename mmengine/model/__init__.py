@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from mmengine.model._ready import GAN, Classifier, LanguageModel, Regressor
 from mmengine.model.adapt import AdaptedModel
 from mmengine.model.averaged_model import (
     BaseAveragedModel,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from mmengine.model.wrappers import MMFullyShardedDataParallel
 
 __all__ = [
+    'GAN',
     'AdaptedModel',
     'BaseAveragedModel',
     'BaseDataPreprocessor',
@@ -58,10 +60,12 @@ __all__ = [
     'BaseModule',
     'BaseTTAModel',
     'Caffe2XavierInit',
+    'Classifier',
     'ConstantInit',
     'ExponentialMovingAverage',
     'ImgDataPreprocessor',
     'KaimingInit',
+    'LanguageModel',
     'MMDistributedDataParallel',
     'MMFullyShardedDataParallel',
     'MMSeparateDistributedDataParallel',
@@ -70,6 +74,7 @@ __all__ = [
     'MomentumAnnealingEMA',
     'NormalInit',
     'PretrainedInit',
+    'Regressor',
     'Sequential',
     'StochasticWeightAverage',
     'TruncNormalInit',

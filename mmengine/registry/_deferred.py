@@ -47,7 +47,14 @@ DEFERRED: dict[str, dict[str, str]] = {
         'LegacyOptimizerStepHook': 'mmengine.migrate._optimizer_step_hook',
         'LegacyParamSchedulerHook': 'mmengine.migrate._scheduler_hook',
     },
+    'metric': dict.fromkeys(
+        ('Accuracy', 'MeanAbsoluteError', 'MeanSquaredError', 'Perplexity'),
+        'mmengine.evaluator._common_metrics',
+    ),
     'model': {
+        **dict.fromkeys(
+            ('Classifier', 'GAN', 'LanguageModel', 'Regressor'), 'mmengine.model._ready'
+        ),
         'LegacyModel': 'mmengine.migrate._legacy_model',
         'LegacyMovingAverage': 'mmengine.migrate._ema',
     },
@@ -58,7 +65,8 @@ DEFERRED: dict[str, dict[str, str]] = {
 }
 """Name of a root registry -> names in it -> the module imported when that name is looked up.
 
-These modules are slow to import, or few projects need them.
+These modules are slow to import, or few projects need them; or the names are such that projects
+register classes of these names. They then stay theirs, because the module only has the name.
 """
 
 MODEL_LIST = 'mmengine.model.base_module.Sequential'

@@ -76,7 +76,7 @@ def _with_parents(registry: Registry) -> list[Registry]:
 def _valid_types(registry: Registry) -> list[str]:
     """Valid values of ``type``: bare names, and all names of the tree with their scope."""
     chain = _with_parents(registry)
-    names = [name for node in chain for name in node.module_dict]
+    names = [name for node in chain for name in (*node.module_dict, *node._deferred)]
     level = [chain[-1]]
     while level:
         names += [f'{node.scope}.{name}' for node in level for name in node.module_dict]

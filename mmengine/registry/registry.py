@@ -261,12 +261,12 @@ class Registry(Generic[T]):
             raise
 
     def defer(self, name: str, module: str) -> None:
-        """Import ``module``, which registers ``name``, only when the name is looked up.
+        """Import ``module``, which registers or has ``name``, only when the name is looked up.
 
-        For modules that are slow to import and seldom used.
+        For modules that are slow to import and seldom used, and for names that a user may register.
 
         Args:
-            name: The name that the module registers.
+            name: The name that the module registers or has.
             module: Its import path.
         """
         if name not in self._module_dict:
@@ -326,8 +326,9 @@ class Registry(Generic[T]):
                 node.import_from_location()
                 found = node._module_dict.get(name)
             if found is None and name in node._deferred:
-                importlib.import_module(node._deferred[name])
-                found = node._module_dict.get(name)
+                module = importlib.import_module(node._deferred[name])
+                # A module may leave the name free for a class that a user registers.
+                found = node._module_dict.get(name) or getattr(module, name, None)
             if found is not None:
                 return found
             node = node.parent

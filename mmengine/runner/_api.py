@@ -312,7 +312,7 @@ class RunnerMembers(NamesOfSubclasses):
         """See :func:`mmengine.runner._build.build_dataloader`."""
         return _build.build_dataloader(dataloader, seed, diff_rank_seed)
 
-    def build_evaluator(self, evaluator: Evaluator | dict[str, Any] | list[Any]) -> Evaluator:
+    def build_evaluator(self, evaluator: Evaluator | dict[str, Any] | list[Any] | str) -> Evaluator:
         """See :func:`mmengine.runner._build.build_evaluator`."""
         return _build.build_evaluator(evaluator)
 

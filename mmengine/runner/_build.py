@@ -119,9 +119,9 @@ def build_dataloader(
     return built
 
 
-def build_evaluator(evaluator: Evaluator | Mapping[str, Any] | Sequence[Any]) -> Evaluator:
-    """An evaluator from an object, one metric, a list of metrics, or a config with ``metrics`` or
-    its own ``type``.
+def build_evaluator(evaluator: Evaluator | Mapping[str, Any] | str | Sequence[Any]) -> Evaluator:
+    """An evaluator from an object, one metric, a list of metrics, the name of a metric, or a config
+    with ``metrics`` or its own ``type``.
 
     Raises:
         TypeError: If it is none of these.

@@ -88,8 +88,8 @@ class Runner(RunnerMembers):
             real batch size.
         optim_wrapper: An optimizer wrapper, its config, or several by name.
         param_scheduler: A scheduler config, a list, or lists by optimizer name.
-        val_evaluator: A metric's config, a list of them, or an evaluator; for several dataloaders
-            one each.
+        val_evaluator: A metric's config or name, a list of them, or an evaluator; for several
+            dataloaders one each.
         test_evaluator: The same.
         default_hooks: Changes to the default hooks by key; None drops one.
         custom_hooks: More hooks.
@@ -132,8 +132,8 @@ class Runner(RunnerMembers):
         auto_scale_lr: dict[str, Any] | None = None,
         optim_wrapper: BaseOptimWrapper | dict[str, Any] | None = None,
         param_scheduler: Any = None,
-        val_evaluator: Evaluator | dict[str, Any] | list[Any] | None = None,
-        test_evaluator: Evaluator | dict[str, Any] | list[Any] | None = None,
+        val_evaluator: Evaluator | dict[str, Any] | list[Any] | str | None = None,
+        test_evaluator: Evaluator | dict[str, Any] | list[Any] | str | None = None,
         default_hooks: dict[str, Any] | None = None,
         custom_hooks: list[HookConfig] | None = None,
         data_preprocessor: nn.Module | dict[str, Any] | None = None,

@@ -14,6 +14,7 @@ from mmengine._checkpoint.files import check_is_there
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.evaluator import Evaluator
+from mmengine.evaluator._common_metrics import BY_SHORT_NAME
 from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, METRICS
 from mmengine.runner._build import named_parts
 from mmengine.runner._check.mistakes import Findings
@@ -96,6 +97,8 @@ def check_evaluator(evaluator: Any, path: str, parts: Parts, findings: Findings)
         for index, metric in enumerate(evaluator):
             _check_metric(metric, f'{path}.{index}', parts)
         return
+    if isinstance(evaluator, str):
+        _check_metric(evaluator, path, parts)
     if not isinstance(evaluator, Mapping):
         return
     kind = raw_get(evaluator, 'type')
@@ -109,6 +112,8 @@ def check_evaluator(evaluator: Any, path: str, parts: Parts, findings: Findings)
 
 
 def _check_metric(metric: Any, path: str, parts: Parts) -> None:
+    if isinstance(metric, str):
+        metric = {'type': metric if metric in METRICS else BY_SHORT_NAME.get(metric, metric)}
     kind = parts.check(metric, path, METRICS)
     if is_of(kind, 'mmengine.evaluator'):
         parts.construct(metric, path, kind)

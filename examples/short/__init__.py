@@ -1,0 +1,1 @@
+"""Whole trainings in few lines: a classifier, a GAN, a language model."""
