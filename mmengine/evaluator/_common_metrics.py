@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mmengine.evaluator.metric import BaseMetric
+from mmengine.registry import METRICS
 from mmengine.utils.errors import ArgumentError
 
 TARGETS = ('target', 'targets', 'label', 'labels', 'gt_label', 'y')
@@ -156,11 +157,19 @@ class Perplexity(_MeanMetric):
         return math.exp(mean) if mean < 700 else math.inf
 
 
-BY_SHORT_NAME = {
-    'accuracy': 'Accuracy', 'mae': 'MeanAbsoluteError', 'mse': 'MeanSquaredError',
-    'perplexity': 'Perplexity',
+_BY_SHORT_NAME: dict[str, type[BaseMetric]] = {
+    'accuracy': Accuracy, 'mae': MeanAbsoluteError, 'mse': MeanSquaredError,
+    'perplexity': Perplexity,
 }  # fmt: skip
-"""Short names of metrics, in an evaluator that is given as text."""
+
+
+def config_of(name: str) -> dict[str, Any]:
+    """The config of a metric that is given by its name alone.
+
+    A short name means the metric of this package, whatever a project has registered under the name
+    of its class; a project may register the short name itself.
+    """
+    return {'type': name if name in METRICS else _BY_SHORT_NAME.get(name, name)}
 
 
 def _prediction(sample: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from typing import Any
 
-from mmengine.evaluator._common_metrics import BY_SHORT_NAME
+from mmengine.evaluator._common_metrics import config_of
 from mmengine.evaluator._torch_metric import TorchMetric, is_torch_metric
 from mmengine.evaluator.metric import BaseMetric
 from mmengine.registry import EVALUATOR, METRICS
@@ -162,8 +162,7 @@ class Evaluator:
 
 def _as_metric(metric: Any) -> Any:
     if isinstance(metric, str):
-        # The metric of a user that has the short name goes first.
-        metric = {'type': metric if metric in METRICS else BY_SHORT_NAME.get(metric, metric)}
+        metric = config_of(metric)
     if isinstance(metric, Mapping) and _names_torch_metric(metric.get('type')):
         own = {key: value for key, value in metric.items() if key not in ('adapter', 'prefix')}
         return TorchMetric(METRICS.build(own), metric.get('adapter'), metric.get('prefix'))

@@ -106,23 +106,23 @@ def test_without_a_sample_there_is_no_value() -> None:
     assert Evaluator(['accuracy', 'mse']).evaluate(0) == {}
 
 
-def test_the_metric_of_a_user_goes_first() -> None:
+class Own(BaseMetric):
+    def process(self, data_batch: Any, data_samples: Any) -> None: ...
+
+    def compute_metrics(self, results: Any) -> dict[str, float]:
+        return {}
+
+
+def test_the_metric_of_a_user_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered = METRICS._module_dict
+    monkeypatch.delitem(registered, 'Accuracy', raising=False)
+    assert type(Evaluator([{'type': 'Accuracy'}]).metrics[0]) is Accuracy
     assert type(Evaluator('accuracy').metrics[0]) is Accuracy
-    assert type(Evaluator([{'type': 'Perplexity'}]).metrics[0]) is Perplexity
-
-    class Own(BaseMetric):
-        def process(self, data_batch: Any, data_samples: Any) -> None: ...
-
-        def compute_metrics(self, results: Any) -> dict[str, float]:
-            return {}
-
-    METRICS.register_module(name='Accuracy', module=Own)
-    try:
-        assert type(Evaluator('Accuracy').metrics[0]) is Own
-        assert type(Evaluator('accuracy').metrics[0]) is Own
-        assert type(Evaluator([{'type': 'mmengine.Accuracy'}]).metrics[0]) is Own
-    finally:
-        del METRICS._module_dict['Accuracy']
-    assert type(Evaluator('accuracy').metrics[0]) is Accuracy
-    with pytest.raises(KeyError, match='Accuracy'):
-        Evaluator('Acuracy')
+    monkeypatch.setitem(registered, 'Accuracy', Own)
+    assert type(Evaluator('Accuracy').metrics[0]) is Own
+    assert type(Evaluator([{'type': 'mmengine.Accuracy'}]).metrics[0]) is Own
+    assert type(Evaluator('accuracy').metrics[0]) is Accuracy  # the short name is ours
+    monkeypatch.setitem(registered, 'accuracy', Own)
+    assert type(Evaluator('accuracy').metrics[0]) is Own
+    with pytest.raises(KeyError, match='Perplexity'):
+        Evaluator('Perplexty')

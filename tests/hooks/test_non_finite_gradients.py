@@ -350,7 +350,7 @@ def _train_on_ranks(rank: int, world_size: int, work_dir: str, policy: str) -> t
     model = _BreaksOnOneRank(2)
     runner = Runner(
         model, work_dir, launcher='pytorch', log_level='ERROR',
-        train_dataloader=DataLoader([{'x': torch.ones(1)} for _ in range(6)]),
+        train_dataloader=DataLoader([{'x': torch.ones(1)} for _ in range(12)]),  # six a rank
         train_cfg={'by_epoch': True, 'max_epochs': 1},
         optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
         default_hooks={

@@ -157,11 +157,8 @@ def test_a_run_needs_no_collate_function(tmp_path: Path) -> None:
     assert runner.val() == {'accuracy': expected}
 
 
-def test_the_class_of_a_user_goes_first() -> None:
+def test_the_class_of_a_user_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(MODELS._module_dict, 'Classifier', raising=False)
     assert MODELS.get('Classifier') is Classifier
-    MODELS.register_module(name='Classifier', module=Named)
-    try:
-        assert MODELS.get('Classifier') is Named
-    finally:
-        del MODELS._module_dict['Classifier']
-    assert MODELS.get('Classifier') is Classifier
+    monkeypatch.setitem(MODELS._module_dict, 'Classifier', Named)
+    assert MODELS.get('Classifier') is Named

@@ -14,7 +14,7 @@ from mmengine._checkpoint.files import check_is_there
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.evaluator import Evaluator
-from mmengine.evaluator._common_metrics import BY_SHORT_NAME
+from mmengine.evaluator._common_metrics import config_of
 from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, METRICS
 from mmengine.runner._build import named_parts
 from mmengine.runner._check.mistakes import Findings
@@ -113,7 +113,7 @@ def check_evaluator(evaluator: Any, path: str, parts: Parts, findings: Findings)
 
 def _check_metric(metric: Any, path: str, parts: Parts) -> None:
     if isinstance(metric, str):
-        metric = {'type': metric if metric in METRICS else BY_SHORT_NAME.get(metric, metric)}
+        metric = config_of(metric)
     kind = parts.check(metric, path, METRICS)
     if is_of(kind, 'mmengine.evaluator'):
         parts.construct(metric, path, kind)
