@@ -64,7 +64,7 @@ def _keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
 
 def leaves(node: Any) -> Iterator[str]:
-    """The dotted keys of all values that are no dicts or lists; digits are indices of lists.
+    """The dotted keys of all values except dicts and lists; digits are indices of lists.
 
     Whole keys, because a shell puts a space behind the only word that fits.
     """
@@ -81,7 +81,7 @@ def leaves(node: Any) -> Iterator[str]:
 
 
 def keys_of(config: str) -> dict[str, Any]:
-    """The entries of a config with those of the files it inherits; nothing is executed."""
+    """The entries of a config and of the files that it inherits; nothing is executed."""
     pending, merged, number = [Path(config)], [], 0
     while pending and number < _MAX_BASES:
         number += 1

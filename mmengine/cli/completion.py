@@ -56,10 +56,10 @@ def completion_script(shell: str) -> str:
     if shell not in SHELLS:
         raise ArgumentError(f'The shells are {", ".join(SHELLS)}; got {shell!r}.')
     try:
-        import argcomplete
+        from argcomplete.shell_integration import shellcode
     except ImportError as error:
         raise ImportError(
             "Completion needs argcomplete: pip install 'mmengine[completion]'"
         ) from error
-    script: str = argcomplete.shellcode(['mmengine'], shell=shell)
+    script: str = shellcode(['mmengine'], shell=shell)
     return script

@@ -59,9 +59,9 @@ def sum_finding(backend: str, world_size: int, timeout_s: float) -> Finding:
     result = json.loads(outputs[0][1].splitlines()[-1])
     if not result['is_right']:
         return Finding(_AREA, name, FAIL, 'the sum is wrong', _ADVICE[backend])
-    rate = result['bytes'] / result['seconds']
+    per_second = result['bytes'] / result['seconds']
     text = f'a sum of {bytes_text(result["bytes"])} takes {result["seconds"] * 1e3:.2g} ms'
-    return Finding(_AREA, name, OK, f'{text}, {bytes_text(rate)}/s')
+    return Finding(_AREA, name, OK, f'{text}, {bytes_text(per_second)}/s')
 
 
 def _start(

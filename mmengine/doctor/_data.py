@@ -1,4 +1,4 @@
-"""The speed of the data of a config: the slowest stage, and what more workers bring."""
+"""The speed of the data of a config: the slowest stage, and the speed with more workers."""
 
 from __future__ import annotations
 

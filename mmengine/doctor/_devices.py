@@ -51,7 +51,7 @@ def product_finding(
                        'The device cannot be used: nvidia-smi, or the tool of its vendor, shows '
                        'its state.' if device.type != 'cpu' else
                        'Install torch again.')  # fmt: skip
-    text = ', '.join(f'{str(kind)[6:]} {rate / 1e9:.3g} GFLOP/s' for kind, rate in speed.items())
+    text = ', '.join(f'{str(kind)[6:]} {each / 1e9:.3g} GFLOP/s' for kind, each in speed.items())
     if not is_right:
         return Finding(_AREA, _name(device), FAIL, f'a wrong matrix product; {text}',
                        'Do not train on this device; check its memory and its driver.')  # fmt: skip

@@ -25,7 +25,7 @@ _CLOCK_S = 2.0
 def check_disk(folder: Path) -> Iterator[Finding]:
     """Check the disk of a folder; where there is none yet, of the nearest one above it.
 
-    Everything is written into a folder of its own, which is removed.
+    Everything is written into a new folder, which is removed.
     """
     place = nearest_folder(folder)
     if not os.access(place, os.W_OK | os.X_OK):
@@ -100,7 +100,7 @@ def write_finding(written: float, sync_s: float) -> Finding:
 
 
 def clock_finding(ahead_s: float) -> Finding:
-    """Whether the clock of the disk agrees with that of this machine.
+    """Whether the disk and this machine have the same time.
 
     Args:
         ahead_s: How far the time of a file that was just written is ahead.

@@ -45,7 +45,7 @@ def doctor(
         tell: Called with the name of an area before its checks.
 
     Raises:
-        ArgumentError: If there is no such area, or ``'data'`` is asked for without a config.
+        ArgumentError: If there is no such area, or there is no config for ``'data'``.
     """
     for area in only or ():
         if area not in AREAS:

@@ -48,7 +48,7 @@ def shared_finding(free: float, total: float) -> Finding:
 
 
 def files_finding(soft: int, hard: int) -> Finding:
-    """Whether a process may have enough open files; -1 is no limit.
+    """Whether a process may have enough open files; -1 means without limit.
 
     A run raises the first limit to 4096, where the second one lets it.
     """
@@ -103,11 +103,11 @@ def quota_of(control_group: Path) -> float | None:
         limit, period = (control_group / 'cpu.max').read_text().split()
         return None if limit == 'max' else int(limit) / int(period)
     with suppress(OSError, ValueError):
-        limit, period = (
+        quota, every = (
             int((control_group / 'cpu' / f'cpu.cfs_{name}_us').read_text())
             for name in ('quota', 'period')
         )
-        return limit / period if limit > 0 else None
+        return quota / every if quota > 0 else None
     return None
 
 

@@ -98,7 +98,8 @@ def _package(distribution: str | None) -> Finding:
 
 
 def _requirements() -> Finding:
-    installed, needed_by = {}, {}
+    installed: dict[str, str] = {}
+    needed_by: dict[str, list[str]] = {}
     for distribution in metadata.distributions():
         name = canonicalize_name(distribution.metadata['Name'] or '')
         if name in installed:

@@ -105,7 +105,7 @@ def _timed(dataset: Any, seconds: dict[str, float]) -> Iterator[Callable[[], flo
 
 
 def _transforms_of(dataset: Any) -> list[tuple[Any, Any, Callable[..., Any]]]:
-    """Where the transforms of a dataset are, those of the datasets in it too."""
+    """Where the transforms of a dataset, and of the datasets in it, are."""
     found: list[tuple[Any, Any, Callable[..., Any]]] = []
     pending, seen = [dataset], {id(dataset)}
     while pending and len(seen) < _MAX_OBJECTS:

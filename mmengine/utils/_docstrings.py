@@ -56,7 +56,7 @@ def arguments(
 
 
 def texts_for(target: Any) -> dict[str, str]:
-    """The texts of the arguments of ``target`` by name, for a class those of its bases too."""
+    """The texts of the arguments of ``target`` by name, for a class also from its bases."""
     if not inspect.isclass(target):
         return sections(target.__doc__ or '')
     texts: dict[str, str] = {}

@@ -9,7 +9,7 @@ from typing import Any
 def public_module(component: Any) -> str:
     """The module from which ``component`` is imported; empty if it has none.
 
-    A package may define its classes in a private module: the paths of Python 3.13 are those of
+    A package may define its classes in a private module: Python 3.13 has the paths in
     ``pathlib._local``, which other versions do not have. Then it is the package, if that has the
     same object.
 

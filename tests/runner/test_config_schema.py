@@ -201,7 +201,7 @@ def test_types_of_a_project_are_in_the_schema_of_its_config(
     check = Draft202012Validator(config_schema(cfg))
     content = json.loads(json_text(cfg.to_dict()))
     for change, word in (
-        (lambda one: one['model'].update(widht=3), 'widht'),
+        (lambda one: one['model'].update(widht=3), 'widht'),  # codespell:ignore
         (lambda one: one['model'].update(width='wide'), 'wide'),
         (lambda one: one['train_dataloader']['dataset'].pop('seed'), 'seed'),
         (lambda one: one['model'].update(type='Clasifier'), 'Clasifier'),

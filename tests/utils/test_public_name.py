@@ -32,5 +32,4 @@ def test_a_private_module_gives_way_to_the_package_with_the_same_object(
 
 
 def test_what_has_no_module_has_an_empty_name() -> None:
-    assert public_module(object()) == 'builtins'
     assert public_module(types.SimpleNamespace(__module__=None)) == ''

@@ -162,4 +162,6 @@ def _kinds_of(value: Any) -> set[str]:
         return {'integer', 'number'}
     if isinstance(value, float):
         return {'number', 'integer'} if value.is_integer() else {'number'}
-    return {{str: 'string', list: 'array', dict: 'object'}[type(value)]}
+    return {
+        'string' if isinstance(value, str) else 'array' if isinstance(value, list) else 'object'
+    }

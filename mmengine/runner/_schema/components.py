@@ -85,7 +85,7 @@ class Definitions:
         """
         key = registry.name.replace(' ', '_')
         if key not in self.defs:
-            self.defs[key] = {}  # a part may contain parts of its own kind
+            self.defs[key] = {}  # a part may contain parts of the same kind
             self.defs[key] = self._of_registry(registry)
         reference = {'$ref': f'#/$defs/{key}'}
         if default_type is None:
@@ -220,7 +220,8 @@ def with_shared(schema: Schema) -> Schema:
         for name in properties
     ]
     texts = [json.dumps(properties[name], sort_keys=True) for properties, name in arguments]
-    counts, shared = Counter(texts), {}
+    counts = Counter(texts)
+    shared: dict[str, str] = {}
     for (properties, name), text in zip(arguments, texts, strict=True):
         if counts[text] < 3 or len(text) < _WORTH_SHARING:
             continue

@@ -1,4 +1,4 @@
-"""What the keys of a config mean that are no arguments of a class, and who reads the settings."""
+"""What keys of a config mean that no class takes as arguments, and who reads settings."""
 
 from __future__ import annotations
 
