@@ -68,6 +68,11 @@ def joined(members: list[Schema] | None) -> Schema:
         return {'anyOf': [*members, *variable]}
     if 'string' in kinds:
         return {'type': kinds if len(kinds) > 1 else kinds[0]}
+    return of_kinds(*kinds)
+
+
+def of_kinds(*kinds: str) -> Schema:
+    """The schema of a value of one of these types, or of a string with a variable."""
     # Editors show this text in place of the pattern.
     expected = f'Expected {" or ".join(kinds)}.'
     return {'type': [*kinds, 'string'], 'pattern': VARIABLE, 'patternErrorMessage': expected}

@@ -22,7 +22,7 @@ from mmengine.registry import (
 )
 from mmengine.registry._signature import taken_by
 from mmengine.runner._check.parts import BY_KEY
-from mmengine.runner._schema.annotations import VARIABLE, Schema, schema_of
+from mmengine.runner._schema.annotations import Schema, of_kinds, schema_of
 from mmengine.utils import ManagerMixin
 from mmengine.utils._docstrings import default_of, summary_of, texts_for
 
@@ -261,7 +261,7 @@ def paths_of(target: Any) -> set[str]:
 
 def _either(kinds: list[str], *conditions: Schema) -> Schema:
     """A value of one of these types, or None, or a string with a variable."""
-    schema: Schema = {'type': [*kinds, 'null', 'string'], 'pattern': VARIABLE}
+    schema = of_kinds(*kinds, 'null')
     return {**schema, 'allOf': list(conditions)} if conditions else schema
 
 

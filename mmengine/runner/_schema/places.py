@@ -31,13 +31,13 @@ from mmengine.runner._check.data import LEAST, OF_BUILDER
 from mmengine.runner._config_keys import CLOSED
 from mmengine.runner._hook_list import DEFAULT_HOOKS
 from mmengine.runner._preparing import STRATEGY_NAMES
-from mmengine.runner._schema.annotations import VARIABLE, Schema, joined, schema_of
+from mmengine.runner._schema.annotations import VARIABLE, Schema, joined, of_kinds, schema_of
 from mmengine.runner._schema.components import described, names_in
 from mmengine.runner._schema.facts import DATALOADER, ON_BAD_SAMPLE, SETTINGS, Setting
 from mmengine.utils._docstrings import default_of, markdown, texts_for
 
 _OBJECT: Schema = {'type': 'object'}
-_LIST: Schema = {'type': ['array', 'null', 'string'], 'pattern': VARIABLE}
+_LIST = of_kinds('array', 'null')
 _STAGES = ('val', 'test')
 
 
@@ -188,8 +188,7 @@ def loader_of(part: Part) -> Schema:
     for name, text in DATALOADER.items():
         properties[name] = described(properties[name], markdown(text))
     return {
-        'type': ['object', 'null', 'string'],
-        'pattern': VARIABLE,
+        **of_kinds('object', 'null'),
         'properties': properties,
         'additionalProperties': False,
     }

@@ -136,11 +136,14 @@ def _properties(definitions: Definitions) -> dict[str, Schema]:
 def _misspelt() -> dict[str, Schema]:
     """Keys that look like misspelt ones, by a pattern for each right key."""
     known = {*inspect.signature(Runner).parameters, *READ_FROM_CONFIG} - {'cfg'}
-    return {
-        f'^({"|".join(wrong)})$': {'not': {}, 'description': f'Did you mean {name!r}?'}
-        for name in sorted(known)
-        if (wrong := misspellings(name, known - {'model'}))
-    }
+    found: dict[str, Schema] = {}
+    for name in sorted(known):
+        wrong = misspellings(name, known - {'model'})
+        if wrong:
+            # Editors show this text beside that of `not`.
+            meant = {'deprecationMessage': f'Did you mean {name!r}?'}
+            found[f'^({"|".join(wrong)})$'] = {'not': {}, **meant}
+    return found
 
 
 def _trios() -> Iterator[Schema]:
