@@ -28,7 +28,7 @@ STRATEGY_TESTS := tests/strategy/test_deepspeed.py tests/strategy/test_tensor_pa
 FAST_TESTS := $(addprefix tests/,analysis config device evaluator logging registry structures utils) \
 	-m 'not distributed' -k 'not process and not spawned and not import and not million'
 
-.PHONY: help demo test test-fast test-python test-strategies test-cluster soak soak-faults soak-mmcv test-core test-mmcv lint format bench bench-check bench-peers docs site clean
+.PHONY: help demo test test-fast test-python test-strategies test-cluster coverage soak soak-faults soak-mmcv test-core test-mmcv lint format bench bench-check bench-peers docs site clean
 
 help:
 	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
@@ -36,6 +36,7 @@ help:
 	@echo 'make test-fast    run the tests that start no process and train next to nothing: under a minute'
 	@echo 'make test-python VERSION=3.13  run all tests under another Python, in an environment of its own'
 	@echo 'make test-strategies  run the long tests of DeepSpeed and tensor parallel, with real ranks'
+	@echo 'make coverage     run all tests of make test, and fail if they execute too little of the package'
 	@echo 'make test-cluster run the tests that need Slurm and Open MPI, on a cluster that is started for them'
 	@echo 'make soak         look for examples that break a property, drawn anew in each of SOAK_ROUNDS=$(SOAK_ROUNDS) rounds; then soak-faults'
 	@echo 'make soak-faults  SOAK_KILLS=$(SOAK_KILLS) kills, SOAK_FILES=$(SOAK_FILES) hostile files, SOAK_RUNS=$(SOAK_RUNS) runs in one process: what is lost, run or left'
@@ -81,6 +82,14 @@ test-python:
 
 test-strategies: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(STRATEGY_TESTS)
+
+# Takes twice as long as `make test`. COVERAGE_TESTS=tests/config measures a part, without the floor.
+coverage: $(VENV)/.installed-dev
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -q -n 2 --dist worksteal \
+		--ignore tests/cluster $(addprefix --ignore ,$(STRATEGY_TESTS)) $(COVERAGE_TESTS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report $(if $(COVERAGE_TESTS),--fail-under=0)
 
 # Starts Slurm by itself, on this machine, in a folder and on ports of its own. Without its programs
 # (apt install slurm-wlm munge openmpi-bin) the tests are skipped.
@@ -181,4 +190,4 @@ $(MMCV_VENV)/.installed:
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(CORE_VENV) $(PEERS_VENV) $(MMCV_VENV) .venv-ci .venv-3.* $(DEMO_DIR) build docs/generated *.egg-info
+	rm -rf $(VENV) $(CORE_VENV) $(PEERS_VENV) $(MMCV_VENV) .venv-ci .venv-3.* $(DEMO_DIR) build docs/generated *.egg-info .coverage .coverage.*

@@ -7,27 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _generate.docstrings import Argument, arguments, table
-from mmengine.dataset._bad_samples import BadSamplePolicy
+from _generate.docstrings import arguments, table
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from mmengine.process import Preempt
-from mmengine.process.env import setup_process
-from mmengine.process.session import Session
-from mmengine.process.watchdog import WatchdogSettings
 from mmengine.registry import HOOKS
 from mmengine.runner import (
     EpochBasedTrainLoop,
     IterBasedTrainLoop,
-    LogProcessor,
     Runner,
     TestLoop,
     ValLoop,
 )
 from mmengine.runner._config_keys import READ_FROM_CONFIG
 from mmengine.runner._hook_list import DEFAULT_HOOKS
-from mmengine.strategy._checkpoint_settings import CheckpointSettings
-from mmengine.strategy._resume_request import ResumeRequest
-from mmengine.visualization import Visualizer
+from mmengine.runner._schema.facts import DATALOADER, ON_BAD_SAMPLE, OTHERS, SETTINGS
 
 # Where each argument of the constructor acts. A test holds that none is missing.
 ACTS_IN = {
@@ -61,62 +53,6 @@ ACTS_IN = {
     'preempt': 'signals, while a stage runs',
     'watchdog': 'a thread, while a stage runs',
     'checkpoint': 'the strategy, at each save',
-}
-# Keys without an argument of the constructor, which are read from the config itself.
-OTHERS = {
-    'strategy': (
-        "str or dict", "None",
-        "Where the parameters are: `'auto'`, `'ddp'`, `'fsdp'`, or the config of a strategy. "
-        'See [strategies](../strategies.md).',
-    ),
-    'model_wrapper_cfg': (
-        'str or dict', 'None',
-        'The class that wraps the model on several ranks, by `MODEL_WRAPPERS`.',
-    ),
-    'sync_bn': (
-        'str', 'None',
-        "`'torch'` or `'mmcv'`: batch norms become synchronised ones on several ranks.",
-    ),
-    'find_unused_parameters': (
-        'bool', 'False', 'Passed to DDP: parameters may be without a gradient in a step.',
-    ),
-    'compile': (
-        'bool or dict', 'False',
-        '`torch.compile` for a method of the model: `True`, or the arguments of `torch.compile` '
-        "with `target`, the name of the method, `'train_step'` by default.",
-    ),
-    'activation_checkpointing': (
-        'str or list[str]', 'None',
-        'Names of modules whose activations are computed again in backward.',
-    ),
-    'custom_imports': (
-        'dict', 'None',
-        '`imports`, modules that are imported when the file is read, and `allow_failed_imports`.',
-    ),
-    'runner_type': ('str', "'Runner'", 'Another class than `Runner`, by `RUNNERS`.'),
-    'split_data': (
-        'bool', 'True',
-        'On several ranks, a ready `DataLoader` or a stream that every rank would read whole gives '
-        'each rank its part. `False` lets every rank read all of it.',
-    ),
-    'strict_config': ('bool', 'False', 'Warnings about keys that look misspelt are errors.'),
-    'tta_model': ('dict', 'None', 'The model of test-time augmentation, for `PrepareTTAHook`.'),
-    'tta_pipeline': ('list', 'None', 'The pipeline of test-time augmentation.'),
-}  # fmt: skip
-DATALOADER = {
-    'dataset': 'The dataset, or its config for `DATASETS`. Needed.',
-    'batch_size': 'Samples of a batch, on each rank. 1 by default.',
-    'sampler': "The sampler's config for `DATA_SAMPLERS`; `DefaultSampler(shuffle=...)` and "
-    '`InfiniteSampler` split the data over ranks.',
-    'batch_sampler': 'The config of a batch sampler.',
-    'collate_fn': 'How samples become a batch: a function, its name, or `dict(type=...)`. '
-    "`'pseudo_collate'` by default, which makes lists; `'default_collate'` stacks. A model with "
-    '`default_collate_fn` has another default.',
-    'num_workers': 'Processes that load samples; 0 loads in the main process.',
-    'num_batch_per_epoch': 'Only so many batches of a pass, for a quick try.',
-    'worker_init_fn': 'Called in each worker when it starts.',
-    'on_bad_sample': "`'raise'`, `'skip'`, or a dict with the fields below.",
-    'disable_subprocess_warning': 'Ignore warnings in workers.',
 }
 
 
@@ -181,7 +117,7 @@ def _dataloaders() -> str:
         '| key | what it does |\n|---|---|\n'
     )
     text += ''.join(f'| `{key}` | {what} |\n' for key, what in DATALOADER.items())
-    return text + '\n### `on_bad_sample`\n\n' + table(arguments(BadSamplePolicy))
+    return text + '\n### `on_bad_sample`\n\n' + table(arguments(ON_BAD_SAMPLE.target))
 
 
 def _optimizer() -> str:
@@ -226,14 +162,8 @@ def _hooks() -> str:
 
 
 def _small() -> str:
-    parts: list[tuple[str, list[Argument]]] = [
-        ('log_processor', arguments(LogProcessor)),
-        ('visualizer', arguments(Visualizer)),
-        ('resume', arguments(ResumeRequest, ('enabled',))),
-        ('checkpoint', arguments(CheckpointSettings)),
-        ('randomness', arguments(Session.set_randomness)),
-        ('env_cfg', arguments(setup_process)),
-        ('preempt', arguments(Preempt)),
-        ('watchdog', arguments(WatchdogSettings)),
-    ]
-    return ''.join(f'\n## `{key}`\n\n{table(rows)}' for key, rows in parts)
+    text = ''
+    for key, setting in SETTINGS.items():
+        rows = [*arguments(setting.target, setting.leave_out), *setting.more]
+        text += f'\n## `{key}`\n\n{table(rows)}'
+    return text

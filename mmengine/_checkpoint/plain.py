@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from mmengine.logging import print_log
 from mmengine.utils._plain import plain
+from mmengine.utils._public_name import public_name
 
 _KEPT = frozenset((complex, bytes, torch.dtype, torch.device, torch.Size))
 
@@ -17,8 +19,8 @@ def savable(value: Any, unknown: Callable[[Any], Any]) -> Any:
     """Convert ``value`` to types that ``torch.load(weights_only=True)`` can read.
 
     Tensors, numbers, text and plain containers stay the same objects. Numpy values become numbers
-    or tensors, and objects of subclasses become objects of the plain type. ``value`` is not
-    changed.
+    or tensors, paths become text, and objects of subclasses become objects of the plain type.
+    ``value`` is not changed.
 
     Args:
         value: The value to save.
@@ -28,6 +30,8 @@ def savable(value: Any, unknown: Callable[[Any], Any]) -> Any:
     def convert(item: Any) -> Any:
         if type(item) in _KEPT or isinstance(item, torch.Tensor):
             return item
+        if isinstance(item, PurePath):
+            return str(item)
         if isinstance(item, np.generic) and item.dtype.kind in 'biufcSU':
             return item.item()
         if isinstance(item, np.ndarray):
@@ -48,7 +52,7 @@ def plain_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     kinds: set[str] = set()
 
     def keep(value: Any) -> Any:
-        kinds.add(f'{type(value).__module__}.{type(value).__qualname__}')
+        kinds.add(public_name(type(value)))
         return value
 
     result: dict[str, Any] = savable(dict(checkpoint), keep)

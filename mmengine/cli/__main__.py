@@ -21,9 +21,11 @@ _COMMANDS = {
     'report': 'write one page about runs: curves, configs, checkpoints',
     'runs': 'stop a run',
     'ckpt': 'look at, check and convert checkpoints',
-    'config': 'show, check or compare configs',
+    'config': 'show, check, describe or compare configs',
     'env': 'describe this machine and its software',
+    'doctor': 'find what keeps this machine from training, or makes it slow',
     'migrate': 'convert configs, code and checkpoints of MMCV 1.x',
+    'completion': 'let a shell complete commands, options and files',
 }
 _INTERRUPTED = 130  # the exit code that shells report after Ctrl-C
 
@@ -42,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: After the help text, or for unknown arguments.
         Exception: A failure that is not a user error, with its traceback.
     """
+    if '_ARGCOMPLETE' in os.environ:
+        from mmengine.cli._completing import complete
+
+        complete(build_parser)  # which ends the process
     words = sys.argv[1:] if argv is None else argv
     # The options before a command take no values, so the first other word is the command.
     parser = build_parser([word for word in words if not word.startswith('-')][:1])

@@ -1,4 +1,4 @@
-"""``mmengine config``: show, check and compare configs without running them."""
+"""``mmengine config``: show, check, describe and compare configs without running them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mmengine.cli.options import (
     add_config,
     load_config,
     load_run_config,
+    load_with_imports,
     new_parser,
     warn_of_new_keys,
 )
@@ -28,19 +29,23 @@ _CHECK_EXAMPLES = """\
   mmengine config check config.py --cfg-options model.depth=50
   mmengine config check config.py --stage test --no-build
 """
+_SCHEMA_EXAMPLES = """\
+  mmengine config schema > mmengine.schema.json
+  mmengine config schema config.yaml > config.schema.json
+"""
 _DIFF_EXAMPLES = """\
   mmengine config diff config.py work_dirs/config/config.py
 """
 
 
 def add_parser(commands: Commands) -> None:
-    """Add this command and its two sub-commands to ``commands``."""
+    """Add this command and its sub-commands to ``commands``."""
     parser = commands.add_parser(
         'config',
-        help='show, check or compare configs',
-        description='Show, check and compare configs without running them.',
+        help='show, check, describe or compare configs',
+        description='Show, check, describe and compare configs without running them.',
     )
-    own = parser.add_subparsers(dest='subcommand', metavar='show|check|diff', required=True)
+    own = parser.add_subparsers(dest='subcommand', metavar='show|check|schema|diff', required=True)
 
     show = new_parser(
         own,
@@ -71,6 +76,21 @@ def add_parser(commands: Commands) -> None:
     )
     check.add_argument('--no-build', action='store_true', help='do not build the model')
     check.set_defaults(run=run_check, work_dir=None, launcher=None, local_rank=0)
+
+    schema = new_parser(
+        own,
+        'schema',
+        'print the JSON schema of a config, for editors',
+        'Print the JSON schema (draft 2020-12) of the config of a run: keys, types and their\n'
+        'arguments. Editors complete and check YAML and JSON configs by it. With CONFIG, it has\n'
+        'the types that CONFIG names and that its custom_imports register.',
+        _SCHEMA_EXAMPLES,
+    )
+    schema.add_argument('config', nargs='?', metavar='CONFIG', help='config file')
+    schema.add_argument(
+        '--partial', action='store_true', help='for files that others inherit: nothing is required'
+    )
+    schema.set_defaults(run=run_schema)
 
     diff = new_parser(
         own,
@@ -112,6 +132,17 @@ def run_check(options: argparse.Namespace) -> int:
     refuse_certain(found)
     warn_of_new_keys(options)
     print(f'{options.config}: no mistakes found.')
+    return 0
+
+
+def run_schema(options: argparse.Namespace) -> int:
+    """Print the schema of a config."""
+    import json
+
+    from mmengine.runner import config_schema
+
+    cfg = None if options.config is None else load_with_imports(options.config)
+    _print(json.dumps(config_schema(cfg, partial=options.partial), indent=2), 'json')
     return 0
 
 

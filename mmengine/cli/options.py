@@ -34,9 +34,16 @@ def new_parser(
     return parser
 
 
-def add_config(parser: argparse.ArgumentParser, metavar: str = 'CONFIG') -> None:
+def add_config(
+    parser: argparse.ArgumentParser, metavar: str = 'CONFIG', *, is_needed: bool = True
+) -> None:
     """Add the options for the config file and for changes of its entries."""
-    parser.add_argument('config', metavar=metavar, help='config file: .py, .json, .yaml')
+    parser.add_argument(
+        'config',
+        nargs=None if is_needed else '?',
+        metavar=metavar,
+        help='config file: .py, .json, .yaml',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -82,8 +89,7 @@ def load_run_config(options: argparse.Namespace) -> Config:
     The current folder becomes importable, as with ``python -m``, so that a config can use modules
     of a project that is not installed.
     """
-    if os.getcwd() not in sys.path and '' not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    _import_from_here()
     os.environ.setdefault('LOCAL_RANK', str(options.local_rank))
     cfg = Config.fromfile(options.config, import_custom_modules=False)
     options.warnings = merge_options(cfg, options.cfg_options)
@@ -95,6 +101,17 @@ def load_run_config(options: argparse.Namespace) -> Config:
     if options.launcher is not None:
         cfg.launcher = options.launcher
     return cfg
+
+
+def load_with_imports(file: str) -> Config:
+    """A config file whose ``custom_imports`` are imported, without options."""
+    _import_from_here()
+    return Config.fromfile(file)
+
+
+def _import_from_here() -> None:
+    if os.getcwd() not in sys.path and '' not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 def load_config(options: argparse.Namespace) -> Config:

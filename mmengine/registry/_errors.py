@@ -3,6 +3,8 @@
 import inspect
 from typing import Any
 
+from mmengine.utils._public_name import public_module
+
 
 class RegistryKeyError(KeyError):
     """A KeyError that prints its message; a plain KeyError would print the message's repr."""
@@ -20,8 +22,8 @@ def name_of(component: Any) -> str:
     name: str | None = getattr(component, '__qualname__', None)
     if name is None:
         return repr(component)
-    module = getattr(component, '__module__', None)
-    return name if module in (None, 'builtins', '__main__') else f'{module}.{name}'
+    module = public_module(component)
+    return name if module in ('', 'builtins', '__main__') else f'{module}.{name}'
 
 
 def name_taken(registry_title: str, name: str, registered: Any, component: Any) -> KeyError:

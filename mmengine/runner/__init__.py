@@ -28,6 +28,7 @@ from mmengine.runner.utils import set_random_seed
 if TYPE_CHECKING:
     from mmengine.runner._check.config import check_config
     from mmengine.runner._check.mistakes import ConfigMistake, ConfigMistakesError
+    from mmengine.runner._schema.schema import config_schema
 
 __all__ = [
     'BaseLoop',
@@ -44,6 +45,7 @@ __all__ = [
     'ValLoop',
     'autocast',
     'check_config',
+    'config_schema',
     'find_latest_checkpoint',
     'get_deprecated_model_names',
     'get_external_models',
@@ -66,6 +68,10 @@ def __getattr__(name: str) -> Any:
         from mmengine.runner._check.config import check_config
 
         return check_config
+    if name == 'config_schema':
+        from mmengine.runner._schema.schema import config_schema
+
+        return config_schema
     if name in ('ConfigMistake', 'ConfigMistakesError'):
         from mmengine.runner._check import mistakes
 

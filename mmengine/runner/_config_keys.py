@@ -30,8 +30,10 @@ CLOSED: dict[str, tuple[str, ...]] = {
     'auto_scale_lr': ('base_batch_size', 'enable'),
     'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'lock'),
     'checkpoint': ('format', 'async_save'),
-    'randomness': ('seed', 'diff_rank_seed', 'deterministic', 'per_sample'),
-}
+    'randomness': (
+        'seed', 'diff_rank_seed', 'deterministic', 'per_sample', 'restore_after_val',
+    ),
+}  # fmt: skip
 _SAME_WORDS = {'config': 'cfg', 'configs': 'cfgs', 'optimizer': 'optim', 'optimiser': 'optim'}
 # In shorter words another letter usually makes another word: test, text.
 _MIN_LETTERS_TO_REPLACE = 5
@@ -53,6 +55,23 @@ def misspelt_keys(cfg: Any, arguments: Collection[str]) -> dict[str, str]:
         and (meant := _meant_by(key, known)) is not None
         and not _is_used(cfg, key)
     }
+
+
+def misspellings(name: str, known: Collection[str]) -> list[str]:
+    """Words that :func:`misspelt_keys` takes for ``name``: a letter is missing, there twice, or
+    exchanged with the next one.
+
+    Args:
+        name: A key of ``known``.
+        known: All keys that a run reads.
+    """
+    found = set()
+    for at in range(len(name)):
+        before, letter, after = name[:at], name[at], name[at + 1 :]
+        found |= {before + after, before + 2 * letter + after}
+        if after:
+            found.add(before + after[0] + letter + after[1:])
+    return sorted(word for word in found - {*known} if _meant_by(word, known) == name)
 
 
 def misspelt_key_messages(cfg: Any, arguments: Collection[str]) -> list[str]:

@@ -13,6 +13,7 @@ from mmengine.config._static import read_static
 from mmengine.config._writing.python_text import python_text
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.utils._plain import plain
+from mmengine.utils._public_name import public_name
 
 _MAX_CHARACTERS = 100_000
 _NAMED = (LazyObject, LazyAttr, type, FunctionType, BuiltinFunctionType)
@@ -72,5 +73,4 @@ def _kept(value: Any) -> Any:
 
 
 def _class_name(value: Any) -> str:
-    kind = type(value)
-    return f'<{kind.__module__}.{kind.__qualname__}>'
+    return f'<{public_name(type(value))}>'

@@ -15,6 +15,7 @@ import struct
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
 import numpy as np
@@ -270,10 +271,21 @@ def _as_counter(record: Opaque, rebuild: Rebuild) -> Counter[Any]:
     return Counter(*(rebuild(part) for part in record.args))
 
 
-def _as_path(record: Opaque, rebuild: Rebuild) -> str:
-    return '/'.join(str(part) for part in record.args).replace('//', '/')
+def _as_path(pure: type[PurePath], record: Opaque, rebuild: Rebuild) -> str:
+    """The text of a path; a pure path has no methods that reach the disk."""
+    return str(pure(*(str(part) for part in record.args)))
 
 
+# Python 3.13 pickles paths as classes of pathlib._local, and earlier and later ones of pathlib.
+_PATHS: dict[str, Callable[[Opaque, Rebuild], Any]] = {
+    f'{module}.{name}': partial(_as_path, pure)
+    for module in ('pathlib', 'pathlib._local')
+    for pure, names in (
+        (PurePosixPath, ('Path', 'PurePath', 'PosixPath', 'PurePosixPath')),
+        (PureWindowsPath, ('WindowsPath', 'PureWindowsPath')),
+    )
+    for name in names
+}
 # By full name, or by class name only for classes that were in several modules over the years.
 REBUILDERS: dict[str, Callable[[Opaque, Rebuild], Any]] = {
     'numpy.dtype': _as_dtype,
@@ -284,6 +296,5 @@ REBUILDERS: dict[str, Callable[[Opaque, Rebuild], Any]] = {
     'numpy.core.numeric._frombuffer': _as_array_of_buffer,
     'numpy._core.numeric._frombuffer': _as_array_of_buffer,
     'collections.Counter': _as_counter,
-    'pathlib.PosixPath': _as_path,
-    'pathlib.Path': _as_path,
+    **_PATHS,
 }

@@ -3,6 +3,7 @@
 import enum
 import io
 from collections import OrderedDict, defaultdict, namedtuple
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -53,6 +54,8 @@ def _roundtrip(value):
         (ConfigDict(a=dict(b=(1, 2))), {'a': {'b': (1, 2)}}),
         ({np.int64(1): None}, {1: None}),
         (b'bytes', b'bytes'),
+        (Path('/data/1.jpg'), '/data/1.jpg'),
+        (PureWindowsPath('c:/data'), 'c:\\data'),
         (1 + 2j, 1 + 2j),
         (torch.float16, torch.float16),
         (torch.Size([1, 2]), torch.Size([1, 2])),

@@ -110,6 +110,23 @@ def test_a_file_cannot_change_a_class(tmp_path, module, name):
     assert not hasattr(ConfigDict, 'mean')
 
 
+@pytest.mark.parametrize(
+    ('name', 'parts', 'text'),
+    [
+        ('pathlib.PosixPath', ('/', 'a', 'b.pth'), '/a/b.pth'),
+        ('pathlib._local.PosixPath', ('/', 'a', 'b.pth'), '/a/b.pth'),
+        ('pathlib._local.PurePosixPath', ('a', 'b'), 'a/b'),
+        ('pathlib._local.WindowsPath', ('c:\\\\', 'a', 'b'), 'c:\\a\\b'),
+    ],
+)
+def test_a_path_of_any_python_is_read_as_text(tmp_path, name, parts, text):
+    module, _, kind = name.rpartition('.')
+    written = ''.join(f"S'{part}'\n" for part in parts)
+    content = f"(S'meta'\n(S'file'\nc{module}\n{kind}\n({written}tRdd.".encode()
+    checkpoint = read_checkpoint(_legacy_file(tmp_path / 'paths.pth', content))
+    assert checkpoint == {'meta': {'file': text}}
+
+
 def test_a_file_cannot_change_a_function_of_torch(tmp_path):
     setting = b'}U\x0c__defaults__NsU\x04evilK\x01sb.'
     path = _legacy_file(

@@ -37,7 +37,7 @@ def test_a_process_killed_while_it_saves_leaves_the_old_checkpoint(tmp_path):
 def test_an_error_while_saving_leaves_the_old_checkpoint_alone(tmp_path):
     path = tmp_path / 'epoch_1.pth'
     save_checkpoint({'epoch': 1}, path)
-    with pytest.raises(AttributeError, match='pickle'):
+    with pytest.raises(AttributeError, match=r"[Cc]an't (get|pickle) local object"):
         save_checkpoint({'big': torch.ones(1000), 'bad': lambda: 0}, path)
     assert read_checkpoint(path) == {'epoch': 1}
     assert os.listdir(tmp_path) == ['epoch_1.pth']

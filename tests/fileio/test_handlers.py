@@ -284,6 +284,14 @@ def test_arrays_in_pickles_are_read_without_running_code(protocol: int) -> None:
         assert found.dtype == expected.dtype
 
 
+@pytest.mark.parametrize('module', ['pathlib', 'pathlib._local'], ids=['3.12', '3.13'])
+def test_a_path_is_read_from_a_pickle_of_another_python(module: str) -> None:
+    # As pickle.dumps(Path('/data/1.jpg'), protocol=0) writes it there.
+    content = f"c{module}\nPosixPath\n(S'/'\nS'data'\nS'1.jpg'\ntR.".encode()
+    assert fileio.load(io.BytesIO(content), 'pkl') == Path('/data/1.jpg')
+    assert fileio.load(io.BytesIO(content), 'pkl', allow_pickle=False) == '/data/1.jpg'
+
+
 class RunsCode:
     def __reduce__(self) -> Any:
         return eval, ("__import__('os').mkdir('witness')",)

@@ -17,6 +17,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from mmengine.config.lazy import LazyAttr, LazyObject
+from mmengine.utils._public_name import public_module
 
 LINE_LENGTH = 79
 INDENT = 4
@@ -163,9 +164,9 @@ class _Writer:
 
     def _named(self, value: Any) -> str:
         """A class or function by its import path; a string when it has none."""
-        module, path = getattr(value, '__module__', None), value.__qualname__
+        module, path = public_module(value), value.__qualname__
         first, *rest = path.split('.')
-        found = getattr(sys.modules.get(module or ''), first, None)
+        found = getattr(sys.modules.get(module), first, None)
         for part in rest:
             found = getattr(found, part, None)
         if not module or found is not value or module == '__main__':

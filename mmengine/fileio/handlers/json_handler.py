@@ -6,6 +6,7 @@ from typing import IO, Any
 import numpy as np
 
 from mmengine.fileio.handlers.base import BaseFileHandler
+from mmengine.utils._public_name import public_name
 
 
 def set_default(obj: Any) -> Any:
@@ -22,7 +23,7 @@ def set_default(obj: Any) -> Any:
         return obj.tolist()
     if isinstance(obj, np.generic):
         return obj.item()
-    raise TypeError(f'JSON cannot hold a {type(obj).__module__}.{type(obj).__qualname__}.')
+    raise TypeError(f'JSON cannot hold a {public_name(type(obj))}.')
 
 
 class JsonHandler(BaseFileHandler):

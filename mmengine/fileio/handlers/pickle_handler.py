@@ -11,6 +11,14 @@ from mmengine.utils._plain_pickle import READ_ERRORS, read_plain_pickle
 _PROTOCOL = 4
 
 
+class _Unpickler(pickle.Unpickler):
+    """Reads paths that another version of Python has written."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        # Only Python 3.13 has this module, and pickles the classes of pathlib by it.
+        return super().find_class('pathlib' if module == 'pathlib._local' else module, name)
+
+
 class PickleHandler(BaseFileHandler):
     """Pickle files."""
 
@@ -25,14 +33,14 @@ class PickleHandler(BaseFileHandler):
             file: The file.
             allow_pickle: Let the file run code, as pickles can. Without it lists, dicts, texts,
                 numbers and numpy arrays are read, more slowly, and any other object is refused.
-            kwargs: Passed on to :func:`pickle.load`.
+            kwargs: The other arguments of :func:`pickle.load`.
 
         Raises:
             pickle.UnpicklingError: If the file is broken, or names other objects and
                 ``allow_pickle`` is False.
         """
         if allow_pickle:
-            return pickle.load(file, **kwargs)
+            return _Unpickler(file, **kwargs).load()
         try:
             content, left_out = read_plain_pickle(file)
         except READ_ERRORS as error:

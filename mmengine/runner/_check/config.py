@@ -47,12 +47,12 @@ from mmengine.strategy._resume_request import parse_resume
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _STAGES = {'train': ('train', 'val'), 'val': ('val',), 'test': ('test',)}
-_TRIOS = {
+TRIOS = {
     'train': ('training', ('train_dataloader', 'train_cfg', 'optim_wrapper')),
     'val': ('validation', ('val_dataloader', 'val_cfg', 'val_evaluator')),
     'test': ('testing', ('test_dataloader', 'test_cfg', 'test_evaluator')),
 }
-_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'NOTSET')
+LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'NOTSET')
 
 
 def check_config(
@@ -176,7 +176,7 @@ class _Check:
                     findings.add(name, message, key=str(key))
 
     def _check_trios(self) -> None:
-        for title, names in _TRIOS.values():
+        for title, names in TRIOS.values():
             try:
                 check_given_together(title, **{name: self._get(name) for name in names})
             except ArgumentError as error:
@@ -195,8 +195,8 @@ class _Check:
         self._ask('watchdog', WatchdogSettings.of)
         self._ask('checkpoint', CheckpointSettings.of)
         level = self._get('log_level')
-        if isinstance(level, str) and level.upper() not in _LEVELS:
-            near = did_you_mean(level, _LEVELS, limit=1)
+        if isinstance(level, str) and level.upper() not in LEVELS:
+            near = did_you_mean(level, LEVELS, limit=1)
             self._findings.add('log_level', f'there is no log level {level!r}.{near}')
         work_dir = self._get('work_dir')
         if isinstance(work_dir, str) and '://' in work_dir:
@@ -249,7 +249,7 @@ class _Check:
     def _check_stages(self) -> None:
         cfg, parts, findings = self._cfg, self._parts, self._findings
         for stage in self._stages:
-            if any(self._get(name) is None for name in _TRIOS[stage][1]):
+            if any(self._get(name) is None for name in TRIOS[stage][1]):
                 continue  # nothing to build, or already told
             if self._builds('build_dataloader', 'build_evaluator'):
                 check_data(cfg, stage, parts, findings)

@@ -21,9 +21,9 @@ from mmengine.runner._check.mistakes import Findings
 from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_items
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
-_OF_BUILDER = ('num_batch_per_epoch', 'on_bad_sample', 'disable_subprocess_warning')
+OF_BUILDER = ('num_batch_per_epoch', 'on_bad_sample', 'disable_subprocess_warning')
 _GIVEN = {'sampler': ('dataset', 'seed'), 'batch_sampler': ('sampler', 'batch_size')}
-_LEAST = {'batch_size': 1, 'num_batch_per_epoch': 1, 'num_workers': 0}
+LEAST = {'batch_size': 1, 'num_batch_per_epoch': 1, 'num_workers': 0}
 
 
 def check_data(cfg: Config, stage: str, parts: Parts, findings: Findings) -> None:
@@ -53,13 +53,13 @@ def check_dataloader(loader: Any, path: str, parts: Parts, findings: Findings) -
     if not isinstance(loader, Mapping):
         findings.add(path, f'a dataloader is a dict, got {type(loader).__name__}.')
         return
-    known = [*inspect.signature(DataLoader).parameters, *_OF_BUILDER]
+    known = [*inspect.signature(DataLoader).parameters, *OF_BUILDER]
     for key, value in raw_items(loader):
         if key not in known:
             message = f'a dataloader has no key {key!r}.{did_you_mean(str(key), known, limit=1)}'
             findings.add(path, message, key=str(key))
-        elif key in _LEAST and value is not None:
-            check_number(findings, path, key, value, _LEAST[key])
+        elif key in LEAST and value is not None:
+            check_number(findings, path, key, value, LEAST[key])
     if raw_get(loader, 'dataset') is None:
         findings.add(path, 'a dataloader needs a dataset.')
     dataset = raw_get(loader, 'dataset')

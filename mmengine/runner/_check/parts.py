@@ -34,7 +34,8 @@ from mmengine.utils.errors import did_you_mean
 
 _LAZY = (LazyObject, LazyAttr)
 _OF_REGISTRY = ('type', '_scope_')
-_BY_KEY: dict[str, Registry[Any]] = {
+# What builds the parts in an argument of this name.
+BY_KEY: dict[str, Registry[Any]] = {
     'pipeline': TRANSFORMS,
     'transforms': TRANSFORMS,
     'init_cfg': WEIGHT_INITIALIZERS,
@@ -211,7 +212,7 @@ class Parts:
             for index, item in enumerate(value):
                 self._check_within(item, f'{path}.{index}', key, registry)
         elif is_described(value):
-            self._check_nested(value, path, _BY_KEY.get(key, registry))
+            self._check_nested(value, path, BY_KEY.get(key, registry))
         elif isinstance(value, Mapping):
             for name, item in raw_items(value):
                 self._check_within(item, f'{path}.{name}', str(name), registry)

@@ -30,9 +30,9 @@ from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_ite
 from mmengine.runner._units import counts_epochs
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
-_OF_WRAPPER = ('optimizer', 'constructor', 'paramwise_cfg', 'skip_non_finite')
-_OF_SCHEDULE = ('unit', 'convert_to_iter_based', 'epoch_length', 'by_epoch')
-_COUNTS = ('max_epochs', 'max_iters', 'val_interval')
+OF_WRAPPER = ('optimizer', 'constructor', 'paramwise_cfg', 'skip_non_finite')
+OF_SCHEDULE = ('unit', 'convert_to_iter_based', 'epoch_length', 'by_epoch')
+COUNTS = ('max_epochs', 'max_iters', 'val_interval')
 
 
 def check_train_loop(config: Any, parts: Parts, findings: Findings) -> None:
@@ -50,7 +50,7 @@ def check_train_loop(config: Any, parts: Parts, findings: Findings) -> None:
         extra=('by_epoch',) if kind else (),
     )  # fmt: skip
     if is_of(found, 'mmengine.runner'):
-        for key in _COUNTS:
+        for key in COUNTS:
             value = raw_get(config, key)
             if value is not None:
                 check_number(findings, 'train_cfg', key, value, 1)
@@ -91,7 +91,7 @@ def check_optim_wrapper(config: Any, path: str, parts: Parts, findings: Findings
         return
     kind = parts.check(
         config, path, OPTIM_WRAPPERS, default_type='OptimWrapper', given=('optimizer',),
-        extra=_OF_WRAPPER, skip=('optimizer', 'clip_grad', 'paramwise_cfg'),
+        extra=OF_WRAPPER, skip=('optimizer', 'clip_grad', 'paramwise_cfg'),
     )  # fmt: skip
     built = _check_optimizer(optimizer, f'{path}.optimizer', parts, findings)
     if kind is OptimWrapper:
@@ -178,7 +178,7 @@ def _check_schedule(config: Any, path: str, cfg: Config, parts: Parts, findings:
         return
     before = len(findings.mistakes)
     given = ('optimizer', 'epoch_length')
-    kind = parts.check(config, path, PARAM_SCHEDULERS, given=given, extra=_OF_SCHEDULE)
+    kind = parts.check(config, path, PARAM_SCHEDULERS, given=given, extra=OF_SCHEDULE)
     if len(findings.mistakes) > before or not is_of(kind, 'mmengine.optim'):
         return
     try:
@@ -195,7 +195,7 @@ def _check_schedule(config: Any, path: str, cfg: Config, parts: Parts, findings:
 def _check_of_torch(config: Mapping[str, Any], path: str, kind: Any, findings: Findings) -> None:
     own = taken_by(TorchSchedule).parameters
     parameters, takes_any = taken_by(kind)
-    known = [*parameters, *own, *_OF_SCHEDULE]
+    known = [*parameters, *own, *OF_SCHEDULE]
     for key, _ in raw_items(config):
         if key not in (*known, 'type', '_scope_') and not takes_any:
             near = nearest(str(key), known)

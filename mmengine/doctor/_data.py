@@ -1,0 +1,167 @@
+"""The speed of the data of a config: the slowest stage, and the speed with more workers."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch.utils.data import DataLoader, IterableDataset
+
+from mmengine.config import Config
+from mmengine.doctor._finding import OK, WARN, Finding
+from mmengine.doctor._limits import usable_cores
+from mmengine.doctor._stages import stages_of
+from mmengine.registry import DefaultScope
+from mmengine.runner._build import build_dataloader
+
+_AREA = 'data'
+_STAGES_S = 2.0
+_MAX_WORKERS = 16
+# A speed below this part of the best one is worth a change.
+_SLOW = 0.8
+
+
+def check_data(cfg: Any, budget_s: float = _STAGES_S) -> Iterator[Finding]:
+    """Measure the training data of a config, or the first other data that it has.
+
+    Args:
+        cfg: The config.
+        budget_s: About how long to measure the stages; each number of workers takes half of it.
+
+    Raises:
+        Exception: What the dataset raises.
+    """
+    whole = cfg if isinstance(cfg, Config) else Config(cfg)
+    name, config = _first_loader(whole)
+    if config is None:
+        yield Finding(_AREA, 'loader', WARN, 'the config has no dataloader')
+        return
+    scope = whole.get('default_scope')
+    with DefaultScope.overwrite_default_scope(scope if isinstance(scope, str) else None):
+        loader = build_dataloader(config, seed=0)
+    stages = stages_of(loader, budget_s)
+    yield stages_finding(name, stages)
+    speeds = {
+        number: samples_per_second(loader, number, budget_s / 2)
+        for number in numbers_of_workers(usable_cores(), loader.num_workers)
+    }
+    yield workers_finding(speeds, loader.num_workers)
+
+
+def stages_finding(name: str, stages: Mapping[str, float]) -> Finding:
+    """The stages of a sample, the slowest first.
+
+    Args:
+        name: Name of the dataloader.
+        stages: Seconds of a sample by stage.
+    """
+    total = sum(stages.values())
+    ordered = sorted(stages, key=lambda stage: -stages[stage])
+    parts = [f'{stage} {stages[stage] / total:.0%}' for stage in ordered
+             if stages[stage] >= total / 100]  # fmt: skip
+    slowest = stages[ordered[0]]
+    return Finding(
+        _AREA, name, OK, f'{_time(total)} a sample: {", ".join(parts)}',
+        f'The slowest stage is "{ordered[0]}", {_time(slowest)} a sample.',
+    )  # fmt: skip
+
+
+def workers_finding(speeds: Mapping[int, float], chosen: int) -> Finding:
+    """Samples a second by number of workers, compared with what the config has."""
+    text = ', '.join(f'{number}: {speed:,.0f}' for number, speed in speeds.items())
+    found = f'samples/s by workers {text}; the config has num_workers={chosen}'
+    best = max(speeds.values())
+    # As few workers as are about as fast: each takes memory.
+    fewest = min(number for number, speed in speeds.items() if speed >= 0.9 * best)
+    if speeds[chosen] < _SLOW * best:
+        return Finding(_AREA, 'workers', WARN, found,
+                       f'Set num_workers={fewest}, which is {best / speeds[chosen]:.1f} times as '
+                       'fast here.')  # fmt: skip
+    return Finding(_AREA, 'workers', OK, found)
+
+
+def numbers_of_workers(cores: int, chosen: int) -> list[int]:
+    """None, then twice as many each time up to the cores, and what the config has."""
+    numbers, number = {0, chosen}, 1
+    while number <= min(cores, _MAX_WORKERS):
+        numbers.add(number)
+        number *= 2
+    return sorted(numbers)
+
+
+def samples_per_second(loader: DataLoader[Any], num_workers: int, budget_s: float) -> float:
+    """The speed of a dataloader with another number of workers, once they are at work.
+
+    Its batches come again and again, so that few samples suffice. A stream is measured up to its
+    end.
+    """
+    sizes: deque[int] = deque()
+    batches = iter(_with_workers(loader, num_workers, sizes))
+    # What workers load ahead while they start would be counted as speed.
+    for _ in range(1 + 2 * num_workers):
+        if next(batches, _END) is not _END and sizes:
+            sizes.popleft()
+    begun, number = time.perf_counter(), 0
+    while time.perf_counter() - begun < budget_s and next(batches, _END) is not _END:
+        number += sizes.popleft() if sizes else loader.batch_size or 1
+    return number / (time.perf_counter() - begun)
+
+
+_END = object()
+
+
+def _with_workers(loader: DataLoader[Any], num_workers: int, sizes: deque[int]) -> DataLoader[Any]:
+    options: dict[str, Any] = {
+        'dataset': loader.dataset, 'num_workers': num_workers, 'collate_fn': loader.collate_fn,
+        'worker_init_fn': loader.worker_init_fn,
+    }  # fmt: skip
+    if isinstance(loader.dataset, IterableDataset):
+        options.update(batch_size=loader.batch_size, drop_last=loader.drop_last)
+    elif loader.batch_sampler is not None:
+        options['batch_sampler'] = _Again(loader.batch_sampler, sizes)
+    else:
+        options.update(batch_size=None, sampler=_Again(loader.sampler, sizes))
+    if num_workers:
+        options['multiprocessing_context'] = loader.multiprocessing_context
+        options['prefetch_factor'] = loader.prefetch_factor
+    return DataLoader(**options)
+
+
+class _Again:
+    """The batches of a sampler, again and again.
+
+    Args:
+        sampler: A batch sampler, or a sampler of single samples.
+        sizes: Gets the size of each batch.
+    """
+
+    def __init__(self, sampler: Any, sizes: deque[int]) -> None:
+        self._sampler = sampler
+        self._sizes = sizes
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            for indices in self._sampler:
+                self._sizes.append(len(indices) if isinstance(indices, (list, tuple)) else 1)
+                yield indices
+
+
+def _first_loader(cfg: Config) -> tuple[str, Any]:
+    """Name and config of the first dataloader of a config; ('', None) if it has none."""
+    for stage in ('train', 'val', 'test'):
+        name = f'{stage}_dataloader'
+        given = cfg.get(name)
+        if isinstance(given, (list, tuple)) and given:
+            return f'{name}[0]', given[0]
+        if isinstance(given, Mapping) and given and 'dataset' not in given:
+            first = next(iter(given))
+            return f'{name}.{first}', given[first]
+        if given is not None:
+            return name, given
+    return '', None
+
+
+def _time(seconds: float) -> str:
+    return f'{seconds * 1e3:.3g} ms' if seconds >= 1e-3 else f'{seconds * 1e6:.3g} us'

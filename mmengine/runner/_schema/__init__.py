@@ -1,0 +1,1 @@
+"""A JSON schema of the config of a run, made from signatures, docstrings and registries."""
