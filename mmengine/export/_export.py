@@ -219,7 +219,8 @@ def _export(
     if tolerance is not None and not tolerance >= 0:
         raise ArgumentError(f'tolerance should be 0 or more, got {tolerance}.')
     sizes = _ANY_SIZE if batch_size is None else (batch_size,)
-    batches = batches_of(loader, sizes, lambda batch: prepare(model, batch))
+    given = (lambda batch: batch) if with_preprocessor else (lambda batch: prepare(model, batch))
+    batches = batches_of(loader, sizes, given)
     target = target_of(
         model, batches, with_preprocessor=with_preprocessor, module=module, names=inputs
     )
@@ -273,8 +274,8 @@ def _notes(model: Any, format: Format, target: Target, has_all: bool, size: int)
     preprocessor = getattr(model, 'data_preprocessor', None)
     if not has_all and preprocessor is not None and type(preprocessor) is not BaseDataPreprocessor:
         notes.append(
-            f'The inputs are expected after {type(preprocessor).__name__}, which is not in the file; '
-            '--with-preprocessor puts it there.'
+            f'The inputs are expected after {type(preprocessor).__name__}, which is not in the '
+            'file; --with-preprocessor puts it there.'
         )
     return notes
 

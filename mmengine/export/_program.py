@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import keyword
 import re
+import warnings
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mmengine.export._errors import ExportError, reason_of
-from mmengine.export._target import Target
+from mmengine.export._target import Target, tensors_of, without
 
 BATCH = 'batch'
 
@@ -50,12 +51,23 @@ def capture(target: Target, sizes: tuple[int, ...]) -> tuple[Any, Target, list[s
     unused = _unused(program, target, sizes[0])
     if not unused or len(unused) == len(target.names):
         return program, target, []
-    smaller = target.without(unused)
-    try:
-        smaller.run(sizes[0])
-    except Exception:  # the model cannot do without them, whatever it raises
-        return program, target, []
-    return _captured(smaller, sizes), smaller, unused
+    smaller, left_out = _smaller(target, unused, sizes[0])
+    return (_captured(smaller, sizes) if left_out else program), smaller, left_out
+
+
+def _smaller(target: Target, unused: list[str], size: int) -> tuple[Target, list[str]]:
+    """The target without the unused inputs that it can do without, and their names."""
+    expected = tensors_of(target.run(size), target.title)
+    whole = without(target, unused, expected)
+    if whole is not None:
+        return whole, unused
+    left_out = []
+    for name in unused:
+        smaller = without(target, [name], expected)
+        if smaller is not None:
+            target = smaller
+            left_out.append(name)
+    return target, left_out
 
 
 def example_of(target: Target, size: int) -> tuple[Any, ...]:
@@ -109,7 +121,8 @@ def _captured(target: Target, sizes: tuple[int, ...]) -> Any:
     shapes = _dynamic_shapes(target, sizes) if is_dynamic else None
     _name_arguments(caller, target.names)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # remarks of torch about its own modules
             return torch.export.export(caller, values, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch raises errors of many classes
         reason = reason_of(error, is_dynamic)
@@ -172,9 +185,13 @@ def _dynamic_shapes(target: Target, sizes: tuple[int, ...]) -> Any:
 
 
 def _unused(program: Any, target: Target, size: int) -> list[str]:
-    """Inputs on which no output of the program depends."""
+    """Inputs of which the program uses no values; it may use their sizes."""
     nodes = {node.name: node for node in program.graph.nodes if node.op == 'placeholder'}
-    flags = [not nodes[name].users for name in program.graph_signature.user_inputs]
+    sizes = torch.ops.aten.sym_size.int
+    flags = [
+        all(user.target is sizes for user in nodes[name].users)
+        for name in program.graph_signature.user_inputs
+    ]
     unused = []
     for name, value in target.inputs[size].items():
         count = len(tree_leaves(value))

@@ -102,7 +102,7 @@ def batches_of(
     Args:
         loader: The dataloader; its sampler is not used.
         sizes: Numbers of samples.
-        prepare: Makes of a batch what the model gets, which says whether samples have one form.
+        prepare: Makes of a batch what the file takes, which says whether samples have one form.
     """
     collate: Any = loader.collate_fn
     chosen: list[Any] = []
@@ -209,33 +209,45 @@ def _chosen(target: Target, names: Sequence[str] | None, is_strict: bool) -> Tar
         return smaller
     if not is_strict:
         return replace(smaller, constants={name: first[name] for name in others})
-    return _without_others(target, smaller, others, size)
+    # What is left out on request may change the output: the loss of a model, for example.
+    found = without(target, others, None if names else tensors_of(target.run(size), target.title))
+    if found is None:
+        wanted = 'be called' if names else 'give the same output'
+        raise ExportError(
+            f'{target.title} cannot {wanted} without {", ".join(others)} of the batch, '
+            + ('which --inputs leaves out.' if names else 'which a file cannot take.')
+        )
+    return found
 
 
-def _without_others(target: Target, smaller: Target, others: list[str], size: int) -> Target:
-    """``smaller`` as it is, or with None for ``others``, if the output is the same.
+def without(
+    target: Target, names: Sequence[str], expected: Sequence[Tensor] | None = None
+) -> Target | None:
+    """The target without some inputs, or with None in their place; None if it needs them.
 
-    Raises:
-        ExportError: If it is not.
+    Args:
+        target: The target.
+        names: The inputs.
+        expected: The output for the first batch that the target must have then, or None.
     """
-    expected = tensors_of(target.run(size), target.title)
-    for candidate in (smaller, replace(smaller, constants=dict.fromkeys(others))):
+    size = next(iter(target.inputs))
+    smaller = target.without(names)
+    constants = {**target.constants, **dict.fromkeys(names)}
+    for candidate in (smaller, replace(smaller, constants=constants)):
         if _gives(candidate, size, expected):
             return candidate
-    raise ExportError(
-        f'The output of {target.title} depends on {", ".join(others)} of the batch, which a file '
-        'cannot take, or which is left out.'
-    )
+    return None
 
 
-def _gives(target: Target, size: int, expected: Sequence[Tensor]) -> bool:
+def _gives(target: Target, size: int, expected: Sequence[Tensor] | None) -> bool:
     """Whether the output of ``target`` is ``expected``; False if it cannot be called."""
     try:
         found = tensors_of(target.run(size), target.title)
     except Exception:  # what a model raises for a batch that it cannot use
         return False
-    return len(found) == len(expected) and all(
-        torch.equal(one, other) for one, other in zip(expected, found, strict=True)
+    return expected is None or (
+        len(found) == len(expected)
+        and all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
     )
 
 

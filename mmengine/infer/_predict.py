@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from time import perf_counter
@@ -24,6 +24,7 @@ from mmengine.infer._records import LINES, RecordWriter, writing_records
 from mmengine.infer._samples import collate_of, reader_of
 from mmengine.infer._sources import is_folder
 from mmengine.infer.infer import BaseInferencer
+from mmengine.process.seed import rng_state, set_random_seed, set_rng_state
 from mmengine.registry import INFERENCERS
 from mmengine.runner._build import _build_collate
 from mmengine.runner._data_of_config import described_loaders, loader_in_order
@@ -92,9 +93,9 @@ def predict(
 
     Args:
         config: A config, or the path of one.
-        inputs: Files, URLs, arrays or folders, which mean their files in the order of names, without
-            sub-folders. Without any, the model predicts on ``test_dataloader`` of the config, in the
-            order of the dataset.
+        inputs: Files, URLs, arrays or folders, which mean their files in the order of names,
+            without sub-folders. Without any, the model predicts on ``test_dataloader`` of the
+            config, in the order of the dataset.
         checkpoint: A path or a URL; ``'best'`` or ``'last'`` of the work dir; None takes the best
             one if the run has saved one, and else the last one.
         out: A folder. It gets ``predictions.jsonl``, with a line for each prediction, and
@@ -136,6 +137,7 @@ def predict(
     with ExitStack() as stack:
         writer = None if out is None else stack.enter_context(writing_records(Path(out)))
         stack.enter_context(inferencer._in_scope())
+        stack.enter_context(_seeded(cfg))
         pairs = stack.enter_context(
             closing(_predicted(inferencer, cfg, files, batch_size, show_progress))
         )
@@ -243,6 +245,20 @@ class ConfigInferencer(BaseInferencer):
     ) -> Any:
         """The predictions as they are."""
         return preds
+
+
+@contextmanager
+def _seeded(cfg: Config) -> Iterator[None]:
+    """Context with random numbers from the seed of the config, if it has one."""
+    randomness = cfg.get('randomness')
+    seed = randomness.get('seed') if isinstance(randomness, Mapping) else None
+    before = rng_state()
+    if seed is not None:
+        set_random_seed(seed)
+    try:
+        yield
+    finally:
+        set_rng_state(before)
 
 
 def _inferencer(

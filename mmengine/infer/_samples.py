@@ -152,7 +152,7 @@ def _read(path: Any) -> Any:
             return torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
         loaded = np.load(io.BytesIO(content), allow_pickle=False)
         return dict(loaded) if suffix == '.npz' else loaded
-    except Exception as error:  # each format has errors of its own
+    except Exception as error:  # each format has other errors
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ArgumentError(f'{path} is not a readable {suffix} file: {reason}') from error
 

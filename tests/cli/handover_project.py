@@ -116,7 +116,7 @@ class Noisy(Affine):
     """Draws random numbers."""
 
     def forward(self, inputs, labels=None, mode='tensor'):
-        return super().forward(inputs + torch.randn(inputs.shape[0], 2))
+        return super().forward(inputs + torch.randn(inputs.shape[0], 2), mode=mode)
 
 
 class Counting(Affine):

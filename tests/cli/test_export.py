@@ -93,7 +93,7 @@ def test_inputs_can_be_chosen(folder: Path, capsys: Any) -> None:
     assert export('Masked', '--out', 'a.pt2', '--inputs', 'inputs', data='MaskedPoints') == 0
     torch.testing.assert_close(loaded('a.pt2')(X), 3 * X + 1)
     assert export('Masked', '--inputs', 'labels', data='MaskedPoints') == 1
-    assert 'depends on inputs, mask of the batch' in capsys.readouterr().err
+    assert 'cannot be called without inputs, mask of the batch' in capsys.readouterr().err
     assert export('Masked', '--inputs', 'inptus', data='MaskedPoints') == 2
     assert "no entry 'inptus'. Did you mean 'inputs'?" in capsys.readouterr().err
 

@@ -218,6 +218,15 @@ def test_of_several_best_weights_the_first_is_taken(folder: Path) -> None:
     assert lines()[1]['prediction'] == {'point': [4.0, -2.0]}
 
 
+def test_random_numbers_come_from_the_seed_of_the_config(folder: Path) -> None:
+    write_config(folder, model='Noisy', more='randomness = dict(seed=3)\n')
+    save('epoch_1.pth', 2.0)
+    before = torch.get_rng_state()
+    first, second = (infer.predict('mine.py', device='cpu').values for _ in range(2))
+    assert [one['point'].tolist() for one in first] == [one['point'].tolist() for one in second]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_function_returns_the_predictions(folder: Path) -> None:
     save('epoch_1.pth', 2.0)
     found = infer.predict('mine.py', [torch.tensor([1.0, 2.0])], device='cpu')
