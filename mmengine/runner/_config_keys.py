@@ -44,7 +44,7 @@ def misspelt_keys(cfg: Any, arguments: Collection[str]) -> dict[str, str]:
         cfg: The config of a run.
         arguments: Names of the arguments of the runner.
     """
-    # 'inference' is a name of its own.
+    # 'inference' is another name, not a misspelling.
     known = {*arguments, *READ_FROM_CONFIG} - {'cfg', 'model', 'inferencer'}
     return {
         key: meant
