@@ -1,7 +1,7 @@
-"""Pictures of what a user sees, in docs/images: `python docs/_generate/pictures.py` (make pictures).
+"""Pictures of what a user sees, in docs/images: `make pictures`.
 
-The terminal is a real one of tmux, in which `mmengine init` and `train` run; its letters and colours
-become an SVG by rich. The page of the report is opened in Chromium.
+The terminal is a real one of tmux, in which `mmengine init` and `train` run; rich makes an SVG of
+its letters and colours. The page of the report is opened in Chromium.
 """
 
 from __future__ import annotations
