@@ -57,7 +57,7 @@ def test_the_commands_of_the_readme_work_one_after_the_other(tmp_path: Path) -> 
             continue
         assert program == 'mmengine'
         if said:  # by the interrupted training
-            assert f'Go on with        {shlex.join(command.words)}' in said
+            assert re.findall('^Go on with +(.*)$', said, re.M) == [shlex.join(command.words)]
         output = tmp_path / f'output_{number}'
         run = interrupted if command.is_interrupted else finished
         code, text = run(words, folder, output)
@@ -134,7 +134,7 @@ def _environment() -> dict[str, str]:
 
 def _check_test(folder: Path, text: str) -> None:
     (accuracy,) = re.findall(r'^accuracy +([\d.]+)$', text, re.M)
-    assert float(accuracy) > 0.8
+    assert float(accuracy) > 0.5  # three classes
 
 
 def _check_report(folder: Path, text: str) -> None:
