@@ -27,7 +27,8 @@ from _generate.browser import Browser
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / 'docs' / 'images'
-COLUMNS, LINES = 92, 34
+# The folder of a picture has a longer name than is shown.
+COLUMNS, SHOWN_COLUMNS, LINES = 124, 98, 34
 # Long enough that one can look at it in the middle.
 SLOW = '--cfg-options train_cfg.max_epochs=12'
 LIMIT_S = 120.0
@@ -49,12 +50,11 @@ class Terminal:
             **os.environ,
             'PATH': f'{programs}:{os.environ["PATH"]}',
             'PYTHONPATH': str(ROOT),
-            'PS1': '$ ',
             'COLORTERM': 'truecolor',
             'OMP_NUM_THREADS': '1',
         }
         size = ['-x', str(COLUMNS), '-y', str(LINES)]
-        shell = 'exec bash --norc --noprofile'
+        shell = "exec env PS1='$ ' bash --norc --noprofile"  # a shell in between drops it
         subprocess.run(
             [*self._tmux, 'new-session', '-d', *size, '-c', str(folder), shell],
             env=environment,
@@ -81,15 +81,15 @@ class Terminal:
 
     def shown(self, *options: str) -> str:
         """The text, with lines that have left the screen."""
-        command = [*self._tmux, 'capture-pane', '-p', '-S', '-', *options]
+        command = [*self._tmux, 'capture-pane', '-p', '-J', '-S', '-', *options]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return done.stdout.rstrip('\n')
+        return '\n'.join(line.rstrip() for line in done.stdout.rstrip().splitlines())
 
     def picture(self, title: str) -> str:
         """What is shown, as an SVG."""
         # The folder has a random name, and differs in every picture.
         text = self.shown('-e').replace(str(self._folder), '~')
-        console = Console(width=COLUMNS, record=True, file=io.StringIO(), force_terminal=True)
+        console = Console(width=SHOWN_COLUMNS, record=True, file=io.StringIO(), force_terminal=True)
         console.print(Text.from_ansi(text), soft_wrap=False)
         svg = console.export_svg(title=title, theme=MONOKAI, unique_id=f'terminal-{len(text)}')
         # A page of the site loads nothing from elsewhere.
