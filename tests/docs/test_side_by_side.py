@@ -111,6 +111,16 @@ def _epochs_in(epochs: list[int]) -> Any:
 
 
 @pytest.mark.parametrize('page', sorted({page for page, *_ in PAIRS}))
+def test_each_block_is_a_file_or_a_command_that_is_run(page: str) -> None:
+    scripts = {ours for name, _, ours, _ in PAIRS if name == page}
+    for block in blocks_of((START / f'{page}.md').read_text(encoding='utf-8')):
+        if block.language == 'python':
+            assert _FILE.match(block.text), block.line
+        elif block.language == 'bash':
+            assert block.text.strip().removeprefix('python ') in scripts, block.line
+
+
+@pytest.mark.parametrize('page', sorted({page for page, *_ in PAIRS}))
 def test_lines_of_the_columns_fit(page: str) -> None:
     text = (START / f'{page}.md').read_text(encoding='utf-8')
     for columns in text.split('<div class="sides">')[1:]:
