@@ -95,6 +95,11 @@ OTHERS = {
     ),
     'runner_type': ('str', "'Runner'", 'Another class than `Runner`, by `RUNNERS`.'),
     'strict_config': ('bool', 'False', 'Warnings about keys that look misspelt are errors.'),
+    'inferencer': (
+        'dict', 'None',
+        'Reads the files of `mmengine predict`: a `BaseInferencer` of `INFERENCERS`. '
+        'It is given `model`, `weights` and `device`.',
+    ),
     'tta_model': ('dict', 'None', 'The model of test-time augmentation, for `PrepareTTAHook`.'),
     'tta_pipeline': ('list', 'None', 'The pipeline of test-time augmentation.'),
 }  # fmt: skip

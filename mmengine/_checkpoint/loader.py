@@ -244,10 +244,12 @@ def _load_checkpoint_to_model(
     strict: bool = False,
     logger: Logger = None,
     revise_keys: Sequence[tuple[str, str]] = [(r'^module\.', '')],  # the API's
+    *,
+    must_fit: bool = False,
 ) -> Mapping[str, Any]:
     """Load the weights of a loaded checkpoint into ``model``; returns the checkpoint."""
     weights = revise_state_dict_keys(weights_of(checkpoint), revise_keys)
-    load_state_dict(model, weights, strict, logger)
+    load_state_dict(model, weights, strict, logger, must_fit=must_fit)
     return checkpoint
 
 

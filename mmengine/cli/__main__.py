@@ -16,6 +16,8 @@ _COMMANDS = {
     'init': 'write a small project that runs at once',
     'train': 'train the model of a config',
     'test': 'test a checkpoint of the model of a config',
+    'predict': 'predict on files, or on the test data of a config',
+    'export': 'export a trained model by torch.export or to ONNX',
     'launch': 'start the ranks of a run',
     'plan': 'show what a training will need, without training',
     'report': 'write one page about runs: curves, configs, checkpoints',

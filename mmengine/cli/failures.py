@@ -20,6 +20,7 @@ SELF_EXPLAINING = {
     'mmengine._checkpoint._save_error.CheckpointSaveError': RUN_FAILED,
     'mmengine.hooks.non_finite_loss_hook.NonFiniteLossError': RUN_FAILED,
     'mmengine.process._lock.WorkDirInUseError': USER_MISTAKE,
+    'mmengine.export._errors.ExportError': RUN_FAILED,
     'mmengine.runner._unsuited.UnsuitedModelError': USER_MISTAKE,
     'mmengine.process.failure.RankFailedError': RUN_FAILED,
 }

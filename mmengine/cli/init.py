@@ -26,7 +26,11 @@ _EXAMPLES = """\
   mmengine init gan --out my_gan     two networks with an optimizer each, in the folder my_gan
 """
 _BEFORE = {'finetune': ['mmengine train pretrain.py']}
-_THEN = ['mmengine train config.py', 'mmengine report work_dirs/config']
+_THEN = [
+    'mmengine train config.py',
+    'mmengine predict config.py',
+    'mmengine report work_dirs/config',
+]
 
 
 def add_parser(commands: Commands) -> None:

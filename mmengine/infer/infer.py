@@ -24,10 +24,11 @@ from mmengine.fileio import get_file_backend
 from mmengine.infer._prefetch import prefetched
 from mmengine.infer._sources import drop_pretrained, is_folder, names_of, saved_config
 from mmengine.logging import print_log
-from mmengine.registry import MODELS, VISUALIZERS, DefaultScope
+from mmengine.registry import VISUALIZERS, DefaultScope
 from mmengine.registry.default_scope import current_scope_name
 from mmengine.registry.registry import import_scope
 from mmengine.runner._build import _build_collate
+from mmengine.runner._trained_model import build_described
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 # These are looked into by projects, as unions of typing.
@@ -250,9 +251,7 @@ class BaseInferencer(metaclass=InferencerMeta):
                 checkpoint = self._opened[1]
             else:
                 checkpoint = _load_checkpoint(weights, map_location='cpu')
-        preprocessor = cfg.get('data_preprocessor')
-        defaults = {} if preprocessor is None else {'data_preprocessor': preprocessor}
-        model: Any = MODELS.build(cfg.model, default_args=defaults)
+        model: Any = build_described(cfg)
         model.cfg = cfg
         self._load_weights_to_model(model, checkpoint, cfg)
         model.to(device).eval()
@@ -276,7 +275,7 @@ class BaseInferencer(metaclass=InferencerMeta):
                 level=logging.WARNING,
             )
             return
-        _load_checkpoint_to_model(model, checkpoint)
+        _load_checkpoint_to_model(model, checkpoint, must_fit=True)
         meta = checkpoint.get('meta') or {}
         if 'dataset_meta' in meta:
             model.dataset_meta = meta['dataset_meta']

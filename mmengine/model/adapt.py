@@ -95,7 +95,7 @@ class AdaptedModel(BaseModel):
             target = kwargs.get(key)
             rest = kwargs if self.loss is None else {k: v for k, v in kwargs.items() if k != key}
             return target, args, rest
-        if key is None:
+        if key is None or key >= len(args):  # a batch to predict on may have no target
             return None, args, kwargs
         rest_args = args if self.loss is None else (*args[:key], *args[key + 1 :])
         return args[key], rest_args, kwargs

@@ -21,8 +21,8 @@ from mmengine.utils.errors import did_you_mean
 READ_FROM_CONFIG = frozenset(
     {
         'activation_checkpointing', 'compile', 'custom_imports', 'find_unused_parameters',
-        'model_wrapper_cfg', 'runner_type', 'strategy', 'strict_config', 'sync_bn', 'tta_model',
-        'tta_pipeline',
+        'inferencer', 'model_wrapper_cfg', 'runner_type', 'strategy', 'strict_config', 'sync_bn',
+        'tta_model', 'tta_pipeline',
     }
 )  # fmt: skip
 # Dicts without a type whose keys are all known.
@@ -44,7 +44,8 @@ def misspelt_keys(cfg: Any, arguments: Collection[str]) -> dict[str, str]:
         cfg: The config of a run.
         arguments: Names of the arguments of the runner.
     """
-    known = {*arguments, *READ_FROM_CONFIG} - {'cfg', 'model'}
+    # 'inference' is another name, not a misspelling.
+    known = {*arguments, *READ_FROM_CONFIG} - {'cfg', 'model', 'inferencer'}
     return {
         key: meant
         for key in cfg

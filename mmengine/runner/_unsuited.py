@@ -10,6 +10,8 @@ from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.dataset import pseudo_collate
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mmengine.runner.runner import Runner
 
 _STEPS = {'train': 'train_step', 'val': 'val_step', 'test': 'test_step'}
@@ -28,20 +30,26 @@ class UnsuitedModelError(TypeError, AttributeError):
 def explained(runner: Runner, error: BaseException) -> UnsuitedModelError | None:
     """An error with the key of the config to set, or None if ``error`` has another reason."""
     stage = runner.state.stage
-    if stage not in _STEPS or not isinstance(error, (TypeError, AttributeError)):
+    if stage not in _STEPS:
         return None
-    if isinstance(error, UnsuitedModelError):
-        return None
-    model, step = unwrap_model(runner.model), _STEPS[stage]
-    kind, text = type(model), str(error)
-    if f'{step!r}' in text and not hasattr(model, step):
-        return UnsuitedModelError(without_step(kind, stage))
     loop: Any = getattr(runner, f'_{stage}_loop')
     collate = getattr(getattr(loop, 'dataloader', None), 'collate_fn', None)
+    return explain_step(unwrap_model(runner.model), stage, collate, error)
+
+
+def explain_step(
+    model: nn.Module, stage: str, collate: Any, error: BaseException
+) -> UnsuitedModelError | None:
+    """The same for a step of ``model`` with a batch that ``collate`` has made."""
+    if not isinstance(error, (TypeError, AttributeError)) or isinstance(error, UnsuitedModelError):
+        return None
+    kind, step, text = type(model), _STEPS[stage], str(error)
+    if f'{step!r}' in text and not hasattr(model, step):
+        return UnsuitedModelError(without_step(kind, stage))
     if collate is pseudo_collate and _OF_LISTS.search(text.splitlines()[0] if text else ''):
         return UnsuitedModelError(
             f'{kind.__name__} got a list where it needs a tensor ({text.splitlines()[0]}; '
-            f'{_line_of(error)}). The default collate_fn gives a list of samples for each key: set '
+            f'{line_of(error)}). The default collate_fn gives a list of samples for each key: set '
             f"{stage}_dataloader.collate_fn=dict(type='default_collate') to stack them."
         )
     return None
@@ -57,7 +65,7 @@ def without_step(kind: type, stage: str) -> str:
     )
 
 
-def _line_of(error: BaseException) -> str:
+def line_of(error: BaseException) -> str:
     """The last line outside of torch and this package that the error comes from."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not _OF_LIBRARIES.search(frame.filename)]

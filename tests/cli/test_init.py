@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mmengine.cli.__main__ import main
 from mmengine.cli.init import NAMES, create
@@ -12,6 +13,22 @@ from mmengine.utils.errors import ArgumentError
 
 # After two epochs: better than guessing one of three classes, and than points at the origin.
 LEARNT = {'classification': ('accuracy', 0.5, 1.0), 'gan': ('radius_error', 0.0, 1.9)}
+
+
+# Samples of the test data, the form of an input, and the form of an output.
+SAMPLES = {'classification': (240, [1, 16, 16], [3]), 'gan': (1024, [2], [2])}
+
+
+def assert_works(folder: Path, name: str) -> None:
+    """The trained model predicts, and runs from a file without its code."""
+    count, form, output = SAMPLES[name]
+    for words in (['predict', 'config.py'], ['export', 'config.py', '--out', 'model.pt2']):
+        done = run_python(['-m', 'mmengine', *words], cwd=folder)
+        assert done.returncode == 0, done.stderr
+    lines = folder.joinpath('work_dirs/config/predictions/predictions.jsonl').read_text()
+    assert len(lines.splitlines()) == count
+    module = torch.export.load(folder / 'model.pt2').module()
+    assert list(module(torch.zeros(5, *form)).shape) == [5, *output]
 
 
 def trained(folder: Path, config: str, *options: str) -> str:
@@ -28,6 +45,7 @@ def test_project_trains_at_once(name: str, tmp_path: Path) -> None:
     log = next(folder.glob('work_dirs/config/*/*.log')).read_text()
     values = [float(part.split()[0]) for part in log.split(f'{metric}: ')[1:]]
     assert low < values[-1] <= high
+    assert_works(folder, name)
 
 
 def test_finetune_goes_on_from_weights(tmp_path: Path) -> None:

@@ -530,6 +530,13 @@ def test_the_config_of_the_weights_may_name_classes_and_registered_functions(tmp
         "val_dataloader = dict(collate_fn=dict(type='mmengine.dataset.pseudo_collate'))\n"
         "other = dict(type='somescope.Name')\n"
     )
-    torch.save({'state_dict': {}, 'meta': {'cfg': text}}, tmp_path / 'weights.pth')
+    weights = {'weight': torch.tensor(1.0)}
+    torch.save({'state_dict': weights, 'meta': {'cfg': text}}, tmp_path / 'weights.pth')
     inferencer = Inferencer(weights=str(tmp_path / 'weights.pth'), device='cpu')
     assert inferencer.cfg.optim_wrapper.optimizer.lr == 0.1
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    torch.save({'state_dict': {'other': torch.ones(2)}}, tmp_path / 'weights.pth')
+    with pytest.raises(ValueError, match='none of the weights of Doubler'):
+        Inferencer(dict(model=dict(type='Doubler')), str(tmp_path / 'weights.pth'), device='cpu')

@@ -45,7 +45,7 @@ class GAN(BaseModel):
         self.discriminator = mlp(2, 64, 64, 1)
 
     def make(self, inputs: Tensor) -> Tensor:
-        return self.generator(torch.randn(len(inputs), NOISE, device=inputs.device))
+        return self.generator(torch.randn(inputs.shape[0], NOISE, device=inputs.device))
 
     def forward(self, inputs: Tensor, mode: str = 'tensor'):
         made = self.make(inputs)

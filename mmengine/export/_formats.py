@@ -1,0 +1,190 @@
+"""The formats of exported files: how each is written, and run again."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+Run = Callable[[Sequence[Any]], list[Tensor]]
+_MAX_ONE_FILE = 1_800_000_000  # a file of ONNX has less than 2 GiB; weights beyond are beside it
+
+
+class Format(ABC):
+    """A format of exported files."""
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+    repeats_random_numbers: ClassVar[bool]
+    """Whether a file draws the random numbers that the model draws from the same seed."""
+
+    @abstractmethod
+    def write(
+        self,
+        program: Any,
+        path: Path,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        axes: Sequence[Mapping[int, str]],
+    ) -> None:
+        """Write the program to a file.
+
+        Args:
+            program: What ``torch.export.export`` returned.
+            path: The file.
+            inputs: Names of its flat inputs.
+            outputs: Names of its flat outputs.
+            axes: For each flat input the names of its dimensions that may have any size.
+        """
+
+    @abstractmethod
+    def open(self, path: Path) -> Run:
+        """Read the file; returns a function from values of the inputs to the tensors it returns."""
+
+
+class TorchFormat(Format):
+    """A program of torch, which ``torch.export.load`` opens and AOTInductor compiles."""
+
+    name = 'torch'
+    suffix = '.pt2'
+    repeats_random_numbers = True
+
+    def write(
+        self,
+        program: Any,
+        path: Path,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        axes: Sequence[Mapping[int, str]],
+    ) -> None:
+        """See :meth:`Format.write`. Names come from the program."""
+        torch.export.save(program, path)
+
+    def open(self, path: Path) -> Run:
+        """See :meth:`Format.open`."""
+        module = torch.export.load(path).module()
+
+        def run(values: Sequence[Any]) -> list[Tensor]:
+            with torch.no_grad():
+                output = module(*values)
+            return [one for one in tree_leaves(output) if isinstance(one, Tensor)]
+
+        return run
+
+
+class OnnxFormat(Format):
+    """A graph of ONNX, which ONNX Runtime and other engines run.
+
+    Args:
+        opset: Version of the operators; None means torch's default.
+
+    Raises:
+        ArgumentError: If one of the packages is not installed.
+    """
+
+    name = 'onnx'
+    suffix = '.onnx'
+    repeats_random_numbers = False
+
+    def __init__(self, opset: int | None = None) -> None:
+        missing = [
+            name
+            for name in ('onnx', 'onnxscript', 'onnxruntime')
+            if importlib.util.find_spec(name) is None
+        ]
+        if missing:
+            raise ArgumentError(
+                f"ONNX needs {', '.join(missing)}: pip install 'mmengine[onnx]'. --format torch "
+                'needs no other package.'
+            )
+        self._opset = opset
+
+    def write(
+        self,
+        program: Any,
+        path: Path,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        axes: Sequence[Mapping[int, str]],
+    ) -> None:
+        """See :meth:`Format.write`."""
+        state = program.state_dict.values()
+        size = sum(one.numel() * one.element_size() for one in state if isinstance(one, Tensor))
+        with _quiet():
+            graph: Any = torch.onnx.export(
+                program,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                opset_version=self._opset,
+                dynamic_shapes=[dict(names) for names in axes] if any(axes) else None,
+                dynamo=True,
+                verbose=False,
+            )
+            graph.save(path, external_data=size > _MAX_ONE_FILE)
+
+    def open(self, path: Path) -> Run:
+        """See :meth:`Format.open`."""
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+        names = [one.name for one in session.get_inputs()]
+
+        def run(values: Sequence[Any]) -> list[Tensor]:
+            flat = [one for one in tree_leaves(list(values)) if isinstance(one, Tensor)]
+            given = {name: one.numpy() for name, one in zip(names, flat, strict=True)}
+            return [torch.from_numpy(one) for one in session.run(None, given)]
+
+        return run
+
+
+def format_of(name: str | None, out: Path | None, opset: int | None) -> Format:
+    """The format by its name, or by the suffix of the file.
+
+    Raises:
+        ArgumentError: If there is no such format, it is not the one of the suffix, or it has no
+            opset.
+    """
+    formats: dict[str, type[Format]] = {'torch': TorchFormat, 'onnx': OnnxFormat}
+    if name is not None and name not in formats:
+        raise ArgumentError(
+            f'The formats are {" and ".join(formats)}; got {name!r}.{did_you_mean(name, formats)}'
+        )
+    by_suffix = {kind.suffix: key for key, kind in formats.items()}
+    meant = None if out is None else by_suffix.get(out.suffix)
+    if out is not None and (meant is None or name not in (None, meant)):
+        suffixes = ', '.join(f'{suffix} for {key}' for suffix, key in by_suffix.items())
+        raise ArgumentError(f'The name of the file ends in {suffixes}; got {out}.')
+    chosen = name or meant or 'torch'
+    if chosen == 'onnx':
+        return OnnxFormat(opset)
+    if opset is not None:
+        raise ArgumentError('Only ONNX has an opset: --format onnx, or leave --opset out.')
+    return formats[chosen]()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Context without the remarks of the exporter, which are about its own code."""
+    logger = logging.getLogger('torch.onnx')
+    others = [logger, logging.getLogger('onnxscript'), logging.getLogger('onnx_ir')]
+    levels = [one.level for one in others]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        try:
+            for one in others:
+                one.setLevel(logging.ERROR)
+            yield
+        finally:
+            for one, level in zip(others, levels, strict=True):
+                one.setLevel(level)

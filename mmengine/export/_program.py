@@ -1,0 +1,201 @@
+"""Captures the steps of a model with torch.export."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import re
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from mmengine.export._errors import ExportError, reason_of
+from mmengine.export._target import Target, tensors_of, without
+
+BATCH = 'batch'
+
+
+class _Call(nn.Module):
+    """Calls a target with its inputs by position."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self.module = target.module
+        self._names = target.names
+        self._call = target.call
+        self._entries = target.entries
+
+    def forward(self, *values: Any) -> Any:
+        return self._call(self.module, self._entries(dict(zip(self._names, values, strict=True))))
+
+
+def capture(target: Target, sizes: tuple[int, ...]) -> tuple[Any, Target, list[str]]:
+    """The steps of a target, as a program without Python.
+
+    Args:
+        target: The target.
+        sizes: One batch size, which the program then has; or several, the first of which is the
+            example. What differs between the first and the last one may have any size.
+
+    Returns:
+        The program, the target with the inputs that the output depends on, and the names of those
+        that are left out.
+
+    Raises:
+        ExportError: If it cannot be captured; the message says why.
+    """
+    program = _captured(target, sizes)
+    unused = _unused(program, target, sizes[0])
+    if not unused or len(unused) == len(target.names):
+        return program, target, []
+    smaller, left_out = _smaller(target, unused, sizes[0])
+    return (_captured(smaller, sizes) if left_out else program), smaller, left_out
+
+
+def _smaller(target: Target, unused: list[str], size: int) -> tuple[Target, list[str]]:
+    """The target without the unused inputs that it can do without, and their names."""
+    expected = tensors_of(target.run(size), target.title)
+    whole = without(target, unused, expected)
+    if whole is not None:
+        return whole, unused
+    left_out = []
+    for name in unused:
+        smaller = without(target, [name], expected)
+        if smaller is not None:
+            target = smaller
+            left_out.append(name)
+    return target, left_out
+
+
+def example_of(target: Target, size: int) -> tuple[Any, ...]:
+    """The values of the inputs for one batch size."""
+    return tuple(target.inputs[size].values())
+
+
+def shapes_of(target: Target, sizes: tuple[int, ...]) -> list[tuple[str, str]]:
+    """For each flat input its name, and its dtype and shape in words."""
+    names = flat_names(target.inputs[sizes[0]])
+    tensors = tree_leaves(example_of(target, sizes[0]))
+    found = []
+    for name, tensor, dims in zip(names, tensors, axes_of(target, sizes), strict=True):
+        shape = [dims.get(dim, str(size)) for dim, size in enumerate(tensor.shape)]
+        found.append((name, f'{str(tensor.dtype).removeprefix("torch.")} [{", ".join(shape)}]'))
+    return found
+
+
+def axes_of(target: Target, sizes: tuple[int, ...]) -> list[dict[int, str]]:
+    """For each flat input the names of its dimensions that depend on the batch size."""
+    marked = tree_leaves(_varying(target, sizes), is_leaf=lambda one: isinstance(one, set))
+    names = flat_names(target.inputs[sizes[0]])
+    tensors = tree_leaves(example_of(target, sizes[0]))
+    return [
+        {
+            dim: BATCH if tensor.shape[dim] == sizes[0] else f'{name}_{dim}'
+            for dim in sorted(varying)
+        }
+        for name, tensor, varying in zip(names, tensors, marked, strict=True)
+    ]
+
+
+def flat_names(entries: Any, prefix: str = '') -> list[str]:
+    """A name for each tensor in lists, tuples and dicts, in the order of ``tree_leaves``."""
+    if isinstance(entries, dict):
+        pairs = list(entries.items())
+    elif isinstance(entries, (list, tuple)):
+        pairs = list(enumerate(entries))
+    else:
+        return [prefix] if isinstance(entries, Tensor) else []
+    names = []
+    for key, value in pairs:
+        names += flat_names(value, f'{prefix}_{key}' if prefix else str(key))
+    return names
+
+
+def _captured(target: Target, sizes: tuple[int, ...]) -> Any:
+    is_dynamic = len(sizes) > 1
+    caller = _Call(target)
+    values = example_of(target, sizes[0])
+    shapes = _dynamic_shapes(target, sizes) if is_dynamic else None
+    _name_arguments(caller, target.names)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # remarks of torch about its own modules
+            return torch.export.export(caller, values, dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # torch raises errors of many classes
+        reason = reason_of(error, is_dynamic)
+        raise ExportError(f'{target.title} cannot be exported: {reason}') from error
+
+
+def _name_arguments(caller: _Call, names: list[str]) -> None:
+    """Give the inputs of the program the names of the entries."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+    def forward(self: _Call, *values: Any) -> Any:
+        return _Call.forward(self, *values)
+
+    parameters = [inspect.Parameter(name, kind) for name in ('self', *_identifiers(names))]
+    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
+    caller.__class__ = type('_Call', (_Call,), {'forward': forward})
+
+
+def _identifiers(names: list[str]) -> list[str]:
+    """The names as different names of arguments."""
+    found: list[str] = []
+    for name in names:
+        plain = re.sub(r'\W', '_', name)
+        if not plain.isidentifier() or keyword.iskeyword(plain) or plain in ('self', *found):
+            plain = f'input_{len(found)}_{plain}'
+        found.append(plain)
+    return found
+
+
+def _varying(target: Target, sizes: tuple[int, ...]) -> Any:
+    """For each tensor of the inputs, the set of its dimensions that depend on the batch size."""
+    first, last = (example_of(target, size) for size in (sizes[0], sizes[-1]))
+    try:
+        return tree_map(
+            lambda one, other: {
+                dim
+                for dim, (size, other_size) in enumerate(zip(one.shape, other.shape, strict=True))
+                if size != other_size
+            },
+            first,
+            last,
+        )
+    except ValueError as error:
+        raise ExportError(
+            f'{target.title} takes a list with a tensor for each sample, so a file has one batch '
+            'size: pass --batch-size N, or batch_size=N.'
+        ) from error
+
+
+def _dynamic_shapes(target: Target, sizes: tuple[int, ...]) -> Any:
+    batch = torch.export.Dim(BATCH, min=1)
+
+    def dims(tensor: Tensor, varying: set[int]) -> dict[int, Any]:
+        return {
+            dim: batch if tensor.shape[dim] == sizes[0] else torch.export.Dim.AUTO
+            for dim in sorted(varying)
+        }
+
+    return tree_map(dims, example_of(target, sizes[0]), _varying(target, sizes))
+
+
+def _unused(program: Any, target: Target, size: int) -> list[str]:
+    """Inputs of which the program uses no values; it may use their sizes."""
+    nodes = {node.name: node for node in program.graph.nodes if node.op == 'placeholder'}
+    sizes = torch.ops.aten.sym_size.int
+    flags = [
+        all(user.target is sizes for user in nodes[name].users)
+        for name in program.graph_signature.user_inputs
+    ]
+    unused = []
+    for name, value in target.inputs[size].items():
+        count = len(tree_leaves(value))
+        if all(flags[:count]):
+            unused.append(name)
+        flags = flags[count:]
+    return unused
