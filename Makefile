@@ -1,4 +1,4 @@
-# The verbs: demo, test, test-strategies, test-cluster, soak, lint, bench, docs, site. Each makes the virtual environment that it needs.
+# The verbs: demo, test, test-strategies, test-cluster, test-peers, soak, lint, bench, docs, site. Each makes the virtual environment that it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -28,7 +28,7 @@ STRATEGY_TESTS := tests/strategy/test_deepspeed.py tests/strategy/test_tensor_pa
 FAST_TESTS := $(addprefix tests/,analysis config device evaluator logging registry structures utils) \
 	-m 'not distributed' -k 'not process and not spawned and not import and not million'
 
-.PHONY: help demo test test-fast test-python test-strategies test-cluster coverage soak soak-faults soak-mmcv test-core test-mmcv lint format bench bench-check bench-peers docs site clean
+.PHONY: help demo test test-fast test-python test-strategies test-cluster coverage soak soak-faults soak-mmcv test-core test-mmcv test-peers lint format bench bench-check bench-peers docs site pictures clean
 
 help:
 	@echo 'make demo         train a CNN on handwritten digits and test it: about a minute, after installing'
@@ -42,6 +42,7 @@ help:
 	@echo 'make soak-faults  SOAK_KILLS=$(SOAK_KILLS) kills, SOAK_FILES=$(SOAK_FILES) hostile files, SOAK_RUNS=$(SOAK_RUNS) runs in one process: what is lost, run or left'
 	@echo 'make test-core    import and smoke tests of the built package, nothing but its core dependencies there'
 	@echo 'make test-mmcv    check that recorded trainings are those of MMCV 1.7.2, installed apart in $(MMCV_VENV)'
+	@echo 'make test-peers   train the same in Lightning, Transformers, MMCV and MMEngine, as the pages "From ..." show it'
 	@echo 'make soak-mmcv    draw SOAK_PROJECTS=$(SOAK_PROJECTS) legacy projects, and run each under MMCV and, migrated, here'
 	@echo 'make lint         check style, types, the layers of the package, spelling and plain English'
 	@echo 'make format       lay out the code, and correct what ruff can correct'
@@ -50,6 +51,7 @@ help:
 	@echo 'make bench-peers  the same step in other training engines, installed apart in $(PEERS_VENV)'
 	@echo 'make docs         run the examples in docstrings'
 	@echo 'make site         build the site of the documentation into build/site'
+	@echo 'make pictures     take the pictures of the terminal and of the report in docs/images anew'
 	@echo 'make clean        remove what the others made: environments and the run of the demo'
 
 demo: $(VENV)/.installed-demo
@@ -115,6 +117,11 @@ soak-mmcv: $(MMCV_VENV)/.installed $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/migrate_soak.py --mmcv-python $(MMCV_VENV)/bin/python \
 		--projects $(SOAK_PROJECTS) --scripts $(SOAK_PROJECTS)
 
+# Each side runs in its own process and environment. `make test` compares this side with the loop by hand.
+test-peers: $(VENV)/.installed-dev $(PEERS_VENV)/.installed $(MMCV_VENV)/.installed
+	PEERS_PYTHON=$(abspath $(PEERS_VENV))/bin/python MMCV_PYTHON=$(abspath $(MMCV_VENV))/bin/python \
+		$(BIN)/python -m pytest -q tests/docs/test_side_by_side.py tests/docs/test_compare.py
+
 # The recorders import nothing of this package.
 test-mmcv: $(MMCV_VENV)/.installed
 	cd tests/migrate && $(abspath $(MMCV_VENV))/bin/python -m mmcv_runs.check
@@ -138,6 +145,10 @@ docs: $(VENV)/.installed-dev
 site: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -j 2 -b html docs build/site
 	@echo 'The site: build/site/index.html'
+
+# Terminal and page as they are, for the docs. Needs tmux and chromium.
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python docs/_generate/pictures.py
 
 bench: $(VENV)/.installed-dev
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -15,9 +15,10 @@ def test_its_example_learns_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     # As a module, because the runner asks a model's class where it was defined.
     names: dict[str, object] = {'__name__': 'readme_example'}
     exec(compile(code, 'README.md', 'exec'), names)
-    linear = names['runner'].model.linear
-    assert float(linear.weight.detach()) == pytest.approx(3, abs=0.01)
-    assert float(linear.bias.detach()) == pytest.approx(1, abs=0.01)
+    assert len(code.splitlines()) == 20
+    assert float(names['net'].weight.detach()) == pytest.approx(3, abs=0.01)
+    assert float(names['net'].bias.detach()) == pytest.approx(1, abs=0.01)
+    assert len(list(tmp_path.glob('work_dirs/line/*.pth'))) == 1
 
 
 @pytest.mark.parametrize('target', sorted(set(re.findall(r'\]\(([^)#]+)\)', README))))

@@ -121,10 +121,12 @@ def handled(
 def say(text: str) -> None:
     """Write a line to standard error from within a signal handler.
 
-    A ``print`` may be interrupted by the signal, and cannot be entered a second time.
+    A ``print`` may be interrupted by the signal, and cannot be entered a second time. On a terminal
+    the line before may hold a progress display and ``^C``.
     """
     try:
-        os.write(2, f'{text}\n'.encode())
+        begin = '\n' if os.isatty(2) else ''
+        os.write(2, f'{begin}{text}\n'.encode())
     except OSError:  # no terminal any more, as after SIGHUP
         return
 

@@ -41,10 +41,11 @@ def figures(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
                 )
         figure.update_layout(
             height=_HEIGHT,
-            margin={'l': 60, 'r': 20, 't': 20, 'b': 45},
+            margin={'l': 60, 'r': 20, 't': 30, 'b': 45},
             template='plotly_white',
             showlegend=True,
-            legend={'orientation': 'h', 'y': 1.02, 'yanchor': 'bottom'},
+            # Below, because the buttons are above: on a phone they would cover it.
+            legend={'orientation': 'h', 'y': -0.25, 'yanchor': 'top'},
             xaxis_title='iteration',
             yaxis_title=name,
         )
