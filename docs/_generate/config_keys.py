@@ -107,7 +107,9 @@ DATALOADER = {
     'collate_fn': 'How samples become a batch: a function, its name, or `dict(type=...)`. '
     "`'pseudo_collate'` by default, which makes lists; `'default_collate'` stacks.",
     'num_workers': 'Processes that load samples; 0 loads in the main process.',
-    'num_batch_per_epoch': 'Only so many batches of a pass, for a quick try.',
+    'num_batch_per_epoch': 'Only as many of the first samples as fill so many batches.',
+    'limit_batches': 'The first batches of each pass over all samples: a number, or a share such '
+    'as 0.1. An epoch has that length for schedules too; a stream gets a length by it.',
     'worker_init_fn': 'Called in each worker when it starts.',
     'on_bad_sample': "`'raise'`, `'skip'`, or a dict with the fields below.",
     'disable_subprocess_warning': 'Ignore warnings in workers.',

@@ -22,7 +22,7 @@ from mmengine.plan._parameters import (
     parameters_by_group,
     parameters_by_module,
 )
-from mmengine.plan._quantities import parse_quantity
+from mmengine.utils._quantities import parse_quantity
 from mmengine.plan._ranks import rank_0_of
 from mmengine.plan._run import build_run
 from mmengine.plan._schedule import Schedule, schedule_of

@@ -15,7 +15,7 @@ from mmengine.cli.__main__ import main
 from mmengine.model import BaseModel
 from mmengine.plan import Plan, plan_run
 from mmengine.plan._model import without_numbers
-from mmengine.plan._quantities import parse_quantity
+from mmengine.utils._quantities import parse_quantity
 from mmengine.plan._schedule import draw_schedule
 from mmengine.runner import Runner
 from mmengine.strategy.deepspeed import DeepSpeedStrategy
