@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.analysis._tracing import _plain_kernels, _restored_afterwards
@@ -158,7 +158,7 @@ def summary(model: nn.Module, batch: Any, *, depth: int = 3, mode: str = 'tensor
     if mode not in _MODES:
         raise ArgumentError(f'mode is one of {", ".join(_MODES)}, got {mode!r}.')
     model = unwrap_model(model)
-    lazy = [name for name, param in model.named_parameters() if _is_lazy(param)]
+    lazy = [name for name, param in model.named_parameters() if is_lazy(param)]
     if lazy:
         raise ArgumentError(
             f'{lazy[0]} has no shape yet, because a lazy module gets it from its first batch. Call '
@@ -338,7 +338,3 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _is_lazy(parameter: Any) -> bool:
-    return isinstance(parameter, UninitializedTensorMixin)

@@ -165,7 +165,6 @@ class _Trials:
 
     def _try(self, size: int) -> BatchSizeTrial:
         memory = self.memory
-        memory.free()
         memory.begin()
         try:
             with memory.limited():
@@ -178,6 +177,7 @@ class _Trials:
                 outcome = f'{type(error).__name__}: {words[0][:120]}'
                 return BatchSizeTrial(size, outcome=outcome)
             forget_frames(error)
+            memory.free()
             return BatchSizeTrial(size, outcome='out of memory')
         peak = memory.peak()
         own = None if peak is None else max(peak - self._steps.model_bytes, 0)

@@ -90,11 +90,7 @@ def fast_dev_run(cfg: ConfigLike, num_batches: int = 1) -> FastDevRun:
         runner.register_hook(validation)
         train_until_over(runner)
         result.trained, result.val = check.done, validation.metrics
-        result.values = {
-            name: float(value)
-            for name, value in check.outputs.items()
-            if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1)
-        }
+        result.values = _numbers(check.outputs)
         if result.val is None and runner._val_loop is not None:
             result.val = runner.val()
         if runner._test_loop is not None:
@@ -137,6 +133,16 @@ class _ValidationAtEnd(Hook):
         if runner.val_loop is not None and self._validated_at != self._check.done:
             runner.val_loop.run()
             runner.model.train()
+
+
+def _numbers(outputs: dict[str, Any]) -> dict[str, float]:
+    values = {}
+    for name, value in outputs.items():
+        if isinstance(value, Tensor) and value.numel() == 1:
+            values[name] = float(value.detach())
+        elif isinstance(value, (int, float)):
+            values[name] = float(value)
+    return values
 
 
 def _batches(number: int) -> str:

@@ -20,10 +20,15 @@ from mmengine.runner.utils import as_positive
 from mmengine.tryout._untouched import TrialSteps, prepare, training_batches, untouched
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
-_WINDOW = 5
 _ROWS = 12
-# The test ends when the loss has risen from its best by this many times its fall, or its best.
+# The first steps, whose learning rates are too small to matter, say how batches differ.
+_QUIET_STEPS = 10
+# A loss has diverged when it is above its best by this many times the best, or their difference.
 _DIVERGED = 3.0
+# Neighbours count with the weights of a normal distribution of this share of the curve's length.
+_WIDTH = 0.03
+# A smaller fall, as a share of the losses, is noise.
+_LEAST_FALL = 0.01
 
 
 @dataclass
@@ -180,30 +185,36 @@ def lr_find(
 
 
 def smoothed_losses(losses: Sequence[float]) -> list[float]:
-    """Means over five losses in the middle of which each is; fewer at the ends."""
-    half = _WINDOW // 2
-    found = []
-    for index in range(len(losses)):
-        reach = min(half, index, len(losses) - 1 - index)
-        found.append(float(np.mean(losses[index - reach : index + reach + 1])))
-    return found
+    """Losses averaged with their neighbours; one that has diverged counts as just that."""
+    values = np.minimum(np.asarray(losses, dtype=np.float64), _highest(losses))
+    index = np.arange(len(values))
+    width = max(1.0, _WIDTH * len(values))
+    weights = np.exp(-0.5 * ((index[:, None] - index[None, :]) / width) ** 2)
+    return [float(value) for value in weights @ values / weights.sum(axis=1)]
 
 
 def steepest(lrs: Sequence[float], losses: Sequence[float]) -> float | None:
     """Where the loss falls most over the logarithm of the learning rate, up to its lowest point."""
     end = int(np.argmin(losses)) + 1
-    if end < 2:
+    fall = max(losses[:end]) - min(losses)
+    if end < 2 or fall < _LEAST_FALL * max(abs(losses[0]), abs(min(losses))):
         return None
     slopes = np.gradient(np.asarray(losses), np.log(np.asarray(lrs)))[:end]
     best = int(np.argmin(slopes))
     return float(lrs[best]) if slopes[best] < 0 else None
 
 
+def _highest(losses: Sequence[float]) -> float:
+    """The loss from which on a curve has diverged."""
+    quiet = losses[:_QUIET_STEPS]
+    best = min(losses)
+    return best + _DIVERGED * max(abs(best), max(quiet) - best)
+
+
 def _has_diverged(losses: Sequence[float]) -> bool:
     if not math.isfinite(losses[-1]):
         return True
-    best, recent = min(losses), float(np.mean(losses[-3:]))
-    return recent > best + _DIVERGED * max(abs(best), losses[0] - best)
+    return len(losses) > _QUIET_STEPS and min(losses[-3:]) > _highest(losses)
 
 
 def _mean_loss(steps: TrialSteps, batches: Any, name: str) -> float:

@@ -74,7 +74,7 @@ class Memory:
         return _status('VmHWM') or _max_rss()
 
     def free(self) -> None:
-        """Give back what nobody uses."""
+        """Give back what nobody uses, after an error that may hold it in a cycle."""
         gc.collect()
         if self._device.type == 'cuda':
             torch.cuda.empty_cache()

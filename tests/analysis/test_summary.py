@@ -64,8 +64,8 @@ def test_numbers_are_those_by_hand() -> None:
     # Multiply-adds: outputs times the size of the sum behind each.
     assert by_name['0'].flops == (2 * 4 * 8 * 8) * 27
     assert by_name['5'].flops == (2 * 5) * 256
-    # Batch norm in evaluation: a multiplication with an addition for each number.
-    assert by_name['1'].flops == 2 * 4 * 8 * 8
+    # Batch norm normalises each number, then scales and shifts it: two multiplications.
+    assert by_name['1'].flops == 2 * (2 * 4 * 8 * 8)
     assert found.flops == sum(by_name[name].flops for name in '015')
     assert (by_name['0'].inputs, by_name['0'].outputs) == ([(2, 3, 8, 8)], [(2, 4, 8, 8)])
     assert by_name[''].outputs == [(2, 5)]

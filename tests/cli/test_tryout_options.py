@@ -83,7 +83,7 @@ def test_profile_prints_the_phases(project: Path, capsys: pytest.CaptureFixture[
     [
         (['--overfit', '0'], "argument --overfit: this is a positive number, got '0'."),
         (['--overfit', 'two'], "argument --overfit: this is a positive number, got 'two'."),
-        (['--fast-dev-run', '-1'], 'unrecognized arguments: -1'),
+        (['--fast-dev-run', '-1'], "--fast-dev-run: this is a positive number, got '-1'."),
         (['--fast-dev-run', 'other.py'], 'Write CONFIG before --fast-dev-run.'),
         (['--limit-train-batches', '1.5'], 'a share of them such as 0.1'),
         (['--limit-val-batches', '0'], 'a share of them such as 0.1'),

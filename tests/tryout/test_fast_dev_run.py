@@ -71,7 +71,7 @@ def first_losses(num_batches: int) -> list[float]:
     for index in range(num_batches):
         batch = batch_of(order_of(0)[2 * index : 2 * index + 2])
         loss = (linear(batch['x']) - batch['y']).square().mean()
-        losses.append(float(loss))
+        losses.append(loss.item())
         grads = torch.autograd.grad(loss, list(linear.parameters()))
         with torch.no_grad():
             for parameter, grad in zip(linear.parameters(), grads, strict=True):
@@ -80,7 +80,7 @@ def first_losses(num_batches: int) -> list[float]:
 
 
 def test_each_stage_runs_and_only_the_log_is_left(tmp_path: Path, notes: list[str]) -> None:
-    cfg = tryout_config(tmp_path, custom_hooks=[{'type': Notes}])
+    cfg = tryout_config(tmp_path, custom_hooks=[{'type': Notes}], default_hooks={})
     result = fast_dev_run(cfg, 3)
     assert notes == [*['train'] * 3, *['val'] * 3, 'save', *['test'] * 3]
     assert result.trained == 3
@@ -139,7 +139,7 @@ def test_it_goes_on_from_the_checkpoint_of_the_work_dir(tmp_path: Path) -> None:
 
     class Losses(Hook):
         def after_train_iter(self, runner: Any, outputs: Any = None, **_: Any) -> None:
-            losses.append(float(outputs['loss']))
+            losses.append(outputs['loss'].item())
 
     whole.register_hook(Losses())
     whole.train()

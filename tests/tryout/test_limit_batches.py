@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, default_convert
 from tryout_toy import batch_of, order_of, tryout_config
 
 from mmengine.config import Config
@@ -121,7 +121,7 @@ def test_the_batch_size_stays_known() -> None:
 
 
 def test_without_batches_indices_are_limited(tmp_path: Path) -> None:
-    loader = build(3, batch_size=None, shuffle=False, collate_fn={'type': 'default_convert'})
+    loader = build(3, batch_size=None, shuffle=False, collate_fn={'type': default_convert})
     assert list(loader) == [0, 1, 2]
 
 

@@ -70,18 +70,18 @@ def test_validation_is_on_these_batches(tmp_path: Path) -> None:
 
 
 def test_a_line_through_two_points_goes_to_near_zero(tmp_path: Path) -> None:
-    cfg = tryout_config(tmp_path, train_cfg={'by_epoch': True, 'max_epochs': 400})
+    cfg = tryout_config(tmp_path, train_cfg={'by_epoch': True, 'max_epochs': 100})
     cfg.optim_wrapper = _sgd(0.5)
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     runner = Runner.from_cfg(cfg)
     result = overfit(runner)
     runner.train()
-    (first, last) = result.losses['loss']
+    first, last = result.losses['loss']
     batch = batch_of(order_of(0)[:2])
     assert first == pytest.approx(float((0.5 * batch['x'] - batch['y']).square().mean()))
     assert last < 1e-3
     assert result.is_near_zero
-    assert 'Overfitted 1 batch in 400 iterations.' in str(result)
+    assert 'Overfitted 1 batch in 100 iterations.' in str(result)
     assert 'near zero: model, loss and optimizer can learn' in str(result)
 
 

@@ -99,6 +99,7 @@ def tryout_config(work_dir: Path | str, **changes: Any) -> Config:
         'test_dataloader': dict(loader),
         'test_cfg': {},
         'test_evaluator': {'type': Error},
+        'default_hooks': {'checkpoint': None},
         'log_level': 'ERROR',
         'randomness': {'seed': 3},
     }
