@@ -27,8 +27,8 @@ _QUIET_STEPS = 10
 _DIVERGED = 3.0
 # Neighbours count with the weights of a normal distribution of this share of the curve's length.
 _WIDTH = 0.03
-# A smaller fall, as a share of the losses, is noise.
-_LEAST_FALL = 0.01
+# A fall has to be this many times the noise of the smoothed curve.
+_LEAST_FALL = 3.0
 
 
 @dataclass
@@ -55,7 +55,7 @@ class LRFind:
 
     def __post_init__(self) -> None:
         self.smoothed = smoothed_losses(self.losses)
-        self.suggestion = steepest(self.lrs, self.smoothed)
+        self.suggestion = steepest(self.lrs, self.losses)
 
     @property
     def settings(self) -> dict[str, float]:
@@ -80,7 +80,9 @@ class LRFind:
                 f'{self.smoothed[index]:>12.5g}{mark}'
             )
         if self.suggestion is None:
-            rows.append(f'{self.loss} falls at none of these learning rates.')
+            rows.append(
+                f'{self.loss} falls at none of these learning rates by more than batches differ.'
+            )
         for key, value in self.settings.items():
             rows.append(f'Suggestion: {key}={value:.3g}')
         return '\n'.join(rows)
@@ -188,20 +190,40 @@ def smoothed_losses(losses: Sequence[float]) -> list[float]:
     """Losses averaged with their neighbours; one that has diverged counts as just that."""
     values = np.minimum(np.asarray(losses, dtype=np.float64), _highest(losses))
     index = np.arange(len(values))
-    width = max(1.0, _WIDTH * len(values))
-    weights = np.exp(-0.5 * ((index[:, None] - index[None, :]) / width) ** 2)
+    distance = (index[:, None] - index[None, :]) / _width(len(values))
+    weights = np.exp(-0.5 * distance**2)
     return [float(value) for value in weights @ values / weights.sum(axis=1)]
 
 
 def steepest(lrs: Sequence[float], losses: Sequence[float]) -> float | None:
-    """Where the loss falls most over the logarithm of the learning rate, up to its lowest point."""
-    end = int(np.argmin(losses)) + 1
-    fall = max(losses[:end]) - min(losses)
-    if end < 2 or fall < _LEAST_FALL * max(abs(losses[0]), abs(min(losses))):
+    """Where the smoothed loss falls most over the logarithm of the learning rate.
+
+    Only its last fall counts, from the level of the first steps to the lowest point: what is before
+    that are differences between batches. None if it falls by less than these.
+    """
+    smoothed = np.asarray(smoothed_losses(losses))
+    level, noise = _level_and_noise(losses)
+    lowest = int(np.argmin(smoothed))
+    if lowest == 0 or smoothed[lowest] >= level - _LEAST_FALL * noise:
         return None
-    slopes = np.gradient(np.asarray(losses), np.log(np.asarray(lrs)))[:end]
+    high = np.flatnonzero(smoothed[: lowest + 1] >= level - noise)
+    start = int(high[-1]) if len(high) else 0
+    slopes = np.gradient(smoothed, np.log(np.asarray(lrs)))[start : lowest + 1]
     best = int(np.argmin(slopes))
-    return float(lrs[best]) if slopes[best] < 0 else None
+    return float(lrs[start + best]) if slopes[best] < 0 else None
+
+
+def _level_and_noise(losses: Sequence[float]) -> tuple[float, float]:
+    """The mean loss of the first steps, and how much a smoothed loss differs from it by chance."""
+    quiet = np.asarray(losses[:_QUIET_STEPS])
+    # Neighbours differ by the noise alone, also where the loss already falls.
+    spread = float(np.std(np.diff(quiet))) / math.sqrt(2) if len(quiet) > 2 else 0.0
+    averaged = 2 * math.sqrt(math.pi) * _width(len(losses))
+    return float(quiet.mean()), spread / math.sqrt(averaged)
+
+
+def _width(length: int) -> float:
+    return max(1.0, _WIDTH * length)
 
 
 def _highest(losses: Sequence[float]) -> float:
