@@ -249,7 +249,7 @@ def _layers(
     seen: dict[Tensor, str] = {}
     for name, module in model.named_modules():
         parameters = list(module.parameters())
-        # An outer module has the same parameters, which is no repetition.
+        # An outer module has the same parameters; they are not repeated there.
         repeated = [
             each
             for each in parameters

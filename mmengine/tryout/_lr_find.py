@@ -215,7 +215,7 @@ def steepest(lrs: Sequence[float], losses: Sequence[float]) -> float | None:
 
 def _level_and_noise(losses: Sequence[float]) -> tuple[float, float]:
     """The mean loss of the first steps, and how much a smoothed loss differs from it by chance."""
-    quiet = np.asarray(losses[:_QUIET_STEPS])
+    quiet = np.asarray(losses[: max(2, min(_QUIET_STEPS, len(losses) // 4))])
     # Neighbours differ by the noise alone, also where the loss already falls.
     spread = float(np.std(np.diff(quiet))) / math.sqrt(2) if len(quiet) > 2 else 0.0
     averaged = 2 * math.sqrt(math.pi) * _width(len(losses))

@@ -95,8 +95,9 @@ def test_accumulated_steps_take_a_window_of_batches(tmp_path: Path) -> None:
 
 
 def test_groups_and_optimizers_keep_their_ratios(tmp_path: Path) -> None:
-    runner = Runner.from_cfg(pair_config(tmp_path))
-    result = lr_find(runner, min_lr=1e-4, max_lr=0.3, num_steps=12, loss='loss_a')
+    cfg = pair_config(tmp_path)
+    cfg.train_dataloader.batch_size = 8  # all points, so that batches do not differ
+    result = lr_find(Runner.from_cfg(cfg), min_lr=1e-4, max_lr=0.3, num_steps=12, loss='loss_a')
     assert result.suggestion is not None
     assert result.settings == {
         'optim_wrapper.first.optimizer.lr': pytest.approx(result.suggestion),
@@ -110,6 +111,7 @@ def test_the_setting_is_the_lr_of_the_config_also_with_multipliers(tmp_path: Pat
         'paramwise_cfg': {'bias_lr_mult': 2.0},
     }
     cfg = tryout_config(tmp_path, optim_wrapper=optim_wrapper)
+    cfg.train_dataloader.batch_size = 8
     result = lr_find(Runner.from_cfg(cfg), min_lr=1e-3, max_lr=0.3, num_steps=12)
     assert result.suggestion is not None
     assert result.settings['optim_wrapper.optimizer.lr'] == pytest.approx(result.suggestion / 2)

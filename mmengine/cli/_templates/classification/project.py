@@ -26,7 +26,7 @@ class Shapes(Dataset[dict[str, Tensor]]):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         label = index % len(CLASSES)
         centre = torch.rand(2, generator=generator) * 4 + 6
-        y, x = torch.meshgrid(torch.arange(16) - centre[0], torch.arange(16) - centre[1])
+        y, x = torch.arange(16)[:, None] - centre[0], torch.arange(16) - centre[1]
         near, far = torch.minimum(x.abs(), y.abs()), torch.maximum(x.abs(), y.abs())
         drawn = ((x**2 + y**2) < 16, far < 3.5, (near < 1.5) & (far < 5))[label]
         noise = 0.3 * torch.randn(16, 16, generator=generator)
