@@ -21,14 +21,14 @@ from mmengine.tryout._untouched import TrialSteps, prepare, training_batches, un
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _ROWS = 12
-# The first steps, whose learning rates are too small to matter, say how batches differ.
+# No sooner is the test ended: first it has to be seen how batches differ.
 _QUIET_STEPS = 10
 # A loss has diverged when it is above its best by this many times the best, or their difference.
 _DIVERGED = 3.0
 # Neighbours count with the weights of a normal distribution of this share of the curve's length.
 _WIDTH = 0.03
 # A fall has to be this many times the noise of the smoothed curve.
-_LEAST_FALL = 3.0
+_LEAST_FALL = 4.0
 
 
 @dataclass
@@ -187,10 +187,15 @@ def lr_find(
 
 
 def smoothed_losses(losses: Sequence[float]) -> list[float]:
-    """Losses averaged with their neighbours; one that has diverged counts as just that."""
-    values = np.minimum(np.asarray(losses, dtype=np.float64), _highest(losses))
+    """Losses averaged with their neighbours.
+
+    A loss above all of the first steps counts as the highest of these, or what comes after the
+    lowest point would hide it.
+    """
+    values = np.asarray(losses, dtype=np.float64)
+    values = np.minimum(values, values[: _quiet_steps(losses)].max())
     index = np.arange(len(values))
-    distance = (index[:, None] - index[None, :]) / _width(len(values))
+    distance = (index[:, None] - index[None, :]) / max(1.0, _WIDTH * len(values))
     weights = np.exp(-0.5 * distance**2)
     return [float(value) for value in weights @ values / weights.sum(axis=1)]
 
@@ -198,11 +203,12 @@ def smoothed_losses(losses: Sequence[float]) -> list[float]:
 def steepest(lrs: Sequence[float], losses: Sequence[float]) -> float | None:
     """Where the smoothed loss falls most over the logarithm of the learning rate.
 
-    Only its last fall counts, from the level of the first steps to the lowest point: what is before
-    that are differences between batches. None if it falls by less than these.
+    Only its last fall counts, from the level of the first steps to the lowest point: before that,
+    batches differ. None if it falls by little more than they do.
     """
     smoothed = np.asarray(smoothed_losses(losses))
-    level, noise = _level_and_noise(losses)
+    quiet = smoothed[: _quiet_steps(losses)]
+    level, noise = float(quiet.mean()), float(quiet.std())
     lowest = int(np.argmin(smoothed))
     if lowest == 0 or smoothed[lowest] >= level - _LEAST_FALL * noise:
         return None
@@ -213,30 +219,17 @@ def steepest(lrs: Sequence[float], losses: Sequence[float]) -> float | None:
     return float(lrs[start + best]) if slopes[best] < 0 else None
 
 
-def _level_and_noise(losses: Sequence[float]) -> tuple[float, float]:
-    """The mean loss of the first steps, and how much a smoothed loss differs from it by chance."""
-    quiet = np.asarray(losses[: max(2, min(_QUIET_STEPS, len(losses) // 4))])
-    # Neighbours differ by the noise alone, also where the loss already falls.
-    spread = float(np.std(np.diff(quiet))) / math.sqrt(2) if len(quiet) > 2 else 0.0
-    averaged = 2 * math.sqrt(math.pi) * _width(len(losses))
-    return float(quiet.mean()), spread / math.sqrt(averaged)
-
-
-def _width(length: int) -> float:
-    return max(1.0, _WIDTH * length)
-
-
-def _highest(losses: Sequence[float]) -> float:
-    """The loss from which on a curve has diverged."""
-    quiet = losses[:_QUIET_STEPS]
-    best = min(losses)
-    return best + _DIVERGED * max(abs(best), max(quiet) - best)
+def _quiet_steps(losses: Sequence[float]) -> int:
+    """The steps whose learning rates are too small to matter: a fifth of them."""
+    return max(2, len(losses) // 5)
 
 
 def _has_diverged(losses: Sequence[float]) -> bool:
     if not math.isfinite(losses[-1]):
         return True
-    return len(losses) > _QUIET_STEPS and min(losses[-3:]) > _highest(losses)
+    best = min(losses)
+    highest = best + _DIVERGED * max(abs(best), max(losses[:_QUIET_STEPS]) - best)
+    return len(losses) > _QUIET_STEPS and min(losses[-3:]) > highest
 
 
 def _mean_loss(steps: TrialSteps, batches: Any, name: str) -> float:
