@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mmengine.cli import _tryout
 from mmengine.cli.options import (
     add_config,
     add_run_options,
@@ -35,6 +36,8 @@ _EXAMPLES = """\
   mmengine train config.py --resume runs/a/epoch_3.pth
   mmengine train config.py --resume --resume-with schedule=checkpoint on_change=error
   mmengine train config.py --amp bf16
+  mmengine train config.py --fast-dev-run         a check of everything on one batch
+  mmengine train config.py --lr-find --seed 1
   torchrun --nproc-per-node 2 -m mmengine train config.py --launcher pytorch
 """
 
@@ -90,6 +93,7 @@ def add_parser(commands: Commands) -> None:
         help='scale learning rates by the real batch size divided by '
         'auto_scale_lr.base_batch_size of the config',
     )
+    _tryout.add_tryout_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -106,7 +110,10 @@ def run(options: argparse.Namespace) -> int:
         resume_from(cfg, options.resume, options.resume_with)
     if options.force:
         cfg.env_cfg = {**(cfg.get('env_cfg') or {}), 'lock': 'force'}
+    _tryout.apply(cfg, options)
     check_run_config(cfg, 'train', options)
+    if _tryout.replaces_training(options):
+        return _tryout.run(cfg, options)
     refuse_second_run(cfg)
     from mmengine.cli import _screen
     from mmengine.process.signals import RunStopped
@@ -122,6 +129,7 @@ def run(options: argparse.Namespace) -> int:
         talks = is_known and runner.rank == 0
         if is_known:
             runner.register_hook(screen)
+        overfitted = _tryout.overfit_of(runner, options)
         with leaving_when_stopped():
             try:
                 runner.train()
@@ -131,6 +139,8 @@ def run(options: argparse.Namespace) -> int:
                 raise
     if talks:
         print(_screen.summary_of(runner, screen, options.config))
+        if overfitted is not None:
+            print(overfitted)
     leave_process_group()
     return 0
 

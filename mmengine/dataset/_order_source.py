@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, SequentialSampler
 
+from mmengine.dataset._limited import FirstBatches, FirstIndices
 from mmengine.dataset.sampler import DefaultSampler, InfiniteSampler
 from mmengine.process.seed import (
     numpy_state,
@@ -28,6 +29,7 @@ from mmengine.process.seed import (
 
 State = dict[str, Any]
 _FORMULAS = (DefaultSampler, InfiniteSampler, DistributedSampler, SequentialSampler)
+_WRAPPERS = (BatchSampler, FirstBatches, FirstIndices)
 
 
 def order_source(dataloader: Any) -> OrderSource | None:
@@ -35,7 +37,7 @@ def order_source(dataloader: Any) -> OrderSource | None:
     if not isinstance(dataloader, DataLoader):
         return None
     samplers = list(_samplers_of(dataloader))
-    if all(type(sampler) in (*_FORMULAS, BatchSampler) for sampler in samplers):
+    if all(type(sampler) in (*_FORMULAS, *_WRAPPERS) for sampler in samplers):
         return None
     return OrderSource([dataloader, *samplers])
 
@@ -89,7 +91,8 @@ def _samplers_of(dataloader: DataLoader[Any]) -> Iterator[Any]:
         if sampler is not None and id(sampler) not in known:
             known.add(id(sampler))
             yield sampler
-            pending += [getattr(sampler, name, None) for name in ('batch_sampler', 'sampler')]
+            names = ('batch_sampler', 'sampler', getattr(type(sampler), 'PASSES_ON', 'sampler'))
+            pending += [getattr(sampler, name, None) for name in names]
 
 
 def _state_of(generator: Any) -> State:

@@ -22,12 +22,12 @@ from mmengine.plan._parameters import (
     parameters_by_group,
     parameters_by_module,
 )
-from mmengine.plan._quantities import parse_quantity
 from mmengine.plan._ranks import rank_0_of
 from mmengine.plan._run import build_run
 from mmengine.plan._schedule import Schedule, schedule_of
 from mmengine.plan._step import StepCosts, trace_step
 from mmengine.plan._tracer import StepTracer
+from mmengine.utils._quantities import parse_quantity
 from mmengine.utils.errors import ArgumentError
 
 

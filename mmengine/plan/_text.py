@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.plan._plan import Plan
-from mmengine.plan._quantities import bytes_text, count_text, time_text
+from mmengine.utils._quantities import bytes_text, count_text, time_text
 
 _NOT_IN_TIME = 'Validations, checkpoints and waiting for data come on top.'
 

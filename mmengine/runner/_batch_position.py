@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from mmengine.dataset._limited import is_limited
 from mmengine.dataset._order_source import order_source
 from mmengine.dist import get_world_size
 from mmengine.dist._data_parallel import get_data_parallel_info
@@ -104,7 +105,7 @@ def batch_number(dataloader: Any, start: Start) -> int:
     if isinstance(start, int):
         return start
     size = batch_size_of(dataloader) or 1
-    if is_endless(dataloader):
+    if is_endless(dataloader) or is_limited(dataloader):
         return start.of_rank // size
     left = max(_samples_left(dataloader, start), 0)
     drops = bool(getattr(getattr(dataloader, 'batch_sampler', None), 'drop_last', False))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from mmengine.config import placed
 from mmengine.dataset import DefaultSampler, worker_init_fn
 from mmengine.dataset._bad_samples import BadSamplePolicy
+from mmengine.dataset._limited import FirstBatches, checked_limit, limited_loader
 from mmengine.dataset._sample_order import skip_bad_samples
 from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.evaluator import Evaluator
@@ -42,30 +42,6 @@ class _SlicedDataset:
         return self._length
 
 
-class _FirstBatches:
-    """The first ``num_batches`` batches of each pass over a batch sampler."""
-
-    is_endless = False
-    PASSES_ON = '_batch_sampler'
-
-    def __init__(self, batch_sampler: Any, num_batches: int) -> None:
-        self._batch_sampler = batch_sampler
-        self._num_batches = num_batches
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith('__') or name == '_batch_sampler':
-            raise AttributeError(name)
-        return getattr(self._batch_sampler, name)
-
-    def __iter__(self) -> Iterator[Any]:
-        return itertools.islice(iter(self._batch_sampler), self._num_batches)
-
-    def __len__(self) -> int:
-        if getattr(getattr(self._batch_sampler, 'sampler', None), 'is_endless', False):
-            return self._num_batches
-        return min(self._num_batches, len(self._batch_sampler))
-
-
 def build_dataloader(
     dataloader: DataLoader[Any] | Mapping[str, Any],
     seed: int | None = None,
@@ -77,6 +53,8 @@ def build_dataloader(
         dataloader: ``dataset`` and ``batch_size``, and where wanted ``sampler``, ``batch_sampler``,
             ``collate_fn`` (``pseudo_collate`` by default), ``worker_init_fn``,
             ``num_batch_per_epoch`` (whole batches of the first samples, or of ``batch_sampler``),
+            ``limit_batches`` (the first batches of each pass over all samples: a number, or a
+            share such as 0.1),
             ``on_bad_sample`` ('raise', or 'skip' to load another sample where one raises; see
             :class:`BadSamplePolicy`), ``disable_subprocess_warning`` and any argument of
             ``torch.utils.data.DataLoader``.
@@ -87,7 +65,7 @@ def build_dataloader(
         KeyError: If there is no ``dataset``.
         TypeError: If DataLoader has no argument of that name, or a part is of a wrong kind.
         ArgumentError: If ``num_batch_per_epoch`` is not a positive integer, or the dataset has no
-            length.
+            length; or if ``limit_batches`` is neither a number nor a share.
     """
     if isinstance(dataloader, DataLoader):
         return dataloader
@@ -100,18 +78,25 @@ def build_dataloader(
     num_batches = options.pop('num_batch_per_epoch', None)
     if num_batches is not None:
         num_batches = as_positive('num_batch_per_epoch', num_batches)
+    limit = options.pop('limit_batches', None)
+    if limit is not None:
+        limit = checked_limit('limit_batches', limit)
     is_quiet = options.pop('disable_subprocess_warning', False)
     bad_samples = BadSamplePolicy.of(options.pop('on_bad_sample', 'raise'))
     if num_batches is not None and options.get('batch_sampler') is None:
         dataset = _first_samples(dataset, num_batches, options.get('batch_size', 1))
     _build_samplers(options, dataset, None if diff_rank_seed else seed)
     if num_batches is not None and 'batch_sampler' in options:
-        options['batch_sampler'] = _FirstBatches(options['batch_sampler'], num_batches)
+        options['batch_sampler'] = FirstBatches(options['batch_sampler'], num_batches)
     drop_worker_options(options)
     options['worker_init_fn'] = _build_worker_init(options, seed, is_quiet)
     options['collate_fn'] = _build_collate(options.get('collate_fn', {'type': 'pseudo_collate'}))
     try:
-        built: DataLoader[Any] = DataLoader(dataset=dataset, **options)
+        built: DataLoader[Any] = (
+            DataLoader(dataset=dataset, **options)
+            if limit is None
+            else limited_loader(limit, dataset, options)
+        )
     except TypeError as error:
         raise _explained(error, options) from error
     if bad_samples.policy == 'skip':

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.dataset._direct_batches import direct_batches
+from mmengine.dataset._limited import is_limited
 from mmengine.dataset._sample_order import TEST, VAL, begin_pass
 from mmengine.dataset._shared_stream import SharedStream
 from mmengine.dataset._worker_process import ended_by_a_request
@@ -230,7 +231,7 @@ class _EvaluationLoop(BaseLoop):
             if ended_by_a_request(error, stops) and stops.reached(stops.batch):
                 raise EvaluationCut from error
             raise
-        size = _size_of(self.dataloader.dataset, self.evaluator)
+        size = _size_of(self.dataloader, self.evaluator)
         num_processed = getattr(self.evaluator, 'num_processed', 0)
         metrics: dict[str, float] = self.evaluator.evaluate(size)
         warn_of_missing_predictions(self, self.stage, num_processed)
@@ -337,12 +338,17 @@ def _metainfo_of(dataloader: Any) -> Any:
     return dataset.metainfo
 
 
-def _size_of(dataset: Any, evaluator: Any) -> int:
-    """Samples of the dataset; of a stream, a bound that lets every sample that came count."""
+def _size_of(dataloader: Any, evaluator: Any) -> int:
+    """Samples of the dataset; of a stream, a bound that lets every sample that came count.
+
+    Of a pass that ends before the dataset does, not more than came.
+    """
+    dataset = dataloader.dataset
+    size: int | None
     try:
         if isinstance(dataset, SharedStream):
             raise TypeError  # ranks that have one sample less repeat none
-        return len(dataset)
+        size = len(dataset)
     except TypeError:
         if not hasattr(evaluator, 'num_processed'):
             raise TypeError(
@@ -350,8 +356,12 @@ def _size_of(dataset: Any, evaluator: Any) -> int:
                 'count its samples (num_processed). Metrics need to tell the samples from those '
                 'that were repeated to give every rank equally many.'
             ) from None
+        size = None
+    if size is not None and not (is_limited(dataloader) and hasattr(evaluator, 'num_processed')):
+        return size
     counts: list[int] = all_gather_object(evaluator.num_processed)
-    return max(counts) * len(counts)
+    came = max(counts) * len(counts)
+    return came if size is None else min(size, came)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sized
 from typing import Any
 
 from mmengine.dataset._dataloader import num_batches
+from mmengine.dataset._limited import is_limited
 from mmengine.evaluator import DumpResults
 from mmengine.logging import print_log
 
@@ -44,7 +45,8 @@ def _num_samples(loader: Any) -> int | None:
     """Samples that ``loader`` gives on this rank; None if its batches follow another rule."""
     sampler = getattr(loader, 'sampler', None)
     of_batches = getattr(getattr(loader, 'batch_sampler', None), 'sampler', None)
-    if getattr(loader, 'drop_last', False) or of_batches is not sampler:
+    drops = getattr(loader, 'drop_last', False) or is_limited(loader)
+    if drops or of_batches is not sampler:
         return None
     return len(sampler) if isinstance(sampler, Sized) else None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import BatchSampler
 
 from mmengine.dataset._batch_parts import BatchParts
+from mmengine.dataset._limited import FirstBatches
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.dist._data_parallel import get_data_parallel_info, of_data_ranks
 from mmengine.runner._batch_position import is_endless
@@ -99,10 +100,16 @@ def _regular_sizes(dataloader: Any) -> tuple[int, int, int | None] | None:
     The number of batches is None for a pass that does not end.
     """
     sampler = getattr(dataloader, 'batch_sampler', None)
+    is_cut = type(sampler) is FirstBatches
+    if is_cut:
+        sampler = vars(sampler)[FirstBatches.PASSES_ON]
     if type(sampler) is not BatchSampler:
         return None
     length = None if is_endless(dataloader) else len(dataloader)
     try:
-        return sampler.batch_size, len(sampler.sampler), length  # type: ignore[arg-type]  # sized
+        samples = len(sampler.sampler)  # type: ignore[arg-type]  # sized
     except TypeError:
         return None
+    if is_cut and length is not None:
+        samples = min(samples, length * sampler.batch_size)
+    return sampler.batch_size, samples, length

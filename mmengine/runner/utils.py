@@ -61,6 +61,9 @@ def _get_batch_size(dataloader: DataLoader[Any] | Mapping[str, Any]) -> int | No
         if dataloader.batch_size is not None:
             return dataloader.batch_size
         return getattr(dataloader.batch_sampler, 'batch_size', None)
+    if not isinstance(dataloader, Mapping):  # an object of another kind
+        size = getattr(dataloader, 'batch_size', None)
+        return size if isinstance(size, int) else None
     if dataloader.get('batch_size') is not None:
         return int(dataloader['batch_size'])
     batch_sampler = dataloader.get('batch_sampler')

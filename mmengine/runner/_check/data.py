@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from mmengine._checkpoint.files import check_is_there
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.dataset._limited import checked_limit
 from mmengine.evaluator import Evaluator
 from mmengine.evaluator._common_metrics import config_of
 from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, METRICS
@@ -21,7 +22,9 @@ from mmengine.runner._check.mistakes import Findings
 from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_items
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
-OF_BUILDER = ('num_batch_per_epoch', 'on_bad_sample', 'disable_subprocess_warning')
+OF_BUILDER = (
+    'num_batch_per_epoch', 'limit_batches', 'on_bad_sample', 'disable_subprocess_warning',
+)  # fmt: skip
 _GIVEN = {'sampler': ('dataset', 'seed'), 'batch_sampler': ('sampler', 'batch_size')}
 LEAST = {'batch_size': 1, 'num_batch_per_epoch': 1, 'num_workers': 0}
 
@@ -60,6 +63,11 @@ def check_dataloader(loader: Any, path: str, parts: Parts, findings: Findings) -
             findings.add(path, message, key=str(key))
         elif key in LEAST and value is not None:
             check_number(findings, path, key, value, LEAST[key])
+        elif key == 'limit_batches' and value is not None:
+            try:
+                checked_limit(key, value)
+            except ArgumentError as error:
+                findings.add(path, str(error), key=key)
     if raw_get(loader, 'dataset') is None:
         findings.add(path, 'a dataloader needs a dataset.')
     dataset = raw_get(loader, 'dataset')
