@@ -13,7 +13,6 @@ from mmengine.evaluator import (
     Evaluator,
     MeanAbsoluteError,
     MeanSquaredError,
-    Perplexity,
 )
 from mmengine.registry import METRICS
 from mmengine.utils.errors import ArgumentError

@@ -90,7 +90,7 @@ def test_a_run_over_webdataset_goes_on_where_it_was(tmp_path: Path, workers: int
 
 def _on_ranks(rank: int, world_size: int, folder: str, files: list[str]) -> Any:
     path = Path(folder)
-    # How many samples a stream has is known at its end only, which two ranks may not reach together.
+    # How many samples a stream has is known at its end only, which ranks may not reach together.
     loop = {'by_epoch': False, 'max_iters': 4}
     loader = of_config(shards_of(files), 0)
     unbroken = train(path / 'unbroken', loader, loop, launcher='pytorch')
