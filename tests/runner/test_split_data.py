@@ -185,6 +185,10 @@ def test_equal_datasets_have_one_fingerprint_and_parts_have_others() -> None:
     parts = [Subset(data, list(range(rank, 1000, 2))) for rank in (0, 1)]  # type: ignore[arg-type]
     again = Subset(data.clone(), list(range(0, 1000, 2)))  # type: ignore[arg-type]
     assert fingerprint(parts[0]) == fingerprint(again) != fingerprint(parts[1])
+    half, other = torch.ones(4, 4).bfloat16(), torch.ones(4, 4).bfloat16()
+    other[2, 1] = 0
+    assert fingerprint([half.T]) == fingerprint([half.T.clone()]) != fingerprint([other])
+    assert fingerprint(data.numpy()) == fingerprint(data.numpy().copy()) != fingerprint(data[1:])
     assert fingerprint(Whole(3)) == fingerprint(Whole(3)) != fingerprint(Whole(4))
 
 
