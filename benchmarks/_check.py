@@ -1,6 +1,6 @@
 """Measures anew and compares with the last committed results; fails if a figure got worse.
 
-    python benchmarks/_check.py [--only step_overhead val_iteration ...] [--tolerance 0.1]
+    python benchmarks/_check.py [--only step_overhead val_iteration ...] [--tolerance 0.1] [--keep]
 
 Ratios are compared as they are. Times and other figures are compared over the speed of the machine
 in their run, which each result holds (`machine.speed_ms`). A figure that is over the tolerance is
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from _budgets import BUDGETS, ROOT, Budget, committed_results_of, results_of
+from _budgets import BUDGETS, RESULTS, ROOT, Budget, committed_results_of, results_of
 from _report import format_table
 
 _SIZES = ('MB',)
@@ -76,11 +76,12 @@ def main() -> None:
     scripts = list(dict.fromkeys(budget.script for budget in BUDGETS))
     parser.add_argument('--only', nargs='+', choices=scripts, default=scripts)
     parser.add_argument('--tolerance', type=float, default=0.1)
+    parser.add_argument('--keep', action='store_true', help='write the results, to be committed')
     args = parser.parse_args()
     table, are_fine = [], True
     with tempfile.TemporaryDirectory() as folder:
         for script in args.only:
-            rows, is_fine = check(script, args.tolerance, Path(folder))
+            rows, is_fine = check(script, args.tolerance, RESULTS if args.keep else Path(folder))
             table += rows
             are_fine &= is_fine
             print(f'{script}: {"fine" if is_fine else "WORSE"}', file=sys.stderr)

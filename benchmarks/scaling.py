@@ -1,6 +1,6 @@
 """Strategies over the same loop by hand, and what saving and resuming costs on several ranks.
 
-    python benchmarks/scaling.py [--turns 12] [--ranks 2] [--kinds ddp fsdp deepspeed]
+    python benchmarks/scaling.py [--turns 40] [--ranks 2] [--kinds ddp fsdp deepspeed]
 
 Ranks over gloo, one thread each, a network whose step takes about 5 ms alone. For each of DDP,
 FSDP2 and, where it can be imported, DeepSpeed (ZeRO 1), a loop by hand and this engine take turns
@@ -248,7 +248,7 @@ def measure_rank(args: Any) -> None:
 def main() -> None:
     has_deepspeed = importlib.util.find_spec('deepspeed') is not None
     parser = make_parser(__file__, __doc__)
-    parser.add_argument('--turns', type=int, default=12)
+    parser.add_argument('--turns', type=int, default=40)
     parser.add_argument('--ranks', type=int, default=2)
     kinds = ['ddp', 'fsdp', *(['deepspeed'] if has_deepspeed else [])]
     parser.add_argument('--kinds', nargs='+', default=kinds)

@@ -27,7 +27,7 @@ def direct_collate(samples: list[Any]) -> Any:
     first = samples[0]
     if type(first) is dict:
         return {key: _column([sample[key] for sample in samples]) for key in first}
-    if type(first) is tuple and all(len(sample) == len(first) for sample in samples):
+    if type(first) is tuple and len({*map(len, samples)}) == 1:
         return [_column(values) for values in zip(*samples, strict=True)]
     return default_collate(samples)
 

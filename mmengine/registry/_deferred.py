@@ -29,6 +29,12 @@ LOCATIONS: dict[str, tuple[str, ...]] = {
 """Name of a root registry -> modules imported the first time that a name is not found in it."""
 
 DEFERRED: dict[str, dict[str, str]] = {
+    'strategy': {
+        'ColossalAIStrategy': 'mmengine.strategy.colossalai',
+        'DeepSpeedStrategy': 'mmengine.strategy.deepspeed',
+        'FSDPStrategy': 'mmengine.strategy.fsdp',
+        'SeparateStrategy': 'mmengine.strategy.separate',
+    },
     'model_wrapper': {
         'MMFullyShardedDataParallel': 'mmengine.model.wrappers.fully_sharded_distributed',
         'MMDeepSpeedEngineWrapper': 'mmengine.strategy.deepspeed',

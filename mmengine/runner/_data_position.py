@@ -111,7 +111,11 @@ def begin_data(
         first, batches = start_batches(dataloader, data.start, rng_state, data.drawn_from)
         return first, direct_batches(batches)
     dataloader.load_state_dict(data.loader_state)
-    return batch_number(dataloader, data.start), with_rng(iter(dataloader), rng_state)
+    batches = iter(dataloader)
+    source = order_source(dataloader)
+    if source is not None and data.generators is not None:
+        source.load_kept(data.generators)  # from which the next pass is drawn
+    return batch_number(dataloader, data.start), with_rng(batches, rng_state)
 
 
 def pack_position(dataloader: Any, data: DataStart) -> dict[str, Any]:
@@ -153,15 +157,17 @@ def unpack_position(saved: Mapping[str, Any], dataloader: Any) -> DataStart:
             ranks now.
     """
     start = _place_today(saved, dataloader)
-    if order_source(dataloader) is None or start.loader_state is not None:
+    if order_source(dataloader) is None:
         return start
     orders = saved.get('orders')
     rank, num_ranks = get_data_parallel_info()
     if orders is not None and len(orders) == num_ranks:
         order = orders[rank]
+        if start.loader_state is not None:
+            return replace(start, generators=order['generators'])
         drawn_from = order['drawn_from'] if start.number == saved['pass'] else None
         return replace(start, drawn_from=drawn_from, generators=order['generators'])
-    if not start.start:
+    if not start.start or start.loader_state is not None:
         return start
     reason = 'does not have' if orders is None else f'has for {len(orders)} ranks'
     note = (

@@ -436,7 +436,7 @@ def test_any_order_of_calls_leaves_what_a_plain_model_says() -> None:
             derandomize=settings().derandomize,  # of the profile
             database=None,
             deadline=None,
-            max_examples=int(os.environ.get('ANY_ORDER_EXAMPLES', '50')),
+            max_examples=int(os.environ.get('ANY_ORDER_EXAMPLES', '30')),
             stateful_step_count=int(os.environ.get('ANY_ORDER_STEPS', '12')),
             report_multiple_bugs=False,
             # To shrink a failure takes minutes: its calls are few and printed as they are.

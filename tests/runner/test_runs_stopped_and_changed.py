@@ -322,7 +322,7 @@ def _search(machine: type[StoppedRuns], examples: int, steps: int) -> None:
 
 @pytest.mark.hypothesis
 def test_stopped_and_changed_runs_are_what_a_plain_model_says() -> None:
-    _search(StoppedRuns, examples=25, steps=4)
+    _search(StoppedRuns, examples=15, steps=4)
 
 
 class StoppedRunsOfRanks(StoppedRuns):

@@ -344,7 +344,7 @@ def _blocks(draw: Any) -> str:
     return f'class M({base}):\n    def train_step(self, data, optimizer):\n{body}'
 
 
-@settings(max_examples=120, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(st.lists(_blocks(), min_size=1, max_size=6))
 def test_generated_modules_are_converted_once_and_keep_what_is_not_legacy(blocks):
     text = ''.join(['from torch import nn\n', *blocks])
@@ -360,7 +360,7 @@ def test_generated_modules_are_converted_once_and_keep_what_is_not_legacy(blocks
             assert advice_for(name).split(':')[0] in new or MARK in new
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(st.text(alphabet='mcv.runeHok ():\n\t=\'"#\\', max_size=80))
 def test_any_text_at_all_gives_a_new_text_or_a_reason(text):
     conversion = convert.convert_source('import mmcv\n' + text)

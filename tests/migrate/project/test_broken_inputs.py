@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip('libcst')
 from broken_inputs import fault_of
 
-NUM_INPUTS = 60
+NUM_INPUTS = 30
 
 
 @pytest.mark.parametrize('start', range(0, NUM_INPUTS, 15))
