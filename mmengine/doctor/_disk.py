@@ -29,19 +29,32 @@ def check_disk(folder: Path) -> Iterator[Finding]:
     """
     place = nearest_folder(folder)
     if not os.access(place, os.W_OK | os.X_OK):
-        yield Finding(_AREA, 'work dir', FAIL, f'{place} cannot be written to',
-                      'Choose another folder with --work-dir.')  # fmt: skip
+        yield _not_written(place, 'no permission')
         return
     kind = kind_of(place)
     yield Finding(_AREA, 'work dir', OK, f'{place}' + (f' ({kind})' if kind else ''))
     usage = shutil.disk_usage(place)
     yield space_finding(usage.free, usage.total)
-    with TemporaryDirectory(prefix='.mmengine-doctor-', dir=place) as scratch:
-        written, sync, read = speeds(Path(scratch, 'file'))
-        yield write_finding(written, sync)
-        yield Finding(_AREA, 'read', OK, f'{bytes_text(read)}/s')
-        yield _names(Path(scratch))
-        yield clock_finding(_modified(Path(scratch, 'now')) - time.time())
+    try:
+        scratch = TemporaryDirectory(prefix='.mmengine-doctor-', dir=place)
+    except OSError as error:  # a file system of the kernel, or one that is mounted for reading
+        yield _not_written(place, str(error.strerror))
+        return
+    with scratch:
+        yield from _check_written(Path(scratch.name))
+
+
+def _check_written(scratch: Path) -> Iterator[Finding]:
+    written, sync, read = speeds(scratch / 'file')
+    yield write_finding(written, sync)
+    yield Finding(_AREA, 'read', OK, f'{bytes_text(read)}/s')
+    yield _names(scratch)
+    yield clock_finding(_modified(scratch / 'now') - time.time())
+
+
+def _not_written(place: Path, why: str) -> Finding:
+    advice = 'Choose another folder with --work-dir.'
+    return Finding(_AREA, 'work dir', FAIL, f'{place} cannot be written to: {why}', advice)
 
 
 def nearest_folder(folder: Path) -> Path:

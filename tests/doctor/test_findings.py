@@ -100,6 +100,14 @@ def test_a_folder_without_access_fails(tmp_path: Path, monkeypatch: pytest.Monke
     assert [finding.status for finding in check_disk(tmp_path)] == ['fail']
 
 
+@pytest.mark.skipif(not Path('/proc/self').exists(), reason='there is no /proc')
+def test_a_file_system_that_takes_no_files_fails() -> None:
+    found = list(check_disk(Path('/proc/runs')))
+    assert found[-1].status == 'fail'
+    assert found[-1].found.startswith('/proc cannot be written to: ')
+    assert '--work-dir' in found[-1].advice
+
+
 def test_limits_of_disks() -> None:
     assert space_finding(free=int(4e9), total=int(1e12)).status == 'warn'
     assert space_finding(free=int(6e9), total=int(1e12)).status == 'ok'
