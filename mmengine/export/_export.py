@@ -231,10 +231,11 @@ def _export(
         model, batches, with_preprocessor=with_preprocessor, module=module, names=inputs
     )
     notes = _notes(model, format, target, with_preprocessor or module is not None, sizes[0])
+    # Of whole batches, although the file may take less.
+    outputs = {size: target.run(size) for size in sizes}
     program, target, left_out = capture(target, sizes)
     names = flat_names(target.inputs[sizes[0]])
     axes = axes_of(target, sizes)
-    outputs = {size: target.run(size) for size in sizes}
     output_names = _output_names(outputs[sizes[0]], names)
     with _appearing(file) as draft:
         _write(format, program, draft, (names, output_names), target, axes)
