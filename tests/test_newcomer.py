@@ -7,6 +7,7 @@ that nobody reads, which has room for little more than the first epoch.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmengine.testing._internal.forked_python import PythonProcess
 
@@ -145,7 +147,23 @@ def _check_report(folder: Path, text: str) -> None:
     assert sorted(name.startswith('best_') for name in names) == [False, True]
 
 
+def _check_predict(folder: Path, text: str) -> None:
+    (file,) = folder.glob('work_dirs/config/predictions/*.jsonl')
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(lines) == 240  # the test data of config.py
+    assert {line['prediction'] for line in lines} <= {0, 1, 2}
+
+
+def _check_export(folder: Path, text: str) -> None:
+    (file,) = folder.glob('work_dirs/config/*.pt2')
+    program = torch.export.load(file).module()
+    scores = program(torch.zeros(2, 1, 16, 16))
+    assert scores.shape == (2, 3)
+
+
 CHECKS: dict[str, Callable[[Path, str], None]] = {
     'test': _check_test,
+    'predict': _check_predict,
     'report': _check_report,
+    'export': _check_export,
 }
