@@ -120,7 +120,8 @@ class ModelSummary:
         for heading in ('parameters', *(['frozen'] if frozen else []), 'FLOPs'):
             table.add_column(heading, justify='right', no_wrap=True)
         for layer in self.layers:
-            if layer.depth <= self.depth:
+            is_empty = not layer.calls and not layer.parameters  # such as a data preprocessor
+            if layer.depth <= self.depth and not is_empty:
                 table.add_row(*_cells(layer, frozen))
         yield table
         yield self.total_line

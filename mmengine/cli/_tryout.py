@@ -162,12 +162,11 @@ def _profile(cfg: Config, options: argparse.Namespace) -> str:
 
 
 def _lr_find(cfg: Config, options: argparse.Namespace) -> str:
-    from mmengine.cli.options import build_runner
     from mmengine.tryout import lr_find
-    from mmengine.tryout._scratch import folder_of, scratch_config
+    from mmengine.tryout._scratch import folder_of, scratch_config, scratch_runner
 
     with scratch_config(cfg) as own:
-        runner = build_runner(own)
+        runner = scratch_runner(own, cfg)
         found = lr_find(runner, loss=options.lr_find)
     lines = [str(found)]
     if runner.rank == 0:
@@ -183,12 +182,11 @@ def _lr_find(cfg: Config, options: argparse.Namespace) -> str:
 
 
 def _find_batch_size(cfg: Config, options: argparse.Namespace) -> str:
-    from mmengine.cli.options import build_runner
     from mmengine.tryout import find_batch_size
-    from mmengine.tryout._scratch import scratch_config
+    from mmengine.tryout._scratch import scratch_config, scratch_runner
 
     with scratch_config(cfg) as own:
-        runner = build_runner(own)
+        runner = scratch_runner(own, cfg)
         found = find_batch_size(runner, memory=options.memory)
     lines = [str(found)]
     if found.fastest is not None:

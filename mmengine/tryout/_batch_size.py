@@ -113,8 +113,8 @@ def find_batch_size(
         limit: The largest size to try; the length of the dataset by default.
 
     Raises:
-        ArgumentError: If there are several ranks, a value is wrong, or the data is not batched by
-            a batch size.
+        ArgumentError: If there are several ranks, a value is wrong, the data is not batched by a
+            batch size, or the memory is full before the first step.
     """
     if get_world_size() > 1:
         raise ArgumentError('find_batch_size measures one rank: start it in one process.')
@@ -123,8 +123,14 @@ def find_batch_size(
     loader = runner.train_loop.dataloader
     sizes = _sizes(loader, limit)
     device = next((each.device for each in runner.model.parameters()), torch.device('cpu'))
+    memory_of_run = Memory(device, given)
+    if memory_of_run.used() >= memory_of_run.limit:
+        raise ArgumentError(
+            f'The model and its process use {bytes_text(memory_of_run.used())} before the first '
+            f'step, and memory is {bytes_text(memory_of_run.limit)}.'
+        )
     with untouched(runner) as steps:
-        trials = _Trials(loader, steps, Memory(device, given))
+        trials = _Trials(loader, steps, memory_of_run)
         reason = trials.run(sizes)
     return BatchSizes(trials.done, trials.memory.limit, reason)
 

@@ -9,11 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from mmengine.hooks import Hook
-from mmengine.registry import RUNNERS
 from mmengine.runner._arguments import ConfigLike, own_config
 from mmengine.runner.utils import as_positive
 from mmengine.tryout._limits import STAGES, limit_batches
-from mmengine.tryout._scratch import log_of, scratch_config
+from mmengine.tryout._scratch import log_of, scratch_config, scratch_runner
 from mmengine.tryout._stop_after import StopAfter, train_until_over
 from mmengine.utils.errors import ArgumentError
 
@@ -82,7 +81,7 @@ def fast_dev_run(cfg: ConfigLike, num_batches: int = 1) -> FastDevRun:
     begun = perf_counter()
     with scratch_config(cfg) as own:
         limit_batches(own, **{stage: num_batches for stage in STAGES if stage != 'train'})
-        runner = RUNNERS.build(own)
+        runner = scratch_runner(own, cfg)
         result.log = log_of(cfg, runner)
         check = _Check(num_batches)
         runner.register_hook(check)

@@ -121,6 +121,10 @@ class LRFind:
         if self.suggestion is not None:
             axes.axvline(self.suggestion, color='tab:red', label=f'steepest: {self.suggestion:.2g}')
         axes.set_xscale('log')
+        # A loss that has diverged would flatten the rest.
+        low, high = min(self.losses), max(self.smoothed)
+        height = (high - low) or 1.0
+        axes.set_ylim(low - 0.1 * height, high + 0.5 * height)
         axes.set_xlabel('learning rate')
         axes.set_ylabel(self.loss)
         axes.grid(alpha=0.3)

@@ -22,7 +22,7 @@ except ImportError:  # Windows
 
 _PHRASES = (
     'out of memory', "can't allocate memory", 'not enough memory', 'CUBLAS_STATUS_ALLOC_FAILED',
-    'std::bad_alloc', 'could not create a memory',
+    'std::bad_alloc', 'could not create a memory', 'could not create a primitive',
 )  # fmt: skip
 _CGROUP = Path('/sys/fs/cgroup')
 
@@ -58,6 +58,12 @@ class Memory:
             yield
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0, self._device)
+
+    def used(self) -> int:
+        """What is in use now, in bytes."""
+        if self._device.type == 'cuda':
+            return int(torch.cuda.memory_allocated(self._device))
+        return _status('VmRSS') or 0
 
     def begin(self) -> None:
         """Begin to look for the peak."""

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from mmengine.hooks.profiler_hook import check_kineto
-from mmengine.registry import RUNNERS
 from mmengine.runner._arguments import ConfigLike, own_config
 from mmengine.runner.utils import as_positive
-from mmengine.tryout._scratch import folder_of, scratch_config
+from mmengine.tryout._scratch import folder_of, scratch_config, scratch_runner
 from mmengine.tryout._step_clock import (
     BACKWARD,
     DATA,
@@ -115,7 +114,7 @@ def profile(cfg: ConfigLike, num_iters: int = 20) -> StepProfile:
         raise ArgumentError('profile needs a training, but the config has no train_cfg.')
     cfg = own_config(cfg)
     with scratch_config(cfg, 'trace*.json', 'profile.json') as own:
-        runner = RUNNERS.build(own)
+        runner = scratch_runner(own, cfg)
         watch = _Watch(runner, num_iters)
         runner.register_hook(watch)
         try:

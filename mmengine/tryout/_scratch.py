@@ -12,6 +12,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import MMLogger
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 from mmengine.runner._arguments import ConfigLike, own_config
 from mmengine.strategy._resume_request import parse_resume
 from mmengine.strategy._resume_source import find_resume_source
@@ -53,6 +55,17 @@ def scratch_config(cfg: ConfigLike, *kept: str) -> Iterator[Config]:
         if is_main_process() and folder.is_dir():
             _keep(folder, target, ('*.log', *kept))
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def scratch_runner(own: Config, cfg: ConfigLike) -> Any:
+    """The runner of ``own``, a :func:`scratch_config` of ``cfg``.
+
+    Its config is ``cfg`` afterwards: a checkpoint that is resumed is compared with the real run.
+    """
+    runner = RUNNERS.build(own)
+    if isinstance(runner, Runner):
+        runner.cfg = own_config(cfg)
+    return runner
 
 
 def log_of(cfg: ConfigLike, runner: Any) -> str:

@@ -163,13 +163,24 @@ def _copy_of(runner: Any) -> Any:
     wrapper = runner.optim_wrapper
     kept = [runner.model, runner.strategy, runner.message_hub, *runner.model.parameters()]
     kept += [each._run for each in (wrapper, *wrappers_of(wrapper))]
+    memo = {id(each): each for each in kept}
     try:
-        return copy.deepcopy(wrapper, {id(each): each for each in kept})
+        copied = copy.deepcopy(wrapper, memo)
+        for own, other in zip(wrappers_of(wrapper), wrappers_of(copied), strict=True):
+            _copy_attributes(own.optimizer, other.optimizer, memo)
     except Exception as error:
         raise ArgumentError(
             f'{type(wrapper).__name__} cannot be copied ({error}), so nothing can be tried out '
             'without changing it.'
         ) from error
+    return copied
+
+
+def _copy_attributes(optimizer: Any, copied: Any, memo: dict[int, Any]) -> None:
+    """Copy what torch leaves out when it copies an optimizer: attributes of its subclass."""
+    for name, value in vars(optimizer).items():
+        if name not in vars(copied) and not callable(value):
+            setattr(copied, name, copy.deepcopy(value, memo))
 
 
 def _copied(tensor: Tensor | None) -> Any:

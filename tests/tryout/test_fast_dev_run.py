@@ -144,7 +144,8 @@ def test_it_goes_on_from_the_checkpoint_of_the_work_dir(tmp_path: Path) -> None:
     whole.register_hook(Losses())
     whole.train()
     before = files_in(tmp_path)
-    cfg.resume = str(tmp_path / 'iter_2.pth')
+    # What the check changes is not taken for a change of the config.
+    cfg.resume = {'path': str(tmp_path / 'iter_2.pth'), 'on_change': 'error'}
     assert fast_dev_run(cfg).values['loss'] == losses[2]
     cfg.resume = True  # the newest one is the end
     ended = fast_dev_run(cfg)

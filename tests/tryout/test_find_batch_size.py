@@ -112,12 +112,15 @@ def test_the_system_refuses_more_memory_than_the_limit() -> None:
     assert host_limit() > 0
 
 
+@pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='needs Linux')
 def test_wrong_values_are_refused(tmp_path: Path) -> None:
     runner = Runner.from_cfg(tryout_config(tmp_path))
     with pytest.raises(ArgumentError, match='memory must be a positive number'):
         find_batch_size(runner, memory='much')
     with pytest.raises(ArgumentError, match='limit'):
         find_batch_size(runner, limit=0)
+    with pytest.raises(ArgumentError, match=r'before the first step, and memory is 1 MB\.'):
+        find_batch_size(runner, memory='1MB')
     nothing = tryout_config(tmp_path, train_cfg=None, train_dataloader=None, optim_wrapper=None)
     with pytest.raises(ArgumentError, match='needs a training'):
         find_batch_size(Runner.from_cfg(nothing))

@@ -175,6 +175,14 @@ def test_a_training_after_it_is_the_training_without_it(tmp_path: Path) -> None:
     assert_same(other.optim_wrapper.state_dict(), plain.optim_wrapper.state_dict())
 
 
+def test_an_optimizer_with_attributes_of_its_own_is_copied(tmp_path: Path) -> None:
+    closure = {'type': 'ClosureOptimWrapper', 'optimizer': {'type': 'LBFGS', 'lr': 0.5}}
+    runner = Runner.from_cfg(tryout_config(tmp_path, optim_wrapper=closure))
+    result = lr_find(runner, min_lr=1e-3, max_lr=0.5, num_steps=4)
+    assert len(result.losses) == 4
+    assert not runner.optim_wrapper.optimizer.state
+
+
 def test_a_failing_step_leaves_the_run_too(tmp_path: Path) -> None:
     runner = Runner.from_cfg(noisy_config(tmp_path))
     runner.train()
