@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import io
+import linecache
 import re
 import runpy
 import shlex
@@ -73,8 +74,10 @@ def _run(block: Block, module: types.ModuleType, folder: Path, name: str) -> int
         (folder / file[1]).parent.mkdir(parents=True, exist_ok=True)
         (folder / file[1]).write_text(block.text, encoding='utf-8')
     elif block.language == 'python':
-        # Errors name the line of the page.
-        exec(compile('\n' * (block.line - 1) + block.text, name, 'exec'), module.__dict__)
+        # Errors name the line of the page. torch.compile reads the code of functions again.
+        code, file_name = '\n' * (block.line - 1) + block.text, f'{name} (line {block.line})'
+        linecache.cache[file_name] = (len(code), None, code.splitlines(keepends=True), file_name)
+        exec(compile(code, file_name, 'exec'), module.__dict__)
     elif block.language == 'bash':
         for line in block.text.splitlines():
             _run_command(shlex.split(line, comments=True))

@@ -178,6 +178,7 @@ def loader_of(part: Part) -> Schema:
         collate_fn=function,
         worker_init_fn=function,
         num_batch_per_epoch=schema_of('int | None'),
+        limit_batches={**schema_of('int | float | None'), 'exclusiveMinimum': 0},
         disable_subprocess_warning=schema_of('bool'),
         on_bad_sample={'anyOf': [{'enum': ['raise', 'skip']}, _setting(ON_BAD_SAMPLE)]},
         _delete_={'type': 'boolean'},
