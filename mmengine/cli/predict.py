@@ -37,7 +37,7 @@ def add_parser(commands: Commands) -> None:
         _EXAMPLES,
     )
     add_config(parser)
-    parser.add_argument('inputs', nargs='*', metavar='INPUTS', help='files and folders')
+    parser.add_argument('inputs', nargs='*', default=[], metavar='INPUTS', help='files and folders')
     add_checkpoint(parser)
     parser.add_argument(
         '--out', metavar='DIR', help=f'folder to write to (default: {_FOLDER} in the work dir)'

@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
 from mmengine.config import Config
 from mmengine.export._compare import Difference, compare
 from mmengine.export._errors import ExportError, reason_of
 from mmengine.export._formats import Format, format_of
-from mmengine.export._program import axes_of, capture, example_of, flat_names, shapes_of
+from mmengine.export._program import (
+    axes_of,
+    capture,
+    example_of,
+    flat_names,
+    output_shapes_of,
+    shapes_of,
+)
 from mmengine.export._target import Target, batches_of, prepare, seeded, target_of, tensors_of
 from mmengine.fileio._atomic import remove_path, sync_folder, temporary_beside
 from mmengine.model.base_model import BaseDataPreprocessor
@@ -225,12 +231,14 @@ def _export(
         model, batches, with_preprocessor=with_preprocessor, module=module, names=inputs
     )
     notes = _notes(model, format, target, with_preprocessor or module is not None, sizes[0])
+    # Of whole batches, although the file may take less.
+    outputs = {size: target.run(size) for size in sizes}
     program, target, left_out = capture(target, sizes)
     names = flat_names(target.inputs[sizes[0]])
-    outputs = {size: target.run(size) for size in sizes}
+    axes = axes_of(target, sizes)
     output_names = _output_names(outputs[sizes[0]], names)
     with _appearing(file) as draft:
-        _write(format, program, draft, (names, output_names), target, sizes)
+        _write(format, program, draft, (names, output_names), target, axes)
         size = sum(one.stat().st_size for one in draft.parent.iterdir())
         differences = _differences(format, draft, target, outputs, tolerance)
     return Exported(
@@ -240,7 +248,7 @@ def _export(
         title=target.title,
         checkpoint=checkpoint,
         inputs=shapes_of(target, sizes),
-        outputs=_output_shapes(outputs, sizes, output_names),
+        outputs=list(zip(output_names, output_shapes_of(program, axes), strict=False)),
         left_out=left_out,
         differences=differences,
         notes=notes,
@@ -286,10 +294,10 @@ def _write(
     draft: Path,
     names: tuple[Sequence[str], Sequence[str]],
     target: Target,
-    sizes: tuple[int, ...],
+    axes: list[dict[int, str]],
 ) -> None:
     try:
-        format.write(program, draft, *names, axes_of(target, sizes))
+        format.write(program, draft, *names, axes)
     except OSError:
         raise  # a full disk, and the like
     except Exception as error:  # exporters raise errors of many classes
@@ -367,24 +375,6 @@ def _output_names(output: Any, taken: Sequence[str]) -> list[str]:
     """A name for each tensor of the output, which no input has."""
     names = flat_names(output, 'output' if isinstance(output, (Tensor, list, tuple)) else '')
     return [f'{name}_out' if name in taken else name for name in names]
-
-
-def _output_shapes(
-    outputs: Mapping[int, Any], sizes: Sequence[int], names: Sequence[str]
-) -> list[tuple[str, str]]:
-    found = []
-    pairs = zip(*(_tensors(outputs[size]) for size in (sizes[0], sizes[-1])), strict=True)
-    for name, (one, other) in zip(names, pairs, strict=True):
-        dims = [
-            str(size) if size == other_size else ('batch' if size == sizes[0] else 'any')
-            for size, other_size in zip(one.shape, other.shape, strict=True)
-        ]
-        found.append((name, f'{str(one.dtype).removeprefix("torch.")} [{", ".join(dims)}]'))
-    return found
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    return [one for one in tree_leaves(output) if isinstance(one, Tensor)]
 
 
 def _are_same(outputs: Sequence[Tensor], others: Sequence[Tensor]) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import io
 import keyword
 import re
+import sys
 import warnings
+from contextlib import redirect_stderr
 from typing import Any
 
 import torch
@@ -100,6 +103,29 @@ def axes_of(target: Target, sizes: tuple[int, ...]) -> list[dict[int, str]]:
     ]
 
 
+def output_shapes_of(program: Any, axes: list[dict[int, str]]) -> list[str]:
+    """Dtype and shape of each tensor of the output, in words.
+
+    Args:
+        program: The program.
+        axes: For each flat input the names of its dimensions that may have any size.
+    """
+    forms = {node.name: node.meta.get('val') for node in program.graph.nodes}
+    known: dict[str, str] = {}
+    for name, dims in zip(program.graph_signature.user_inputs, axes, strict=True):
+        known.update({str(forms[name].shape[dim]): title for dim, title in dims.items()})
+    found = []
+    for name in program.graph_signature.user_outputs:
+        form = forms.get(name)
+        if isinstance(form, Tensor):
+            shape = [
+                str(size) if isinstance(size, int) else known.get(str(size), 'any')
+                for size in form.shape
+            ]
+            found.append(f'{str(form.dtype).removeprefix("torch.")} [{", ".join(shape)}]')
+    return found
+
+
 def flat_names(entries: Any, prefix: str = '') -> list[str]:
     """A name for each tensor in lists, tuples and dicts, in the order of ``tree_leaves``."""
     if isinstance(entries, dict):
@@ -120,13 +146,16 @@ def _captured(target: Target, sizes: tuple[int, ...]) -> Any:
     values = example_of(target, sizes[0])
     shapes = _dynamic_shapes(target, sizes) if is_dynamic else None
     _name_arguments(caller, target.names)
+    printed = io.StringIO()  # torch prints the whole program when it fails
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), redirect_stderr(printed):
             warnings.simplefilter('ignore')  # remarks of torch about its own modules
-            return torch.export.export(caller, values, dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(caller, values, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch raises errors of many classes
         reason = reason_of(error, is_dynamic)
         raise ExportError(f'{target.title} cannot be exported: {reason}') from error
+    sys.stderr.write(printed.getvalue())
+    return program
 
 
 def _name_arguments(caller: _Call, names: list[str]) -> None:

@@ -22,6 +22,7 @@ from mmengine._checkpoint.tools._content import read
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_distributed
 from mmengine.logging import print_log
+from mmengine.logging._shown_once import shown_once
 from mmengine.model._build import build_model
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
@@ -29,6 +30,7 @@ from mmengine.registry.registry import import_scope
 from mmengine.utils.errors import ArgumentError
 
 BEST, LAST = 'best', 'last'
+_MAX_METRICS = 3  # in a sentence
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,8 @@ def _last(work_dir: str, saved: list[dict[str, Any]]) -> str | None:
 
 def _facts(entry: Mapping[str, Any]) -> dict[str, Any]:
     position = {name: entry[name] for name in ('epoch', 'iter') if entry.get(name) is not None}
-    return {**dict(list(position.items())[:1]), **(entry.get('metrics') or {})}
+    metrics = list(shown_once(entry.get('metrics') or {}, 'val').items())[:_MAX_METRICS]
+    return dict([*list(position.items())[:1], *metrics])
 
 
 def _facts_at(path: str) -> dict[str, Any]:

@@ -96,6 +96,13 @@ class Branching(Affine):
         return inputs - self.scale
 
 
+class Positive(Affine):
+    """Returns rows by their values. It takes labels, which it does not use."""
+
+    def forward(self, inputs, labels, mode='tensor'):
+        return inputs[inputs[:, 0] > 0]
+
+
 class FixedBatch(Affine):
     """Works for batches of two alone once it is captured."""
 

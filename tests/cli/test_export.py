@@ -133,6 +133,14 @@ def test_outputs_of_a_dict_keep_their_names(folder: Path, capsys: Any) -> None:
     assert 'sum: float32 [batch]' in capsys.readouterr().out
 
 
+def test_outputs_of_any_length_and_inputs_without_use_are_told(folder: Path, capsys: Any) -> None:
+    assert export('Positive', '--out', 'a.pt2') == 0
+    torch.testing.assert_close(loaded('a.pt2')(X), X[[0, 1, 2, 3]])
+    told = capsys.readouterr().out
+    assert 'Outputs          output: float32 [any, 2]' in told
+    assert 'Left out         labels: no output depends on it' in told
+
+
 def test_random_numbers_are_told(folder: Path, capsys: Any) -> None:
     assert export('Noisy', '--out', 'a.pt2') == 0
     assert 'draws random numbers, and so does the file' in capsys.readouterr().out
@@ -161,6 +169,7 @@ def test_nothing_is_written_if_the_file_would_not_be_the_model(
     for part in REFUSED[model]:
         assert part in told
     assert 'Traceback' not in told
+    assert len(told.splitlines()) == 1, 'torch prints its program'
     assert Path('a.pt2').read_text() == 'an earlier file'
     assert left() == ['a.pt2', 'mine.py', 'work_dirs']
 
