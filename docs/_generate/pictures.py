@@ -28,7 +28,7 @@ from _generate.browser import Browser
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / 'docs' / 'images'
 # The folder of a picture has a longer name than is shown.
-COLUMNS, SHOWN_COLUMNS, LINES = 124, 98, 34
+COLUMNS, SHOWN_COLUMNS, LINES = 124, 102, 34
 # Long enough that one can look at it in the middle.
 SLOW = '--cfg-options train_cfg.max_epochs=12'
 LIMIT_S = 120.0
