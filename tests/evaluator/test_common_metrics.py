@@ -117,6 +117,7 @@ def test_the_metric_of_a_user_goes_first(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delitem(registered, 'Accuracy', raising=False)
     assert type(Evaluator([{'type': 'Accuracy'}]).metrics[0]) is Accuracy
     assert type(Evaluator('accuracy').metrics[0]) is Accuracy
+    assert type(Evaluator([{'type': 'Perplexity'}]).metrics[0]) is Perplexity
     monkeypatch.setitem(registered, 'Accuracy', Own)
     assert type(Evaluator('Accuracy').metrics[0]) is Own
     assert type(Evaluator([{'type': 'mmengine.Accuracy'}]).metrics[0]) is Own
