@@ -82,12 +82,9 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 @pytest.fixture
 def _forgets_projects() -> Iterator[None]:
     """Each project has a module of the same name."""
-    before, path = set(sys.modules), list(sys.path)
+    sys.modules.pop('project', None)
     yield
-    sys.path[:] = path
-    for name in set(sys.modules) - before:
-        if name in ('project', 'examples') or name.startswith(('project.', 'examples.')):
-            del sys.modules[name]
+    sys.modules.pop('project', None)
 
 
 def read(name: str, monkeypatch: pytest.MonkeyPatch) -> Config:

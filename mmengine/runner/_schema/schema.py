@@ -140,7 +140,7 @@ def _misspelt() -> dict[str, Schema]:
     for name in sorted(known):
         wrong = misspellings(name, known - {'model'})
         if wrong:
-            # Editors show this text beside the one of `not`.
+            # Editors show it, besides a text about `not`.
             meant = {'deprecationMessage': f'Did you mean {name!r}?'}
             found[f'^({"|".join(wrong)})$'] = {'not': {}, **meant}
     return found
