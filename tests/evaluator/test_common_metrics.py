@@ -13,6 +13,7 @@ from mmengine.evaluator import (
     Evaluator,
     MeanAbsoluteError,
     MeanSquaredError,
+    Perplexity,
 )
 from mmengine.registry import METRICS
 from mmengine.utils.errors import ArgumentError
