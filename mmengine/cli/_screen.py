@@ -125,7 +125,9 @@ def summary_of(runner: Any, screen: ScreenHook, config: str) -> str:
         if key in infos:
             rows[title] = hub.get_info(key)
     if 'best_score' in infos:
-        rows = {'Best': f'{hub.get_info("best_score"):.4g}', **rows}
+        names = [name for hook in runner.hooks for name in getattr(hook, 'key_indicators', ())]
+        name = f'{names[0]} ' if len(names) == 1 else ''
+        rows = {'Best': f'{name}{hub.get_info("best_score"):.4g}', **rows}
     checkpoint = infos.get('best_ckpt', infos.get('last_ckpt'))
     if checkpoint and runner._test_loop is not None:
         words = ['mmengine', 'test', config, str(checkpoint)]

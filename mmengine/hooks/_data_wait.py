@@ -99,6 +99,7 @@ def bottleneck_text(times: StageTimes, loader: Any, wait_s: float, time_s: float
         key=lambda stage: stage[1],
     )
     shown = ', '.join(f'{name} {spent * 1e3:.3g} ms' for name, spent in stages[:4])
+    shown = f' ({shown})' if len(stages) > 1 else ''
     reader = f'{workers} worker{"s" if workers > 1 else ""}' if workers else 'the main process'
     # What a step takes without data is the time in which the workers have to give a batch.
     step_s = max(time_s - wait_s, 1e-6)
@@ -106,7 +107,7 @@ def bottleneck_text(times: StageTimes, loader: Any, wait_s: float, time_s: float
     cpus = _cpus()
     lines = [
         f'Training waits for data in {wait_s / time_s:.0%} of the time. A sample takes '
-        f'{times.sample_s * 1e3:.3g} ms ({shown}), joining a batch {times.collate_s * 1e3:.3g} ms; '
+        f'{times.sample_s * 1e3:.3g} ms{shown}, joining a batch {times.collate_s * 1e3:.3g} ms; '
         f'{reader} {"load" if workers > 1 else "loads"} batches of {size}. The slowest stage is '
         f'{slowest[0]}.'
     ]

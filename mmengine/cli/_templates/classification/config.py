@@ -26,5 +26,5 @@ val_cfg = dict()
 test_cfg = dict()
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=3e-3))
-param_scheduler = dict(type='CosineAnnealingLR', T_max=5)
+param_scheduler = dict(type='CosineAnnealingLR', convert_to_iter_based=True)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=1, save_best='accuracy', rule='greater'))

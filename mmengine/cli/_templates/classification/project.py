@@ -17,14 +17,17 @@ class Shapes(Dataset[dict[str, Tensor]]):
     metainfo = {'classes': CLASSES}
 
     def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed = size, seed
+        self.samples = [self._draw(seed * 1_000_003 + number, number) for number in range(size)]
 
     def __len__(self) -> int:
-        return self.size
+        return len(self.samples)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
-        label = index % len(CLASSES)
+        return self.samples[index]
+
+    def _draw(self, seed: int, number: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        label = number % len(CLASSES)
         centre = torch.rand(2, generator=generator) * 4 + 6
         y, x = torch.arange(16)[:, None] - centre[0], torch.arange(16) - centre[1]
         near, far = torch.minimum(x.abs(), y.abs()), torch.maximum(x.abs(), y.abs())
