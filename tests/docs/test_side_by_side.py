@@ -37,7 +37,8 @@ RUN = """
 import importlib.util, json, runpy, sys, types
 import torch
 torch.set_num_threads(1)
-if importlib.util.find_spec('torchvision') is None:  # MMCV imports it, and uses no name of it here
+has = importlib.util.find_spec
+if has('mmcv') and not has('torchvision'):  # MMCV imports it, and uses no name of it here
     sys.modules['torchvision'] = types.ModuleType('torchvision')
 names = runpy.run_path(sys.argv[1])
 weights = [p.detach().flatten().tolist() for p in names['model'].parameters()]
