@@ -99,7 +99,7 @@ def apply(cfg: Config, options: argparse.Namespace) -> None:
         from mmengine.tryout import limit_batches
 
         limit_batches(cfg, **limits)
-    if options.overfit is not None and options.work_dir is None:
+    if options.overfit is not None:
         # A later --resume of the training must not find the checkpoints.
         cfg.work_dir = os.path.join(cfg.work_dir, 'overfit')
 

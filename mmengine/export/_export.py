@@ -135,7 +135,7 @@ def export(
         )
     model = trained_model(cfg, found.path)
     with scope_of(cfg):
-        loader = loader_in_order(data[1], 1)
+        loader = loader_in_order(data[1], 1, model)
     return _export(
         model,
         loader,
@@ -188,7 +188,7 @@ def export_model(
     try:
         return _export(
             for_one_process(model),
-            loader_in_order(data, 1),
+            loader_in_order(data, 1, model),
             file,
             chosen,
             '',

@@ -28,6 +28,7 @@ from mmengine.process.seed import rng_state, set_random_seed, set_rng_state
 from mmengine.registry import INFERENCERS
 from mmengine.runner._build import _build_collate
 from mmengine.runner._data_of_config import described_loaders, loader_in_order
+from mmengine.runner._model_collate import collate_of_model
 from mmengine.runner._trained_model import (
     FoundCheckpoint,
     find_checkpoint,
@@ -216,7 +217,7 @@ class ConfigInferencer(BaseInferencer):
 
     def _init_collate(self, cfg: Any) -> Any:
         named = collate_of(cfg)
-        return _build_collate('pseudo_collate' if named is None else named)
+        return _build_collate(collate_of_model(self.model) if named is None else named)
 
     def _init_visualizer(self, cfg: Any) -> Any:
         return None
@@ -307,7 +308,7 @@ def _of_files(
 
 
 def _of_loader(inferencer: BaseInferencer, loader: Any, batch_size: int | None) -> Iterator[Any]:
-    built = loader_in_order(loader, batch_size)
+    built = loader_in_order(loader, batch_size, inferencer.model)
     inferencer.collate_fn = built.collate_fn
     size, dataset = built.batch_size or 1, built.dataset
     rest = None if isinstance(dataset, IterableDataset) else len(dataset)  # type: ignore[arg-type]  # sized

@@ -28,6 +28,7 @@ from mmengine.registry import VISUALIZERS, DefaultScope
 from mmengine.registry.default_scope import current_scope_name
 from mmengine.registry.registry import import_scope
 from mmengine.runner._build import _build_collate
+from mmengine.runner._model_collate import collate_of_model
 from mmengine.runner._trained_model import build_described
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
@@ -296,7 +297,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         """
         loader = cfg.get('test_dataloader')
         named = loader.get('collate_fn') if isinstance(loader, Mapping) else None
-        return _build_collate(named or getattr(self.model, 'default_collate_fn', 'pseudo_collate'))
+        return _build_collate(named or collate_of_model(self.model))
 
     def _init_visualizer(self, cfg: ConfigType) -> Any:
         """The visualizer of the config, under its own name; None if the config has none.

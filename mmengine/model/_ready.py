@@ -283,7 +283,7 @@ class GAN(BaseModel):
 
     def make(self, like: Tensor) -> Any:
         """As many made samples as ``like`` has, on its device."""
-        return self.generator(torch.randn(len(like), *self.noise, device=like.device))
+        return self.generator(torch.randn(like.shape[0], *self.noise, device=like.device))
 
     def discriminator_loss(self, real_scores: Tensor, made_scores: Tensor) -> Tensor:
         """What the discriminator minimises."""

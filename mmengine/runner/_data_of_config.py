@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from mmengine.config import Config
 from mmengine.runner._build import _is_named, build_dataloader
+from mmengine.runner._model_collate import with_collate_of
 
 STAGES = ('test', 'val', 'train')
 # What decides which samples a batch has, and in which order.
@@ -37,12 +38,15 @@ def first_loader(cfg: Config) -> tuple[str, Any] | None:
     return None
 
 
-def loader_in_order(loader: Any, batch_size: int | None = None) -> DataLoader[Any]:
+def loader_in_order(
+    loader: Any, batch_size: int | None = None, model: Any = None
+) -> DataLoader[Any]:
     """A dataloader that visits each sample once, in the order of the dataset.
 
     Args:
         loader: A dataloader or its config. Its sampler is not used.
         batch_size: Samples of a batch; None takes the batch size of ``loader``.
+        model: What the batches are for; it may choose how a config without ``collate_fn`` joins.
     """
     if isinstance(loader, DataLoader):
         settings: dict[str, Any] = {
@@ -52,7 +56,8 @@ def loader_in_order(loader: Any, batch_size: int | None = None) -> DataLoader[An
             'batch_size': loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None),
         }
     else:
-        settings = {key: value for key, value in loader.items() if key not in _OF_ORDER}
+        chosen = with_collate_of(model, loader)
+        settings = {key: value for key, value in chosen.items() if key not in _OF_ORDER}
     settings['batch_size'] = batch_size or settings.get('batch_size') or 1
     return build_dataloader(settings, seed=0)
 

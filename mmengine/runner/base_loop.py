@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
-from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.dataset._sample_order import number_samples
+from mmengine.runner._model_collate import with_collate_of
 from mmengine.runner._split_data import split_over_ranks
 
 if TYPE_CHECKING:
@@ -47,21 +47,13 @@ def dataloader_of(runner: Runner, dataloader: DataLoader[Any] | dict[str, Any]) 
     the config of ``runner``. All ranks call it.
     """
     if isinstance(dataloader, Mapping):
-        dataloader = _with_collate_of(runner.model, dataloader)
+        dataloader = dict(with_collate_of(runner.model, dataloader))
         differ = runner.randomness_cfg.get('diff_rank_seed', False)
         dataloader = runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=differ)
     is_wanted = runner.cfg.get('split_data', True)
     loader: DataLoader[Any] = split_over_ranks(dataloader, runner.seed, is_wanted)
     number_samples_of(runner, loader)
     return loader
-
-
-def _with_collate_of(model: Any, dataloader: Mapping[str, Any]) -> dict[str, Any]:
-    """A dataloader config that has the ``collate_fn`` of ``model``, if it has none itself."""
-    collate = getattr(unwrap_model(model), 'default_collate_fn', None)
-    if collate is None or 'collate_fn' in dataloader:
-        return dataloader  # type: ignore[return-value]  # a dict or what stands in for one
-    return {**dataloader, 'collate_fn': collate}
 
 
 def number_samples_of(runner: Runner, dataloader: Any) -> None:

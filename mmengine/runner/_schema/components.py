@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import sys
@@ -282,9 +281,7 @@ def component_of(target: Any, names: Collection[str]) -> Component:
 
 def _loaded(registry: Registry[Any], name: str) -> Any:
     """A component of a registry; None if its library is not installed."""
-    if name not in registry.module_dict:
-        try:
-            importlib.import_module(registry._deferred[name])
-        except ImportError:
-            return None
-    return registry.module_dict.get(name)
+    try:
+        return registry.get(name)
+    except ImportError:
+        return None
