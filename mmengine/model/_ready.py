@@ -228,6 +228,8 @@ class GAN(BaseModel):
     """
 
     default_collate_fn = 'default_collate'
+    default_model_wrapper = 'MMSeparateDistributedDataParallel'
+    """The wrapper on several ranks where none is chosen: each network is called by itself."""
 
     def __init__(
         self,

@@ -21,6 +21,8 @@ from torch.utils.data import (
     IterDataPipe,
     RandomSampler,
     SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
 )
 
 from mmengine.dataset import DefaultSampler
@@ -37,6 +39,8 @@ _RANK = re.compile(
     r'(?<![a-z])rank|world_?size|dist_info|process_index|num_processes|num_replicas|nodesplit'
     r'|split_by_node|split_dataset_by_node', re.IGNORECASE,
 )  # fmt: skip
+# Samplers of torch that give every rank the same indices.
+_WITHOUT_RANKS = (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 _WORKER = re.compile('worker', re.IGNORECASE)
 _SWITCH = 'split_data=False in the config, as in Runner(..., cfg=dict(split_data=False)),'
 
@@ -62,13 +66,13 @@ def split_over_ranks(dataloader: Any, seed: int, is_wanted: bool = True) -> Any:
 
 
 def _split_indices(dataloader: DataLoader[Any], seed: int, is_wanted: bool) -> DataLoader[Any]:
-    name, kind = type(dataloader.dataset).__name__, type(dataloader.sampler)
-    if kind not in (SequentialSampler, RandomSampler) or _ranks_differ(dataloader.dataset):
+    name, kind = type(dataloader.dataset).__name__, type(_index_sampler(dataloader))
+    if kind not in _WITHOUT_RANKS or _ranks_differ(dataloader.dataset):
         return dataloader  # each rank has a part already
     if not is_wanted or not _is_plain(dataloader):
         _warn(
             f'The DataLoader of {name} has a {kind.__name__}, so each of '
-            f'{get_data_parallel_info()[1]} ranks reads all samples. Pass '
+            f'{get_data_parallel_info()[1]} ranks reads the same samples. Pass '
             'sampler=DefaultSampler(dataset) of mmengine.dataset to it, or give the dataloader as '
             'a config.'
         )
@@ -76,8 +80,8 @@ def _split_indices(dataloader: DataLoader[Any], seed: int, is_wanted: bool) -> D
     sampler = DefaultSampler(dataloader.dataset, shuffle=kind is RandomSampler, seed=seed)  # type: ignore[arg-type]  # sized by duck typing
     exchanged: dict[str, Any] = {'sampler': sampler}
     if dataloader.batch_sampler is not None:
-        size: Any = dataloader.batch_size
-        exchanged['batch_sampler'] = BatchSampler(sampler, size, dataloader.drop_last)
+        batches: Any = dataloader.batch_sampler
+        exchanged['batch_sampler'] = BatchSampler(sampler, batches.batch_size, batches.drop_last)
     _tell(
         f'The DataLoader of {name} has a {kind.__name__}. Each of {get_data_parallel_info()[1]} '
         f'ranks gets a part of the samples by a DefaultSampler instead; {_SWITCH} lets each rank '
@@ -88,10 +92,18 @@ def _split_indices(dataloader: DataLoader[Any], seed: int, is_wanted: bool) -> D
 
 def _is_plain(dataloader: DataLoader[Any]) -> bool:
     """Whether the order of ``dataloader`` is one pass over the samples, in batches of one size."""
-    sampler, batches = dataloader.sampler, dataloader.batch_sampler
+    sampler, batches = _index_sampler(dataloader), dataloader.batch_sampler
+    if type(sampler) not in (SequentialSampler, RandomSampler):
+        return False
     if isinstance(sampler, RandomSampler) and (sampler.replacement or sampler._num_samples):
         return False
     return (batches is None or type(batches) is BatchSampler) and not has_state(dataloader)
+
+
+def _index_sampler(dataloader: DataLoader[Any]) -> Any:
+    """The sampler of single samples; one that was given within a batch sampler counts."""
+    batches = dataloader.batch_sampler
+    return dataloader.sampler if batches is None else getattr(batches, 'sampler', None)
 
 
 def _split_stream(dataloader: DataLoader[Any], is_wanted: bool) -> DataLoader[Any]:

@@ -4,11 +4,16 @@ import sys
 from typing import Any
 
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from mmengine.device import get_device
 from mmengine.model._build import convert_model_sync_bn, wrap_model
+from mmengine.optim import BaseOptimWrapper
+from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.process.env import check_launcher
 from mmengine.registry import STRATEGIES
+from mmengine.strategy._averaged_check import check_averaged
 from mmengine.strategy.single_device import SingleDeviceStrategy
 from mmengine.utils.errors import ArgumentError
 
@@ -60,6 +65,8 @@ class DDPStrategy(SingleDeviceStrategy):
     ) -> nn.Module:
         """Move the model to the device of this rank and wrap it."""
         chosen = self.model_wrapper if model_wrapper_cfg is None else model_wrapper_cfg
+        if chosen is None:  # a training step that calls sub-modules needs another one
+            chosen = getattr(model, 'default_model_wrapper', None)
         if find_unused_parameters is None:
             find_unused_parameters = self.find_unused_parameters
         # The device of this rank became the current device when the process group was initialised.
@@ -76,6 +83,21 @@ class DDPStrategy(SingleDeviceStrategy):
                 "strategy='fsdp', which takes this wrapper's config as model_wrapper."
             )
         return wrapped
+
+    def build_optim_wrapper(
+        self, optim_wrapper: Any, model: nn.Module | None = None
+    ) -> BaseOptimWrapper:
+        """See :meth:`BaseStrategy.build_optim_wrapper`.
+
+        The first step of each optimizer raises an ArgumentError if DDP has not averaged the
+        gradients.
+        """
+        built = super().build_optim_wrapper(optim_wrapper, model)
+        placed = self.state.model
+        for wrapper in wrappers_of(built) if isinstance(placed, DistributedDataParallel) else ():
+            if isinstance(optimizer := getattr(wrapper, 'optimizer', None), Optimizer):
+                check_averaged(optimizer, placed)
+        return built
 
 
 def _is_sharded(model: nn.Module) -> bool:

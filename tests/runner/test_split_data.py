@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, Subset, get_worker_info
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+    get_worker_info,
+)
 
 from mmengine.dataset import DefaultSampler
 from mmengine.dataset._fingerprint import fingerprint
@@ -225,6 +234,10 @@ def _on_ranks(rank: int, world_size: int, folder: str) -> dict[str, Any]:
         'loader': (loader_of(Whole(12, sized=False)), iterations(3)),
         'map': (DataLoader(_items(12), batch_size=2), epochs(1)),
         'map, shuffled': (DataLoader(_items(12), batch_size=2, shuffle=True), epochs(1)),
+        'map, batch sampler': (
+            DataLoader(
+                _items(12), batch_sampler=BatchSampler(SequentialSampler(_items(12)), 2, False)),
+            epochs(1)),
         'map, split by user': (
             DataLoader(Subset(_items(12), range(rank, 12, 2)), batch_size=2), epochs(1)),
         'map, sampler': (
@@ -347,7 +360,7 @@ def test_streams_of_datasets_are_split_by_their_package(
     ('make', 'is_wanted', 'told'),
     [
         (lambda: DataLoader(_items(4), shuffle=True), True, (20, 'RandomSampler. Each of 2 ranks')),
-        (lambda: DataLoader(_items(4)), False, (30, 'so each of 2 ranks reads all samples')),
+        (lambda: DataLoader(_items(4)), False, (30, 'so each of 2 ranks reads the same samples')),
         (lambda: DataLoader(Whole(4)), True, (20, 'keeps every 2-th sample')),
         (lambda: DataLoader(Whole(4)), False, (30, 'each of 2 ranks reads all of it')),
         (
@@ -355,7 +368,19 @@ def test_streams_of_datasets_are_split_by_their_package(
                 _items(4), sampler=torch.utils.data.RandomSampler(_items(4), replacement=True)
             ),
             True,
-            (30, 'so each of 2 ranks reads all samples'),
+            (30, 'so each of 2 ranks reads the same samples'),
+        ),
+        (
+            lambda: DataLoader(_items(4), sampler=WeightedRandomSampler([0.5] * 4, 4)),
+            True,
+            (30, 'WeightedRandomSampler, so each of 2 ranks reads the same samples'),
+        ),
+        (
+            lambda: DataLoader(
+                _items(4), batch_sampler=BatchSampler(SubsetRandomSampler([0, 2]), 1, False)
+            ),
+            True,
+            (30, 'SubsetRandomSampler, so each of 2 ranks reads the same samples'),
         ),
     ],
 )

@@ -26,6 +26,8 @@ val_cfg = dict()
 test_cfg = dict()
 
 adam = dict(type='Adam', lr=1e-3, betas=(0.5, 0.99))
+# On several ranks each network has its own DDP, because the training step calls them one by one.
+model_wrapper_cfg = dict(type='MMSeparateDistributedDataParallel')
 optim_wrapper = dict(
     generator=dict(optimizer=adam),
     discriminator=dict(optimizer=adam),
