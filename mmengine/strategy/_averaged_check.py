@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from mmengine.dist import all_reduce, get_backend
+from mmengine.dist._dtensor import is_dtensor
+from mmengine.strategy._first_step import before_first_step
 from mmengine.utils.errors import ArgumentError
 
 # Averaged gradients have the same bits on all ranks; their sums may be added in another order.
@@ -20,24 +22,23 @@ def check_averaged(optimizer: Any, wrapped: DistributedDataParallel) -> None:
     """Compare the gradients of all ranks before the first step of ``optimizer``.
 
     DDP averages the gradients of a forward pass through the wrapper. A training step that calls
-    sub-modules by themselves goes around it, and each rank would train a model of its own without a
+    sub-modules by themselves goes around it, and each rank would train a separate model without a
     word.
 
     Args:
         optimizer: An optimizer of torch. All ranks step together.
-        wrapped: The model in DDP. What it was told to ignore is not compared, and nothing is if it
+        wrapped: The model in DDP. Parameters that DDP ignores are not compared, and none are if it
             has a communication hook, which may leave gradients different on purpose.
     """
 
-    def check(optimizer: Any, args: Any, kwargs: Any) -> None:
-        handle.remove()
+    def check() -> None:
         if getattr(wrapped, '_comm_hooks', ()) or get_backend() == 'fake':
             return  # the ranks of a plan compute nothing
         ignored = getattr(wrapped, 'parameters_to_ignore', ())
         names = {
             id(param): name
             for name, param in wrapped.module.named_parameters()
-            if name not in ignored
+            if name not in ignored and not is_dtensor(param)  # FSDP averages those
         }
         params = {
             names[id(param)]: param
@@ -53,13 +54,13 @@ def check_averaged(optimizer: Any, wrapped: DistributedDataParallel) -> None:
             model = type(wrapped.module).__name__
             raise ArgumentError(
                 f'The ranks have other gradients of {shown}{more}, so each of them would train a '
-                f'model of its own. DDP averages what is computed by a call of the model; '
+                f'separate model. DDP averages what is computed by a call of the model; '
                 f'train_step of {model} calls sub-modules by themselves. Call self(...) in it, or '
                 'let each sub-module have its own DDP: model_wrapper_cfg=dict(type='
                 "'MMSeparateDistributedDataParallel')."
             )
 
-    handle = optimizer.register_step_pre_hook(check)
+    before_first_step(optimizer, check)
 
 
 def _differing(params: dict[str, Tensor], group: Any) -> list[str]:

@@ -9,6 +9,7 @@ import torch.distributed as torch_dist
 from torch import Tensor, nn
 
 from mmengine.dist import all_reduce, broadcast, get_backend
+from mmengine.strategy._first_step import before_first_step
 from mmengine.strategy._tensor_parallel import is_split
 from mmengine.utils.errors import ArgumentError
 
@@ -29,8 +30,7 @@ def check_first_step(optimizer: Any, model: nn.Module, mesh: Any) -> None:
         mesh: The axis ``tensor`` of the device mesh.
     """
 
-    def check(optimizer: Any, args: Any, kwargs: Any) -> None:
-        handle.remove()
+    def check() -> None:
         if get_backend() == 'fake':
             return  # ranks of a plan, which compute nothing
         optimized = {id(param) for group in optimizer.param_groups for param in group['params']}
@@ -49,7 +49,7 @@ def check_first_step(optimizer: Any, model: nn.Module, mesh: Any) -> None:
                 'ranks the same batch.'
             )
 
-    handle = optimizer.register_step_pre_hook(check)
+    before_first_step(optimizer, check)
 
 
 def _differing(gradients: dict[str, Any], mesh: Any) -> list[str]:
