@@ -120,7 +120,7 @@ soak-mmcv: $(MMCV_VENV)/.installed $(VENV)/.installed-dev
 # Each side runs in its own process and environment. `make test` compares this side with the loop by hand.
 test-peers: $(VENV)/.installed-dev $(PEERS_VENV)/.installed $(MMCV_VENV)/.installed
 	PEERS_PYTHON=$(abspath $(PEERS_VENV))/bin/python MMCV_PYTHON=$(abspath $(MMCV_VENV))/bin/python \
-		$(BIN)/python -m pytest -q tests/docs/test_side_by_side.py tests/docs/test_compare.py
+		$(BIN)/python -m pytest -q tests/docs/test_side_by_side.py tests/docs/test_comparison.py
 
 # The recorders import nothing of this package.
 test-mmcv: $(MMCV_VENV)/.installed

@@ -94,7 +94,9 @@ class DDPStrategy(SingleDeviceStrategy):
         """
         built = super().build_optim_wrapper(optim_wrapper, model)
         placed = self.state.model
-        for wrapper in wrappers_of(built) if isinstance(placed, DistributedDataParallel) else ():
+        if not isinstance(placed, DistributedDataParallel):
+            return built
+        for wrapper in wrappers_of(built):
             if isinstance(optimizer := getattr(wrapper, 'optimizer', None), Optimizer):
                 check_averaged(optimizer, placed)
         return built

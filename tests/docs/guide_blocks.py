@@ -104,9 +104,18 @@ def _run_command(words: list[str]) -> None:
 
 @contextlib.contextmanager
 def unchanged_process(folder: Path) -> Iterator[None]:
-    """What the page has registered and imported is gone when it has run."""
+    """What the page has registered and imported is gone when it has run.
+
+    What other tests have registered is not there meanwhile: a page may use the same names.
+    """
     before, path = set(sys.modules), list(sys.path)
     children = [(registry, dict(registry.children)) for registry in ALL_REGISTRIES]
+    of_others = [
+        (registry, name, registry._module_dict.pop(name))
+        for registry in ALL_REGISTRIES
+        for name, component in list(registry._module_dict.items())
+        if component.__module__.partition('.')[0] not in ('mmengine', 'torch')
+    ]
     sys.path.insert(0, str(folder))
     try:
         yield
@@ -117,6 +126,8 @@ def unchanged_process(folder: Path) -> Iterator[None]:
             for name, component in list(registry._module_dict.items()):
                 if component.__module__ in own:
                     del registry._module_dict[name]
+        for registry, name, component in of_others:
+            registry._module_dict[name] = component
         for registry, known in children:
             registry.children.clear()
             registry.children.update(known)
