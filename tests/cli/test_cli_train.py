@@ -58,7 +58,7 @@ def test_the_end_of_a_run_says_where_things_are(
     printed = capsys.readouterr().out.splitlines()
     last_lines = {line[:16].strip(): line[17:] for line in printed[-7:]}
     best = str(project / 'here' / 'best_slope_epoch_1.pth')
-    assert last_lines['Best'] == f'{slope_after(1):.4g}'
+    assert last_lines['Best'] == f'slope {slope_after(1):.4g}'
     assert 'Time' in last_lines
     assert last_lines['Work dir'] == str(project / 'here')
     assert Path(last_lines['Log and scalars']).parent == project / 'here'

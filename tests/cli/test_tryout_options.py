@@ -45,8 +45,10 @@ def test_overfit_trains_in_a_folder_of_its_own(
     assert main(['train', 'toy.py', '--overfit', '1', *options]) == 0
     assert 'Overfitted 1 batch in 3 iterations.' in capsys.readouterr().out
     assert (project / 'work_dirs' / 'toy' / 'overfit' / 'epoch_3.pth').is_file()
+    # A resumed training of the same work dir must not find the checkpoints.
     assert main(['train', 'toy.py', '--overfit', '1', '--work-dir', 'mine']) == 0
-    assert (project / 'mine' / 'epoch_1.pth').is_file()
+    assert (project / 'mine' / 'overfit' / 'epoch_1.pth').is_file()
+    assert not list((project / 'mine').glob('*.pth'))
 
 
 def test_lr_find_prints_the_curve_and_the_next_command(
