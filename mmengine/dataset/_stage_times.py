@@ -12,11 +12,11 @@ from time import perf_counter_ns
 from typing import Any
 
 from mmengine.dataset._loading_record import NUM_STAGES, LoadingRecord
+from mmengine.dataset._transform_places import TransformPlace, transform_places
 
 # Numbers of a worker: samples, their time, batches, their time in collate; then transforms.
 _SAMPLES, _LOADING, _BATCHES, _COLLATE, _TRANSFORMS = 0, 1, 2, 3, 4
 _MAX_TRANSFORMS = NUM_STAGES - _TRANSFORMS
-_HOLDS_PARTS = ('dataset', '_dataset', 'datasets', 'pipeline', 'transform', 'transforms')
 
 
 @dataclass(frozen=True)
@@ -83,24 +83,6 @@ def timed_collate(collate_fn: Callable[[Any], Any], record: LoadingRecord, sampl
     return batch
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a transform is kept: in a list, or as an attribute."""
-
-    holder: Any
-    key: int | str
-    name: str
-
-    def get(self) -> Any:
-        return self.holder[self.key] if isinstance(self.key, int) else vars(self.holder)[self.key]
-
-    def put(self, transform: Any) -> None:
-        if isinstance(self.key, int):
-            self.holder[self.key] = transform
-        else:
-            vars(self.holder)[self.key] = transform
-
-
 class _Timed:
     """A transform that notes how long its calls take, and is otherwise what it was."""
 
@@ -124,38 +106,6 @@ class _Timed:
             self._record.add_time(self._number, perf_counter_ns() - begun)
 
 
-def _places(dataset: Any) -> list[_Place]:
-    """The transforms of a dataset, of the datasets that it wraps, and within others."""
-    found: list[_Place] = []
-    pending, known = [dataset], set[int]()
-    for part in pending:
-        if isinstance(part, (list, tuple)):
-            pending.extend(part)
-            continue
-        if id(part) in known or not hasattr(part, '__dict__'):
-            continue
-        known.add(id(part))
-        for name in _HOLDS_PARTS:
-            value = vars(part).get(name)
-            if value is None:
-                continue
-            if name == 'transforms' and isinstance(value, list):
-                for index, each in enumerate(value):
-                    if _has_parts(each):
-                        pending.append(each)
-                    elif callable(each):
-                        found.append(_Place(value, index, _name_of(each)))
-            elif name == 'transform' and callable(value) and not _has_parts(value):
-                found.append(_Place(part, name, _name_of(value)))
-            else:
-                pending.append(value)
-    return found[:_MAX_TRANSFORMS]
-
-
-def _has_parts(transform: Any) -> bool:
-    return isinstance(getattr(transform, '__dict__', {}).get('transforms'), list)
-
-
-def _name_of(transform: Any) -> str:
-    name = getattr(transform, '__name__', None)
-    return name if isinstance(name, str) else type(transform).__name__
+def _places(dataset: Any) -> list[TransformPlace]:
+    """The transforms for which a worker has a number."""
+    return transform_places(dataset)[:_MAX_TRANSFORMS]

@@ -11,10 +11,11 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from mmengine.config import Config
 from mmengine.doctor._finding import OK, WARN, Finding
-from mmengine.doctor._limits import usable_cores
 from mmengine.doctor._stages import stages_of
-from mmengine.registry import DefaultScope
 from mmengine.runner._build import build_dataloader
+from mmengine.runner._data_of_config import first_loader
+from mmengine.runner._trained_model import scope_of
+from mmengine.utils._cores import usable_cores
 
 _AREA = 'data'
 _STAGES_S = 2.0
@@ -34,13 +35,13 @@ def check_data(cfg: Any, budget_s: float = _STAGES_S) -> Iterator[Finding]:
         Exception: What the dataset raises.
     """
     whole = cfg if isinstance(cfg, Config) else Config(cfg)
-    name, config = _first_loader(whole)
-    if config is None:
+    found = first_loader(whole, ('train', 'val', 'test'))
+    if found is None:
         yield Finding(_AREA, 'loader', WARN, 'the config has no dataloader')
         return
-    scope = whole.get('default_scope')
-    with DefaultScope.overwrite_default_scope(scope if isinstance(scope, str) else None):
-        loader = build_dataloader(config, seed=0)
+    name, described = found
+    with scope_of(whole):
+        loader = build_dataloader(described, seed=0)
     stages = stages_of(loader, budget_s)
     yield stages_finding(name, stages)
     speeds = {
@@ -146,21 +147,6 @@ class _Again:
             for indices in self._sampler:
                 self._sizes.append(len(indices) if isinstance(indices, (list, tuple)) else 1)
                 yield indices
-
-
-def _first_loader(cfg: Config) -> tuple[str, Any]:
-    """Name and config of the first dataloader of a config; ('', None) if it has none."""
-    for stage in ('train', 'val', 'test'):
-        name = f'{stage}_dataloader'
-        given = cfg.get(name)
-        if isinstance(given, (list, tuple)) and given:
-            return f'{name}[0]', given[0]
-        if isinstance(given, Mapping) and given and 'dataset' not in given:
-            first = next(iter(given))
-            return f'{name}.{first}', given[first]
-        if given is not None:
-            return name, given
-    return '', None
 
 
 def _time(seconds: float) -> str:

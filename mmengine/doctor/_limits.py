@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from mmengine.doctor._finding import OK, WARN, Finding, bytes_text
+from mmengine.utils._cores import usable_cores
 
 _AREA = 'limits'
 _LITTLE_SHARED = 1e9
@@ -88,13 +89,6 @@ def memory_finding(free: float, total: float) -> Finding:
         return Finding(_AREA, 'memory', WARN, found,
                        'End other processes, or expect this one to be killed.')  # fmt: skip
     return Finding(_AREA, 'memory', OK, found)
-
-
-def usable_cores() -> int:
-    """The cores that this process may run on."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def quota_of(control_group: Path) -> float | None:

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-_INNER = ('dataset', 'datasets', '_dataset', 'pipeline', 'transform', 'transforms')
-_MAX_OBJECTS = 100
+from mmengine.dataset._transform_places import TransformPlace, transform_places
+
 READ, COLLATE, SEND = 'read', 'collate', 'send to the main process'
 
 
@@ -77,8 +77,8 @@ def _timed(dataset: Any, seconds: dict[str, float]) -> Iterator[Callable[[], flo
     """Context in which the transforms of a dataset add their time to ``seconds``, by name."""
     names: dict[str, int] = {}
 
-    def timed(transform: Callable[..., Any]) -> Callable[..., Any]:
-        name = f'transform {getattr(transform, "__name__", type(transform).__name__)}'
+    def timed(place: TransformPlace) -> Callable[..., Any]:
+        transform, name = place.get(), f'transform {place.name}'
         names[name] = names.get(name, 0) + 1
         if names[name] > 1:
             name = f'{name} ({names[name]})'
@@ -94,35 +94,10 @@ def _timed(dataset: Any, seconds: dict[str, float]) -> Iterator[Callable[[], flo
         return call
 
     with ExitStack() as put_back:
-        for owner, key, value in _transforms_of(dataset):
-            if isinstance(owner, list):
-                owner[key] = timed(value)
-                put_back.callback(owner.__setitem__, key, value)
-            else:
-                setattr(owner, key, timed(value))
-                put_back.callback(setattr, owner, key, value)
+        for place in transform_places(dataset):
+            put_back.callback(place.put, place.get())
+            place.put(timed(place))
         yield lambda: sum(seconds[name] for name in seconds if name not in (READ, COLLATE))
-
-
-def _transforms_of(dataset: Any) -> list[tuple[Any, Any, Callable[..., Any]]]:
-    """Where the transforms of a dataset, and of the datasets in it, are."""
-    found: list[tuple[Any, Any, Callable[..., Any]]] = []
-    pending, seen = [dataset], {id(dataset)}
-    while pending and len(seen) < _MAX_OBJECTS:
-        owner = pending.pop(0)
-        for key in _INNER:
-            value = vars(owner).get(key) if hasattr(owner, '__dict__') else None
-            for at, one in enumerate(value) if isinstance(value, list) else [(None, value)]:
-                if one is None or id(one) in seen:
-                    continue
-                seen.add(id(one))
-                if isinstance(one, Dataset) or type(one).__name__ == 'Compose':
-                    pending.append(one)
-                elif callable(one) and key not in ('dataset', 'datasets', '_dataset'):
-                    found.append((owner, key, one) if at is None else (value, at, one))
-                elif hasattr(one, '__getitem__'):
-                    pending.append(one)
-    return found
 
 
 class _Ready(Dataset[Any]):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from mmengine.dataset._sample_order import loading_record_of
 from mmengine.dataset._stage_times import StageTimes
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
+from mmengine.utils._cores import usable_cores
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
@@ -104,7 +104,7 @@ def bottleneck_text(times: StageTimes, loader: Any, wait_s: float, time_s: float
     # What a step takes without data is the time in which the workers have to give a batch.
     step_s = max(time_s - wait_s, 1e-6)
     needed = math.ceil(batch_s / step_s)
-    cpus = _cpus()
+    cpus = usable_cores()
     lines = [
         f'Training waits for data in {wait_s / time_s:.0%} of the time. A sample takes '
         f'{times.sample_s * 1e3:.3g} ms{shown}, joining a batch {times.collate_s * 1e3:.3g} ms; '
@@ -131,12 +131,6 @@ def bottleneck_text(times: StageTimes, loader: Any, wait_s: float, time_s: float
             'One worker would load while the model trains: train_dataloader.num_workers=1.'
         )
     return ' '.join(lines)
-
-
-def _cpus() -> int:
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _times_of_look_ups(loader: Any) -> StageTimes | None:

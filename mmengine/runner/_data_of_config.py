@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -29,9 +29,9 @@ def described_loaders(cfg: Config, stage: str) -> dict[str | None, Any]:
     return dict(loader) if _is_named(loader) else {None: loader}
 
 
-def first_loader(cfg: Config) -> tuple[str, Any] | None:
-    """The key and the first dataloader of the test data, or of the validation or training data."""
-    for stage in STAGES:
+def first_loader(cfg: Config, stages: Sequence[str] = STAGES) -> tuple[str, Any] | None:
+    """The key and the first dataloader of the first stage that has data; None if none has."""
+    for stage in stages:
         for name, loader in described_loaders(cfg, stage).items():
             key = f'{stage}_dataloader'
             return key if name is None else f'{key}.{name}', loader

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from mmengine.dataset import Compose
 from mmengine.dataset._loading_record import LoadingRecord
 from mmengine.dataset._sample_order import begin_pass, loading_record_of, number_samples
-from mmengine.dataset._stage_times import StageTimes, _places
+from mmengine.dataset._stage_times import StageTimes
+from mmengine.dataset._transform_places import transform_places
 from mmengine.hooks import _data_wait as module
 from mmengine.hooks._data_wait import DataWait, bottleneck_text
 from mmengine.logging import HistoryBuffer
@@ -95,7 +96,7 @@ def test_stages_are_measured_only_when_asked(dataset: Any, names: set[str], work
     assert sum(times.stages.values()) == pytest.approx(times.sample_s)
     assert times.sample_s > 0
     assert times.collate_s > 0
-    kinds = {type(place.get()) for place in _places(dataset)}
+    kinds = {type(place.get()) for place in transform_places(dataset)}
     assert kinds <= {Resize, Flip}  # they are what they were
 
 
@@ -165,7 +166,7 @@ def test_the_slowest_stage_and_what_helps_are_named(
     slowest: str,
     advice: str,
 ) -> None:
-    monkeypatch.setattr(module, '_cpus', lambda: cpus)
+    monkeypatch.setattr(module, 'usable_cores', lambda: cpus)
     times = StageTimes(10, sum(stages.values()), collate_s, stages)
     loader = SimpleNamespace(batch_size=4, num_workers=workers)
     text = bottleneck_text(times, loader, 0.03, 0.04)
