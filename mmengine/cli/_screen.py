@@ -21,8 +21,8 @@ from mmengine.hooks import Hook
 from mmengine.logging._shown_once import shown_once
 from mmengine.logging.logger import _shows_color, console_rule
 from mmengine.strategy._schedule_steps import flattened
+from mmengine.utils._rows import rows_text
 
-_LABEL_WIDTH = 16
 _MAX_METRICS = 6
 
 
@@ -108,7 +108,7 @@ def header_of(runner: Any) -> str:
     rows['Optimizer'] = _optimizer_of(runner.optim_wrapper)
     rows['Schedule'] = _schedule_of(runner)
     rows['Log'] = f'{runner.log_dir}/{runner.timestamp}.log'
-    return _lines(rows)
+    return rows_text(rows.items())
 
 
 def summary_of(runner: Any, screen: ScreenHook, config: str) -> str:
@@ -132,7 +132,7 @@ def summary_of(runner: Any, screen: ScreenHook, config: str) -> str:
     if checkpoint and runner._test_loop is not None:
         words = ['mmengine', 'test', config, str(checkpoint)]
         rows['Next'] = shlex.join(words)
-    return _lines(rows)
+    return rows_text(rows.items())
 
 
 def interruption_of(runner: Any, words: list[str]) -> str:
@@ -144,18 +144,14 @@ def interruption_of(runner: Any, words: list[str]) -> str:
     """
     checkpoint = runner.message_hub.runtime_info.get('last_ckpt')
     if checkpoint is None:
-        return _lines({'Stopped': 'no checkpoint was saved', 'Begin anew': _command(words)})
+        return rows_text([('Stopped', 'no checkpoint was saved'), ('Begin anew', _command(words))])
     if '--resume' not in words:
         words = [*words, '--resume']
-    return _lines({'Stopped': f'saved {checkpoint}', 'Go on with': _command(words)})
+    return rows_text([('Stopped', f'saved {checkpoint}'), ('Go on with', _command(words))])
 
 
 def _command(words: list[str]) -> str:
     return shlex.join(['mmengine', *words])
-
-
-def _lines(rows: Mapping[str, Any]) -> str:
-    return '\n'.join(f'{title:<{_LABEL_WIDTH}} {value}' for title, value in rows.items())
 
 
 def _data_of(loader: Any) -> str:

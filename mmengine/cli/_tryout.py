@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmengine.utils.errors import ArgumentError
@@ -176,8 +176,7 @@ def _lr_find(cfg: Config, options: argparse.Namespace) -> str:
             lines.append('The picture needs matplotlib: pip install matplotlib')
     if found.settings:
         settings = [f'{key}={value:.3g}' for key, value in found.settings.items()]
-        words = ['mmengine', 'train', options.config, '--cfg-options', *settings]
-        lines.append(f'Next: {shlex.join(words)}')
+        lines.append(_next_training(options, settings))
     return '\n'.join(lines)
 
 
@@ -190,10 +189,13 @@ def _find_batch_size(cfg: Config, options: argparse.Namespace) -> str:
         found = find_batch_size(runner, memory=options.memory)
     lines = [str(found)]
     if found.fastest is not None:
-        setting = f'train_dataloader.batch_size={found.fastest}'
-        words = ['mmengine', 'train', options.config, '--cfg-options', setting]
-        lines.append(f'Next: {shlex.join(words)}')
+        lines.append(_next_training(options, [f'train_dataloader.batch_size={found.fastest}']))
     return '\n'.join(lines)
+
+
+def _next_training(options: argparse.Namespace, settings: Sequence[str]) -> str:
+    words = ['mmengine', 'train', options.config, '--cfg-options', *settings]
+    return f'Next: {shlex.join(words)}'
 
 
 def _number(option: str) -> Callable[[str], int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmengine.cli.options import add_config, load_run_config, new_parser, warn_of_new_keys
 from mmengine.cli.predict import add_checkpoint
+from mmengine.utils._rows import rows_text
 
 if TYPE_CHECKING:
     from mmengine.cli.options import Commands
@@ -113,4 +114,4 @@ def summary_of(exported: Exported) -> str:
         f'({worst.allowed:.2g} is allowed)',
     ))  # fmt: skip
     rows.append(('Wrote', f'{exported.file} ({exported.bytes / 1000:,.0f} kB)'))
-    return '\n'.join(f'{title:<16} {text}' for title, text in rows)
+    return rows_text(rows)

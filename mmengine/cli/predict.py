@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmengine.cli.options import add_config, load_run_config, new_parser, warn_of_new_keys
+from mmengine.utils._rows import rows_text
 
 if TYPE_CHECKING:
     from mmengine.cli.options import Commands
@@ -121,7 +122,7 @@ def summary_of(predictions: Predictions) -> str:
     file = predictions.file or Path()
     beside = f' and {predictions.num_arrays:,} arrays beside it' if predictions.num_arrays else ''
     rows.append(('Wrote', f'{file}{beside}'))
-    return '\n'.join(f'{title:<16} {text}' for title, text in rows)
+    return rows_text(rows)
 
 
 def _cut(line: str) -> str:

@@ -14,6 +14,7 @@ from mmengine.runner.utils import as_positive
 from mmengine.tryout._limits import STAGES, limit_batches
 from mmengine.tryout._scratch import log_of, scratch_config, scratch_runner
 from mmengine.tryout._stop_after import StopAfter, train_until_over
+from mmengine.utils._rows import rows_text
 from mmengine.utils.errors import ArgumentError
 
 
@@ -47,7 +48,7 @@ class FastDevRun:
             'Time': f'{self.seconds:.1f} s',
             'Log': self.log,
         }
-        lines = [f'{title:<16} {text}' for title, text in parts.items()]
+        lines = [rows_text(parts.items())]
         if not self.trained:
             lines.append('The run had ended before: nothing was left to train.')
         lines.append('This was a check: no checkpoint or other file of it is kept.')
