@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmengine.dist import all_reduce, get_backend
 from mmengine.dist._dtensor import is_dtensor
-from mmengine.strategy._first_step import before_first_step
+from mmengine.strategy._first_step import before_first_step, optimized_parameters
 from mmengine.utils.errors import ArgumentError
 
 # Averaged gradients have the same bits on all ranks; their sums may be added in another order.
@@ -35,16 +36,10 @@ def check_averaged(optimizer: Any, wrapped: DistributedDataParallel) -> None:
         if getattr(wrapped, '_comm_hooks', ()) or get_backend() == 'fake':
             return  # the ranks of a plan compute nothing
         ignored = getattr(wrapped, 'parameters_to_ignore', ())
-        names = {
-            id(param): name
-            for name, param in wrapped.module.named_parameters()
-            if name not in ignored and not is_dtensor(param)  # FSDP averages those
-        }
         params = {
-            names[id(param)]: param
-            for group in optimizer.param_groups
-            for param in group['params']
-            if id(param) in names
+            name: param
+            for name, param in optimized_parameters(optimizer, wrapped.module).items()
+            if name not in ignored and not is_dtensor(param)  # FSDP averages those
         }
         # A wrapper that wraps each sub-model separately has no group itself.
         differing = _differing(params, vars(wrapped).get('process_group'))
@@ -63,7 +58,7 @@ def check_averaged(optimizer: Any, wrapped: DistributedDataParallel) -> None:
     before_first_step(optimizer, check)
 
 
-def _differing(params: dict[str, Tensor], group: Any) -> list[str]:
+def _differing(params: Mapping[str, Tensor], group: Any) -> list[str]:
     """Names of parameters whose gradients differ. All ranks must call it and get the same."""
     if not params:
         return []

@@ -1,9 +1,11 @@
-"""Calls a check before the first step of an optimizer, and leaves nothing behind."""
+"""Calls a check of gradients before the first step of an optimizer, and leaves nothing behind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+from torch import nn
 
 
 def before_first_step(optimizer: Any, check: Callable[[], None]) -> None:
@@ -28,3 +30,9 @@ def before_first_step(optimizer: Any, check: Callable[[], None]) -> None:
             check()
 
     handle = optimizer.register_step_pre_hook(run)
+
+
+def optimized_parameters(optimizer: Any, model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters of ``model`` that ``optimizer`` changes, by their names."""
+    optimized = {id(param) for group in optimizer.param_groups for param in group['params']}
+    return {name: param for name, param in model.named_parameters() if id(param) in optimized}

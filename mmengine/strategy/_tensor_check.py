@@ -9,7 +9,7 @@ import torch.distributed as torch_dist
 from torch import Tensor, nn
 
 from mmengine.dist import all_reduce, broadcast, get_backend
-from mmengine.strategy._first_step import before_first_step
+from mmengine.strategy._first_step import before_first_step, optimized_parameters
 from mmengine.strategy._tensor_parallel import is_split
 from mmengine.utils.errors import ArgumentError
 
@@ -33,11 +33,10 @@ def check_first_step(optimizer: Any, model: nn.Module, mesh: Any) -> None:
     def check() -> None:
         if get_backend() == 'fake':
             return  # ranks of a plan, which compute nothing
-        optimized = {id(param) for group in optimizer.param_groups for param in group['params']}
         whole = {
             name: param.grad
-            for name, param in model.named_parameters()
-            if id(param) in optimized and param.grad is not None and not is_split(param)
+            for name, param in optimized_parameters(optimizer, model).items()
+            if param.grad is not None and not is_split(param)
         }
         differing = _differing(whole, mesh)
         if differing:
