@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from mmengine.config import Config
 from mmengine.export._compare import Difference, compare
 from mmengine.export._errors import ExportError, reason_of
-from mmengine.export._formats import Format, format_of
+from mmengine.export._formats import Format, Names, format_of
 from mmengine.export._program import (
     axes_of,
     capture,
@@ -238,7 +238,7 @@ def _export(
     axes = axes_of(target, sizes)
     output_names = _output_names(outputs[sizes[0]], names)
     with _appearing(file) as draft:
-        _write(format, program, draft, (names, output_names), target, axes)
+        _write(format, program, draft, Names(names, output_names, axes), target.title)
         size = sum(one.stat().st_size for one in draft.parent.iterdir())
         differences = _differences(format, draft, target, outputs, tolerance)
     return Exported(
@@ -288,21 +288,14 @@ def _notes(model: Any, format: Format, target: Target, has_all: bool, size: int)
     return notes
 
 
-def _write(
-    format: Format,
-    program: Any,
-    draft: Path,
-    names: tuple[Sequence[str], Sequence[str]],
-    target: Target,
-    axes: list[dict[int, str]],
-) -> None:
+def _write(format: Format, program: Any, draft: Path, names: Names, title: str) -> None:
     try:
-        format.write(program, draft, *names, axes)
+        format.write(program, draft, names)
     except OSError:
         raise  # a full disk, and the like
     except Exception as error:  # exporters raise errors of many classes
         reason = reason_of(error, is_dynamic=False)
-        raise ExportError(f'{target.title} cannot be written as {format.name}: {reason}') from error
+        raise ExportError(f'{title} cannot be written as {format.name}: {reason}') from error
 
 
 def _differences(

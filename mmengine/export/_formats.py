@@ -6,8 +6,9 @@ import importlib.util
 import logging
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +22,21 @@ Run = Callable[[Sequence[Any]], list[Tensor]]
 _MAX_ONE_FILE = 1_800_000_000  # a file of ONNX has less than 2 GiB; weights beyond are beside it
 
 
+@dataclass(frozen=True)
+class Names:
+    """Names of the flat inputs and outputs of a program.
+
+    Attributes:
+        inputs: Of its inputs.
+        outputs: Of its outputs.
+        axes: For each input, of its dimensions that may have any size.
+    """
+
+    inputs: list[str]
+    outputs: list[str]
+    axes: list[dict[int, str]]
+
+
 class Format(ABC):
     """A format of exported files."""
 
@@ -30,22 +46,13 @@ class Format(ABC):
     """Whether a file draws the random numbers that the model draws from the same seed."""
 
     @abstractmethod
-    def write(
-        self,
-        program: Any,
-        path: Path,
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        axes: Sequence[Mapping[int, str]],
-    ) -> None:
+    def write(self, program: Any, path: Path, names: Names) -> None:
         """Write the program to a file.
 
         Args:
             program: What ``torch.export.export`` returned.
             path: The file.
-            inputs: Names of its flat inputs.
-            outputs: Names of its flat outputs.
-            axes: For each flat input the names of its dimensions that may have any size.
+            names: What a format that has names calls the inputs and outputs.
         """
 
     @abstractmethod
@@ -60,14 +67,7 @@ class TorchFormat(Format):
     suffix = '.pt2'
     repeats_random_numbers = True
 
-    def write(
-        self,
-        program: Any,
-        path: Path,
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        axes: Sequence[Mapping[int, str]],
-    ) -> None:
+    def write(self, program: Any, path: Path, names: Names) -> None:
         """See :meth:`Format.write`. Names come from the program."""
         torch.export.save(program, path)
 
@@ -110,24 +110,17 @@ class OnnxFormat(Format):
             )
         self._opset = opset
 
-    def write(
-        self,
-        program: Any,
-        path: Path,
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        axes: Sequence[Mapping[int, str]],
-    ) -> None:
+    def write(self, program: Any, path: Path, names: Names) -> None:
         """See :meth:`Format.write`."""
         state = program.state_dict.values()
         size = sum(one.numel() * one.element_size() for one in state if isinstance(one, Tensor))
         with _quiet():
             graph: Any = torch.onnx.export(
                 program,
-                input_names=list(inputs),
-                output_names=list(outputs),
+                input_names=names.inputs,
+                output_names=names.outputs,
                 opset_version=self._opset,
-                dynamic_shapes=[dict(names) for names in axes] if any(axes) else None,
+                dynamic_shapes=names.axes if any(names.axes) else None,
                 dynamo=True,
                 verbose=False,
             )
@@ -138,11 +131,11 @@ class OnnxFormat(Format):
         import onnxruntime
 
         session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
-        names = [one.name for one in session.get_inputs()]
+        inputs = [one.name for one in session.get_inputs()]
 
         def run(values: Sequence[Any]) -> list[Tensor]:
             flat = [one for one in tree_leaves(list(values)) if isinstance(one, Tensor)]
-            given = {name: one.numpy() for name, one in zip(names, flat, strict=True)}
+            given = {name: one.numpy() for name, one in zip(inputs, flat, strict=True)}
             return [torch.from_numpy(one) for one in session.run(None, given)]
 
         return run

@@ -85,7 +85,7 @@ def shapes_of(target: Target, sizes: tuple[int, ...]) -> list[tuple[str, str]]:
     found = []
     for name, tensor, dims in zip(names, tensors, axes_of(target, sizes), strict=True):
         shape = [dims.get(dim, str(size)) for dim, size in enumerate(tensor.shape)]
-        found.append((name, f'{str(tensor.dtype).removeprefix("torch.")} [{", ".join(shape)}]'))
+        found.append((name, _form(tensor, shape)))
     return found
 
 
@@ -122,8 +122,12 @@ def output_shapes_of(program: Any, axes: list[dict[int, str]]) -> list[str]:
                 str(size) if isinstance(size, int) else known.get(str(size), 'any')
                 for size in form.shape
             ]
-            found.append(f'{str(form.dtype).removeprefix("torch.")} [{", ".join(shape)}]')
+            found.append(_form(form, shape))
     return found
+
+
+def _form(tensor: Tensor, shape: list[str]) -> str:
+    return f'{str(tensor.dtype).removeprefix("torch.")} [{", ".join(shape)}]'
 
 
 def flat_names(entries: Any, prefix: str = '') -> list[str]:
