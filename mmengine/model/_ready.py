@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, softplus
 
-from mmengine.model.adapt import AdaptedModel, Loss, _logits
+from mmengine.model.adapt import AdaptedModel, Loss, _built, _logits
 from mmengine.model.base_model.base_model import BaseModel
 from mmengine.model.base_model.data_preprocessor import BaseDataPreprocessor
-from mmengine.registry import MODELS
 from mmengine.utils.errors import ArgumentError
 
 TARGETS = ('target', 'targets', 'label', 'labels', 'gt_label', 'y')
@@ -35,10 +34,7 @@ class _ReadyModel(AdaptedModel):
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(module, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        if loss is None:
-            self.loss = self._usual_loss
-        else:
-            self.loss = MODELS.build(loss) if isinstance(loss, Mapping) else loss
+        self.loss = self._usual_loss if loss is None else _built(loss)
         self.target = target
         # Whether the module has an argument of a name; read once for each name.
         self._takes: dict[str, bool] = {}
@@ -307,7 +303,3 @@ class _NamingPreprocessor(BaseDataPreprocessor):
         """Move the batch to the device of the model."""
         moved = self.cast_data(data)
         return {self._name: moved} if isinstance(moved, Tensor) else moved
-
-
-def _built(part: nn.Module | Mapping[str, Any]) -> nn.Module:
-    return MODELS.build(part) if isinstance(part, Mapping) else part

@@ -52,8 +52,8 @@ class AdaptedModel(BaseModel):
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
-        self.inner: nn.Module = MODELS.build(module) if isinstance(module, Mapping) else module
-        self.loss: Any = MODELS.build(loss) if isinstance(loss, Mapping) else loss
+        self.inner: nn.Module = _built(module)
+        self.loss: Any = _built(loss)
         if loss is not None and target is None:
             raise ArgumentError(
                 'AdaptedModel gives loss(logits, target) the target of the batch: pass '
@@ -99,6 +99,11 @@ class AdaptedModel(BaseModel):
             return None, args, kwargs
         rest_args = args if self.loss is None else (*args[:key], *args[key + 1 :])
         return args[key], rest_args, kwargs
+
+
+def _built(part: Any) -> Any:
+    """A part of a model from its config; an object as it is."""
+    return MODELS.build(part) if isinstance(part, Mapping) else part
 
 
 def adapt(module: nn.Module | Mapping[str, Any], **options: Any) -> AdaptedModel:
