@@ -24,7 +24,7 @@ from mmengine.infer._records import LINES, RecordWriter, writing_records
 from mmengine.infer._samples import collate_of, reader_of
 from mmengine.infer._sources import is_folder
 from mmengine.infer.infer import BaseInferencer
-from mmengine.process.seed import rng_state, set_random_seed, set_rng_state
+from mmengine.process.seed import set_random_seed, untouched_rng
 from mmengine.registry import INFERENCERS
 from mmengine.runner._build import _build_collate
 from mmengine.runner._data_of_config import described_loaders, loader_in_order
@@ -253,13 +253,10 @@ def _seeded(cfg: Config) -> Iterator[None]:
     """Context with random numbers from the seed of the config, if it has one."""
     randomness = cfg.get('randomness')
     seed = randomness.get('seed') if isinstance(randomness, Mapping) else None
-    before = rng_state()
-    if seed is not None:
-        set_random_seed(seed)
-    try:
+    with untouched_rng():
+        if seed is not None:
+            set_random_seed(seed)
         yield
-    finally:
-        set_rng_state(before)
 
 
 def _inferencer(

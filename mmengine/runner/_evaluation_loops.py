@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from time import monotonic
@@ -24,7 +24,7 @@ from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.process._stop_requests import EvaluationCut, StopRequests
-from mmengine.process.seed import rng_state, set_rng_state
+from mmengine.process.seed import untouched_rng
 from mmengine.registry import LOOPS
 from mmengine.runner._build import named_parts
 from mmengine.runner._evaluation_notes import (
@@ -142,8 +142,9 @@ class _EvaluationLoop(BaseLoop):
         self._runner.call_hook(f'before_{self.stage}')
         self._runner.call_hook(f'before_{self.stage}_epoch')
         self._runner.model.eval()
+        # A validation never changes the training.
         restores = self._runner.strategy.randomness.get('restore_after_val', True)
-        with _untouched_rng() if restores else nullcontext():
+        with untouched_rng() if restores else nullcontext():
             metrics = self._evaluate()
         self._runner.call_hook(f'after_{self.stage}_epoch', metrics=metrics)
         self._runner.call_hook(f'after_{self.stage}')
@@ -362,16 +363,6 @@ def _size_of(dataloader: Any, evaluator: Any) -> int:
     counts: list[int] = all_gather_object(evaluator.num_processed)
     came = max(counts) * len(counts)
     return came if size is None else min(size, came)
-
-
-@contextmanager
-def _untouched_rng() -> Iterator[None]:
-    """Restore the random number generators, so that a validation never changes the training."""
-    state = rng_state()
-    try:
-        yield
-    finally:
-        set_rng_state(state)
 
 
 def _update_losses(
