@@ -7,28 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from stream_toy import BATCH, loader_of, train
 
-from mmengine.model import BaseModel
-from mmengine.runner import Runner
 from mmengine.testing._internal.distributed import run_distributed
 
 # torchdata asks for a name that torch has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
-BATCH = 2
-
-
-class Noting(BaseModel):
-    """Keeps the numbers of its samples in their order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-        self.seen: list[float] = []
-
-    def forward(self, number: torch.Tensor, mode: str = 'tensor') -> Any:  # type: ignore[override]
-        self.seen += number.tolist()
-        return {'loss': (self.weight * number).mean()}
+EPOCHS = {'by_epoch': True, 'max_epochs': 2}
 
 
 def write_shards(folder: Path, sizes: list[int]) -> list[str]:
@@ -51,38 +36,15 @@ def shards_of(files: list[str]) -> Any:
     return stream.decode().to_tuple('json').map(lambda sample: {'number': sample[0]['number']})
 
 
-def train(folder: Path, loader: Any, loop: Any = None, **more: Any) -> list[float]:
-    """Saves after every iteration; returns what the model saw."""
-    model = Noting()
-    Runner(
-        model, str(folder), train_dataloader=loader,
-        train_cfg=loop or {'by_epoch': True, 'max_epochs': 2},
-        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.0}},
-        default_hooks={
-            'checkpoint': {'type': 'CheckpointHook', 'by_epoch': False, 'interval': 1},
-            'logger': None,
-        },
-        log_level='ERROR', **more,
-    ).train()  # fmt: skip
-    return model.seen
-
-
-def of_config(dataset: Any, workers: int) -> dict[str, Any]:
-    return {
-        'dataset': dataset, 'batch_size': BATCH, 'num_workers': workers,
-        'collate_fn': 'default_collate',
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize('workers', [0, 2])
 def test_a_run_over_webdataset_goes_on_where_it_was(tmp_path: Path, workers: int) -> None:
     files = write_shards(tmp_path / 'shards', [4, 2, 6, 2])
-    unbroken = train(tmp_path / 'unbroken', of_config(shards_of(files), workers))
+    unbroken = train(tmp_path / 'unbroken', loader_of(shards_of(files), workers), EPOCHS)
     assert sorted(unbroken[:14]) == list(range(14))
     assert sorted(unbroken[14:]) == list(range(14))
     for stop in (3, 9):
         seen = train(
-            tmp_path / f'after_{stop}', of_config(shards_of(files), workers),
+            tmp_path / f'after_{stop}', loader_of(shards_of(files), workers), EPOCHS,
             load_from=str(tmp_path / 'unbroken' / f'iter_{stop}.pth'), resume=True,
         )  # fmt: skip
         assert seen == unbroken[BATCH * stop :]
@@ -92,10 +54,10 @@ def _on_ranks(rank: int, world_size: int, folder: str, files: list[str]) -> Any:
     path = Path(folder)
     # How many samples a stream has is known at its end only, which ranks may not reach together.
     loop = {'by_epoch': False, 'max_iters': 4}
-    loader = of_config(shards_of(files), 0)
+    loader = loader_of(shards_of(files), 0)
     unbroken = train(path / 'unbroken', loader, loop, launcher='pytorch')
     saved = str(path / 'unbroken' / 'iter_2.pth')
-    loader = of_config(shards_of(files), 0)
+    loader = loader_of(shards_of(files), 0)
     seen = train(path / 'after', loader, loop, launcher='pytorch', load_from=saved, resume=True)
     return unbroken, seen
 
@@ -124,11 +86,11 @@ def test_a_stateful_dataloader_resumes_by_its_own_state(
             dataset, batch_size=BATCH, shuffle=True, num_workers=workers, generator=generator
         )
 
-    unbroken = train(tmp_path / 'unbroken', loader())
+    unbroken = train(tmp_path / 'unbroken', loader(), EPOCHS)
     assert sorted(unbroken[:12]) == sorted(unbroken[12:]) == list(range(12))
     assert unbroken[:12] != unbroken[12:]
     for stop in (2, 6, 8):
         saved = str(tmp_path / 'unbroken' / f'iter_{stop}.pth')
         assert 'loader_states' in torch.load(saved, weights_only=False)['meta']['data']
-        seen = train(tmp_path / f'after_{stop}', loader(), load_from=saved, resume=True)
+        seen = train(tmp_path / f'after_{stop}', loader(), EPOCHS, load_from=saved, resume=True)
         assert seen == unbroken[BATCH * stop :], stop

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stream_toy
 import torch
-from torch import nn
+from stream_toy import BATCH, loader_of
 from torch.utils.data import IterableDataset, get_worker_info
 
 from mmengine.dist import get_dist_info
-from mmengine.model import BaseModel
-from mmengine.runner import Runner
 from mmengine.testing._internal.distributed import run_distributed
-
-BATCH = 2
 
 
 class TarShards(IterableDataset[Any]):
@@ -56,17 +53,6 @@ class TarShards(IterableDataset[Any]):
         self.place = (0, 0)
 
 
-class Noting(BaseModel):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-        self.seen: list[float] = []
-
-    def forward(self, number: torch.Tensor, mode: str = 'tensor') -> Any:  # type: ignore[override]
-        self.seen += number.tolist()
-        return {'loss': (self.weight * number).mean()}
-
-
 def write_shards(folder: Path, sizes: list[int]) -> None:
     folder.mkdir(parents=True)
     number = 0
@@ -81,22 +67,7 @@ def write_shards(folder: Path, sizes: list[int]) -> None:
 
 
 def train(folder: Path, dataset: Any, loop: dict[str, Any], workers: int, **more: Any) -> Any:
-    """Runs to the end and saves after every iteration; returns what was seen."""
-    model = Noting()
-    loader = {
-        'dataset': dataset, 'batch_size': BATCH, 'num_workers': workers,
-        'collate_fn': {'type': 'default_collate'},
-    }  # fmt: skip
-    Runner(
-        model, str(folder), train_dataloader=loader, train_cfg=loop,
-        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.0}},
-        default_hooks={
-            'checkpoint': {'type': 'CheckpointHook', 'by_epoch': False, 'interval': 1},
-            'logger': None,
-        },
-        **{'log_level': 'ERROR', **more},
-    ).train()  # fmt: skip
-    return model.seen
+    return stream_toy.train(folder, loader_of(dataset, workers), loop, **more)
 
 
 EPOCHS, ITERS = {'by_epoch': True, 'max_epochs': 2}, {'by_epoch': False, 'max_iters': 12}
