@@ -11,6 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / 'results'
+_LARGE = 'large (17 M parameters)'
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ def _scheduler(results: Any) -> float:
     return float(row['median_us'])
 
 
+def _stall(results: Any) -> float:
+    return float(results['results'][_LARGE]['async']['stall_over_copy'])
+
+
 def _conversion(results: Any) -> float:
     return max(float(one['mb']) for one in results['conversions'].values())
 
@@ -79,7 +84,9 @@ BUDGETS = (
     Budget('print that config', 'config_speed', lambda r: r['cpu_time']['print']['median_ms'], 2,
            'ms'),
     Budget('save 17 M parameters, over `torch.save` and fsync', 'checkpoint_save',
-           lambda r: r['results']['large (17 M parameters)']['wall_ratio'], 1.0, is_ratio=True),
+           lambda r: r['results'][_LARGE]['wall_ratio'], 1.0, is_ratio=True),
+    Budget('time for which an asynchronous save of these holds up the training, over one copy',
+           'checkpoint_save', _stall, 1.1, is_ratio=True),
     Budget('resume after 40,000 iterations, to the first batch', 'resume_position',
            lambda r: max(times['40000']['wall_s'] for times in r['results'].values()), 0.1, 's'),
     Budget('20,000 scalar updates of the message hub', 'message_hub',
@@ -93,6 +100,8 @@ BUDGETS = (
            lambda r: r['points'][-1]['memory_mb'], 30, 'MB'),
     Budget('the same in a checkpoint', 'history_size', lambda r: r['points'][-1]['checkpoint_mb'],
            2, 'MB'),
+    Budget('1,000,000 records of a dataset in 4 workers, in copies', 'annotation_memory',
+           lambda r: max(r['copies'].values()), 1.2, is_ratio=True),
     Budget('a random state for a sample in a worker, over decoding a PNG', 'sample_seed',
            lambda r: r['results']['worker']['share'], 0.02, is_ratio=True),
     Budget('a step of 2 ranks under DDP, over plain DDP', 'ddp_step', lambda r: r['ratio'], 1.03,

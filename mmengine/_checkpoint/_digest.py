@@ -9,7 +9,8 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
-_CHUNK = 2**24
+# Larger ones are new memory from the system each time, which takes longer than the hash.
+_CHUNK = 2**20
 
 
 class Digest:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import chain
+from operator import is_
 from typing import Any
 
 from torch import Tensor, nn
@@ -32,12 +33,11 @@ class ModelPairing:
 
     def __init__(self, target: nn.Module, source: nn.Module, *, with_buffers: bool) -> None:
         self._source = source
-        self._namespaces = [*_namespaces(target), *_namespaces(source)]
-        # References to the objects prevent the reuse of their ids.
-        self._objects = list(
-            chain.from_iterable(namespace.values() for namespace in self._namespaces)
-        )
-        self._ids = [id(obj) for obj in self._objects]
+        namespaces = [*_namespaces(target), *_namespaces(source)]
+        # Most are empty, such as the submodules of a layer, and stay so.
+        self._filled = [namespace for namespace in namespaces if namespace]
+        self._empty = [namespace for namespace in namespaces if not namespace]
+        self._objects = list(chain.from_iterable(map(dict.values, self._filled)))
         parameters = _matched(target.parameters(), source.parameters(), target, 'parameters')
         buffers = _matched(target.buffers(), source.buffers(), target, 'buffers')
         candidates = parameters + buffers if with_buffers else parameters
@@ -52,7 +52,9 @@ class ModelPairing:
         """Whether both models still have the same tensors, of the same kinds, as at the start."""
         return (
             source is self._source
-            and list(map(id, chain.from_iterable(map(dict.values, self._namespaces)))) == self._ids
+            and not any(self._empty)
+            and sum(map(len, self._filled)) == len(self._objects)
+            and all(map(is_, chain.from_iterable(map(dict.values, self._filled)), self._objects))
             and _kinds_of(self._tensors) == self._kinds
         )
 

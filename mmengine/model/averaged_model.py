@@ -116,7 +116,7 @@ class BaseAveragedModel(nn.Module):
             _copy(pairing.copied)
         elif not self.update_buffers:
             _copy(pairing.copied)
-        self.steps += 1
+        self.steps.add_(1)
 
     def _averages_at(self, steps: int) -> bool:
         """Whether to average, given ``steps`` previous updates."""
