@@ -65,6 +65,13 @@ def split_over_ranks(dataloader: Any, seed: int, is_wanted: bool = True) -> Any:
     return _split_indices(dataloader, seed, is_wanted)
 
 
+def reads_whole_dataset(dataloader: Any) -> bool:
+    """Whether each of several ranks reads its whole dataset: the user has divided the data."""
+    is_stream = isinstance(getattr(dataloader, 'dataset', None), IterableDataset)
+    is_alone = get_data_parallel_info()[1] == 1
+    return not is_alone and (is_stream or type(_index_sampler(dataloader)) in _WITHOUT_RANKS)
+
+
 def _split_indices(dataloader: DataLoader[Any], seed: int, is_wanted: bool) -> DataLoader[Any]:
     name, kind = type(dataloader.dataset).__name__, type(_index_sampler(dataloader))
     if kind not in _WITHOUT_RANKS or _ranks_differ(dataloader.dataset):
@@ -100,10 +107,11 @@ def _is_plain(dataloader: DataLoader[Any]) -> bool:
     return (batches is None or type(batches) is BatchSampler) and not has_state(dataloader)
 
 
-def _index_sampler(dataloader: DataLoader[Any]) -> Any:
+def _index_sampler(dataloader: Any) -> Any:
     """The sampler of single samples; one that was given within a batch sampler counts."""
-    batches = dataloader.batch_sampler
-    return dataloader.sampler if batches is None else getattr(batches, 'sampler', None)
+    batches = getattr(dataloader, 'batch_sampler', None)
+    own = getattr(dataloader, 'sampler', None)
+    return own if batches is None else getattr(batches, 'sampler', None)
 
 
 def _split_stream(dataloader: DataLoader[Any], is_wanted: bool) -> DataLoader[Any]:

@@ -29,7 +29,8 @@ from mmengine.runner._data_position import (
 )
 from mmengine.runner._ending import flush_open_windows
 from mmengine.runner._endless_batches import NO_BATCH, _InfiniteDataloaderIterator
-from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
+from mmengine.runner._evaluation_loops import TestLoop, ValLoop
+from mmengine.runner._evaluation_losses import _parse_losses, _update_losses
 from mmengine.runner._even_batches import checked_choice, epoch_length, even_batches
 from mmengine.runner._step_in_parts import step_in_parts
 from mmengine.runner._stopping import (

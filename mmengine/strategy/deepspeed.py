@@ -164,6 +164,12 @@ class DeepSpeedStrategy(DDPStrategy):
         is_present = isinstance(model, MMDeepSpeedEngineWrapper) and model.model is self._engine
         return self._engine if is_present else None
 
+    @property
+    def needs_all_ranks(self) -> bool:
+        """Whether a forward pass gathers parameters: in stage 3, once there is an engine."""
+        engine = self.engine
+        return engine is not None and engine.zero_optimization_stage() == WEIGHTS
+
     # Placing
 
     def prepare(
