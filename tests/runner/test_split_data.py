@@ -72,6 +72,19 @@ class ByRank(Whole):
             yield {'number': float(number)}
 
 
+class OwnPart(IterableDataset[Any]):
+    """The part of a rank, and its length."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self.items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
 def numbers_of_rank(size: int) -> range:
     rank, ranks = get_dist_info()
     return range(rank, size, ranks)
@@ -314,7 +327,10 @@ def test_a_resumed_rank_goes_on_in_its_part(tmp_path: Path) -> None:
 
 def _evaluated_on_ranks(rank: int, world_size: int, folder: str) -> dict[str, dict[str, float]]:
     found = {}
+    own = [{'number': float(number)} for number in ([0, 1, 2, 3, 4], [5, 6])[rank]]
     for name, loader in {
+        'own dataset': DataLoader(own, batch_size=2),
+        'own part of a stream': loader_of(OwnPart(own)),
         'map': DataLoader(_items(7), batch_size=2),
         'sized stream': loader_of(Whole(7)),
         'stream': loader_of(Whole(7, sized=False)),
