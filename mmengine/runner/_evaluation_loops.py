@@ -42,6 +42,7 @@ from mmengine.runner._sample_count import num_samples_of
 from mmengine.runner._shown_losses import with_losses
 from mmengine.runner._split_data import reads_whole_dataset
 from mmengine.runner._stopping import NO_REQUESTS
+from mmengine.runner._unsuited import check_has_step
 from mmengine.runner.base_loop import BaseLoop, dataloader_of, number_samples_of
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class _EvaluationLoop(BaseLoop):
     ) -> None:
         self.fp16 = fp16
         self.compute_loss = compute_loss
+        self._check_model(runner)
         loaders: Mapping[Any, Any] = {None: dataloader}
         evaluators: Mapping[Any, Any] = {None: evaluator}
         several = named_parts(dataloader, evaluator, self.stage)
@@ -136,6 +138,17 @@ class _EvaluationLoop(BaseLoop):
             warn_of_no_samples(self, self.stage, part.dataloader)
         self.parts = parts
         self._select(parts[0])
+
+    def _check_model(self, runner: Runner) -> None:
+        """Refuse now a model that the first batch would refuse: it comes after hours of training.
+
+        A hook may exchange the model for a test.
+        """
+        if self.compute_loss:
+            model_with_losses(runner)
+        is_stock = type(self).run_iter is _EvaluationLoop.run_iter
+        if self.stage == 'val' and is_stock and type(self)._predict is ValLoop._predict:
+            check_has_step(runner.model, 'val')
 
     @property
     def is_cuttable(self) -> bool:
