@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from mmengine._checkpoint.files import one_of
 from mmengine._checkpoint.validation_record import end_record
 from mmengine.dist import is_main_process
-from mmengine.fileio import get_file_backend
 from mmengine.fileio._atomic import remove_temporaries
 from mmengine.hooks import _units
 from mmengine.hooks._best import IS_BETTER, WORST
@@ -26,6 +24,7 @@ from mmengine.hooks._best_checkpoints import (
     rules_of,
     texts,
 )
+from mmengine.hooks._checkpoint_folder import settle_folder
 from mmengine.hooks._checkpoint_memory import Memory, publish_best, recall, remember
 from mmengine.hooks._checkpoint_names import NamesOfSubclasses
 from mmengine.hooks._end import meta_of_end, record_end, stopped_within_epoch
@@ -92,6 +91,7 @@ class CheckpointHook(NamesOfSubclasses, Hook):
     priority = 'VERY_LOW'
     rule_map = IS_BETTER
     init_value_map = WORST
+    _settled_dir: str | None = None
 
     @notes_given
     def __init__(
@@ -180,17 +180,8 @@ class CheckpointHook(NamesOfSubclasses, Hook):
 
     def before_train(self, runner: Run) -> None:
         """Set the output folder, and restore the list of checkpoints of a resumed run."""
-        self._backend = get_file_backend(
-            self.out_dir or runner.work_dir, backend_args=self.backend_args
-        )
         self._io = runner.strategy.io
-        if self.out_dir is None:
-            self.out_dir = runner.work_dir
-        elif str(self.out_dir) != runner.work_dir and not hasattr(self, '_settled_dir'):
-            name = os.path.basename(runner.work_dir.rstrip(os.sep))
-            self.out_dir = self._backend.join_path(self.out_dir, name)
-        self._settled_dir = str(self.out_dir)
-        runner.logger.info(f'Checkpoints will be saved to {self.out_dir}.')
+        settle_folder(self, runner)
         self._is_training = True
         if self.unit is not None:
             self._turns = _units.Interval(self.interval, self.save_begin)

@@ -250,10 +250,18 @@ def _save_and_resume(folder: str) -> dict[str, Any]:
         found[f'weights_{stage}'] = runner.val()['mean']
     runner = _runner(f'{folder}/other', WINDOW, _zero(1), resume=True, **source)
     found['other_stage'] = _error(runner.train)
-    strategy = _zero(1, checkpoint_format='folder')
-    more = {'default_hooks': SAVING, 'custom_hooks': ema}
-    runner = _runner(f'{folder}/ema_parts', WINDOW, strategy, **more)
-    found['ema_parts'] = _error(runner.train)
+    folders = _zero(1, checkpoint_format='folder')
+    publishing = {'checkpoint': {**SAVING['checkpoint'], 'published_keys': 'state_dict'}}
+    remote = {'checkpoint': {**SAVING['checkpoint'], 'out_dir': 'memory://bucket/run'}}
+    sharded = {'checkpoint': {'format': 'sharded'}}
+    for name, strategy, more in (
+        ('ema', folders, {'default_hooks': SAVING, 'custom_hooks': ema}),
+        ('ema, sharded', _zero(1), {'default_hooks': SAVING, 'custom_hooks': ema, **sharded}),
+        ('published', folders, {'default_hooks': publishing}),
+        ('remote', _zero(1), {'default_hooks': remote, **sharded}),
+    ):
+        runner = _runner(f'{folder}/refused_{name}', WINDOW, strategy, **more)
+        found[f'refused_{name}'] = _error(runner.train), runner.iter
     return found
 
 
@@ -447,8 +455,27 @@ def test_each_rank_writes_its_part_to_a_folder(stage: int, ranks: Any, folder: P
     assert len(written) == (2 if stage else 0)
 
 
-def test_a_folder_is_refused_by_another_stage_and_for_an_average(ranks: Any) -> None:
+def test_a_folder_is_refused_by_another_stage(ranks: Any) -> None:
     for found in ranks:
         assert 'was written by 2 ranks with stage 3 of ZeRO' in found['other_stage']
-        assert "checkpoint_format='file'" in found['other_stage']
-        assert 'EMAHook needs whole weights' in found['ema_parts']
+        assert "checkpoint=dict(format='file')" in found['other_stage']
+
+
+@pytest.mark.parametrize(
+    ('name', 'words', 'setting'),
+    [
+        ('ema', 'EMAHook needs whole weights', "checkpoint_format='folder'"),
+        ('ema, sharded', 'EMAHook needs whole weights', "checkpoint=dict(format='sharded')"),
+        ('published', 'published_keys of CheckpointHook needs', "checkpoint_format='folder'"),
+        ('remote', 'memory://bucket/run', "checkpoint=dict(format='sharded')"),
+    ],
+)
+def test_folders_are_refused_before_the_first_step(
+    name: str, words: str, setting: str, ranks: Any
+) -> None:
+    for found in ranks:
+        text, iterations = found[f'refused_{name}']
+        assert iterations == 0
+        assert words in text
+        assert f'with {setting}' in text
+        assert "Use checkpoint=dict(format='file')" in text
