@@ -27,6 +27,9 @@ from mmengine.strategy._state import Position, view_of_state
 from mmengine.visualization import Visualizer
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from mmengine.runner._split_data import GivenData
     from mmengine.strategy._state import RunState
 
 Loader = DataLoader[Any] | dict[str, Any]
@@ -54,6 +57,7 @@ class RunnerMembers(NamesOfSubclasses):
     _test_dataloader: Any
     _val_evaluator: Any
     _test_evaluator: Any
+    _given_data: GivenData
     _launcher: str
     _model_name: str
     _randomness_cfg: dict[str, Any]

@@ -9,6 +9,12 @@ from mmengine.config import Config, ConfigDict
 from mmengine.utils.errors import ArgumentError
 
 ConfigLike = dict[str, Any] | Config | ConfigDict
+TRIOS = {
+    'train': ('training', ('train_dataloader', 'train_cfg', 'optim_wrapper')),
+    'val': ('validation', ('val_dataloader', 'val_cfg', 'val_evaluator')),
+    'test': ('testing', ('test_dataloader', 'test_cfg', 'test_evaluator')),
+}
+"""The parts of each stage that are given together."""
 
 
 def check_given_together(stage: str, **parts: Any) -> None:
@@ -28,6 +34,16 @@ def check_given_together(stage: str, **parts: Any) -> None:
             f'For {stage}, Runner takes {", ".join(parts)} together or not at all: '
             f'{", ".join(given)} given, {", ".join(missing)} missing.'
         )
+
+
+def check_trios(given: Mapping[str, Any]) -> None:
+    """Check, for each stage, that all of its parts are among ``given``, or none.
+
+    Raises:
+        ArgumentError: Naming what is given and what is missing.
+    """
+    for title, names in TRIOS.values():
+        check_given_together(title, **{name: given[name] for name in names})
 
 
 def check_scheduler(param_scheduler: Any, optim_wrapper: Any) -> None:

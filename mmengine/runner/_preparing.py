@@ -22,6 +22,7 @@ from mmengine.runner._elastic import join_launch, note_launch
 from mmengine.runner._elastic_step import align_windows
 from mmengine.runner._sample_count import count_samples
 from mmengine.runner._units import with_unit_of_loop
+from mmengine.runner.loops import EpochBasedTrainLoop
 from mmengine.runner.utils import _get_batch_size
 from mmengine.strategy import BaseStrategy
 from mmengine.strategy._schedule_steps import advance_schedulers, flattened
@@ -161,6 +162,8 @@ def prepare_training(runner: Runner) -> None:
         place_model(runner)
     if state.stage == 'train' and hasattr(loop, 'stop_training'):
         loop.stop_training = False  # an early stop ended the training before this one
+    if isinstance(loop, EpochBasedTrainLoop):
+        loop._compare_lengths()
     optim_wrapper, schedulers = given = _what_trains(runner)
     if not state.is_lr_scaled and (runner.auto_scale_lr or {}).get('enable'):
         _build_run.check_not_built(schedulers)

@@ -348,6 +348,42 @@ def test_an_evaluation_counts_each_sample_once(tmp_path: Path) -> None:
         assert found == {name: {'count': 7, 'total': 21.0} for name in found}
 
 
+def _read_alone(rank: int, world_size: int, folder: str) -> dict[str, Any]:
+    """Rank 0 alone reads its loops before the training, and finds in them what all ranks train."""
+    found: dict[str, Any] = {}
+    for name, loader, loop in (
+        ('map', DataLoader(_items(8), batch_size=2), epochs(2)),
+        ('stream', DataLoader(Whole(8), batch_size=2), epochs(2)),
+        ('of config', loader_of(Whole(8)), epochs(2)),
+        ('own parts', DataLoader(_items(8 - 4 * rank), batch_size=2), {**epochs(2), **SHORTEST}),
+    ):
+        runner = Runner(
+            Noting(), f'{folder}/{name}', train_dataloader=loader, train_cfg=loop,
+            optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.0}},
+            val_dataloader=loader, val_cfg={}, val_evaluator=Listed(),
+            launcher='pytorch', log_level='ERROR', default_hooks={'checkpoint': None},
+        )  # fmt: skip
+        alone = None
+        if rank == 0:
+            alone = len(runner.train_dataloader), len(runner.val_loop.dataloader)
+        runner.train()
+        found[name] = [alone, runner.iter, runner.max_iters]
+    return found
+
+
+SHORTEST = {'uneven': 'shortest'}
+
+
+@pytest.mark.distributed
+def test_one_rank_may_read_a_loop_alone(tmp_path: Path) -> None:
+    # 8 samples on 2 ranks in batches of 2 are 2 iterations of an epoch; own parts have 4 and 2.
+    for rank, found in enumerate(run_distributed(_read_alone, 2, str(tmp_path))):
+        for name, (alone, *iterations) in found.items():
+            length = 4 if name == 'own parts' else 2
+            assert alone == (None if rank else (length, length)), name
+            assert iterations == [4, 4], name
+
+
 def test_streams_of_datasets_are_split_by_their_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

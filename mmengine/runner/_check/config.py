@@ -23,7 +23,12 @@ from mmengine.registry import (
     DefaultScope,
 )
 from mmengine.registry._signature import taken_by
-from mmengine.runner._arguments import argument_names, check_given_together, check_scheduler
+from mmengine.runner._arguments import (
+    TRIOS,
+    argument_names,
+    check_given_together,
+    check_scheduler,
+)
 from mmengine.runner._check.building import check_building
 from mmengine.runner._check.data import check_checkpoint, check_data
 from mmengine.runner._check.mistakes import ConfigMistake, Findings, refuse_certain
@@ -47,11 +52,6 @@ from mmengine.strategy._resume_request import parse_resume
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _STAGES = {'train': ('train', 'val'), 'val': ('val',), 'test': ('test',)}
-TRIOS = {
-    'train': ('training', ('train_dataloader', 'train_cfg', 'optim_wrapper')),
-    'val': ('validation', ('val_dataloader', 'val_cfg', 'val_evaluator')),
-    'test': ('testing', ('test_dataloader', 'test_cfg', 'test_evaluator')),
-}
 LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'NOTSET')
 
 
