@@ -2,10 +2,11 @@
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.runner._config_keys import PLACES, READ_FROM_CONFIG, written
 from mmengine.utils.errors import ArgumentError
 
 ConfigLike = dict[str, Any] | Config | ConfigDict
@@ -86,6 +87,36 @@ def argument_names(cls: type, root: type) -> set[str]:
         if name != 'self'
         and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
+
+
+def refuse_keys_of_config(cls: type, given: Iterable[str]) -> None:
+    """Refuse keyword arguments of ``cls`` that are keys of a config, and say where they belong.
+
+    Raises:
+        TypeError: If there is one.
+    """
+    parameters = inspect.signature(cls.__init__).parameters  # type: ignore[misc]  # of this class
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return
+    name = cls.__name__
+    for key in given:
+        if key in parameters:
+            continue
+        if key in READ_FROM_CONFIG:
+            flexible = ' FlexibleRunner has it as an argument.' if key in _OF_FLEXIBLE else ''
+            raise TypeError(
+                f'{key} is a key of the config, not an argument of {name}. Use '
+                f'{name}.from_cfg(dict({key}=..., ...)), or {name}(..., cfg=dict({key}=...)).'
+                f'{flexible}'
+            )
+        if key in PLACES:
+            raise TypeError(
+                f'{name} has no argument {key}. It belongs in {PLACES[key]}: '
+                f'{name}(..., {written(PLACES[key], key)}).'
+            )
+
+
+_OF_FLEXIBLE = ('compile', 'strategy')
 
 
 def nothing_to(stage: str, needed: str) -> str:

@@ -40,7 +40,7 @@ from mmengine.runner._check.training import (
     check_schedules,
     check_train_loop,
 )
-from mmengine.runner._config_keys import CLOSED, misspelt_keys
+from mmengine.runner._config_keys import CLOSED, wrong_keys
 from mmengine.runner._hook_list import default_hooks
 from mmengine.runner._preparing import STRATEGY_NAMES
 from mmengine.runner._units import default_hook_configs
@@ -158,10 +158,8 @@ class _Check:
 
     def _check_keys(self) -> None:
         cfg, findings = self._cfg, self._findings
-        for key, meant in misspelt_keys(cfg, argument_names(self._runner, Runner)).items():
-            findings.add(
-                '', f'{key!r} is not a key that a run reads. Did you mean {meant!r}?', key=key
-            )
+        for wrong in wrong_keys(cfg, argument_names(self._runner, Runner)):
+            findings.add('', wrong.message, key=wrong.key, is_certain=wrong.is_certain)
         if self._get('model') is None:
             near = did_you_mean('model', (str(key) for key in cfg), limit=1)
             findings.add('', f'the config has no model, which a run cannot do without.{near}')
