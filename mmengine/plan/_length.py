@@ -24,7 +24,7 @@ class Length:
         samples: Samples of all ranks.
         iterations_of_epoch: Batches of a rank in a pass over the data.
         batch_size: Samples of the largest batch of a rank.
-        samples_of_step: Samples of all ranks in an optimizer step; at most those of the run.
+        samples_of_step: Samples of all ranks in an optimizer step, not more than the run has.
     """
 
     epochs: int | None

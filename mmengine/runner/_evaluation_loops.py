@@ -370,7 +370,7 @@ def _metainfo_of(dataloader: Any) -> Any:
 def _size_of(dataloader: Any, evaluator: Any) -> int:
     """Samples of the dataset, or a bound that lets every sample count where none is repeated.
 
-    None is in a stream, and where each rank has read the whole of its own dataset. Of a pass that
+    None is in a stream, nor where each rank has read its own dataset to the end. Of a pass that
     ends before the dataset does, not more than came.
     """
     dataset = dataloader.dataset
