@@ -102,6 +102,27 @@ def joined_batches(dataloader: Any, batches: Iterator[Any]) -> Iterator[Any]:
     return batches if have_equal_batches(dataloader) else _with_repetitions(batches)
 
 
+def check_even_batches(runner: Any, loop: Any) -> None:
+    """Refuse an evaluation that would hang: its own ``run`` has no :func:`joined_batches`.
+
+    All ranks call it.
+
+    Raises:
+        UnevenBatchesError: If forward passes need all ranks, which have different numbers.
+    """
+    if getattr(loop, 'is_cuttable', False) or not runner.strategy.needs_all_ranks:
+        return
+    for part in getattr(loop, 'parts', [loop]):
+        counts = all_gather_object(num_batches(part.dataloader))
+        if None not in counts and len(set(counts)) > 1:
+            raise UnevenBatchesError(
+                f'The ranks have different numbers of batches: {_by_rank(counts)}. '
+                f'{type(loop).__name__} overrides run(), and forward passes of '
+                f'{type(runner.strategy).__name__} need all ranks. Use DefaultSampler with '
+                'round_up=True, or override run_iter() instead of run().'
+            )
+
+
 def _with_repetitions(batches: Iterator[Any]) -> Iterator[Any]:
     spare: Any = None
     is_first = True

@@ -16,7 +16,10 @@ from torch.utils.data import DataLoader, IterableDataset
 from mmengine.dataset import default_collate
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
+from mmengine.process.failure import RankFailedError
 from mmengine.runner import FlexibleRunner
+from mmengine.runner._even_batches import UnevenBatchesError
+from mmengine.runner.loops import ValLoop
 from mmengine.testing._internal.distributed import run_distributed
 
 pytestmark = pytest.mark.distributed
@@ -155,6 +158,38 @@ def test_ranks_that_split_layers(tmp_path: Path) -> None:
     names = ['sampler', 'stream']
     ranks = run_distributed(_evaluate, 4, str(tmp_path), 'tp_toy', TENSOR, names, backend=None)
     _check(ranks, tp_toy)
+
+
+class OwnRun(ValLoop):
+    def run(self) -> dict[str, float]:
+        for idx, data_batch in enumerate(self.dataloader):
+            self.run_iter(idx, data_batch)
+        return self.evaluator.evaluate(len(self.dataloader.dataset))
+
+
+def _run_on_its_own(rank: int, world_size: int, folder: str) -> list[Any]:
+    found: list[Any] = []
+    for batch_size in (1, 5):  # three and two batches; one for each rank
+        loader = _of_config(fsdp_toy.samples()[:5], batch_size)
+        runner = FlexibleRunner(
+            **fsdp_toy.config(
+                folder, {'optimizer': {'type': 'SGD', 'lr': 0.0}},
+                val_dataloader=loader, val_cfg={'type': OwnRun}, val_evaluator=Listed(),
+            ),
+            strategy=FSDP,
+        )  # fmt: skip
+        try:
+            found.append(len(runner.val()['all']))
+        except (UnevenBatchesError, RankFailedError) as error:
+            found.append(str(error))
+    return found
+
+
+def test_a_loop_with_its_own_run_is_refused_if_it_would_hang(tmp_path: Path) -> None:
+    for text, count in run_distributed(_run_on_its_own, 2, str(tmp_path), backend=None):
+        assert 'rank 0 has 3, rank 1 has 2. OwnRun overrides run()' in text
+        assert 'round_up=True' in text
+        assert count == 5
 
 
 @pytest.mark.skipif(find_spec('deepspeed') is None, reason='needs deepspeed')
