@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from mmengine.dist import is_main_process
 from mmengine.fileio import get_file_backend
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def settle_folder(hook: CheckpointHook, runner: Run) -> None:
 
     Raises:
         ArgumentError: If the checkpoints of the run cannot be written there, or in their form.
+        OSError: If the folder cannot be made.
     """
     hook._backend = get_file_backend(
         hook.out_dir or runner.work_dir, backend_args=hook.backend_args
@@ -36,4 +38,6 @@ def settle_folder(hook: CheckpointHook, runner: Run) -> None:
         if hook.published_keys is not None:
             readers.append('published_keys of CheckpointHook')
         hook._io.check_saves(str(hook.out_dir), hook.backend_args, hook.save_optimizer, readers)
+        if is_main_process() and not hook.backend_args and '://' not in hook._settled_dir:
+            os.makedirs(hook._settled_dir, exist_ok=True)  # fails now, not at the first save
     runner.logger.info(f'Checkpoints will be saved to {hook.out_dir}.')

@@ -18,6 +18,7 @@ from mmengine.hooks._best_checkpoints import (
     best_prefix,
     check_counts,
     check_policy,
+    checked_name,
     is_missing,
     parse_save_best,
     refuse_unknown,
@@ -139,7 +140,7 @@ class CheckpointHook(NamesOfSubclasses, Hook):
         self._before: Memory | None = None
         self.backend_args = one_of(backend_args, file_client_args)
         self.file_client_args = file_client_args
-        self.filename_tmpl = filename_tmpl or f'{self._counted}_{{}}.pth'
+        self.filename_tmpl = checked_name(filename_tmpl or f'{self._counted}_{{}}.pth')
         self.published_keys = None if published_keys is None else texts(published_keys)
         self.greater_keys = as_list(greater_keys)
         self.less_keys = as_list(less_keys)
@@ -316,8 +317,10 @@ class CheckpointHook(NamesOfSubclasses, Hook):
         self._saved_at = runner.state.moment(meta['iter'])
         # Remove only after writing: a crash must not leave the run without any checkpoint.
         self._queue.mark_newest(runner.work_dir, self.last_ckpt)
-        for number in dropped:
-            self._remove(self._path(self.filename_tmpl.format(number)))
+        # Without a number in their names, checkpoints replace each other.
+        for path in {self._path(self.filename_tmpl.format(number)) for number in dropped}:
+            if path != self.last_ckpt:
+                self._remove(path)
         if older_interim not in (None, filename) and self.max_keep_ckpts > 0:
             self._remove(self._path(older_interim))
         settle_unless_async(self, runner)
