@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mmengine._checkpoint._forms import is_stored
+from mmengine._checkpoint._forms import DeepSpeedFolder, is_stored
 from mmengine._checkpoint.files import is_remote, read_checkpoint, write_hashed
 from mmengine._checkpoint.plain import plain_checkpoint
 from mmengine.dist import barrier, get_world_size, is_main_process
@@ -27,7 +27,7 @@ from mmengine.strategy.checkpoint_io import (
 from mmengine.utils.errors import ArgumentError
 
 # What is of the run, not of the engine.
-RUN_FILE = 'run.pth'
+RUN_FILE = DeepSpeedFolder.RUN_FILE
 _TAG = 'engine'
 
 

@@ -21,6 +21,7 @@ from fsdp_toy import (
     trained,
 )
 
+from mmengine._checkpoint.files import check_is_there
 from mmengine._checkpoint.state_dict import weights_to_cpu
 from mmengine.dataset import default_collate
 from mmengine.dataset._batch_parts import CollateInParts
@@ -250,6 +251,9 @@ def _save_and_resume(folder: str) -> dict[str, Any]:
         found[f'weights_{stage}'] = runner.val()['mean']
     runner = _runner(f'{folder}/other', WINDOW, _zero(1), resume=True, **source)
     found['other_stage'] = _error(runner.train)
+    for strategy in ('ddp', 'fsdp'):
+        runner = _runner(f'{folder}/by_{strategy}', WINDOW, strategy, **source)
+        found[f'by_{strategy}'] = _error(runner.train)
     folders = _zero(1, checkpoint_format='folder')
     publishing = {'checkpoint': {**SAVING['checkpoint'], 'published_keys': 'state_dict'}}
     remote = {'checkpoint': {**SAVING['checkpoint'], 'out_dir': 'memory://bucket/run'}}
@@ -459,6 +463,19 @@ def test_a_folder_is_refused_by_another_stage(ranks: Any) -> None:
     for found in ranks:
         assert 'was written by 2 ranks with stage 3 of ZeRO' in found['other_stage']
         assert "checkpoint=dict(format='file')" in found['other_stage']
+
+
+def test_a_folder_is_there_for_a_check_and_other_strategies_say_who_reads_it(
+    ranks: Any, folder: Path
+) -> None:
+    check_is_there(str(folder / 'parts_1' / 'iter_20.pth'))
+    with pytest.raises(FileNotFoundError, match='There is no checkpoint at'):
+        check_is_there(str(folder / 'parts_1'))
+    for found in ranks:
+        for strategy in ('ddp', 'fsdp'):
+            text = found[f'by_{strategy}']
+            assert 'iter_20.pth has the form of DeepSpeedStrategy, and no other' in text
+            assert "checkpoint=dict(format='file')" in text
 
 
 @pytest.mark.parametrize(
