@@ -124,6 +124,27 @@ def wrong_keys(cfg: Any, arguments: Collection[str]) -> list[WrongKey]:
     return found
 
 
+def unknown_entries(name: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """Messages about the keys of a dict of a config that mean nothing there.
+
+    Args:
+        name: Key of the dict, one of ``CLOSED``.
+        given: The dict.
+    """
+    return {
+        str(key): f'{name} has {key!r}, which has no meaning.{_hint(str(key), name)}'
+        for key in given
+        if key not in CLOSED[name]
+    }
+
+
+def _hint(key: str, parent: str) -> str:
+    place = PLACES.get(key, parent)
+    if place != parent:
+        return f' It belongs in {place}: {written(place, key)}.'
+    return did_you_mean(key, CLOSED[parent], limit=1)
+
+
 def written(place: str, key: str) -> str:
     """How a config gives ``key`` in the dict ``place``: ``env_cfg=dict(dist_cfg=...)``."""
     text = f'{key}=...'

@@ -65,6 +65,7 @@ def strategy_arguments(
     """Arguments of :class:`BaseStrategy` from the arguments of a runner."""
     name = experiment_name or (Path(cfg.filename).stem if cfg.filename else None)
     environment = _build_run.known_environment(env_cfg)
+    _build_run.warn_of_unknown('auto_scale_lr', auto_scale_lr or {})
     if own_steps is not None:
         environment['own_steps'] = own_steps
     return {

@@ -134,6 +134,26 @@ def test_only_words_that_are_no_usual_variables_are_certain_mistakes(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ('entries', 'message', 'is_certain'),
+    [
+        ({'env_cfg': {'backend': 'gloo'}}, 'env_cfg=dict(dist_cfg=dict(backend=...))', True),
+        ({'env_cfg': {'seed': 3}}, 'randomness=dict(seed=...)', True),
+        ({'auto_scale_lr': {'enabled': True}}, "Did you mean 'enable'?", True),
+        ({'env_cfg': {'of_a_project': 1}}, "env_cfg has 'of_a_project', which has no", False),
+    ],
+)
+def test_an_entry_of_another_dict_is_told_with_its_place(
+    tmp_path, capsys, entries, message, is_certain
+):
+    config = toy_config(tmp_path, log_level='WARNING', **entries)
+    (found,) = check_config(Config(config))
+    assert message in found.message
+    assert found.is_certain == is_certain
+    Runner(**config)
+    assert message in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('runner_type', [Runner, FlexibleRunner])
 @pytest.mark.parametrize(
     ('key', 'right'),

@@ -40,7 +40,7 @@ from mmengine.runner._check.training import (
     check_schedules,
     check_train_loop,
 )
-from mmengine.runner._config_keys import CLOSED, wrong_keys
+from mmengine.runner._config_keys import CLOSED, PLACES, unknown_entries, wrong_keys
 from mmengine.runner._hook_list import default_hooks
 from mmengine.runner._preparing import STRATEGY_NAMES
 from mmengine.runner._units import default_hook_configs
@@ -163,15 +163,12 @@ class _Check:
         if self._get('model') is None:
             near = did_you_mean('model', (str(key) for key in cfg), limit=1)
             findings.add('', f'the config has no model, which a run cannot do without.{near}')
-        for name, known in CLOSED.items():
+        for name in ('auto_scale_lr', 'env_cfg', 'randomness'):
             given = self._get(name)
-            if not isinstance(given, Mapping):
-                continue
-            for key, _ in raw_items(given):
-                near_key = nearest(str(key), known)
-                if key not in known and near_key:
-                    message = f'there is no key {key!r}. Did you mean {near_key!r}?'
-                    findings.add(name, message, key=str(key))
+            entries = given if isinstance(given, Mapping) else {}
+            for key, message in unknown_entries(name, entries).items():
+                is_certain = key in PLACES or nearest(key, CLOSED[name]) is not None
+                findings.add('', message, key=f'{name}.{key}', is_certain=is_certain)
 
     def _check_trios(self) -> None:
         for title, names in TRIOS.values():
