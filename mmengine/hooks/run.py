@@ -70,6 +70,9 @@ class RunStrategy(Protocol):
     def all_ranks_agree(self, flag: Tensor) -> bool:
         """Whether a 0-d bool tensor is True on every rank. All ranks must call it."""
 
+    def average_gradients(self, model: nn.Module, param_groups: list[dict[str, Any]]) -> bool:
+        """Exchange the gradients of an open window now. All ranks must call it."""
+
     def scheduler_state_dict(self) -> Any:
         """State of the schedulers, in the same form."""
 

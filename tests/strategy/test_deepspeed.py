@@ -165,6 +165,10 @@ def _use_all(folder: str) -> dict[str, Any]:
     skips = {**window, 'skip_non_finite': True}
     found['skip'] = trained(_runner(f'{folder}/skip', skips, _zero(2), **more))
 
+    more['default_hooks'] = {'checkpoint': None, 'non_finite_loss': {'policy': 'rollback'}}
+    runner = _runner(f'{folder}/rollback', plain, _zero(0), **more)
+    found['rollback'] = _error(runner.train), runner.iter
+
     for stage in (1, 3):
         frozen = seeded_net()
         frozen.embed.requires_grad_(False)
@@ -374,6 +378,13 @@ def test_schedules_change_the_groups_of_the_engine(ranks: Any) -> None:
 def test_a_stop_inside_a_window_steps_with_its_mean(stage: int, ranks: Any) -> None:
     for found in ranks:
         compare(found[f'stopped_{stage}'], by_hand(SGD, 4, 0.05, iters=10))
+
+
+def test_a_return_to_earlier_weights_is_refused_before_the_first_step(ranks: Any) -> None:
+    for found in ranks:
+        text, iterations = found['rollback']
+        assert iterations == 0
+        assert "Use policy='skip'" in text
 
 
 def test_a_batch_that_is_not_finite_is_skipped_on_all_ranks(ranks: Any) -> None:
