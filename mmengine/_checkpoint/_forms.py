@@ -44,9 +44,11 @@ class Form(ABC):
 
     Attributes:
         is_checkpoint: Whether what has this form can be read as a checkpoint here.
+        strategy: The strategy that reads it instead; None if it is unknown.
     """
 
     is_checkpoint = True
+    strategy: str | None = None
 
     @abstractmethod
     def holds(self, path: Path) -> bool:
@@ -199,9 +201,20 @@ class OtherFolder(FolderOfWeights):
         raise IsADirectoryError(21, 'This folder is not a checkpoint', str(path))
 
 
+class DeepSpeedFolder(OtherFolder):
+    """A folder of the engine of DeepSpeed, and what is of the run in a file beside."""
+
+    strategy = 'DeepSpeedStrategy'
+    RUN_FILE = 'run.pth'
+
+    def holds(self, path: Path) -> bool:
+        return (path / self.RUN_FILE).is_file()
+
+
 # A strategy whose engine has another form adds it before the last one.
 FORMS: list[Form] = [
-    SafetensorsIndex(), SafetensorsFile(), TorchFile(), Folder(), FolderOfWeights(), OtherFolder(),
+    SafetensorsIndex(), SafetensorsFile(), TorchFile(), Folder(), FolderOfWeights(),
+    DeepSpeedFolder(), OtherFolder(),
 ]  # fmt: skip
 
 

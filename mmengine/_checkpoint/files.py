@@ -10,7 +10,7 @@ from typing import IO, Any
 import torch
 
 from mmengine._checkpoint._digest import Digest, hashing
-from mmengine._checkpoint._forms import Form, find, is_stored, read_stored, room_for
+from mmengine._checkpoint._forms import Form, find, read_stored, room_for
 from mmengine._checkpoint._ledger import LEDGER
 from mmengine._checkpoint._outside import CheckpointReadError
 from mmengine._checkpoint._save_error import explained
@@ -109,10 +109,12 @@ def read_checkpoint(
     if not isinstance(file, (str, Path)):
         return read_torch_file(file, map_location, name)
     path = Path(file)
-    found = find(path) if is_stored(path) else None
-    if found is None:
-        raise FileNotFoundError(_missing(path))
-    place, form = found
+    place, form = _found(path)
+    if not form.is_checkpoint:
+        raise CheckpointReadError(
+            f'{path} has the form of {form.strategy}, and no other strategy reads it. Load it with '
+            "that strategy, and save it again with checkpoint=dict(format='file')."
+        )
     check_content(path, place, form)
     return read_stored(place, form, map_location)
 
@@ -142,9 +144,8 @@ def check_is_there(filename: str) -> None:
     Raises:
         FileNotFoundError: If the file does not exist; the message lists checkpoints in its folder.
     """
-    path = Path(filename).expanduser()
-    if not is_remote(filename) and not is_stored(path):
-        raise FileNotFoundError(_missing(path))
+    if not is_remote(filename):
+        _found(Path(filename).expanduser())
 
 
 def find_latest_checkpoint(path: str) -> str | None:
@@ -173,6 +174,18 @@ def find_latest_checkpoint(path: str) -> str | None:
 def is_remote(filename: str | Path) -> bool:
     """Whether ``filename`` is a URL, not a local path."""
     return isinstance(filename, str) and '://' in filename
+
+
+def _found(path: Path) -> tuple[Path, Form]:
+    """Where a checkpoint is, and its form, which a strategy may have to read.
+
+    Raises:
+        FileNotFoundError: If there is none; names those beside it.
+    """
+    found = find(path)
+    if found is None or not (found[1].is_checkpoint or found[1].strategy):
+        raise FileNotFoundError(_missing(path))
+    return found
 
 
 def _missing(path: Path) -> str:

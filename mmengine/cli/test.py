@@ -51,7 +51,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         '--out',
         metavar='FILE.pkl',
-        help='also write the predictions, a pickled list in the order of the dataset',
+        help='also write the predictions, a pickled list in the order of DumpResults',
     )
     parser.set_defaults(run=run)
 

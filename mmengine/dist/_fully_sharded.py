@@ -1,4 +1,4 @@
-"""Modules that torch's ``fully_shard`` has changed: their parameters, gathered and in parts."""
+"""Modules whose parameters are spread over ranks: gathered, and in parts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ from typing import Any
 
 from torch import nn
 
+from mmengine.dist._dtensor import is_dtensor
+
 
 def is_fully_sharded(module: nn.Module) -> bool:
     """Whether ``fully_shard`` has changed ``module``."""
     # Importing FSDP is slow. A process with such a module has already imported it.
     fsdp = sys.modules.get('torch.distributed.fsdp')
     return fsdp is not None and isinstance(module, fsdp.FSDPModule)
+
+
+def is_spread(model: nn.Module) -> bool:
+    """Whether ranks have parts of the parameters of ``model``, so that its passes need them all."""
+    fsdp = sys.modules.get('torch.distributed.fsdp')
+    kinds = () if fsdp is None else (fsdp.FSDPModule, fsdp.FullyShardedDataParallel)
+    return any(isinstance(module, kinds) for module in model.modules()) or any(
+        map(is_dtensor, model.parameters())
+    )
 
 
 def params_of(unit: Any) -> list[Any]:

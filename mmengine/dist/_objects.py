@@ -88,8 +88,8 @@ def collect_results(
     """On rank 0 the results of all ranks in dataset order, without padding; None on the others.
 
     Data-parallel rank ``r`` of ``n`` has the results of samples ``r, r + n, r + 2n ...``, as the
-    samplers distribute them. Ranks may have different numbers of results. They are sent through
-    the process group, never through files.
+    samplers distribute them; results of other samples alternate in the same way. Ranks may have
+    different numbers of results. They are sent through the process group, never through files.
 
     Args:
         results: Results of this rank, in the order of its samples.

@@ -29,9 +29,10 @@ class BaseMetric(metaclass=ABCMeta):
     """Evaluates predictions over a whole dataset, on any number of ranks.
 
     Each rank's :meth:`process` appends to ``self.results``, one entry a sample, in the order it
-    gets the samples. :meth:`evaluate` collects the entries of all ranks on rank 0 in dataset
-    order, drops samples that the sampler repeated, calls :meth:`compute_metrics` there, and sends
-    its values to every rank.
+    gets the samples. :meth:`evaluate` collects the entries of all ranks on rank 0, drops samples
+    that the sampler repeated, calls :meth:`compute_metrics` there, and sends its values to every
+    rank. The entries of the ranks alternate, which is the order of the dataset for
+    ``DefaultSampler(shuffle=False)``, and for a stream without workers that the engine divides.
 
     A metric that overrides :meth:`reduce` keeps memory flat, whatever the size of the dataset.
 
@@ -115,7 +116,7 @@ class BaseMetric(metaclass=ABCMeta):
         """The values by name for the results of the whole dataset; called on rank 0 only.
 
         Args:
-            results: Entries of all ranks in dataset order, tensors in host memory.
+            results: Entries of all ranks, tensors in host memory. For their order see the class.
         """
 
     def reduce(self, results: list[Any]) -> list[Any]:
@@ -230,9 +231,10 @@ def _reduces(metric: type[BaseMetric]) -> bool:
 
 @METRICS.register_module()
 class DumpResults(BaseMetric):
-    """Write the predictions of the whole dataset, in its order, into one pickle file.
+    """Write the predictions of the whole dataset into one pickle file.
 
-    Rank 0 writes it when the evaluation ends, whole or not at all.
+    Their order is the order of entries of any :class:`BaseMetric`. Rank 0 writes the file when the
+    evaluation ends, whole or not at all.
 
     Args:
         out_file_path: The file, ending in ``.pkl`` or ``.pickle``; its folders are made.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from mmengine.export._errors import ExportError
 from mmengine.model.base_model._forward_errors import _accepts
@@ -333,7 +333,9 @@ def _stacked(inputs: dict[int, Entries]) -> dict[int, Entries]:
 
 
 def _samples(dataset: Any) -> Iterator[Any]:
-    if hasattr(dataset, '__getitem__') and hasattr(dataset, '__len__'):
+    # torch gives a stream a `__getitem__` too, which raises.
+    is_stream = isinstance(dataset, IterableDataset)
+    if not is_stream and hasattr(dataset, '__getitem__') and hasattr(dataset, '__len__'):
         return (dataset[index] for index in range(len(dataset)))
     return iter(dataset)
 

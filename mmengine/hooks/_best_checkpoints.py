@@ -56,6 +56,22 @@ def check_policy(on_save_error: str) -> None:
         raise ArgumentError(f"on_save_error must be 'raise' or 'warn', got {on_save_error!r}.")
 
 
+def checked_name(filename_tmpl: str) -> str:
+    """``filename_tmpl`` itself, if a number can be put into it.
+
+    Raises:
+        ArgumentError: If it has another field than ``{}``.
+    """
+    try:
+        filename_tmpl.format(1)
+    except (KeyError, IndexError, ValueError) as error:
+        raise ArgumentError(
+            f"filename_tmpl has one field for a number, as in 'epoch_{{}}.pth'; got "
+            f'{filename_tmpl!r}.'
+        ) from error
+    return filename_tmpl
+
+
 def parse_save_best(save_best: Any, rule: Any) -> tuple[list[str], list[str]]:
     """The metrics of ``save_best``, and their rules; the rules are empty if none is given.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from mmengine._checkpoint.files import one_of
 from mmengine._checkpoint.validation_record import end_record
 from mmengine.dist import is_main_process
-from mmengine.fileio import get_file_backend
 from mmengine.fileio._atomic import remove_temporaries
 from mmengine.hooks import _units
 from mmengine.hooks._best import IS_BETTER, WORST
@@ -20,12 +18,14 @@ from mmengine.hooks._best_checkpoints import (
     best_prefix,
     check_counts,
     check_policy,
+    checked_name,
     is_missing,
     parse_save_best,
     refuse_unknown,
     rules_of,
     texts,
 )
+from mmengine.hooks._checkpoint_folder import settle_folder
 from mmengine.hooks._checkpoint_memory import Memory, publish_best, recall, remember
 from mmengine.hooks._checkpoint_names import NamesOfSubclasses
 from mmengine.hooks._end import meta_of_end, record_end, stopped_within_epoch
@@ -92,6 +92,7 @@ class CheckpointHook(NamesOfSubclasses, Hook):
     priority = 'VERY_LOW'
     rule_map = IS_BETTER
     init_value_map = WORST
+    _settled_dir: str | None = None
 
     @notes_given
     def __init__(
@@ -139,7 +140,7 @@ class CheckpointHook(NamesOfSubclasses, Hook):
         self._before: Memory | None = None
         self.backend_args = one_of(backend_args, file_client_args)
         self.file_client_args = file_client_args
-        self.filename_tmpl = filename_tmpl or f'{self._counted}_{{}}.pth'
+        self.filename_tmpl = checked_name(filename_tmpl or f'{self._counted}_{{}}.pth')
         self.published_keys = None if published_keys is None else texts(published_keys)
         self.greater_keys = as_list(greater_keys)
         self.less_keys = as_list(less_keys)
@@ -180,17 +181,8 @@ class CheckpointHook(NamesOfSubclasses, Hook):
 
     def before_train(self, runner: Run) -> None:
         """Set the output folder, and restore the list of checkpoints of a resumed run."""
-        self._backend = get_file_backend(
-            self.out_dir or runner.work_dir, backend_args=self.backend_args
-        )
         self._io = runner.strategy.io
-        if self.out_dir is None:
-            self.out_dir = runner.work_dir
-        elif str(self.out_dir) != runner.work_dir and not hasattr(self, '_settled_dir'):
-            name = os.path.basename(runner.work_dir.rstrip(os.sep))
-            self.out_dir = self._backend.join_path(self.out_dir, name)
-        self._settled_dir = str(self.out_dir)
-        runner.logger.info(f'Checkpoints will be saved to {self.out_dir}.')
+        settle_folder(self, runner)
         self._is_training = True
         if self.unit is not None:
             self._turns = _units.Interval(self.interval, self.save_begin)
@@ -325,8 +317,10 @@ class CheckpointHook(NamesOfSubclasses, Hook):
         self._saved_at = runner.state.moment(meta['iter'])
         # Remove only after writing: a crash must not leave the run without any checkpoint.
         self._queue.mark_newest(runner.work_dir, self.last_ckpt)
-        for number in dropped:
-            self._remove(self._path(self.filename_tmpl.format(number)))
+        # Without a number in their names, checkpoints replace each other.
+        for path in {self._path(self.filename_tmpl.format(number)) for number in dropped}:
+            if path != self.last_ckpt:
+                self._remove(path)
         if older_interim not in (None, filename) and self.max_keep_ckpts > 0:
             self._remove(self._path(older_interim))
         settle_unless_async(self, runner)

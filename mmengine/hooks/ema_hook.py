@@ -56,6 +56,7 @@ class EMAHook(Hook):
     """
 
     priority = 'NORMAL'
+    changes_saved_weights = True
 
     def __init__(
         self,

@@ -67,7 +67,8 @@ class NonFiniteLossHook(Hook):
         snapshot_interval: Iterations between two copies for 'rollback'.
 
     Raises:
-        ArgumentError: If an argument is not one of these.
+        ArgumentError: If an argument is not one of these, or an engine has copies of the weights
+            that 'rollback' does not reach.
     """
 
     # Runs after LoggerHook, so that the last log line shows the loss; before CheckpointHook.
@@ -121,6 +122,11 @@ class NonFiniteLossHook(Hook):
             return
         names = {id(param): name for name, param in unwrap_model(runner.model).named_parameters()}
         for wrapper in wrappers_of(runner.optim_wrapper):
+            if self.policy == 'rollback' and getattr(wrapper, 'has_own_copies', False):
+                raise ArgumentError(
+                    "policy='rollback' of NonFiniteLossHook returns to earlier weights, of which "
+                    f"the engine of {type(wrapper).__name__} has copies. Use policy='skip'."
+                )
             wrapper.num_skipped = 0
             wrapper.skip_non_finite = wrapper.skip_non_finite or self.policy == 'skip'
             if not hasattr(wrapper.optimizer, 'register_step_pre_hook'):
@@ -245,6 +251,10 @@ class NonFiniteLossHook(Hook):
                 f'{self.give_up_after} times already. {_latest_losses(runner)} Lower the '
                 'learning rate or inspect the data.'
             )
+        # The gradients of an open window may be where `zero_grad` does not reach them.
+        for wrapper in wrappers_of(runner.optim_wrapper):
+            groups = getattr(wrapper.optimizer, 'param_groups', [])
+            runner.strategy.average_gradients(runner.model, groups)
         snapshot.restore()
         self._unread.clear()
         runner.logger.warning(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor, nn
 
@@ -21,6 +21,15 @@ class RunCheckpoints(Protocol):
     """Access to the checkpoints of a run; see :class:`mmengine.strategy.CheckpointIO`."""
 
     writes_together: bool
+
+    def check_saves(
+        self,
+        out_dir: str,
+        backend_args: dict[str, Any] | None = None,
+        with_optimizer: bool = True,
+        readers: Sequence[str] = (),
+    ) -> None:
+        """Refuse, before the first step, what cannot be written."""
 
     def own_part(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
         """What this rank writes, where all ranks write."""
@@ -60,6 +69,9 @@ class RunStrategy(Protocol):
 
     def all_ranks_agree(self, flag: Tensor) -> bool:
         """Whether a 0-d bool tensor is True on every rank. All ranks must call it."""
+
+    def average_gradients(self, model: nn.Module, param_groups: list[dict[str, Any]]) -> bool:
+        """Exchange the gradients of an open window now. All ranks must call it."""
 
     def scheduler_state_dict(self) -> Any:
         """State of the schedulers, in the same form."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mmengine.plan._model import explained
-from mmengine.runner._batch_position import batch_size_of
+from mmengine.runner._batch_position import batch_size_of, is_endless, samples_of_rank
 from mmengine.utils.errors import ArgumentError
 
 Shapes = Mapping[str, Any]
@@ -70,17 +70,29 @@ def described_dataloader(
     return {**config, 'dataset': DescribedDataset(shapes, num_samples)}
 
 
+def largest_batch(dataloader: Any) -> int | None:
+    """Samples of the largest batch of a rank; None if that is not known.
+
+    A pass of a rank may have fewer samples than ``batch_size``.
+    """
+    size, samples = batch_size_of(dataloader), samples_of_rank(dataloader)
+    if size is None or samples is None or is_endless(dataloader):
+        return size
+    return min(size, samples)
+
+
 def batch_of(dataloader: DataLoader[Any]) -> Any:
-    """A batch that repeats the first sample.
+    """A batch of the largest size, which repeats the first sample.
 
     Raises:
         ArgumentError: If the sample cannot be loaded.
     """
-    size = batch_size_of(dataloader) or _size_of_first_batch(dataloader)
+    size = largest_batch(dataloader) or _size_of_first_batch(dataloader)
     try:
         dataset: Any = dataloader.dataset
-        has_index = hasattr(dataset, '__getitem__')
-        sample = dataset[0] if has_index else next(iter(dataset))
+        # torch gives a stream a `__getitem__` too, which raises.
+        is_stream = isinstance(dataset, IterableDataset) or not hasattr(dataset, '__getitem__')
+        sample = next(iter(dataset)) if is_stream else dataset[0]
         batch = dataloader.collate_fn([copy.deepcopy(sample) for _ in range(size)])
     except Exception as error:
         raise cannot_load('A sample of the training data', error) from error

@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.hooks import CheckpointHook
+from mmengine.plan._data import largest_batch
 from mmengine.plan._step import averages_weights, bytes_of, states_of
-from mmengine.runner._batch_position import batch_size_of
 from mmengine.runner._build_run import training_lengths
 
 
@@ -23,8 +23,8 @@ class Length:
         steps: Optimizer steps.
         samples: Samples of all ranks.
         iterations_of_epoch: Batches of a rank in a pass over the data.
-        batch_size: Samples of a batch of a rank.
-        samples_of_step: Samples of all ranks in an optimizer step.
+        batch_size: Samples of the largest batch of a rank.
+        samples_of_step: Samples of all ranks in an optimizer step, not more than the run has.
     """
 
     epochs: int | None
@@ -55,15 +55,16 @@ def length_of(runner: Any, batches_of_step: int, data_ranks: int) -> Length:
     """The length of the run of ``runner``, which is prepared to train."""
     known = training_lengths(runner.train_loop)
     iterations = known['max_iters']
-    size = batch_size_of(runner.train_loop.dataloader)
+    size, samples = largest_batch(runner.train_loop.dataloader), known['max_samples']
+    of_step = None if size is None else size * batches_of_step * data_ranks
     return Length(
         epochs=known['max_epochs'] if runner._counts_epochs is not False else None,
         iterations=iterations,
         steps=None if iterations is None else math.ceil(iterations / batches_of_step),
-        samples=known['max_samples'],
+        samples=samples,
         iterations_of_epoch=known['epoch_length'],
         batch_size=size,
-        samples_of_step=None if size is None else size * batches_of_step * data_ranks,
+        samples_of_step=of_step if of_step is None or samples is None else min(of_step, samples),
     )
 
 

@@ -27,6 +27,7 @@ from mmengine.plan._run import build_run
 from mmengine.plan._schedule import Schedule, schedule_of
 from mmengine.plan._step import StepCosts, trace_step
 from mmengine.plan._tracer import StepTracer
+from mmengine.runner._build_run import training_lengths
 from mmengine.utils._quantities import parse_quantity
 from mmengine.utils.errors import ArgumentError
 
@@ -229,7 +230,8 @@ def _look(
             mesh=mesh, shapes=shapes, num_samples=num_samples, world_size=ranks,
         )  # fmt: skip
         batch = batch_of(runner.train_loop.dataloader)
-        costs = trace_step(runner, batch, tracer, mode)
+        iterations = training_lengths(runner.train_loop)['max_iters']
+        costs = trace_step(runner, batch, iterations, tracer, mode)
         length = length_of(runner, costs.batches, runner.strategy.data_parallel_info[1])
         facts = {
             'strategy': type(runner.strategy).__name__,

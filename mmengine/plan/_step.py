@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -53,12 +54,15 @@ class StepCosts:
     without_gradient: list[str]
 
 
-def trace_step(runner: Any, batch: Any, tracer: StepTracer, mode: Any) -> StepCosts:
+def trace_step(
+    runner: Any, batch: Any, iterations: int | None, tracer: StepTracer, mode: Any
+) -> StepCosts:
     """Take two steps of ``runner``; the second one is measured.
 
     Args:
         runner: Prepared to train.
         batch: From the dataloader.
+        iterations: Of the run, in which a window may not become full; None if unknown.
         tracer: Which has seen how the model was placed, or will see its tensors now.
         mode: The ``FakeTensorMode`` of its tensors; None if they have numbers.
 
@@ -67,7 +71,8 @@ def trace_step(runner: Any, batch: Any, tracer: StepTracer, mode: Any) -> StepCo
     """
     model, memory = runner.model, tracer.memory
     wrappers = wrappers_of(runner.optim_wrapper)
-    sizes = [wrapper._accumulative_counts for wrapper in wrappers]
+    longest = math.inf if iterations is None else iterations
+    sizes = [int(min(wrapper._accumulative_counts, longest)) for wrapper in wrappers]
     batches = max(sizes)
     for wrapper, size in zip(wrappers, sizes, strict=True):
         # A window has a last batch, and others that are alike: two show all there is.

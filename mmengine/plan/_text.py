@@ -62,31 +62,31 @@ def _short(value: Any) -> str:
 
 def _length(plan: Plan) -> str:
     length, saved = plan.length, plan.checkpoints
-    batches = f'{plan.batches_of_step} {"batch" if plan.batches_of_step == 1 else "batches"}'
     counts = [
         (length.epochs, 'epochs'), (length.iterations, 'iterations'),
         (length.steps, 'optimizer steps'), (length.samples, 'samples'),
     ]  # fmt: skip
-    known = [f'{count:,} {unit}' for count, unit in counts if count is not None]
-    batch = 'of an unknown size' if length.batch_size is None else f'of {length.batch_size}'
-    lines = [
-        'Length',
-        f'  {", ".join(known) or "not known"}',
-        f'  a step has {batches} {batch} samples of each rank'
-        + (
-            f', {length.samples_of_step:,} of all ranks'
-            if length.samples_of_step is not None
-            else ''
-        ),
-    ]
+    known = [_counted(count, unit) for count, unit in counts if count is not None]
+    batch = '' if length.batch_size is None else f' of {_counted(length.batch_size, "samples")}'
+    step = f'  a step has {_counted(plan.batches_of_step, "batches")}{batch} on each rank'
+    if length.samples_of_step is not None and plan.world_size > 1:
+        step += f': {_counted(length.samples_of_step, "samples")} of all ranks'
+    lines = ['Length', f'  {", ".join(known) or "not known"}', step]
     if saved.written is None or saved.kept is None:
         lines.append(f'  checkpoints of {bytes_text(saved.bytes)} each')
     elif saved.written:
         lines.append(
-            f'  {saved.written:,} checkpoints of {bytes_text(saved.bytes)}, of which '
+            f'  {_counted(saved.written, "checkpoints")} of {bytes_text(saved.bytes)}, of which '
             f'{saved.kept:,} are kept: {bytes_text(saved.kept * saved.bytes)}'
         )
     return '\n'.join(lines)
+
+
+def _counted(count: int, unit: str) -> str:
+    """``count`` with its ``unit``, which is given in the plural."""
+    if count == 1:
+        unit = unit.removesuffix('es') if unit == 'batches' else unit.removesuffix('s')
+    return f'{count:,} {unit}'
 
 
 def _schedule(plan: Plan) -> str:

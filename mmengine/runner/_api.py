@@ -16,6 +16,7 @@ from mmengine.optim import BaseOptimWrapper
 from mmengine.process.signals import Preempt
 from mmengine.process.watchdog import WatchdogSettings
 from mmengine.runner import _build, _build_run, _units
+from mmengine.runner._arguments import refuse_keys_of_config
 from mmengine.runner._hook_list import HookConfig, HookList, default_hooks
 from mmengine.runner._private_names import NamesOfSubclasses
 from mmengine.runner.base_loop import BaseLoop
@@ -27,6 +28,9 @@ from mmengine.strategy._state import Position, view_of_state
 from mmengine.visualization import Visualizer
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from mmengine.runner._split_data import GivenData
     from mmengine.strategy._state import RunState
 
 Loader = DataLoader[Any] | dict[str, Any]
@@ -54,10 +58,16 @@ class RunnerMembers(NamesOfSubclasses):
     _test_dataloader: Any
     _val_evaluator: Any
     _test_evaluator: Any
+    _given_data: GivenData
     _launcher: str
     _model_name: str
     _randomness_cfg: dict[str, Any]
     _counts_epochs: bool | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """A runner to be initialised; a key of the config is not an argument."""
+        refuse_keys_of_config(cls, kwargs)
+        return super().__new__(cls)
 
     # What the run trains, and where it stands
 

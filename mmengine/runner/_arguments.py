@@ -2,13 +2,20 @@
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.runner._config_keys import PLACES, READ_FROM_CONFIG, written
 from mmengine.utils.errors import ArgumentError
 
 ConfigLike = dict[str, Any] | Config | ConfigDict
+TRIOS = {
+    'train': ('training', ('train_dataloader', 'train_cfg', 'optim_wrapper')),
+    'val': ('validation', ('val_dataloader', 'val_cfg', 'val_evaluator')),
+    'test': ('testing', ('test_dataloader', 'test_cfg', 'test_evaluator')),
+}
+"""The parts of each stage that are given together."""
 
 
 def check_given_together(stage: str, **parts: Any) -> None:
@@ -28,6 +35,16 @@ def check_given_together(stage: str, **parts: Any) -> None:
             f'For {stage}, Runner takes {", ".join(parts)} together or not at all: '
             f'{", ".join(given)} given, {", ".join(missing)} missing.'
         )
+
+
+def check_trios(given: Mapping[str, Any]) -> None:
+    """Check, for each stage, that all of its parts are among ``given``, or none.
+
+    Raises:
+        ArgumentError: Naming what is given and what is missing.
+    """
+    for title, names in TRIOS.values():
+        check_given_together(title, **{name: given[name] for name in names})
 
 
 def check_scheduler(param_scheduler: Any, optim_wrapper: Any) -> None:
@@ -70,6 +87,36 @@ def argument_names(cls: type, root: type) -> set[str]:
         if name != 'self'
         and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
+
+
+def refuse_keys_of_config(cls: type, given: Iterable[str]) -> None:
+    """Refuse keyword arguments of ``cls`` that are keys of a config, and say where they belong.
+
+    Raises:
+        TypeError: If there is one.
+    """
+    parameters = inspect.signature(cls.__init__).parameters  # type: ignore[misc]  # of this class
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return
+    name = cls.__name__
+    for key in given:
+        if key in parameters:
+            continue
+        if key in READ_FROM_CONFIG:
+            flexible = ' FlexibleRunner has it as an argument.' if key in _OF_FLEXIBLE else ''
+            raise TypeError(
+                f'{key} is a key of the config, not an argument of {name}. Use '
+                f'{name}.from_cfg(dict({key}=..., ...)), or {name}(..., cfg=dict({key}=...)).'
+                f'{flexible}'
+            )
+        if key in PLACES:
+            raise TypeError(
+                f'{name} has no argument {key}. It belongs in {PLACES[key]}: '
+                f'{name}(..., {written(PLACES[key], key)}).'
+            )
+
+
+_OF_FLEXIBLE = ('compile', 'strategy')
 
 
 def nothing_to(stage: str, needed: str) -> str:

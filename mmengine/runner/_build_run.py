@@ -15,28 +15,26 @@ from mmengine.dataset._dataloader import num_batches
 from mmengine.logging import MessageHub, print_log
 from mmengine.optim import BaseOptimWrapper
 from mmengine.registry import LOG_PROCESSORS, VISUALIZERS
+from mmengine.runner._config_keys import CLOSED, unknown_entries
 from mmengine.runner._sample_count import samples_of_training
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.utils import _get_batch_size
 from mmengine.strategy import BaseStrategy
 from mmengine.strategy._state import UNKNOWN, are_built
-from mmengine.utils.errors import WrongMomentError, did_you_mean
+from mmengine.utils.errors import WrongMomentError
 from mmengine.visualization import Visualizer
-
-_ENVIRONMENT = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'lock')
 
 
 def known_environment(env_cfg: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of ``env_cfg`` that are set; warns about one without a meaning."""
-    for name in env_cfg:
-        if name not in _ENVIRONMENT:
-            print_log(
-                f'env_cfg has {name!r}, which has no meaning.'
-                f'{did_you_mean(str(name), _ENVIRONMENT)}',
-                logger='current',
-                level=logging.WARNING,
-            )
-    return {name: env_cfg[name] for name in _ENVIRONMENT if env_cfg.get(name) is not None}
+    warn_of_unknown('env_cfg', env_cfg)
+    return {name: env_cfg[name] for name in CLOSED['env_cfg'] if env_cfg.get(name) is not None}
+
+
+def warn_of_unknown(name: str, given: Mapping[str, Any]) -> None:
+    """Warn of the keys of a dict of the config that mean nothing there."""
+    for message in unknown_entries(name, given).values():
+        print_log(message, logger='current', level=logging.WARNING)
 
 
 def build_message_hub(settings: Mapping[str, Any] | None, name: str) -> MessageHub:

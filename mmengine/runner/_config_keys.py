@@ -1,7 +1,8 @@
-"""Keys of a config that look like misspelt arguments of a run.
+"""Keys of a config that look like misspelt arguments of a run, or that belong in one of them.
 
 A config file also holds variables of its author (``data_root``, ``num_classes``), so an unknown key
-is not wrong. It is reported only if it is one typing error away from a key that a run reads.
+is not wrong. It is reported only if it is one typing error away from a key that a run reads, or if
+a run reads it in another place.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import ast
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.config._origin.places import source_location
 from mmengine.config.config_dict import raw_items
@@ -34,6 +35,20 @@ CLOSED: dict[str, tuple[str, ...]] = {
         'seed', 'diff_rank_seed', 'deterministic', 'per_sample', 'restore_after_val',
     ),
 }  # fmt: skip
+# Words of such dicts that mean nothing at the top level, where they are names of variables.
+_COMMON_WORDS = ('enable', 'format', 'lock')
+# The dict, or the dict in a dict, in which a run reads a key.
+PLACES: dict[str, str] = {
+    **{key: parent for parent, keys in CLOSED.items() for key in keys if key not in _COMMON_WORDS},
+    'backend': 'env_cfg.dist_cfg',
+    'mp_start_method': 'env_cfg.mp_cfg',
+    'opencv_num_threads': 'env_cfg.mp_cfg',
+    'exit_code': 'preempt',
+    'save_within_s': 'preempt',
+    'timeout_s': 'watchdog',
+}
+# At the top level, the code of a project may read them.
+_ALSO_VARIABLES = frozenset({'backend', 'deterministic', 'exit_code', 'seed', 'timeout_s'})
 _SAME_WORDS = {'config': 'cfg', 'configs': 'cfgs', 'optimizer': 'optim', 'optimiser': 'optim'}
 # In shorter words another letter usually makes another word: test, text.
 _MIN_LETTERS_TO_REPLACE = 5
@@ -75,16 +90,84 @@ def misspellings(name: str, known: Collection[str]) -> list[str]:
     return sorted(word for word in found - {*known} if _meant_by(word, known) == name)
 
 
+class WrongKey(NamedTuple):
+    """A top-level key that a run does not read there.
+
+    Attributes:
+        key: The key.
+        message: What is wrong with it.
+        is_certain: Whether the code of a project does not read it either.
+    """
+
+    key: str
+    message: str
+    is_certain: bool
+
+
+def wrong_keys(cfg: Any, arguments: Collection[str]) -> list[WrongKey]:
+    """Top-level keys that are probably misspelt, or belong in a dict of the config.
+
+    Args:
+        cfg: The config of a run.
+        arguments: Names of the arguments of the runner.
+    """
+    text = '{!r} is not a key that a run reads.{}'
+    found = [
+        WrongKey(key, text.format(key, f' Did you mean {meant!r}?'), True)
+        for key, meant in misspelt_keys(cfg, arguments).items()
+    ]
+    for key, place in PLACES.items():
+        is_given = key in cfg and key not in arguments
+        if is_given and not _has(cfg, place, key) and not _is_used(cfg, key):
+            message = text.format(key, f' It belongs in {place}: {written(place, key)}.')
+            found.append(WrongKey(key, message, key not in _ALSO_VARIABLES))
+    return found
+
+
+def unknown_entries(name: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """Messages about the keys of a dict of a config that mean nothing there.
+
+    Args:
+        name: Key of the dict, one of ``CLOSED``.
+        given: The dict.
+    """
+    return {
+        str(key): f'{name} has {key!r}, which has no meaning.{_hint(str(key), name)}'
+        for key in given
+        if key not in CLOSED[name]
+    }
+
+
+def _hint(key: str, parent: str) -> str:
+    place = PLACES.get(key, parent)
+    if place != parent:
+        return f' It belongs in {place}: {written(place, key)}.'
+    return did_you_mean(key, CLOSED[parent], limit=1)
+
+
+def written(place: str, key: str) -> str:
+    """How a config gives ``key`` in the dict ``place``: ``env_cfg=dict(dist_cfg=...)``."""
+    text = f'{key}=...'
+    for name in reversed(place.split('.')):
+        text = f'{name}=dict({text})'
+    return text
+
+
+def _has(cfg: Any, place: str, key: str) -> bool:
+    """Whether the dict ``place`` of the config has ``key``."""
+    node = cfg
+    for name in place.split('.'):
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return isinstance(node, Mapping) and key in node
+
+
 def misspelt_key_messages(cfg: Any, arguments: Collection[str]) -> list[str]:
-    """Messages about :func:`misspelt_keys`.
+    """Messages about :func:`wrong_keys`.
 
     Raises:
         ConfigKeyError: If there are any, and ``strict_config`` of the config is set.
     """
-    found = [
-        f'{_place(cfg, key)}{key!r} is not a key that a run reads. Did you mean {meant!r}?'
-        for key, meant in misspelt_keys(cfg, arguments).items()
-    ]
+    found = [f'{_place(cfg, key)}{message}' for key, message, _ in wrong_keys(cfg, arguments)]
     check_strict(cfg, found)
     return found
 
@@ -139,9 +222,11 @@ def new_keys_of_options(
             is_unknown, candidates = near is not None, [near or '']
         if is_unknown:
             where = f'in {parent!r}' if parent else 'at the top level'
+            hint = did_you_mean(key, candidates, limit=1)
+            if not parent and key in PLACES:
+                hint = f' Did you mean {f"{PLACES[key]}.{key}"!r}?'
             messages.append(
-                f'The option {option!r} creates the new key {key!r} {where} of the config.'
-                f'{did_you_mean(key, candidates, limit=1)}'
+                f'The option {option!r} creates the new key {key!r} {where} of the config.{hint}'
             )
     return messages
 

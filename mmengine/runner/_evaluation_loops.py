@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch.utils.data import DataLoader
 
-from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.dataset._direct_batches import direct_batches
 from mmengine.dataset._limited import is_limited
 from mmengine.dataset._sample_order import TEST, VAL, begin_pass
@@ -27,16 +26,24 @@ from mmengine.process._stop_requests import EvaluationCut, StopRequests
 from mmengine.process.seed import untouched_rng
 from mmengine.registry import LOOPS
 from mmengine.runner._build import named_parts
+from mmengine.runner._evaluation_losses import (
+    _parse_losses,
+    _update_losses,
+    model_with_losses,
+    record,
+)
 from mmengine.runner._evaluation_notes import (
     warn_of_missing_predictions,
     warn_of_no_samples,
     warn_of_no_values,
 )
+from mmengine.runner._even_batches import Repeated, joined_batches
 from mmengine.runner._sample_count import num_samples_of
 from mmengine.runner._shown_losses import with_losses
+from mmengine.runner._split_data import reads_whole_dataset
 from mmengine.runner._stopping import NO_REQUESTS
+from mmengine.runner._unsuited import check_has_step
 from mmengine.runner.base_loop import BaseLoop, dataloader_of, number_samples_of
-from mmengine.structures import BaseDataElement
 
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
@@ -112,6 +119,7 @@ class _EvaluationLoop(BaseLoop):
     ) -> None:
         self.fp16 = fp16
         self.compute_loss = compute_loss
+        self._check_model(runner)
         loaders: Mapping[Any, Any] = {None: dataloader}
         evaluators: Mapping[Any, Any] = {None: evaluator}
         several = named_parts(dataloader, evaluator, self.stage)
@@ -130,6 +138,17 @@ class _EvaluationLoop(BaseLoop):
             warn_of_no_samples(self, self.stage, part.dataloader)
         self.parts = parts
         self._select(parts[0])
+
+    def _check_model(self, runner: Runner) -> None:
+        """Refuse now a model that the first batch would refuse: it comes after hours of training.
+
+        A hook may exchange the model for a test.
+        """
+        if self.compute_loss:
+            model_with_losses(runner)
+        is_stock = type(self).run_iter is _EvaluationLoop.run_iter
+        if self.stage == 'val' and is_stock and type(self)._predict is ValLoop._predict:
+            check_has_step(runner.model, 'val')
 
     @property
     def is_cuttable(self) -> bool:
@@ -220,8 +239,13 @@ class _EvaluationLoop(BaseLoop):
         try:
             with torch.no_grad():
                 batches = direct_batches(iter(self.dataloader))
+                if self._runner.strategy.needs_all_ranks:
+                    batches = joined_batches(self.dataloader, batches)
                 for idx, data_batch in enumerate(batches, start=1):
-                    self.run_iter(idx - 1, data_batch)
+                    if type(data_batch) is Repeated:
+                        self._take_part(data_batch.batch)
+                    else:
+                        self.run_iter(idx - 1, data_batch)
                     stops.batch = idx
                     if monotonic() >= stops.look_at and stops.reached(idx):
                         raise EvaluationCut
@@ -239,19 +263,23 @@ class _EvaluationLoop(BaseLoop):
         warn_of_no_values(self, self.stage, metrics)
         return with_losses(metrics, _parse_losses(self.losses, self.stage), self.stage)
 
+    def _take_part(self, data_batch: Any) -> None:
+        """Run the forward passes that other ranks run for a batch; nothing is counted."""
+        with autocast(enabled=True) if self.fp16 else _NO_CONTEXT:
+            if self.compute_loss:
+                self._losses_of(data_batch)
+            self._predict(data_batch)
+
     def _predict(self, data_batch: Any) -> Any:
         raise NotImplementedError
 
     def _add_losses(self, data_batch: Any) -> None:
-        model: Any = unwrap_model(self._runner.model)
-        if not hasattr(model, '_run_forward'):
-            raise TypeError(
-                'compute_loss=True needs the losses of a BaseModel, but the model is a '
-                f'{type(model).__name__}.'
-            )
+        record(self._losses_of(data_batch), self.losses, num_samples_of(data_batch))
+
+    def _losses_of(self, data_batch: Any) -> Any:
+        model = model_with_losses(self._runner)
         data = model.data_preprocessor(data_batch, False)
-        losses = model._run_forward(data, mode='loss')
-        _record(losses, self.losses, num_samples_of(data_batch))
+        return model._run_forward(data, mode='loss')
 
     def _warn_of_own_run(self) -> None:
         if type(self).run is not _EvaluationLoop.run:
@@ -340,85 +368,31 @@ def _metainfo_of(dataloader: Any) -> Any:
 
 
 def _size_of(dataloader: Any, evaluator: Any) -> int:
-    """Samples of the dataset; of a stream, a bound that lets every sample that came count.
+    """Samples of the dataset, or a bound that lets every sample count where none is repeated.
 
-    Of a pass that ends before the dataset does, not more than came.
+    None is in a stream, nor where each rank has read its own dataset to the end. Of a pass that
+    ends before the dataset does, not more than came.
     """
     dataset = dataloader.dataset
+    counts = hasattr(evaluator, 'num_processed')
     size: int | None
     try:
         if isinstance(dataset, SharedStream):
             raise TypeError  # ranks that have one sample less repeat none
         size = len(dataset)
     except TypeError:
-        if not hasattr(evaluator, 'num_processed'):
+        if not counts:
             raise TypeError(
                 f'{type(dataset).__name__} has no length, and {type(evaluator).__name__} does not '
                 'count its samples (num_processed). Metrics need to tell the samples from those '
                 'that were repeated to give every rank equally many.'
             ) from None
         size = None
-    if size is not None and not (is_limited(dataloader) and hasattr(evaluator, 'num_processed')):
+    has_parts = reads_whole_dataset(dataloader)
+    if size is not None and not (counts and (has_parts or is_limited(dataloader))):
         return size
-    counts: list[int] = all_gather_object(evaluator.num_processed)
-    came = max(counts) * len(counts)
-    return came if size is None else min(size, came)
-
-
-def _update_losses(
-    outputs: Any, losses: dict[str, HistoryBuffer]
-) -> tuple[Any, dict[str, HistoryBuffer]]:
-    """Remove the losses from the predictions of a model, if the last element has only ``loss``.
-
-    Args:
-        outputs: The result of ``val_step``.
-        losses: Losses by name; extended in place.
-
-    Returns:
-        The predictions without that element, and ``losses``.
-    """
-    if not isinstance(outputs, list) or not outputs:
-        return outputs, losses
-    last = outputs[-1]
-    if not isinstance(last, BaseDataElement) or last.keys() != ['loss']:
-        return outputs, losses
-    found: Any = last.get('loss')
-    _record(found if isinstance(found, Mapping) else {'loss': found}, losses, count=1)
-    return outputs[:-1], losses
-
-
-def _parse_losses(losses: dict[str, HistoryBuffer], stage: str) -> dict[str, float]:
-    """The mean of each loss over the samples of all ranks; empty if no rank has a loss.
-
-    ``<stage>_loss`` is the sum of the means of all losses with "loss" in their name. All ranks must
-    call this, including ranks without a loss: a rank may have no batches, or losses with other
-    names.
-    """
-    own = {}
-    for name, buffer in losses.items():
-        values, counts = buffer.data
-        own[name] = (float((values * counts).sum()), float(counts.sum()))
-    totals: dict[str, tuple[float, float]] = {}
-    for of_one_rank in all_gather_object(own):
-        for name, (value, count) in of_one_rank.items():
-            known_value, known_count = totals.get(name, (0.0, 0.0))
-            totals[name] = (known_value + value, known_count + count)
-    if not totals:
-        return {}
-    means = {name: value / count for name, (value, count) in totals.items()}
-    total = sum(mean for name, mean in means.items() if 'loss' in name)
-    return {**means, f'{stage}_loss': total}
-
-
-def _record(found: Mapping[str, Any], losses: dict[str, HistoryBuffer], count: int) -> None:
-    for name, value in found.items():
-        if isinstance(value, torch.Tensor):
-            mean = value.mean()
-        elif isinstance(value, (list, tuple)) and value:
-            mean = torch.stack([part.mean() for part in value]).sum()
-        else:
-            raise TypeError(
-                f'The loss {name!r} must be a tensor or a list of tensors, got '
-                f'{type(value).__name__}.'
-            )
-        losses.setdefault(name, HistoryBuffer()).update(mean, count)
+    own = evaluator.num_processed
+    of_ranks = all_gather_object((own, size is None or (has_parts and own >= size)))
+    came: int = max(count for count, _ in of_ranks) * len(of_ranks)
+    is_whole = all(whole for _, whole in of_ranks)
+    return came if size is None or is_whole else min(size, came)

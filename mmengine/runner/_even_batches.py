@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import torch
 
 from mmengine.dataset._dataloader import num_batches
-from mmengine.dist import all_gather, get_rank, get_world_size
+from mmengine.dist import (
+    all_gather,
+    all_gather_object,
+    broadcast_object_list,
+    get_rank,
+    get_world_size,
+)
+from mmengine.runner._sample_count import have_equal_batches
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 CHOICES = ('error', 'shortest')
@@ -77,6 +86,66 @@ def _counted(batches: Iterator[Any], first: int, length: int) -> Iterator[Any]:
         _check_all_ended(given, length)
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """A batch that a rank has had before, because it has no more batches and another rank does."""
+
+    batch: Any
+
+
+def joined_batches(dataloader: Any, batches: Iterator[Any]) -> Iterator[Any]:
+    """``batches`` of this rank, then a :class:`Repeated` for each further one of another rank.
+
+    For an evaluation whose forward passes need all ranks. Ranks that are not known to have equally
+    many batches compare before each of them. All ranks call it.
+    """
+    return batches if have_equal_batches(dataloader) else _with_repetitions(batches)
+
+
+def check_even_batches(runner: Any, loop: Any) -> None:
+    """Refuse an evaluation that would hang: its own ``run`` has no :func:`joined_batches`.
+
+    All ranks call it.
+
+    Raises:
+        UnevenBatchesError: If forward passes need all ranks, which have different numbers.
+    """
+    if getattr(loop, 'is_cuttable', False) or not runner.strategy.needs_all_ranks:
+        return
+    for part in getattr(loop, 'parts', [loop]):
+        counts = all_gather_object(num_batches(part.dataloader))
+        if None not in counts and len(set(counts)) > 1:
+            raise UnevenBatchesError(
+                f'The ranks have different numbers of batches: {_by_rank(counts)}. '
+                f'{type(loop).__name__} overrides run(), and forward passes of '
+                f'{type(runner.strategy).__name__} need all ranks. Use DefaultSampler with '
+                'round_up=True, or override run_iter() instead of run().'
+            )
+
+
+def _with_repetitions(batches: Iterator[Any]) -> Iterator[Any]:
+    spare: Any = None
+    is_first = True
+    while True:
+        batch = next(batches, _END)
+        have_one = all_gather_object(batch is not _END)
+        if True not in have_one:
+            return
+        if is_first:
+            spare, is_first = _spare(batch, have_one), False
+        # A model may change a batch in place.
+        yield Repeated(copy.deepcopy(spare)) if batch is _END else batch
+
+
+def _spare(batch: Any, have_one: list[bool]) -> Any:
+    """A copy of the first batch; a rank without a batch gets the batch of another rank."""
+    lent = [batch]
+    if False in have_one:
+        broadcast_object_list(lent, src=have_one.index(True))
+    return lent[0] if batch is _END else copy.deepcopy(batch)
+
+
+_END = object()
 _num_short_epochs = 0
 
 

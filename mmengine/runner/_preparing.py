@@ -20,8 +20,10 @@ from mmengine.registry import STRATEGIES
 from mmengine.runner import _build_run
 from mmengine.runner._elastic import join_launch, note_launch
 from mmengine.runner._elastic_step import align_windows
+from mmengine.runner._evaluation_notes import warn_of_no_validation
 from mmengine.runner._sample_count import count_samples
 from mmengine.runner._units import with_unit_of_loop
+from mmengine.runner.loops import EpochBasedTrainLoop
 from mmengine.runner.utils import _get_batch_size
 from mmengine.strategy import BaseStrategy
 from mmengine.strategy._schedule_steps import advance_schedulers, flattened
@@ -63,6 +65,7 @@ def strategy_arguments(
     """Arguments of :class:`BaseStrategy` from the arguments of a runner."""
     name = experiment_name or (Path(cfg.filename).stem if cfg.filename else None)
     environment = _build_run.known_environment(env_cfg)
+    _build_run.warn_of_unknown('auto_scale_lr', auto_scale_lr or {})
     if own_steps is not None:
         environment['own_steps'] = own_steps
     return {
@@ -161,6 +164,8 @@ def prepare_training(runner: Runner) -> None:
         place_model(runner)
     if state.stage == 'train' and hasattr(loop, 'stop_training'):
         loop.stop_training = False  # an early stop ended the training before this one
+    if isinstance(loop, EpochBasedTrainLoop):
+        loop._compare_lengths()
     optim_wrapper, schedulers = given = _what_trains(runner)
     if not state.is_lr_scaled and (runner.auto_scale_lr or {}).get('enable'):
         _build_run.check_not_built(schedulers)
@@ -193,6 +198,8 @@ def prepare_training(runner: Runner) -> None:
         )
     _note_configs(runner, *given)
     runner._val_loop = runner.val_loop
+    if state.stage == 'train':
+        warn_of_no_validation(runner)
 
 
 def begin_counts(runner: Runner) -> None:

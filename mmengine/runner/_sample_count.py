@@ -49,13 +49,18 @@ class _SampleCount:
         if get_world_size() > 1:
             if self._dataloader is not runner.train_loop.dataloader:
                 self._dataloader = runner.train_loop.dataloader
-                sizes = all_gather_object(_regular_sizes(self._dataloader))
-                self._is_equal = None not in sizes and len(set(sizes)) == 1
+                self._is_equal = have_equal_batches(self._dataloader)
             if self._is_equal:
                 count *= get_data_parallel_info()[1]
             else:
                 count = sum(of_data_ranks(all_gather_object(count)))
         runner.state.num_samples += count
+
+
+def have_equal_batches(dataloader: Any) -> bool:
+    """Whether ranks are known to have equally many batches of equal sizes. All ranks call it."""
+    sizes = all_gather_object(_regular_sizes(dataloader))
+    return None not in sizes and len(set(sizes)) == 1
 
 
 def samples_of_training(dataloader: Any, max_iters: int | None) -> int | None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import copy
 import logging
 import re
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
+from itertools import zip_longest
 from typing import Any
 
 from torch.utils.data import (
@@ -45,29 +47,81 @@ _WORKER = re.compile('worker', re.IGNORECASE)
 _SWITCH = 'split_data=False in the config, as in Runner(..., cfg=dict(split_data=False)),'
 
 
-def split_over_ranks(dataloader: Any, seed: int, is_wanted: bool = True) -> Any:
+class GivenData:
+    """Whether ranks have given a run different datasets; they compare when the run is made.
+
+    A loop splits its data when it is built, which may be on one rank alone: when it is read there.
+    All ranks must make this object.
+
+    Args:
+        given: Dataloaders, their configs, and lists or dicts of them.
+    """
+
+    def __init__(self, *given: Any) -> None:
+        self._datasets: list[Any] = []
+        self._differ: list[bool] = []
+        if get_data_parallel_info()[1] > 1 and get_backend() != 'fake':
+            self._datasets = [dataset for each in given for dataset in _ready_datasets(each)]
+            prints = [fingerprint(dataset) for dataset in self._datasets]
+            of_ranks = zip_longest(*of_data_ranks(all_gather_object(prints)))
+            self._differ = [len(set(of_dataset)) > 1 for of_dataset in of_ranks]
+
+    def differ(self, dataset: Any) -> bool:
+        """Whether ranks have other datasets. For one that was not given, all ranks must call it."""
+        for given, differ in zip(self._datasets, self._differ, strict=False):
+            if given is dataset:
+                return differ
+        return _ranks_differ(dataset)
+
+
+def _ready_datasets(given: Any) -> list[Any]:
+    if isinstance(given, DataLoader):
+        return [given.dataset]
+    if isinstance(given, Mapping) and 'dataset' in given:
+        return [given['dataset']] if isinstance(given['dataset'], IterableDataset) else []
+    if isinstance(given, Mapping):
+        return _ready_datasets(list(given.values()))
+    if isinstance(given, (list, tuple)):
+        return [dataset for each in given for dataset in _ready_datasets(each)]
+    return []
+
+
+def split_over_ranks(
+    dataloader: Any, seed: int, is_wanted: bool = True, given: GivenData | None = None
+) -> Any:
     """``dataloader``, or a copy of it that gives each rank a part of its samples.
 
-    All ranks must call it. It copies a ``DataLoader`` that has torch's own sampler, or whose stream
-    does not ask for its rank, if all ranks have the same data. Where that cannot be known, it
-    warns.
+    All ranks must call it, unless its dataset is among ``given``. It copies a ``DataLoader`` that
+    has torch's own sampler, or whose stream does not ask for its rank, if all ranks have the same
+    data. Where that cannot be known, it warns.
 
     Args:
         dataloader: The dataloader of a loop.
         seed: Of the run, for the order of samples.
         is_wanted: Whether to split; otherwise it only warns.
+        given: Datasets that the ranks have compared.
     """
     ranks = get_data_parallel_info()[1]
     if ranks == 1 or not isinstance(dataloader, DataLoader):
         return dataloader
+    differ = _ranks_differ if given is None else given.differ
     if isinstance(dataloader.dataset, IterableDataset):
-        return _split_stream(dataloader, is_wanted)
-    return _split_indices(dataloader, seed, is_wanted)
+        return _split_stream(dataloader, is_wanted, differ)
+    return _split_indices(dataloader, seed, is_wanted, differ)
 
 
-def _split_indices(dataloader: DataLoader[Any], seed: int, is_wanted: bool) -> DataLoader[Any]:
+def reads_whole_dataset(dataloader: Any) -> bool:
+    """Whether each of several ranks reads its whole dataset: the user has divided the data."""
+    is_stream = isinstance(getattr(dataloader, 'dataset', None), IterableDataset)
+    is_alone = get_data_parallel_info()[1] == 1
+    return not is_alone and (is_stream or type(_index_sampler(dataloader)) in _WITHOUT_RANKS)
+
+
+def _split_indices(
+    dataloader: DataLoader[Any], seed: int, is_wanted: bool, differ: Callable[[Any], bool]
+) -> DataLoader[Any]:
     name, kind = type(dataloader.dataset).__name__, type(_index_sampler(dataloader))
-    if kind not in _WITHOUT_RANKS or _ranks_differ(dataloader.dataset):
+    if kind not in _WITHOUT_RANKS or differ(dataloader.dataset):
         return dataloader  # each rank has a part already
     if not is_wanted or not _is_plain(dataloader):
         _warn(
@@ -100,13 +154,16 @@ def _is_plain(dataloader: DataLoader[Any]) -> bool:
     return (batches is None or type(batches) is BatchSampler) and not has_state(dataloader)
 
 
-def _index_sampler(dataloader: DataLoader[Any]) -> Any:
+def _index_sampler(dataloader: Any) -> Any:
     """The sampler of single samples; one that was given within a batch sampler counts."""
-    batches = dataloader.batch_sampler
-    return dataloader.sampler if batches is None else getattr(batches, 'sampler', None)
+    batches = getattr(dataloader, 'batch_sampler', None)
+    own = getattr(dataloader, 'sampler', None)
+    return own if batches is None else getattr(batches, 'sampler', None)
 
 
-def _split_stream(dataloader: DataLoader[Any], is_wanted: bool) -> DataLoader[Any]:
+def _split_stream(
+    dataloader: DataLoader[Any], is_wanted: bool, differ: Callable[[Any], bool]
+) -> DataLoader[Any]:
     stream: Any = dataloader.dataset
     if isinstance(stream, (SharedStream, IterDataPipe)):
         return dataloader  # torch splits data pipes
@@ -115,7 +172,7 @@ def _split_stream(dataloader: DataLoader[Any], is_wanted: bool) -> DataLoader[An
     words = words_of(stream, _own_worker_init(dataloader))
     if words is not None and any(map(_RANK.search, words)):
         return dataloader
-    if _ranks_differ(stream):
+    if differ(stream):
         return dataloader
     rank, ranks = get_data_parallel_info()
     if words is None or not is_wanted or has_state(dataloader):

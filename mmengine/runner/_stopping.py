@@ -10,6 +10,7 @@ import torch
 from mmengine.dataset._worker_process import ended_by_a_request
 from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.process._stop_requests import EvaluationCut, StopRequests
+from mmengine.runner._even_batches import check_even_batches
 from mmengine.utils._stop_file import STOP_FILE, take_stop_file
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def evaluate(loop: Any, evaluation: Any) -> bool:
     stops: StopRequests = loop.runner.state.stops
     if stops.is_due(loop.iter):
         return False
+    check_even_batches(loop.runner, evaluation)
     stops.begin_phase()
     try:
         run_cuttable(evaluation, stops)
@@ -146,6 +148,7 @@ def evaluate_alone(runner: Runner, evaluation: Any) -> Any:
     It is not cut within another stage, or if its class has a custom ``run``, which does not look.
     """
     stops = runner.state.stops
+    check_even_batches(runner, evaluation)
     if stops.is_watched or not getattr(evaluation, 'is_cuttable', False):
         return evaluation.run()
     stops.watch(None)

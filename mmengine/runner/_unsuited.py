@@ -55,6 +55,17 @@ def explain_step(
     return None
 
 
+def check_has_step(model: nn.Module, stage: str) -> None:
+    """Check, before the first batch, that ``model`` has the step of ``stage``.
+
+    Raises:
+        UnsuitedModelError: If it has not.
+    """
+    unwrapped = unwrap_model(model)
+    if not hasattr(unwrapped, _STEPS[stage]):
+        raise UnsuitedModelError(without_step(type(unwrapped), stage))
+
+
 def without_step(kind: type, stage: str) -> str:
     """The message for a model class that has no step for ``stage``."""
     return (

@@ -44,14 +44,15 @@ def dataloader_of(runner: Runner, dataloader: DataLoader[Any] | dict[str, Any]) 
     """A dataloader with the seed of ``runner`` from its config; an object is returned as it is.
 
     Where every rank would read all of its data, each gets a part, unless ``split_data=False`` is in
-    the config of ``runner``. All ranks call it.
+    the config of ``runner``. All ranks call it, unless its dataset was given to ``runner``.
     """
     if isinstance(dataloader, Mapping):
         dataloader = dict(with_collate_of(runner.model, dataloader))
         differ = runner.randomness_cfg.get('diff_rank_seed', False)
         dataloader = runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=differ)
     is_wanted = runner.cfg.get('split_data', True)
-    loader: DataLoader[Any] = split_over_ranks(dataloader, runner.seed, is_wanted)
+    given = getattr(runner, '_given_data', None)  # a Runner of a user may build loops by itself
+    loader: DataLoader[Any] = split_over_ranks(dataloader, runner.seed, is_wanted, given)
     number_samples_of(runner, loader)
     return loader
 

@@ -29,7 +29,8 @@ from mmengine.runner._data_position import (
 )
 from mmengine.runner._ending import flush_open_windows
 from mmengine.runner._endless_batches import NO_BATCH, _InfiniteDataloaderIterator
-from mmengine.runner._evaluation_loops import TestLoop, ValLoop, _parse_losses, _update_losses
+from mmengine.runner._evaluation_loops import TestLoop, ValLoop
+from mmengine.runner._evaluation_losses import _parse_losses, _update_losses
 from mmengine.runner._even_batches import checked_choice, epoch_length, even_batches
 from mmengine.runner._step_in_parts import step_in_parts
 from mmengine.runner._stopping import (
@@ -164,6 +165,7 @@ class EpochBasedTrainLoop(_TrainLoop):
     """
 
     _pass: BegunPass | None = None
+    _shortest: int | None = None
     uneven = 'error'
 
     def __init__(
@@ -186,6 +188,7 @@ class EpochBasedTrainLoop(_TrainLoop):
     def _adopt_data(self) -> None:
         check_has_epochs(self.dataloader)
         check_has_batches(self.dataloader)
+        self._shortest = None
         self._count_iterations()
 
     def validates_at(self, epoch: int, iteration: int, by_epoch: bool) -> bool:
@@ -249,7 +252,9 @@ class EpochBasedTrainLoop(_TrainLoop):
         position.begin_epoch(first)
         is_new, self._has_new_data = self._has_new_data, False
         counted = position.max_iters
-        if is_new or not isinstance(start.start, int):
+        if is_new:
+            self._compare_lengths()
+        elif not isinstance(start.start, int):
             self._count_iterations()
         if is_new or position.max_iters != counted:
             runner = self._runner
@@ -266,14 +271,20 @@ class EpochBasedTrainLoop(_TrainLoop):
         self._pass = BegunPass(self.dataloader, self._epoch, start.start, first)
         return batches
 
+    def _compare_lengths(self) -> None:
+        """Count as the shortest rank, if epochs end with it. All ranks call it, unlike a reader."""
+        if self.uneven == 'shortest':
+            self._shortest = epoch_length(self.dataloader, self.uneven)
+        self._count_iterations()
+
     def _count_iterations(self) -> None:
         """The iterations to train, from the present position on."""
         position, length = self._position, num_batches(self.dataloader)
         if length is None:
             position.max_iters = UNKNOWN
             return
-        if self.uneven == 'shortest':
-            length = epoch_length(self.dataloader, self.uneven) or 0
+        if self._shortest is not None:
+            length = self._shortest
         epochs_to_come = max(position.max_epochs - position.epoch, 0)
         done = min(position.batch_in_epoch, length) if epochs_to_come else 0
         position.max_iters = position.iter + epochs_to_come * length - done

@@ -24,8 +24,8 @@ from mmengine.runner._api import Loader, RunnerMembers
 from mmengine.runner._arguments import (
     ConfigLike,
     argument_names,
-    check_given_together,
     check_scheduler,
+    check_trios,
     nothing_to,
     own_config,
 )
@@ -46,6 +46,7 @@ from mmengine.runner._preparing import (
     with_preprocessor,
 )
 from mmengine.runner._settings import arguments_text
+from mmengine.runner._split_data import GivenData
 from mmengine.runner._stopping import evaluate_alone
 from mmengine.runner._units import counts_epochs, follow_run, report_units
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
@@ -159,18 +160,7 @@ class Runner(RunnerMembers):
         self.checkpoint = CheckpointSettings.of(checkpoint or self.cfg.get('checkpoint'))
         self._arguments_text = arguments_text(Runner.__init__, self.cfg, locals())
         misspelt = misspelt_key_messages(self.cfg, argument_names(type(self), Runner))
-        check_given_together(
-            'training', train_dataloader=train_dataloader, train_cfg=train_cfg,
-            optim_wrapper=optim_wrapper,
-        )  # fmt: skip
-        check_given_together(
-            'validation', val_dataloader=val_dataloader, val_cfg=val_cfg,
-            val_evaluator=val_evaluator,
-        )  # fmt: skip
-        check_given_together(
-            'testing', test_dataloader=test_dataloader, test_cfg=test_cfg,
-            test_evaluator=test_evaluator,
-        )  # fmt: skip
+        check_trios(locals())
         check_scheduler(param_scheduler, optim_wrapper)
 
         # A loop's config here becomes the loop when it is first read.
@@ -206,6 +196,7 @@ class Runner(RunnerMembers):
             )
         )
         self.checkpoint.apply_to(self._strategy)
+        self._given_data = GivenData(train_dataloader, val_dataloader, test_dataloader)
         scaling = auto_scale_lr or self._strategy.auto_scale_lr
         self.strategy.find_unused_parameters = self.cfg.get('find_unused_parameters', False)
         self.auto_scale_lr = scaling

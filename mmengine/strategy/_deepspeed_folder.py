@@ -5,27 +5,57 @@ from __future__ import annotations
 import io
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmengine._checkpoint._forms import is_stored
+from mmengine._checkpoint._forms import DeepSpeedFolder, is_stored
 from mmengine._checkpoint.files import is_remote, read_checkpoint, write_hashed
 from mmengine._checkpoint.plain import plain_checkpoint
 from mmengine.dist import barrier, get_world_size, is_main_process
 from mmengine.strategy._deepspeed_engine import import_deepspeed
-from mmengine.strategy.checkpoint_io import BackendArgs, Checkpoint, FileCheckpointIO
+from mmengine.strategy.checkpoint_io import (
+    FILE,
+    BackendArgs,
+    Checkpoint,
+    FileCheckpointIO,
+    check_is_local,
+)
 from mmengine.utils.errors import ArgumentError
 
 # What is of the run, not of the engine.
-RUN_FILE = 'run.pth'
+RUN_FILE = DeepSpeedFolder.RUN_FILE
 _TAG = 'engine'
 
 
 class DeepSpeedFolderIO(FileCheckpointIO):
-    """Checkpoints that are one file, or a folder of DeepSpeed with a file ``run.pth``."""
+    """Checkpoints that are one file, or a folder of DeepSpeed with a file ``run.pth``.
+
+    Attributes:
+        setting: Why folders are written, as the user wrote it; None if files are.
+    """
+
+    setting: str | None = None
+
+    def check_saves(
+        self,
+        out_dir: str,
+        backend_args: BackendArgs = None,
+        with_optimizer: bool = True,
+        readers: Sequence[str] = (),
+    ) -> None:
+        """See the base: a folder is local, and its weights are in a form of DeepSpeed."""
+        if self.setting is None or not with_optimizer:
+            return
+        check_is_local(out_dir, backend_args, self.setting)
+        if readers:
+            raise ArgumentError(
+                f'{" and ".join(readers)} needs whole weights in a checkpoint, but with '
+                f'{self.setting} DeepSpeed writes them in its form. Use {FILE}.'
+            )
 
     def read(self, path: str, map_location: Any = None) -> Checkpoint:
         """What the folder holds of the run: all but weights and optimizer; or the whole file."""
@@ -75,10 +105,6 @@ def save_folder(
 
     All ranks must call it.
     """
-    if is_remote(path):
-        raise ArgumentError(
-            f"checkpoint_format='folder' writes to a local or shared disk; got {path}. Use 'file'."
-        )
     draft = f'{path}.part'  # gets its name when all ranks have written
     if is_main_process():
         shutil.rmtree(draft, ignore_errors=True)
@@ -122,8 +148,8 @@ def load_engine(engine: Any, path: str, layout: dict[str, int]) -> None:
         raise ArgumentError(
             f'{path} was written by {layout["ranks"]} ranks with stage {layout["stage"]} of ZeRO, '
             f'and this run has {now["ranks"]} ranks with stage {now["stage"]}. Resume it as it was '
-            "written, and save with checkpoint_format='file': any strategy and any number of ranks "
-            'resume such a file. load_from without resume takes the weights alone.'
+            f'written, and save with {FILE}: any strategy and any number of ranks resume such a '
+            'file. load_from without resume takes the weights alone.'
         )
     engine.load_checkpoint(path, tag=_TAG, load_lr_scheduler_states=False)
 

@@ -38,7 +38,12 @@ class DeepSpeedOptimWrapper(OptimWrapper):
             copied to the engine before each step.
         accumulative_counts: Batches per optimizer step.
         clip_grad: ``dict(max_norm=...)``. The engine clips; this writes the norm to the log.
+
+    Attributes:
+        has_own_copies: Whether the engine keeps weights and states that are not in the optimizer.
     """
+
+    has_own_copies = True
 
     def __init__(
         self,

@@ -18,6 +18,13 @@ def flattened(schedulers: Any) -> list[Any]:
     ]
 
 
+def states_of(schedulers: Schedulers) -> Any:
+    """The states of the schedulers: a list, or lists by optimizer name."""
+    if isinstance(schedulers, dict):
+        return {name: states_of(of_optimizer) for name, of_optimizer in schedulers.items()}
+    return [scheduler.state_dict() for scheduler in schedulers]
+
+
 def counted_units(scheduler: Any) -> int | None:
     """Steps or samples that the run has counted; None if ``scheduler`` counts neither."""
     units_done = getattr(scheduler, '_units_done', None)

@@ -14,6 +14,7 @@ from mmengine._checkpoint.dtensor import whole_tree
 from mmengine._checkpoint.loader import weights_of
 from mmengine.device import get_device
 from mmengine.dist._data_parallel import set_ranks_per_batch
+from mmengine.dist._fully_sharded import is_spread
 from mmengine.logging import MessageHub
 from mmengine.model._build import build_model, init_model_weights
 from mmengine.optim import BaseOptimWrapper, build_optim_wrapper
@@ -25,7 +26,7 @@ from mmengine.strategy._compiling import compile_method
 from mmengine.strategy._learning_rates import scale_learning_rates
 from mmengine.strategy._resume_source import find_resume_source
 from mmengine.strategy._schedule_resume import restore_schedulers
-from mmengine.strategy._schedule_steps import flattened
+from mmengine.strategy._schedule_steps import flattened, states_of
 from mmengine.strategy._session_views import SessionViews
 from mmengine.strategy._spreading import spread_wrapper_state
 from mmengine.strategy._state import RunState, Schedulers, are_built, view_of_state
@@ -124,6 +125,11 @@ class BaseStrategy(SessionViews, ABC):
         if self.state.model is None:
             raise RuntimeError('There is no model yet: call prepare before its state is read.')
         return self.state.model
+
+    @property
+    def needs_all_ranks(self) -> bool:
+        """Whether a forward pass of the model needs all ranks: each has a part of the weights."""
+        return is_spread(self.present_model())
 
     # -- methods of a subclass --------------------------------------------------------------------
 
@@ -352,12 +358,7 @@ class BaseStrategy(SessionViews, ABC):
 
     def scheduler_state_dict(self) -> Any:
         """The state of the schedulers: a list, or lists by optimizer name."""
-        if isinstance(self.param_schedulers, dict):
-            return {
-                name: [scheduler.state_dict() for scheduler in schedulers]
-                for name, schedulers in self.param_schedulers.items()
-            }
-        return [scheduler.state_dict() for scheduler in self.param_schedulers]
+        return states_of(self.param_schedulers)
 
     def load_scheduler_state_dict(self, state_dict: Any) -> None:
         """Load the result of :meth:`scheduler_state_dict`; see :func:`restore_schedulers`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -30,6 +31,8 @@ from mmengine.fileio import atomic_write, get_file_backend
 from mmengine.logging import print_log
 from mmengine.utils.errors import ArgumentError
 
+FILE = "checkpoint=dict(format='file')"
+SHARDED = "checkpoint=dict(format='sharded')"
 Checkpoint = dict[str, Any]
 BackendArgs = dict[str, Any] | None
 _OF_A_LINE = ('file', 'event', 'time')
@@ -43,6 +46,25 @@ class CheckpointIO(ABC):
     """
 
     writes_together = False
+
+    def check_saves(  # noqa: B027  # a form without limits needs no check
+        self,
+        out_dir: str,
+        backend_args: BackendArgs = None,
+        with_optimizer: bool = True,
+        readers: Sequence[str] = (),
+    ) -> None:
+        """Check, before the first step, that the checkpoints of a run can be written.
+
+        Args:
+            out_dir: Folder or URL of the checkpoints.
+            backend_args: Arguments of the file backend.
+            with_optimizer: Whether the checkpoints contain the optimizer.
+            readers: What needs the weights in a checkpoint, for the message.
+
+        Raises:
+            ArgumentError: If they cannot.
+        """
 
     def gathering(self) -> AbstractContextManager[None]:
         """Context in which a strategy collects a checkpoint for :meth:`write`.
@@ -244,15 +266,21 @@ class ShardedCheckpointIO(FileCheckpointIO):
         plain = plain_checkpoint(checkpoint)
         return plain if is_main_process() else without_plain_tensors(plain)
 
+    def check_saves(
+        self,
+        out_dir: str,
+        backend_args: BackendArgs = None,
+        with_optimizer: bool = True,
+        readers: Sequence[str] = (),
+    ) -> None:
+        """See the base: a folder is not written to a URL or through a file backend."""
+        check_is_local(out_dir, backend_args, SHARDED)
+
     def write(self, checkpoint: Checkpoint, path: str, backend_args: BackendArgs = None) -> None:
         """Write the folder. All ranks call this, in the main thread or in one other thread."""
         from mmengine._checkpoint.folder._write import write_folder
 
-        if backend_args or is_remote(path):
-            raise ArgumentError(
-                f"{path}: checkpoints with format='sharded' are folders on a file system that all "
-                "ranks share. Use format='file' for URLs and file backends."
-            )
+        self.check_saves(path, backend_args)
         is_new = False
 
         def begin() -> Checkpoint:
@@ -265,6 +293,24 @@ class ShardedCheckpointIO(FileCheckpointIO):
             self._end(checkpoint, path, None, digest, is_new)
 
         write_folder(begin, path, self._group, end)
+
+
+def check_is_local(path: str, backend_args: BackendArgs, setting: str) -> None:
+    """Refuse a place where checkpoints that are folders cannot be written.
+
+    Args:
+        path: A folder or a checkpoint in it.
+        backend_args: Arguments of the file backend.
+        setting: Why checkpoints are folders, as the user wrote it.
+
+    Raises:
+        ArgumentError: If ``path`` is a URL, or is written through a file backend.
+    """
+    if backend_args or is_remote(path):
+        raise ArgumentError(
+            f'{path}: with {setting} checkpoints are folders on a file system that all ranks '
+            f'share. Use {FILE} for URLs and file backends.'
+        )
 
 
 def checkpoint_io(format: str) -> CheckpointIO:

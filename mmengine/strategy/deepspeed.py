@@ -36,6 +36,7 @@ from mmengine.strategy._deepspeed_state import (
 )
 from mmengine.strategy._deepspeed_wrappers import DeepSpeedOptimWrapper, MMDeepSpeedEngineWrapper
 from mmengine.strategy.base import Checkpoint
+from mmengine.strategy.checkpoint_io import SHARDED
 from mmengine.strategy.distributed import DDPStrategy
 from mmengine.utils.errors import ArgumentError
 
@@ -151,7 +152,9 @@ class DeepSpeedStrategy(DDPStrategy):
         self.inputs_to_half = inputs_to_half
         self.exclude_frozen_parameters = bool(exclude_frozen_parameters)
         self.checkpoint_format = checkpoint_format
-        self.io = DeepSpeedFolderIO()
+        self._folders = self.io = DeepSpeedFolderIO()
+        if checkpoint_format == 'folder':
+            self._folders.setting = "checkpoint_format='folder'"
         self._engine: Any = None
         self._optimizer_to_come: Any = None
         self._batch_size: int | None = None
@@ -163,6 +166,12 @@ class DeepSpeedStrategy(DDPStrategy):
         model = self.state.model
         is_present = isinstance(model, MMDeepSpeedEngineWrapper) and model.model is self._engine
         return self._engine if is_present else None
+
+    @property
+    def needs_all_ranks(self) -> bool:
+        """Whether a forward pass gathers parameters: in stage 3, once there is an engine."""
+        engine = self.engine
+        return engine is not None and engine.zero_optimization_stage() == WEIGHTS
 
     # Placing
 
@@ -372,6 +381,7 @@ class DeepSpeedStrategy(DDPStrategy):
     def use_checkpoint_format(self, format: str) -> None:
         """Write a file, or for ``'sharded'`` the folder of the engine."""
         self.checkpoint_format = 'folder' if format == 'sharded' else format
+        self._folders.setting = SHARDED if format == 'sharded' else None
 
     def save_checkpoint(
         self,
@@ -393,17 +403,15 @@ class DeepSpeedStrategy(DDPStrategy):
             )
             return
         extra = dict(extra_ckpt or {})
-        extra.pop('backend_args', None)
+        backend_args = extra.pop('backend_args', None)
         checkpoint: Checkpoint = {'meta': extra.pop('meta', {}), 'state_dict': {}, **extra}
         checkpoint['optimizer'] = _without_state(self.optim_wrapper)
         if save_param_scheduler and self.param_schedulers:
             checkpoint['param_schedulers'] = self.scheduler_state_dict()
         if callback is not None:
             callback(checkpoint)
-        if checkpoint.get('ema_state_dict'):
-            raise NotImplementedError(
-                "EMAHook needs whole weights in a checkpoint: use checkpoint_format='file'."
-            )
+        readers = ['EMAHook'] if checkpoint.get('ema_state_dict') else []
+        self._folders.check_saves(filename, backend_args, readers=readers)
         save_folder(
             self.engine,
             filename,

@@ -49,8 +49,8 @@ class FSDPStrategy(DDPStrategy):
     with :class:`DDPStrategy`. Any strategy and any number of ranks can resume
     checkpoints: files hold whole tensors, and sharded folders their parts.
 
-    Every rank must run every step, validation and test included, with as many batches as the
-    others, because the passes gather parameters.
+    Every rank must run every step of a training with as many batches as the others, because the
+    passes gather parameters. In an evaluation a rank without a batch takes part in the passes.
 
     Args:
         model_wrapper: ``MMFullyShardedDataParallel`` or a config of it. Its arguments

@@ -116,8 +116,13 @@ def find_batch_size(
         ArgumentError: If there are several ranks, a value is wrong, the data is not batched by a
             batch size, or the memory is full before the first step.
     """
-    if get_world_size() > 1:
-        raise ArgumentError('find_batch_size measures one rank: start it in one process.')
+    if (ranks := get_world_size()) > 1:
+        raise ArgumentError(
+            f'find_batch_size measures one process, but {ranks} ranks run. Start it without a '
+            'launcher: batch_size counts the samples of a rank, so that the result holds for each '
+            'of them, besides the gradient buckets of DDP. For a sharded model, see '
+            f'mmengine plan CONFIG --world-size {ranks}.'
+        )
     given = None if memory is None else int(parse_quantity('memory', memory))
     prepare(runner, 'find_batch_size')
     loader = runner.train_loop.dataloader

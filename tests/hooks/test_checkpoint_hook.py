@@ -68,6 +68,21 @@ def test_the_pointer_names_the_newest_checkpoint(make_run):
     )
 
 
+def test_checkpoints_of_one_name_replace_each_other(make_run):
+    runner = _train(make_run, {'interval': 1, 'max_keep_ckpts': 1, 'filename_tmpl': 'newest.pth'})
+    assert _files(runner.work_dir) == ['newest.pth']
+    assert _load(runner, 'newest.pth')['meta']['epoch'] == runner.max_epochs
+
+
+def test_a_folder_that_cannot_be_made_ends_the_run_before_the_first_step(make_run, tmp_path):
+    (tmp_path / 'file').write_text('')
+    hook = {'type': 'CheckpointHook', 'out_dir': str(tmp_path / 'file')}
+    runner = make_run(default_hooks={'checkpoint': hook})
+    with pytest.raises(OSError, match='file'):
+        runner.train()
+    assert runner.iter == 0
+
+
 def test_a_checkpoint_holds_position_state_and_weights(make_run):
     runner = _train(make_run, {'interval': 1}, param_scheduler={'type': 'StepLR', 'step_size': 1})
     checkpoint = _load(runner, 'epoch_1.pth')
@@ -321,6 +336,7 @@ def test_a_failed_save_leaves_the_older_checkpoint_and_pointer(make_run, monkeyp
         ({'save_best': ['acc', 'loss'], 'rule': ['less'] * 3}, '2 metrics and rule has 3 entries'),
         ({'save_best': 'acc', 'rule': 'up'}, "'greater' or 'less', got 'up'"),
         ({'save_best': 'PSNR'}, 'does not show whether greater or smaller'),
+        ({'filename_tmpl': 'epoch_{epoch}.pth'}, 'filename_tmpl has one field for a number'),
     ],
 )
 def test_wrong_values_are_refused(arguments, message):

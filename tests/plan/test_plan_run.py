@@ -16,6 +16,7 @@ from mmengine.model import BaseModel
 from mmengine.plan import Plan, plan_run
 from mmengine.plan._model import without_numbers
 from mmengine.plan._schedule import draw_schedule
+from mmengine.plan._text import plan_text
 from mmengine.runner import Runner
 from mmengine.strategy.deepspeed import DeepSpeedStrategy
 from mmengine.utils._quantities import parse_quantity
@@ -84,6 +85,48 @@ def test_the_length_is_that_of_the_run(plan: Plan) -> None:
     length = plan.length
     assert (length.epochs, length.iterations, length.steps) == (2, 8, 3)
     assert (length.samples, length.samples_of_step) == (128, 4 * 3 * BATCH)
+
+
+def test_a_pass_may_be_shorter_than_a_batch_and_a_run_than_a_window() -> None:
+    settings = tiny()
+    settings['train_dataloader'].update(
+        dataset=[{'x': torch.ones(8)} for _ in range(3)], batch_size=4
+    )
+    settings['optim_wrapper']['accumulative_counts'] = 5
+    settings['strategy'] = 'ddp'
+    planned = plan_run(settings, world_size=4)
+    # The sampler gives each of 4 ranks one of 3 samples: a batch of one in each of 2 epochs.
+    length = planned.length
+    assert (length.iterations, length.steps, length.samples) == (2, 1, 8)
+    assert (planned.batches_of_step, length.batch_size, length.samples_of_step) == (2, 1, 8)
+    assert planned.memory['batch'] == 4 * 8  # one sample of 8 numbers
+    text = plan_text(planned)
+    assert '2 epochs, 2 iterations, 1 optimizer step, 8 samples' in text
+    assert 'a step has 2 batches of 1 sample on each rank: 8 samples of all ranks' in text
+
+
+class Endless(torch.utils.data.IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        while True:
+            yield {'x': torch.ones(8)}
+
+
+def test_lengths_that_are_not_known_are_left_out() -> None:
+    settings = tiny()
+    settings['train_dataloader'] = {
+        'dataset': Endless(), 'batch_size': 4, 'collate_fn': 'default_collate',
+    }  # fmt: skip
+    settings['train_cfg'] = {'by_epoch': False, 'max_iters': 1}
+    text = plan_text(plan_run(settings))
+    assert '  1 iteration, 1 optimizer step\n' in text
+    assert '  a step has 1 batch of 4 samples on each rank\n' in text
+
+    settings['train_dataloader'] = {
+        'dataset': [{'x': torch.ones(8)} for _ in range(5)],
+        'batch_sampler': [[0, 1], [2, 3, 4]],
+        'collate_fn': 'default_collate',
+    }
+    assert '  a step has 1 batch on each rank\n' in plan_text(plan_run(settings))
 
 
 def test_checkpoints_and_the_average(plan: Plan, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.config.errors import ConfigKeyError
 from mmengine.runner import FlexibleRunner, Runner
 from mmengine.runner._arguments import argument_names
+from mmengine.runner._check.config import check_config
 from mmengine.runner._config_keys import misspelt_key_messages, new_keys_of_options
 
 _ARGUMENTS = argument_names(Runner, Runner)
@@ -50,7 +51,7 @@ VARIABLES = (
     'dataset_type', 'train_pipeline', 'test_pipeline', 'val_pipeline', 'train_dataset',
     'val_dataset', 'test_dataset', 'backend_args', 'file_client_args', 'norm_cfg', 'act_cfg',
     'conv_cfg', 'enc_cfg', 'dec_cfg', 'vae_cfg', 'net_cfg', 'eval_cfg', 'text_cfg', 'crop_size',
-    'max_epochs', 'max_iters', 'base_lr', 'lr', 'seed', 'batch_size', 'num_workers', 'tta_model',
+    'max_epochs', 'max_iters', 'base_lr', 'lr', 'batch_size', 'num_workers', 'tta_model',
     'tta_pipeline', 'vis_backends', 'hooks', 'schedulers', 'optimizer', 'optim', 'checkpoint',
     'checkpoint_config', 'log_config', 'lr_config', 'workflow', 'evaluation', 'resume_from',
     'train_evaluator', 'train_batch_size_per_gpu', 'val_num_workers', 'test_dataloader2',
@@ -91,6 +92,97 @@ def test_a_near_name_is_a_variable_if_its_value_is_used_elsewhere():
     hook = {'type': 'EMAHook'}
     assert _messages(custom_hook=hook, custom_hooks=[hook]) == []
     assert len(_messages(custom_hook=hook, custom_hooks=[])) == 1
+
+
+MISPLACED = {
+    'dist_cfg': 'env_cfg=dict(dist_cfg=...)',
+    'mp_cfg': 'env_cfg=dict(mp_cfg=...)',
+    'cudnn_benchmark': 'env_cfg=dict(cudnn_benchmark=...)',
+    'backend': 'env_cfg=dict(dist_cfg=dict(backend=...))',
+    'seed': 'randomness=dict(seed=...)',
+    'deterministic': 'randomness=dict(deterministic=...)',
+    'base_batch_size': 'auto_scale_lr=dict(base_batch_size=...)',
+    'async_save': 'checkpoint=dict(async_save=...)',
+    'timeout_s': 'watchdog=dict(timeout_s=...)',
+}
+
+
+@pytest.mark.parametrize(('key', 'right'), MISPLACED.items())
+def test_a_key_that_belongs_in_a_dict_is_reported_with_its_place(key, right):
+    messages = _messages(**{key: 1})
+    assert len(messages) == 1
+    assert repr(key) in messages[0]
+    assert right in messages[0]
+
+
+def test_such_a_key_is_a_variable_if_it_is_used_or_its_place_is_filled(tmp_path):
+    assert _messages(seed=1, randomness={'seed': 2}) == []
+    assert _messages(backend='gloo', env_cfg={'dist_cfg': {'backend': 'gloo'}}) == []
+    dist_cfg = {'backend': 'gloo'}
+    assert _messages(dist_cfg=dist_cfg, env_cfg={'dist_cfg': dist_cfg}) == []
+    path = tmp_path / 'config.py'
+    path.write_text("work_dir = 'w'\nmodel = dict(type='M')\nseed = 3\nname = f'run_{seed}'\n")
+    assert misspelt_key_messages(Config.fromfile(path), _ARGUMENTS) == []
+
+
+def test_only_words_that_are_no_usual_variables_are_certain_mistakes(tmp_path):
+    keys = {'dist_cfg': {'backend': 'gloo'}, 'seed': 3, 'data_root': 'data/'}
+    found = check_config(Config(toy_config(tmp_path, randomness=None, **keys)))
+    assert {mistake.message.split("'")[1]: mistake.is_certain for mistake in found} == {
+        'dist_cfg': True,
+        'seed': False,
+    }
+
+
+@pytest.mark.parametrize(
+    ('entries', 'message', 'is_certain'),
+    [
+        ({'env_cfg': {'backend': 'gloo'}}, 'env_cfg=dict(dist_cfg=dict(backend=...))', True),
+        ({'env_cfg': {'seed': 3}}, 'randomness=dict(seed=...)', True),
+        ({'auto_scale_lr': {'enabled': True}}, "Did you mean 'enable'?", True),
+        ({'env_cfg': {'of_a_project': 1}}, "env_cfg has 'of_a_project', which has no", False),
+    ],
+)
+def test_an_entry_of_another_dict_is_told_with_its_place(
+    tmp_path, capsys, entries, message, is_certain
+):
+    config = toy_config(tmp_path, log_level='WARNING', **entries)
+    (found,) = check_config(Config(config))
+    assert message in found.message
+    assert found.is_certain == is_certain
+    Runner(**config)
+    assert message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('runner_type', [Runner, FlexibleRunner])
+@pytest.mark.parametrize(
+    ('key', 'right'),
+    [
+        ('split_data', 'Runner.from_cfg(dict(split_data=..., ...))'),
+        ('sync_bn', 'cfg=dict(sync_bn=...)'),
+        ('dist_cfg', 'env_cfg=dict(dist_cfg=...)'),
+        ('seed', 'randomness=dict(seed=...)'),
+    ],
+)
+def test_a_key_of_the_config_is_no_argument_and_the_error_says_where_it_belongs(
+    tmp_path, runner_type, key, right
+):
+    with pytest.raises(TypeError) as caught:
+        runner_type(**toy_config(tmp_path), **{key: 1})
+    assert right in str(caught.value)
+    assert str(caught.value).startswith(key) or f'no argument {key}' in str(caught.value)
+
+
+def test_the_strategy_is_an_argument_of_a_flexible_runner_and_of_subclasses_that_take_it(tmp_path):
+    with pytest.raises(TypeError, match=r'cfg=dict\(strategy=...\)\). FlexibleRunner has it'):
+        Runner(**toy_config(tmp_path), strategy='single')
+    FlexibleRunner(**toy_config(tmp_path / 'flexible'), strategy='single')
+
+    class Own(Runner):
+        def __init__(self, strategy: Any = None, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+
+    Own(**toy_config(tmp_path / 'own'), strategy='single')
 
 
 def test_the_message_names_file_and_line(tmp_path):
@@ -140,6 +232,8 @@ def test_a_missing_model_names_the_key_that_was_meant(tmp_path):
         ('randomness.sed', 'seed'),
         ('auto_scale_lr.enabled', 'enable'),
         ('max_epochs', None),
+        ('dist_cfg.backend', 'env_cfg.dist_cfg'),
+        ('seed', 'randomness.seed'),
     ],
 )
 def test_an_option_that_creates_a_key_nothing_reads_is_reported(tmp_path, option, meant):

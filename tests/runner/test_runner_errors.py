@@ -337,3 +337,22 @@ def test_compute_loss_needs_a_model_with_losses(tmp_path):
         TypeError, match='needs the losses of a BaseModel, but the model is a Plain'
     ):
         runner.val()
+
+
+@pytest.mark.parametrize('lacks', ['losses', 'step'])
+def test_a_model_that_cannot_be_validated_is_refused_before_the_first_step(tmp_path, lacks):
+    class Trains(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def train_step(self, data, optim_wrapper):
+            return {}
+
+    if lacks == 'losses':
+        Trains.val_step = lambda self, data: []
+    runner = toy_runner(tmp_path, model=Trains(), val_cfg={'compute_loss': lacks == 'losses'})
+    words = {'losses': 'compute_loss=True needs the losses', 'step': 'Trains has no val_step'}
+    with pytest.raises(TypeError, match=words[lacks]):
+        runner.train()
+    assert runner.iter == 0

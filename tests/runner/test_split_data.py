@@ -72,6 +72,19 @@ class ByRank(Whole):
             yield {'number': float(number)}
 
 
+class OwnPart(IterableDataset[Any]):
+    """The part of a rank, and its length."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self.items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
 def numbers_of_rank(size: int) -> range:
     rank, ranks = get_dist_info()
     return range(rank, size, ranks)
@@ -314,7 +327,10 @@ def test_a_resumed_rank_goes_on_in_its_part(tmp_path: Path) -> None:
 
 def _evaluated_on_ranks(rank: int, world_size: int, folder: str) -> dict[str, dict[str, float]]:
     found = {}
+    own = [{'number': float(number)} for number in ([0, 1, 2, 3, 4], [5, 6])[rank]]
     for name, loader in {
+        'own dataset': DataLoader(own, batch_size=2),
+        'own part of a stream': loader_of(OwnPart(own)),
         'map': DataLoader(_items(7), batch_size=2),
         'sized stream': loader_of(Whole(7)),
         'stream': loader_of(Whole(7, sized=False)),
@@ -330,6 +346,42 @@ def _evaluated_on_ranks(rank: int, world_size: int, folder: str) -> dict[str, di
 def test_an_evaluation_counts_each_sample_once(tmp_path: Path) -> None:
     for found in run_distributed(_evaluated_on_ranks, 2, str(tmp_path)):
         assert found == {name: {'count': 7, 'total': 21.0} for name in found}
+
+
+def _read_alone(rank: int, world_size: int, folder: str) -> dict[str, Any]:
+    """Rank 0 alone reads its loops before the training, and finds in them what all ranks train."""
+    found: dict[str, Any] = {}
+    for name, loader, loop in (
+        ('map', DataLoader(_items(8), batch_size=2), epochs(2)),
+        ('stream', DataLoader(Whole(8), batch_size=2), epochs(2)),
+        ('of config', loader_of(Whole(8)), epochs(2)),
+        ('own parts', DataLoader(_items(8 - 4 * rank), batch_size=2), {**epochs(2), **SHORTEST}),
+    ):
+        runner = Runner(
+            Noting(), f'{folder}/{name}', train_dataloader=loader, train_cfg=loop,
+            optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.0}},
+            val_dataloader=loader, val_cfg={}, val_evaluator=Listed(),
+            launcher='pytorch', log_level='ERROR', default_hooks={'checkpoint': None},
+        )  # fmt: skip
+        alone = None
+        if rank == 0:
+            alone = len(runner.train_dataloader), len(runner.val_loop.dataloader)
+        runner.train()
+        found[name] = [alone, runner.iter, runner.max_iters]
+    return found
+
+
+SHORTEST = {'uneven': 'shortest'}
+
+
+@pytest.mark.distributed
+def test_one_rank_may_read_a_loop_alone(tmp_path: Path) -> None:
+    # 8 samples on 2 ranks in batches of 2 are 2 iterations of an epoch; own parts have 4 and 2.
+    for rank, found in enumerate(run_distributed(_read_alone, 2, str(tmp_path))):
+        for name, (alone, *iterations) in found.items():
+            length = 4 if name == 'own parts' else 2
+            assert alone == (None if rank else (length, length)), name
+            assert iterations == [4, 4], name
 
 
 def test_streams_of_datasets_are_split_by_their_package(

@@ -21,6 +21,7 @@ from fsdp_toy import (
     trained,
 )
 
+from mmengine._checkpoint.files import check_is_there
 from mmengine._checkpoint.state_dict import weights_to_cpu
 from mmengine.dataset import default_collate
 from mmengine.dataset._batch_parts import CollateInParts
@@ -164,6 +165,10 @@ def _use_all(folder: str) -> dict[str, Any]:
     skips = {**window, 'skip_non_finite': True}
     found['skip'] = trained(_runner(f'{folder}/skip', skips, _zero(2), **more))
 
+    more['default_hooks'] = {'checkpoint': None, 'non_finite_loss': {'policy': 'rollback'}}
+    runner = _runner(f'{folder}/rollback', plain, _zero(0), **more)
+    found['rollback'] = _error(runner.train), runner.iter
+
     for stage in (1, 3):
         frozen = seeded_net()
         frozen.embed.requires_grad_(False)
@@ -250,10 +255,21 @@ def _save_and_resume(folder: str) -> dict[str, Any]:
         found[f'weights_{stage}'] = runner.val()['mean']
     runner = _runner(f'{folder}/other', WINDOW, _zero(1), resume=True, **source)
     found['other_stage'] = _error(runner.train)
-    strategy = _zero(1, checkpoint_format='folder')
-    more = {'default_hooks': SAVING, 'custom_hooks': ema}
-    runner = _runner(f'{folder}/ema_parts', WINDOW, strategy, **more)
-    found['ema_parts'] = _error(runner.train)
+    for strategy in ('ddp', 'fsdp'):
+        runner = _runner(f'{folder}/by_{strategy}', WINDOW, strategy, **source)
+        found[f'by_{strategy}'] = _error(runner.train)
+    folders = _zero(1, checkpoint_format='folder')
+    publishing = {'checkpoint': {**SAVING['checkpoint'], 'published_keys': 'state_dict'}}
+    remote = {'checkpoint': {**SAVING['checkpoint'], 'out_dir': 'memory://bucket/run'}}
+    sharded = {'checkpoint': {'format': 'sharded'}}
+    for name, strategy, more in (
+        ('ema', folders, {'default_hooks': SAVING, 'custom_hooks': ema}),
+        ('ema, sharded', _zero(1), {'default_hooks': SAVING, 'custom_hooks': ema, **sharded}),
+        ('published', folders, {'default_hooks': publishing}),
+        ('remote', _zero(1), {'default_hooks': remote, **sharded}),
+    ):
+        runner = _runner(f'{folder}/refused_{name}', WINDOW, strategy, **more)
+        found[f'refused_{name}'] = _error(runner.train), runner.iter
     return found
 
 
@@ -364,6 +380,13 @@ def test_a_stop_inside_a_window_steps_with_its_mean(stage: int, ranks: Any) -> N
         compare(found[f'stopped_{stage}'], by_hand(SGD, 4, 0.05, iters=10))
 
 
+def test_a_return_to_earlier_weights_is_refused_before_the_first_step(ranks: Any) -> None:
+    for found in ranks:
+        text, iterations = found['rollback']
+        assert iterations == 0
+        assert "Use policy='skip'" in text
+
+
 def test_a_batch_that_is_not_finite_is_skipped_on_all_ranks(ranks: Any) -> None:
     for found in ranks:
         compare(found['skip'], by_hand(SGD, 4, without_batch=7))
@@ -447,8 +470,40 @@ def test_each_rank_writes_its_part_to_a_folder(stage: int, ranks: Any, folder: P
     assert len(written) == (2 if stage else 0)
 
 
-def test_a_folder_is_refused_by_another_stage_and_for_an_average(ranks: Any) -> None:
+def test_a_folder_is_refused_by_another_stage(ranks: Any) -> None:
     for found in ranks:
         assert 'was written by 2 ranks with stage 3 of ZeRO' in found['other_stage']
-        assert "checkpoint_format='file'" in found['other_stage']
-        assert 'EMAHook needs whole weights' in found['ema_parts']
+        assert "checkpoint=dict(format='file')" in found['other_stage']
+
+
+def test_a_folder_is_there_for_a_check_and_other_strategies_say_who_reads_it(
+    ranks: Any, folder: Path
+) -> None:
+    check_is_there(str(folder / 'parts_1' / 'iter_20.pth'))
+    with pytest.raises(FileNotFoundError, match='There is no checkpoint at'):
+        check_is_there(str(folder / 'parts_1'))
+    for found in ranks:
+        for strategy in ('ddp', 'fsdp'):
+            text = found[f'by_{strategy}']
+            assert 'iter_20.pth has the form of DeepSpeedStrategy, and no other' in text
+            assert "checkpoint=dict(format='file')" in text
+
+
+@pytest.mark.parametrize(
+    ('name', 'words', 'setting'),
+    [
+        ('ema', 'EMAHook needs whole weights', "checkpoint_format='folder'"),
+        ('ema, sharded', 'EMAHook needs whole weights', "checkpoint=dict(format='sharded')"),
+        ('published', 'published_keys of CheckpointHook needs', "checkpoint_format='folder'"),
+        ('remote', 'memory://bucket/run', "checkpoint=dict(format='sharded')"),
+    ],
+)
+def test_folders_are_refused_before_the_first_step(
+    name: str, words: str, setting: str, ranks: Any
+) -> None:
+    for found in ranks:
+        text, iterations = found[f'refused_{name}']
+        assert iterations == 0
+        assert words in text
+        assert f'with {setting}' in text
+        assert "Use checkpoint=dict(format='file')" in text

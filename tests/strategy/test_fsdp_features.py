@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 from fsdp_toy import (
+    BATCH,
     ITERS,
+    RANKS,
     SEED,
     Deep,
     Exchanges,
@@ -19,12 +21,14 @@ from fsdp_toy import (
     config,
     gan_by_hand,
     loader,
+    samples,
     seeded_net,
     trained,
     whole_state,
 )
 
 from mmengine._checkpoint.state_dict import weights_to_cpu
+from mmengine.dataset import default_collate
 from mmengine.dist._dtensor import is_dtensor
 from mmengine.hooks import Hook
 from mmengine.model._copying import copy_model
@@ -36,6 +40,7 @@ pytestmark = pytest.mark.distributed
 SGD = {'type': 'SGD', 'lr': 0.01, 'momentum': 0.9}
 ADAMW = {'type': 'AdamW', 'lr': 0.001}
 EMA = 0.25
+JOINED = RANKS * BATCH
 VALIDATION = {'val_dataloader': loader(4), 'val_cfg': {}, 'val_evaluator': Mean()}
 
 
@@ -164,6 +169,8 @@ def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     found['recompute'] = trained(runner)
     found['calls'] = [block.calls for block in runner.model.blocks]
 
+    found['rolled back'] = _roll_back(f'{folder}/rolled_back')
+
     graphs: list[Any] = []
 
     def backend(graph: Any, inputs: Any) -> Any:
@@ -243,6 +250,16 @@ def _use_all(rank: int, world_size: int, folder: str) -> dict[str, Any]:
     found['overflow'] = trained(runner)['model']
     found['scale'] = runner.optim_wrapper.loss_scaler.get_scale()
     return {**found, **_use_ddp(folder)}
+
+
+def _roll_back(folder: str) -> dict[str, Any]:
+    data = {**loader(), 'dataset': samples()[: 6 * JOINED]}
+    more = {
+        'train_dataloader': data,
+        'custom_hooks': [NotFinite(3)],
+        'default_hooks': {'checkpoint': None, 'non_finite_loss': {'policy': 'rollback'}},
+    }
+    return trained(_fsdp(folder, {'optimizer': SGD, 'accumulative_counts': 2}, {}, **more))
 
 
 def _use_ddp(folder: str) -> dict[str, Any]:
@@ -373,6 +390,17 @@ def test_the_memory_of_a_rank_is_its_part_and_one_block(used: Any) -> None:
 def test_a_batch_that_is_not_finite_is_skipped_on_all_ranks(used: Any) -> None:
     for found in used:
         compare(found['skip'], by_hand(SGD, 4, without_batch=7))
+
+
+def test_a_return_to_earlier_weights_drops_the_open_window(used: Any) -> None:
+    """Windows of two: the step of the second one is bad, which is read in the first batch of the
+    third one. Its gradients, of broken weights, are dropped, and the last batch steps alone."""
+    model = seeded_net()
+    batch = default_collate(samples()[5 * JOINED : 6 * JOINED])
+    (model(**batch, mode='loss')['loss'] / 2).backward()
+    torch.optim.SGD(model.parameters(), lr=SGD['lr'], momentum=0.9).step()  # type: ignore[arg-type]  # a float
+    for found in used:
+        compare(found['rolled back'], {'model': model.state_dict()})
 
 
 def test_a_stop_inside_a_window_steps_with_its_mean(used: Any) -> None:

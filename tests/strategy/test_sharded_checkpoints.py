@@ -278,6 +278,24 @@ def test_best_and_published_copies_of_folders(tmp_path: Path) -> None:
     assert not (tmp_path / 'once' / 'epoch_3.pth').exists()
 
 
+@pytest.mark.parametrize(
+    'where',
+    [{'out_dir': 'memory://bucket/run'}, {'backend_args': {'backend': 'local'}}],
+    ids=['url', 'backend'],
+)
+def test_folders_at_a_url_are_refused_before_the_first_step(
+    tmp_path: Path, where: dict[str, Any]
+) -> None:
+    hooks = {'checkpoint': {'type': 'CheckpointHook', 'interval': 1, **where}}
+    arguments = _arguments(str(tmp_path), 1, launcher='none', default_hooks=hooks)
+    runner = Runner(**arguments, checkpoint=SHARDED)
+    with pytest.raises(ArgumentError) as caught:
+        runner.train()
+    assert runner.iter == 0
+    assert "checkpoint=dict(format='sharded')" in str(caught.value)
+    assert "Use checkpoint=dict(format='file')" in str(caught.value)
+
+
 def test_settings_of_another_meaning_are_left_alone(tmp_path: Path) -> None:
     for value in ('https://example.com/a.pth', {'type': 'CheckpointHook'}):
         arguments = _arguments(str(tmp_path), 1, launcher='none')

@@ -124,3 +124,14 @@ def test_wrong_values_are_refused(tmp_path: Path) -> None:
     nothing = tryout_config(tmp_path, train_cfg=None, train_dataloader=None, optim_wrapper=None)
     with pytest.raises(ArgumentError, match='needs a training'):
         find_batch_size(Runner.from_cfg(nothing))
+
+
+def test_several_ranks_are_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Runner.from_cfg(tryout_config(tmp_path))
+    monkeypatch.setattr('mmengine.tryout._batch_size.get_world_size', lambda: 4)
+    with pytest.raises(ArgumentError) as caught:
+        find_batch_size(runner)
+    assert 'one process, but 4 ranks run. Start it without a launcher' in str(caught.value)
+    assert 'mmengine plan CONFIG --world-size 4' in str(caught.value)

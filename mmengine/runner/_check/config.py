@@ -23,7 +23,12 @@ from mmengine.registry import (
     DefaultScope,
 )
 from mmengine.registry._signature import taken_by
-from mmengine.runner._arguments import argument_names, check_given_together, check_scheduler
+from mmengine.runner._arguments import (
+    TRIOS,
+    argument_names,
+    check_given_together,
+    check_scheduler,
+)
 from mmengine.runner._check.building import check_building
 from mmengine.runner._check.data import check_checkpoint, check_data
 from mmengine.runner._check.mistakes import ConfigMistake, Findings, refuse_certain
@@ -35,7 +40,7 @@ from mmengine.runner._check.training import (
     check_schedules,
     check_train_loop,
 )
-from mmengine.runner._config_keys import CLOSED, misspelt_keys
+from mmengine.runner._config_keys import CLOSED, PLACES, unknown_entries, wrong_keys
 from mmengine.runner._hook_list import default_hooks
 from mmengine.runner._preparing import STRATEGY_NAMES
 from mmengine.runner._units import default_hook_configs
@@ -47,11 +52,6 @@ from mmengine.strategy._resume_request import parse_resume
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _STAGES = {'train': ('train', 'val'), 'val': ('val',), 'test': ('test',)}
-TRIOS = {
-    'train': ('training', ('train_dataloader', 'train_cfg', 'optim_wrapper')),
-    'val': ('validation', ('val_dataloader', 'val_cfg', 'val_evaluator')),
-    'test': ('testing', ('test_dataloader', 'test_cfg', 'test_evaluator')),
-}
 LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'NOTSET')
 
 
@@ -158,22 +158,17 @@ class _Check:
 
     def _check_keys(self) -> None:
         cfg, findings = self._cfg, self._findings
-        for key, meant in misspelt_keys(cfg, argument_names(self._runner, Runner)).items():
-            findings.add(
-                '', f'{key!r} is not a key that a run reads. Did you mean {meant!r}?', key=key
-            )
+        for wrong in wrong_keys(cfg, argument_names(self._runner, Runner)):
+            findings.add('', wrong.message, key=wrong.key, is_certain=wrong.is_certain)
         if self._get('model') is None:
             near = did_you_mean('model', (str(key) for key in cfg), limit=1)
             findings.add('', f'the config has no model, which a run cannot do without.{near}')
-        for name, known in CLOSED.items():
+        for name in ('auto_scale_lr', 'env_cfg', 'randomness'):
             given = self._get(name)
-            if not isinstance(given, Mapping):
-                continue
-            for key, _ in raw_items(given):
-                near_key = nearest(str(key), known)
-                if key not in known and near_key:
-                    message = f'there is no key {key!r}. Did you mean {near_key!r}?'
-                    findings.add(name, message, key=str(key))
+            entries = given if isinstance(given, Mapping) else {}
+            for key, message in unknown_entries(name, entries).items():
+                is_certain = key in PLACES or nearest(key, CLOSED[name]) is not None
+                findings.add('', message, key=f'{name}.{key}', is_certain=is_certain)
 
     def _check_trios(self) -> None:
         for title, names in TRIOS.values():

@@ -33,7 +33,7 @@ from mmengine.registry import (
 )
 from mmengine.registry._paths import imported
 from mmengine.registry.registry import ALL_REGISTRIES
-from mmengine.runner._check.config import TRIOS
+from mmengine.runner._arguments import TRIOS
 from mmengine.runner._check.parts import BY_KEY, raw_get, raw_items
 from mmengine.runner._config_keys import READ_FROM_CONFIG, misspellings
 from mmengine.runner._schema.annotations import Schema, schema_of
