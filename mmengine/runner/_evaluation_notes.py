@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sized
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.dataset._dataloader import num_batches
 from mmengine.dataset._limited import is_limited
 from mmengine.evaluator import DumpResults
 from mmengine.logging import print_log
-from mmengine.strategy._schedule_steps import flattened
-
-if TYPE_CHECKING:
-    from mmengine.runner.runner import Runner
 
 
 def warn_of_no_samples(loop: Any, stage: str, dataloader: Any) -> None:
@@ -66,34 +62,6 @@ def warn_of_no_values(loop: Any, stage: str, metrics: Mapping[str, Any]) -> None
         f'The evaluation in {stage} gave no value: compute_metrics of {names} returned an empty '
         'dict.',
     )
-
-
-def warn_of_no_validation(runner: Runner) -> None:
-    """Warn, before a training, of its parts that wait for metrics which no validation gives."""
-    parts = [*runner.hooks, *flattened(runner.param_schedulers)]
-    waiting = [type(part).__name__ for part in parts if getattr(part, 'need_val_args', False)]
-    waiting += [
-        f'save_best of {type(hook).__name__}'
-        for hook in runner.hooks
-        if getattr(hook, 'save_best', None) is not None
-    ]
-    loop = runner.train_loop
-    is_by_iteration = hasattr(loop, 'dataloader_iterator')
-    end = getattr(loop, 'max_iters' if is_by_iteration else 'max_epochs', -1)
-    if runner.val_loop is None:
-        reason = 'has no val_dataloader, val_cfg and val_evaluator'
-    elif getattr(loop, 'val_unit', None) is None and runner.val_begin > end >= 0:
-        unit = 'iterations' if is_by_iteration else 'epochs'
-        reason = f'ends after {end} {unit}, before val_begin={runner.val_begin}'
-        waiting = waiting or ['The val loop']
-    else:
-        return
-    if waiting:
-        print_log(
-            f'{", ".join(dict.fromkeys(waiting))} will do nothing: the training {reason}.',
-            logger='current',
-            level=logging.WARNING,
-        )
 
 
 def _warn_once(loop: Any, message: str) -> None:

@@ -20,7 +20,6 @@ from mmengine.registry import STRATEGIES
 from mmengine.runner import _build_run
 from mmengine.runner._elastic import join_launch, note_launch
 from mmengine.runner._elastic_step import align_windows
-from mmengine.runner._evaluation_notes import warn_of_no_validation
 from mmengine.runner._sample_count import count_samples
 from mmengine.runner._units import with_unit_of_loop
 from mmengine.runner.loops import EpochBasedTrainLoop
@@ -198,8 +197,6 @@ def prepare_training(runner: Runner) -> None:
         )
     _note_configs(runner, *given)
     runner._val_loop = runner.val_loop
-    if state.stage == 'train':
-        warn_of_no_validation(runner)
 
 
 def begin_counts(runner: Runner) -> None:

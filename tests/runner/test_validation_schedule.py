@@ -1,7 +1,7 @@
 """When validation runs during training; all points worked out by hand."""
 
 import pytest
-from runner_toy import NO_VALIDATION, Recorder, toy_runner
+from runner_toy import Recorder, toy_runner
 
 from mmengine.hooks import Hook
 from mmengine.runner.utils import calc_dynamic_intervals, interval_at
@@ -100,32 +100,3 @@ def test_milestones_and_intervals_of_a_plan():
     assert (milestones, intervals) == ([0, 5, 8], [3, 1, 4])
     at = [interval_at(milestones, intervals, position) for position in (1, 4, 5, 7, 8, 99)]
     assert at == [3, 3, 1, 1, 4, 4]
-
-
-WAITING = {
-    'EarlyStoppingHook': {
-        'custom_hooks': [{'type': 'EarlyStoppingHook', 'monitor': 'toy/error', 'rule': 'less'}]
-    },
-    'ReduceOnPlateauLR': {
-        'param_scheduler': {'type': 'ReduceOnPlateauLR', 'monitor': 'toy/error', 'rule': 'less'}
-    },
-    'save_best of CheckpointHook': {
-        'default_hooks': {
-            'checkpoint': {'type': 'CheckpointHook', 'save_best': 'toy/error', 'rule': 'less'}
-        }
-    },
-}
-
-
-@pytest.mark.parametrize('name', WAITING)
-def test_what_waits_for_metrics_that_never_come_is_told_before_the_training(tmp_path, name, capsys):
-    changes = {**WAITING[name], 'log_level': 'WARNING'}
-    toy_runner(tmp_path / 'none', **changes, **NO_VALIDATION).train()
-    line = f'{name} will do nothing: the training has no val_dataloader'
-    assert capsys.readouterr().out.count(line) == 1
-    late = {'by_epoch': True, 'max_epochs': 2, 'val_begin': 3}
-    toy_runner(tmp_path / 'late', **changes, train_cfg=late).train()
-    line = f'{name} will do nothing: the training ends after 2 epochs, before val_begin=3'
-    assert capsys.readouterr().out.count(line) == 1
-    toy_runner(tmp_path / 'given', **changes).train()
-    assert 'will do nothing' not in capsys.readouterr().out
