@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.plan._plan import Plan
-from mmengine.utils._quantities import bytes_text, count_text, time_text
+from mmengine.utils._quantities import bytes_text, count_text, counted, time_text
 
 _NOT_IN_TIME = 'Validations, checkpoints and waiting for data come on top.'
 
@@ -62,12 +62,12 @@ def _short(value: Any) -> str:
 
 def _length(plan: Plan) -> str:
     length, saved = plan.length, plan.checkpoints
-    batches = f'{plan.batches_of_step} {"batch" if plan.batches_of_step == 1 else "batches"}'
+    batches = counted(plan.batches_of_step, 'batch')
     counts = [
-        (length.epochs, 'epochs'), (length.iterations, 'iterations'),
-        (length.steps, 'optimizer steps'), (length.samples, 'samples'),
+        (length.epochs, 'epoch'), (length.iterations, 'iteration'),
+        (length.steps, 'optimizer step'), (length.samples, 'sample'),
     ]  # fmt: skip
-    known = [f'{count:,} {unit}' for count, unit in counts if count is not None]
+    known = [counted(count, unit) for count, unit in counts if count is not None]
     batch = 'of an unknown size' if length.batch_size is None else f'of {length.batch_size}'
     lines = [
         'Length',
@@ -83,7 +83,7 @@ def _length(plan: Plan) -> str:
         lines.append(f'  checkpoints of {bytes_text(saved.bytes)} each')
     elif saved.written:
         lines.append(
-            f'  {saved.written:,} checkpoints of {bytes_text(saved.bytes)}, of which '
+            f'  {counted(saved.written, "checkpoint")} of {bytes_text(saved.bytes)}, of which '
             f'{saved.kept:,} are kept: {bytes_text(saved.kept * saved.bytes)}'
         )
     return '\n'.join(lines)
@@ -107,7 +107,7 @@ def _sent(plan: Plan) -> str:
     rows = [
         [
             row.kind, f'{row.count:,}',
-            f'{row.ranks:,} ranks{" of a machine" if row.is_in_node else ""}',
+            f'{counted(row.ranks, "rank")}{" of a machine" if row.is_in_node else ""}',
             bytes_text(row.payload), bytes_text(row.sent),
         ]
         for row in plan.sent
