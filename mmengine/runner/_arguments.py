@@ -2,13 +2,40 @@
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.runner._schema.facts import OTHERS
+from mmengine.runner._values import check_values
 from mmengine.utils.errors import ArgumentError
 
 ConfigLike = dict[str, Any] | Config | ConfigDict
+
+
+TRIOS = {
+    'train': ('training', ('train_dataloader', 'train_cfg', 'optim_wrapper')),
+    'val': ('validation', ('val_dataloader', 'val_cfg', 'val_evaluator')),
+    'test': ('testing', ('test_dataloader', 'test_cfg', 'test_evaluator')),
+}
+
+
+def check_arguments(constructor: Callable[..., Any], given: Mapping[str, Any], cfg: Config) -> None:
+    """Check the arguments of a run, before anything is built.
+
+    Args:
+        constructor: The function that took the arguments.
+        given: The arguments by name.
+        cfg: The config of the run, from which other keys are read.
+
+    Raises:
+        ArgumentTypeError: If a value is of a wrong kind.
+        ArgumentError: If a stage is half given, or there is a schedule without an optimizer.
+    """
+    check_values({**{key: cfg[key] for key in OTHERS if key in cfg}, **given}, constructor)
+    for title, names in TRIOS.values():
+        check_given_together(title, **{name: given[name] for name in names})
+    check_scheduler(given['param_scheduler'], given['optim_wrapper'])
 
 
 def check_given_together(stage: str, **parts: Any) -> None:

@@ -23,10 +23,16 @@ from mmengine.registry import (
     DefaultScope,
 )
 from mmengine.registry._signature import taken_by
-from mmengine.runner._arguments import argument_names, check_given_together, check_scheduler
+from mmengine.runner._arguments import (
+    TRIOS,
+    argument_names,
+    check_given_together,
+    check_scheduler,
+)
 from mmengine.runner._check.building import check_building
 from mmengine.runner._check.data import check_checkpoint, check_data
 from mmengine.runner._check.mistakes import ConfigMistake, Findings, refuse_certain
+from mmengine.runner._check.needs import check_needs
 from mmengine.runner._check.options import check_options
 from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_items
 from mmengine.runner._check.training import (
@@ -40,18 +46,14 @@ from mmengine.runner._hook_list import default_hooks
 from mmengine.runner._preparing import STRATEGY_NAMES
 from mmengine.runner._units import default_hook_configs
 from mmengine.runner._unsuited import without_step
+from mmengine.runner._values import misfits_of_run
 from mmengine.runner.runner import Runner
 from mmengine.strategy import BaseStrategy
 from mmengine.strategy._checkpoint_settings import CheckpointSettings
 from mmengine.strategy._resume_request import parse_resume
-from mmengine.utils.errors import ArgumentError, did_you_mean
+from mmengine.utils.errors import ArgumentError, did_you_mean, short_form
 
 _STAGES = {'train': ('train', 'val'), 'val': ('val',), 'test': ('test',)}
-TRIOS = {
-    'train': ('training', ('train_dataloader', 'train_cfg', 'optim_wrapper')),
-    'val': ('validation', ('val_dataloader', 'val_cfg', 'val_evaluator')),
-    'test': ('testing', ('test_dataloader', 'test_cfg', 'test_evaluator')),
-}
 LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'NOTSET')
 
 
@@ -140,12 +142,15 @@ class _Check:
         if not (isinstance(runner, type) and issubclass(runner, Runner)):
             return  # it reads its config in its own way
         self._check_keys()
+        self._check_values()
         self._check_trios()
         self._check_settings()
         self._check_model()
         self._check_stages()
         self._check_hooks()
         self._check_around()
+        if 'train' in self._stages:
+            check_needs(self._cfg, self._parts, self._findings)
 
     def _builds(self, *names: str) -> bool:
         """Whether the runner builds in the usual way: it overrides none of these methods."""
@@ -175,6 +180,11 @@ class _Check:
                     message = f'there is no key {key!r}. Did you mean {near_key!r}?'
                     findings.add(name, message, key=str(key))
 
+    def _check_values(self) -> None:
+        present = {str(key): value for key, value in raw_items(self._cfg)}
+        for found in misfits_of_run(present, Runner.__init__):
+            self._findings.add_once(found.path, found.message, key=found.key)
+
     def _check_trios(self) -> None:
         for title, names in TRIOS.values():
             try:
@@ -185,7 +195,7 @@ class _Check:
         try:
             check_scheduler(self._get('param_scheduler'), self._get('optim_wrapper'))
         except (ArgumentError, TypeError) as error:
-            self._findings.add('', str(error), key='param_scheduler')
+            self._findings.add_once('', str(error), key='param_scheduler')
 
     def _check_settings(self) -> None:
         """Check the small settings by the functions that read them."""
@@ -228,7 +238,7 @@ class _Check:
         given = ('data_preprocessor',) if self._get('data_preprocessor') is not None else ()
         for index, one in enumerate(model if isinstance(model, list) else [model]):
             if not isinstance(one, (Mapping, nn.Module, type(None))):
-                message = f'a model is a dict or a module, got {type(one).__name__}.'
+                message = f'a model is a dict with a type, or a module; got {short_form(one)}.'
                 self._findings.add('model', message)
             path = f'model.{index}' if isinstance(model, list) else 'model'
             kind = self._parts.check(one, path, MODELS, given=given)
@@ -271,13 +281,7 @@ class _Check:
         if isinstance(changes, Mapping):
             self._check_default_hooks(changes)
         custom = self._get('custom_hooks')
-        if custom is None:
-            return
-        if not isinstance(custom, (list, tuple)):
-            message = f'custom_hooks is a list of hooks, got {type(custom).__name__}.'
-            self._findings.add('custom_hooks', message)
-            return
-        for index, hook in enumerate(custom):
+        for index, hook in enumerate(custom if isinstance(custom, (list, tuple)) else ()):
             self._check_hook(hook, f'custom_hooks.{index}')
 
     def _check_default_hooks(self, changes: Mapping[str, Any]) -> None:

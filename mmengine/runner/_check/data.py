@@ -14,12 +14,14 @@ from mmengine._checkpoint.files import check_is_there
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.dataset._limited import checked_limit
+from mmengine.dataset._usable import fault_of_class, is_counted
 from mmengine.evaluator import Evaluator
 from mmengine.evaluator._common_metrics import config_of
 from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, METRICS
 from mmengine.runner._build import named_parts
 from mmengine.runner._check.mistakes import Findings
 from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_items
+from mmengine.runner._values import misfits_of_loader
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 OF_BUILDER = (
@@ -56,6 +58,8 @@ def check_dataloader(loader: Any, path: str, parts: Parts, findings: Findings) -
     if not isinstance(loader, Mapping):
         findings.add(path, f'a dataloader is a dict, got {type(loader).__name__}.')
         return
+    for found in misfits_of_loader(loader, path):
+        findings.add_once(path, found.message, key=found.key)
     known = [*inspect.signature(DataLoader).parameters, *OF_BUILDER]
     for key, value in raw_items(loader):
         if key not in known:
@@ -68,15 +72,25 @@ def check_dataloader(loader: Any, path: str, parts: Parts, findings: Findings) -
                 checked_limit(key, value)
             except ArgumentError as error:
                 findings.add(path, str(error), key=key)
-    if raw_get(loader, 'dataset') is None:
-        findings.add(path, 'a dataloader needs a dataset.')
     dataset = raw_get(loader, 'dataset')
+    if dataset is None and 'dataset' not in loader:
+        findings.add(path, 'a dataloader needs a dataset.')
     kind = parts.check(dataset, f'{path}.dataset', DATASETS)
+    _check_samples(loader, kind, path, findings)
     check_annotations(dataset, kind, f'{path}.dataset', findings)
     for key, given in _GIVEN.items():
         parts.check(raw_get(loader, key), f'{path}.{key}', DATA_SAMPLERS, given=given)
     for key in ('collate_fn', 'worker_init_fn'):
         _check_function(raw_get(loader, key), path, key, findings)
+
+
+def _check_samples(loader: Any, kind: Any, path: str, findings: Findings) -> None:
+    """Check that a class of datasets has samples, and their number where it is needed."""
+    if not isinstance(kind, type):
+        return
+    fault = fault_of_class(kind, is_counted=is_counted(loader))
+    if fault is not None:
+        findings.add(path, fault, key='dataset')
 
 
 def check_number(findings: Findings, path: str, key: str, value: Any, least: int) -> None:

@@ -25,10 +25,12 @@ from mmengine.registry import (
 )
 from mmengine.registry._diagnosis import unknown_type
 from mmengine.registry._errors import name_of
-from mmengine.registry._signature import taken_by
+from mmengine.registry._signature import Taken, taken_by
 from mmengine.registry.default_scope import current_scope_name
 from mmengine.registry.registry import ALL_REGISTRIES
 from mmengine.runner._check.mistakes import REGISTERED_BY_IMPORT, Findings
+from mmengine.runner._schema.facts import KEYS_OF_BUILDERS
+from mmengine.runner._values import misfits
 from mmengine.utils import ManagerMixin
 from mmengine.utils.errors import did_you_mean
 
@@ -79,10 +81,14 @@ class Parts:
 
     Args:
         findings: Where mistakes go.
+
+    Attributes:
+        found: The parts so far by path: each config, and the class or function that it names.
     """
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
+        self.found: dict[str, tuple[Mapping[Any, Any], Any]] = {}
 
     def check(
         self,
@@ -118,9 +124,12 @@ class Parts:
             component = self._component(part, path, registry, default_type)
             if component is None:
                 return None
+            self.found[path] = (part, component)
             if isinstance(component, type) and issubclass(component, ManagerMixin):
                 extra = (*extra, 'name')
-            self._check_arguments(part, path, component, {*given}, {*extra}, is_exact)
+            taken = taken_by(component)
+            self._check_arguments(part, path, component, taken, {*given}, {*extra}, is_exact)
+            self._check_values(part, path, component, taken, registry)
             for key, value in raw_items(part):
                 if key not in _OF_REGISTRY and key not in skip:
                     self._check_within(value, f'{path}.{key}', str(key), registry)
@@ -180,11 +189,12 @@ class Parts:
         part: Mapping[Any, Any],
         path: str,
         component: Any,
+        taken: Taken,
         given: set[str],
         extra: set[str],
         is_exact: bool,
     ) -> None:
-        parameters, takes_any = taken_by(component)
+        parameters, takes_any = taken
         keys = [str(key) for key, _ in raw_items(part) if key not in _OF_REGISTRY]
         free = [name for name in parameters if name not in keys and name not in given]
         title = getattr(component, '__name__', name_of(component))
@@ -205,6 +215,20 @@ class Parts:
             if parameter.default is inspect.Parameter.empty:
                 hint = f' Is it misspelt as {is_misspelt!r}?' if is_misspelt else ''
                 self._findings.add(path, f'{title} needs the argument {name!r}.{hint}')
+
+    def _check_values(
+        self,
+        part: Mapping[Any, Any],
+        path: str,
+        component: Any,
+        taken: Taken,
+        registry: Registry[Any],
+    ) -> None:
+        """Check the kinds of values; the annotations of other packages may be incomplete."""
+        known = {**KEYS_OF_BUILDERS.get(registry.name, {}), **taken.parameters}
+        is_ours = is_of(component, 'mmengine')
+        for found in misfits(path, part, known, *_OF_REGISTRY, is_exact=is_ours):
+            self._findings.add_once(path, found.message, key=found.key)
 
     def _check_within(self, value: Any, path: str, key: str, registry: Registry[Any]) -> None:
         """Check the parts within an argument, which the code of the component builds."""

@@ -124,9 +124,6 @@ def _check_optimizer(
     name = _first_argument(raw_get(config, 'type'))
     before = len(findings.mistakes)
     kind = parts.check(config, path, OPTIMIZERS, given=(name,))
-    learning_rate = raw_get(config, 'lr')
-    if isinstance(learning_rate, str):
-        findings.add(path, f'lr is a number, got {learning_rate!r}.', key='lr')
     if len(findings.mistakes) > before or not is_of(kind, 'torch.optim'):
         return None
     params = [nn.Parameter(torch.zeros(2, 2))]
@@ -174,6 +171,7 @@ def _check_schedule(config: Any, path: str, cfg: Config, parts: Parts, findings:
         return
     torchs = torch_scheduler_class(raw_get(config, 'type'))
     if torchs is not None:
+        parts.found[path] = (config, torchs)
         _check_of_torch(config, path, torchs, findings)
         return
     before = len(findings.mistakes)
