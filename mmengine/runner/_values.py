@@ -30,7 +30,10 @@ _WORDS = {
     'object': 'a dict',
     'null': 'None',
 }
-_OF_LISTS = {'integer': 'integers', 'number': 'numbers', 'string': 'texts'}
+_OF_LISTS = {
+    'integer': 'integers', 'number': 'numbers', 'string': 'texts', 'array': 'lists',
+    'object': 'dicts',
+}  # fmt: skip
 _LONG = 40
 # Arguments of a run whose values a function of their own reads, which says what is wrong.
 _READ_APART = ('self', 'cfg', 'model', 'log_level', 'checkpoint', 'preempt', 'watchdog')
@@ -62,6 +65,7 @@ def misfit(
     default: Any = inspect.Parameter.empty,
     *,
     is_exact: bool = True,
+    takes_fractions: bool = False,
 ) -> str | None:
     """What is wrong with the kind of an argument's value; None if nothing is known to be.
 
@@ -72,6 +76,7 @@ def misfit(
         default: Of the argument.
         is_exact: Whether the annotation is complete, as in this package. Otherwise only text is
             judged, where nothing but a number or a bool is needed.
+        takes_fractions: Whether arguments that are integers by annotation may have fractions.
     """
     if not isinstance(value, _PLAIN):
         return None
@@ -83,7 +88,8 @@ def misfit(
             return _message(key, value, schema) if _reads_as(value, kinds_in(schema)) else None
         if 'boolean' in kinds and value.lower() in ('true', 'false'):
             return _message(key, value, {'type': 'boolean'})  # also where a path is text
-    if accepts(schema, value):
+    is_fraction = isinstance(value, float) and not value.is_integer() and not takes_fractions
+    if accepts(schema, value) and not (is_fraction and kinds and 'number' not in kinds):
         return None
     is_certain = is_exact or (isinstance(value, str) and kinds <= _SCALARS)
     return _message(key, value, schema) if is_certain else None
@@ -95,6 +101,7 @@ def misfits(
     annotations: Mapping[str, Any],
     *skipped: str,
     is_exact: bool = True,
+    takes_fractions: bool = False,
 ) -> Iterator[Misfit]:
     """The entries of ``given`` that do not fit ``annotations``, as far as these name them.
 
@@ -104,6 +111,7 @@ def misfits(
         annotations: Annotations, or parameters of a signature, by key.
         skipped: Keys to leave out.
         is_exact: See :func:`misfit`.
+        takes_fractions: The same.
     """
     for key, value in raw_items(given):
         known = annotations.get(key)
@@ -111,7 +119,9 @@ def misfits(
             continue
         is_parameter = isinstance(known, inspect.Parameter)
         taken = (known.annotation, known.default) if is_parameter else (known,)
-        message = misfit(str(key), value, *taken, is_exact=is_exact)
+        message = misfit(
+            str(key), value, *taken, is_exact=is_exact, takes_fractions=takes_fractions
+        )
         if message is not None:
             yield Misfit(path, str(key), message)
 
@@ -206,7 +216,7 @@ def _needed(schema: Schema) -> str:
         kinds = kinds_in(member) if 'enum' not in member else set()
         if 'number' in kinds:
             kinds.discard('integer')
-        items = {'integer', 'number', 'string'} & kinds_in(member.get('items', {}))
+        items = {*_OF_LISTS} & kinds_in(member.get('items', {}))
         for kind, word in _WORDS.items():
             if kind in kinds:
                 of = f' of {_OF_LISTS[min(items)]}' if kind == 'array' and len(items) == 1 else ''

@@ -31,14 +31,16 @@ def short_form(value: object) -> str:
     """What a message shows of a value of a wrong kind.
 
     Example:
-        >>> short_form('ResNet'), short_form(int), short_form([1])
-        ("the text 'ResNet'", 'the class int, not an object', 'an object of type list')
+        >>> short_form('ResNet'), short_form(3), short_form(int), short_form([1])
+        ("the text 'ResNet'", '3', 'the class int, not an object', 'an object of type list')
     """
     if isinstance(value, str):
         return f'the text {value!r}'
     if isinstance(value, type):
         return f'the class {value.__name__}, not an object'
-    return 'None' if value is None else f'an object of type {type(value).__name__}'
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    return f'an object of type {type(value).__name__}'
 
 
 def unknown_metric(reader: str, metric: str, known: Iterable[str]) -> str:

@@ -173,6 +173,37 @@ def test_text_that_was_meant_as_a_dict_or_list_is_told(
         ("model = dict(type='ToyLine', data_preprocessor=dict(type='ImgDataPreprocessor', maen=1))",
          "Did you mean 'mean'?"),
         ("model = dict(type='ToyLine', part=dict(type='ToyLine', slop=1))", "'part'"),
+        # A name, a class or a number in place of a part.
+        ("custom_hooks = ['EMAHook']", "a hook is a dict with a type, or an object; got the text "
+         "'EMAHook'. Write dict(type='EMAHook')."),
+        ("from mmengine.hooks import EMAHook as Hook; custom_hooks = [Hook]", 'the class EMAHook'),
+        ("default_hooks = dict(logger=False)", 'or an object; got False.'),
+        ("default_hooks = dict(checkpoint='CheckpointHook')", "got the text 'CheckpointHook'"),
+        ("param_scheduler = ['StepLR']", "a parameter scheduler is a dict with a type"),
+        ("optim_wrapper = dict(optimizer='SGD')", "an optimizer is a dict with a type"),
+        ("model = 'ToyLine'", "a model is a dict with a type"),
+        ("from mmengine.evaluator import DumpResults as D; val_evaluator = D", 'the class DumpR'),
+        ("train_dataloader = dict(sampler='DefaultSampler', dataset=dict(type='ToyPairs'))",
+         'a data sampler is a dict with a type'),
+        ("visualizer = dict(vis_backends=['LocalVisBackend'])", 'must be a list of dicts'),
+        # Values that another function reads later.
+        ("custom_hooks = [dict(type='EMAHook', momentum=2.0)]", 'between 0 and 1'),
+        ("custom_hooks = [dict(type='EMAHook', ema_type='ExponentialMovingAvg')]",
+         "Did you mean 'ExponentialMovingAverage'"),
+        ("custom_hooks = [dict(type='EMAHook', momentun=0.1)]", "Did you mean 'momentum'?"),
+        ("custom_hooks = [dict(type='EMAHook', priority='VERYLOW')]", 'VERY_LOW'),
+        ("custom_hooks = [dict(type='EMAHook', priority=500)]", 'between 0 and 100'),
+        ("randomness = dict(seed=1.5)", 'seed must be an integer or None, got 1.5'),
+        ("auto_scale_lr = dict(enable=True)", 'base_batch_size must be a positive integer'),
+        ("train_cfg = dict(max_epochs=9, dynamic_intervals=[(4, 1), (2, 2)])", 'ascending'),
+        ("optim_wrapper = dict(type='AmpOptimWrapper', dtype='half', optimizer=dict(type='SGD',"
+         "lr=0.1))", "got 'half'"),
+        ("optim_wrapper = dict(optimizer=dict(type='SGD', lr=1), "
+         "paramwise_cfg=dict(custom_key={}))", "Did you mean 'custom_keys'?"),
+        ("optim_wrapper = dict(optimizer=dict(type='Adam', lr=1, betas=0.9))", 'a list of numbers'),
+        ("train_dataloader = dict(on_bad_sample='a', dataset=dict(type='ToyPairs'))", "or 'skip'"),
+        ("train_dataloader = dict(shuffle=True, sampler=dict(type='DefaultSampler'), "
+         "dataset=dict(type='ToyPairs'))", 'mutually exclusive with shuffle'),
     ],
     ids=lambda value: value.split('=')[0],
 )  # fmt: skip
@@ -200,6 +231,11 @@ def test_every_kind_of_part_is_checked(project: Path, lines: str, told: str) -> 
         "resume = 'auto'\nload_from = 'none.pth'\n",
         "load_from = 's3://bucket/none.pth'\n",
         'val_dataloader = val_cfg = val_evaluator = None\n',
+        # Options of workers stay in a config that is debugged without them.
+        "train_dataloader = dict(dataset=dict(type='ToyPairs'), num_workers=0, prefetch_factor=2, "
+        'persistent_workers=True, shuffle=True)\n',
+        'default_hooks = dict(logger=None)\n',
+        "val_evaluator = 'accuracy'\n",
     ],
 )
 def test_what_may_have_a_meaning_is_no_mistake(project: Path, lines: str) -> None:

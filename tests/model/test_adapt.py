@@ -253,7 +253,7 @@ LOSS = nn.CrossEntropyLoss()
         (lambda: Classifier(nn.Linear(2, 3), loss='ce'), "Classifier takes loss as"),
         (lambda: LanguageModel('gpt2'), "LanguageModel takes module as .*the text 'gpt2'"),
         (lambda: GAN('a', nn.Linear(2, 1), noise=2), "GAN takes generator as .*the text 'a'"),
-        (lambda: GAN(nn.Linear(2, 2), 3, noise=2), 'GAN takes discriminator as .*type int'),
+        (lambda: GAN(nn.Linear(2, 2), 3, noise=2), 'GAN takes discriminator as .*got 3'),
     ],
 )  # fmt: skip
 def test_a_part_of_a_wrong_kind_is_told_when_the_model_is_built(make: Any, message: str) -> None:

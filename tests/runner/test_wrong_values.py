@@ -124,7 +124,8 @@ def test_all_wrong_arguments_come_in_one_error(tmp_path: Path) -> None:
         ('runs/false', 'bool | str', True, True, False),
         (1, 'bool', ..., True, False),
         (2, 'bool', ..., True, True),
-        (0.5, 'int', ..., True, False),  # what reads it says which numbers it takes
+        (0.5, 'int', ..., True, True),
+        (2.0, 'int', ..., True, False),
         (True, 'int', ..., True, True),
         ([1], 'int', ..., False, False),  # annotations of other packages may be incomplete
         ([1], 'int', ..., True, True),

@@ -30,7 +30,7 @@ from mmengine.runner._arguments import (
     check_scheduler,
 )
 from mmengine.runner._check.building import check_building
-from mmengine.runner._check.data import check_checkpoint, check_data
+from mmengine.runner._check.data import ask, check_checkpoint, check_data, check_number
 from mmengine.runner._check.mistakes import ConfigMistake, Findings, refuse_certain
 from mmengine.runner._check.needs import check_needs
 from mmengine.runner._check.options import check_options
@@ -47,11 +47,12 @@ from mmengine.runner._preparing import STRATEGY_NAMES
 from mmengine.runner._units import default_hook_configs
 from mmengine.runner._unsuited import without_step
 from mmengine.runner._values import misfits_of_run
+from mmengine.runner.priority import get_priority
 from mmengine.runner.runner import Runner
 from mmengine.strategy import BaseStrategy
 from mmengine.strategy._checkpoint_settings import CheckpointSettings
 from mmengine.strategy._resume_request import parse_resume
-from mmengine.utils.errors import ArgumentError, did_you_mean, short_form
+from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _STAGES = {'train': ('train', 'val'), 'val': ('val',), 'test': ('test',)}
 LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'NOTSET')
@@ -211,6 +212,10 @@ class _Check:
         work_dir = self._get('work_dir')
         if isinstance(work_dir, str) and '://' in work_dir:
             self._findings.add('', remote_work_dir(work_dir), key='work_dir')
+        scaling = self._get('auto_scale_lr')
+        if isinstance(scaling, Mapping) and raw_get(scaling, 'enable'):
+            size = raw_get(scaling, 'base_batch_size')
+            check_number(self._findings, 'auto_scale_lr', 'base_batch_size', size, 1)
         resume = self._get('resume')
         if not resume:
             check_checkpoint(self._get('load_from'), 'load_from', self._findings)
@@ -219,15 +224,8 @@ class _Check:
 
     def _ask(self, key: str, read: Callable[[Any], Any]) -> None:
         value = self._get(key)
-        if value is None:
-            return
-        try:
-            read(value)
-        except (ValueError, TypeError) as error:
-            words = str(error)
-            inner = value if isinstance(value, Mapping) else {}
-            wrong = next((str(name) for name, _ in raw_items(inner) if str(name) in words), '')
-            self._findings.add(key, words, key=wrong)
+        if value is not None:
+            ask(value, key, read, self._findings)
 
     # Parts
 
@@ -237,9 +235,6 @@ class _Check:
         model = self._get('model')
         given = ('data_preprocessor',) if self._get('data_preprocessor') is not None else ()
         for index, one in enumerate(model if isinstance(model, list) else [model]):
-            if not isinstance(one, (Mapping, nn.Module, type(None))):
-                message = f'a model is a dict with a type, or a module; got {short_form(one)}.'
-                self._findings.add('model', message)
             path = f'model.{index}' if isinstance(model, list) else 'model'
             kind = self._parts.check(one, path, MODELS, given=given)
             self._check_steps(kind, path)
@@ -299,8 +294,17 @@ class _Check:
 
     def _check_hook(self, hook: Any, path: str, default_type: str | None = None) -> None:
         kind = self._parts.check(hook, path, HOOKS, default_type=default_type, extra=('priority',))
+        priority = raw_get(hook, 'priority') if isinstance(hook, Mapping) else None
+        if priority is not None:
+            ask(priority, path, get_priority, self._findings, key='priority')
+        built = None
         if is_of(kind, 'mmengine.hooks'):
-            self._parts.construct(hook, path, kind, priority=...)
+            built = self._parts.construct(hook, path, kind, priority=...)
+        average = getattr(built, 'ema_cfg', None)
+        if average is not None:
+            kind = self._parts.check(average, path, MODELS, given=('model',))
+            if is_of(kind, 'mmengine.model'):
+                self._parts.construct(average, path, kind, model=nn.Linear(1, 1))
 
     def _check_around(self) -> None:
         """Check the visualizer, the log processor and the strategy."""

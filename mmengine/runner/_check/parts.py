@@ -17,6 +17,7 @@ from mmengine.registry import (
     METRICS,
     MODELS,
     OPTIMIZERS,
+    PARAM_SCHEDULERS,
     TRANSFORMS,
     VISBACKENDS,
     WEIGHT_INITIALIZERS,
@@ -32,7 +33,7 @@ from mmengine.runner._check.mistakes import REGISTERED_BY_IMPORT, Findings
 from mmengine.runner._schema.facts import KEYS_OF_BUILDERS
 from mmengine.runner._values import misfits
 from mmengine.utils import ManagerMixin
-from mmengine.utils.errors import did_you_mean
+from mmengine.utils.errors import did_you_mean, short_form
 
 _LAZY = (LazyObject, LazyAttr)
 _OF_REGISTRY = ('type', '_scope_')
@@ -119,6 +120,7 @@ class Parts:
             The class or function; None if there is none.
         """
         if not isinstance(part, Mapping):
+            self._check_object(part, path, registry)
             return None
         with DefaultScope.overwrite_default_scope(raw_get(part, '_scope_')):
             component = self._component(part, path, registry, default_type)
@@ -134,6 +136,18 @@ class Parts:
                 if key not in _OF_REGISTRY and key not in skip:
                     self._check_within(value, f'{path}.{key}', str(key), registry)
         return component
+
+    def _check_object(self, part: Any, path: str, registry: Registry[Any]) -> None:
+        """Check that what has no type to build is an object, not its name or its class."""
+        is_class = isinstance(part, _LAZY) and isinstance(part.build(), type)
+        if not (is_class or isinstance(part, (str, bool, int, float, list, tuple, type))):
+            return
+        name = part if isinstance(part, str) else getattr(part, '__name__', part)
+        hint = f' Write dict(type={name!r}).' if is_class or isinstance(part, (str, type)) else ''
+        got = f'the class {name!r}' if is_class else short_form(part)
+        article = 'an' if registry.name[0] in 'aeiou' else 'a'
+        message = f'{article} {registry.name} is a dict with a type, or an object; got {got}.{hint}'
+        self._findings.add_once(path, message)
 
     def resolve(self, kind: Any, registry: Registry[Any]) -> Any:
         """The class or function that ``kind`` names in ``registry`` or is; None if there is none.
@@ -226,8 +240,11 @@ class Parts:
     ) -> None:
         """Check the kinds of values; the annotations of other packages may be incomplete."""
         known = {**KEYS_OF_BUILDERS.get(registry.name, {}), **taken.parameters}
-        is_ours = is_of(component, 'mmengine')
-        for found in misfits(path, part, known, *_OF_REGISTRY, is_exact=is_ours):
+        is_exact = is_of(component, 'mmengine', 'torch.optim')
+        takes_fractions = registry is PARAM_SCHEDULERS  # of an epoch
+        for found in misfits(
+            path, part, known, *_OF_REGISTRY, is_exact=is_exact, takes_fractions=takes_fractions
+        ):
             self._findings.add_once(path, found.message, key=found.key)
 
     def _check_within(self, value: Any, path: str, key: str, registry: Registry[Any]) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from mmengine.config import Config
-from mmengine.optim import BaseOptimWrapper, DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.optim import (
+    AmpOptimWrapper,
+    BaseOptimWrapper,
+    DefaultOptimWrapperConstructor,
+    OptimWrapper,
+)
+from mmengine.optim.optimizer._param_rules import KNOWN_KEYS
 from mmengine.optim.optimizer.builder import _is_by_submodule
 from mmengine.optim.optimizer.default_constructor import _first_argument
 from mmengine.optim.scheduler._base import _ParamScheduler
@@ -24,10 +31,11 @@ from mmengine.registry import (
 )
 from mmengine.registry._signature import taken_by
 from mmengine.runner._build import train_loop_type
-from mmengine.runner._check.data import check_number
+from mmengine.runner._check.data import ask, check_number
 from mmengine.runner._check.mistakes import Findings
 from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_items
 from mmengine.runner._units import counts_epochs
+from mmengine.runner.utils import calc_dynamic_intervals
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 OF_WRAPPER = ('optimizer', 'constructor', 'paramwise_cfg', 'skip_non_finite')
@@ -54,6 +62,10 @@ def check_train_loop(config: Any, parts: Parts, findings: Findings) -> None:
             value = raw_get(config, key)
             if value is not None:
                 check_number(findings, 'train_cfg', key, value, 1)
+        intervals = raw_get(config, 'dynamic_intervals')
+        if intervals is not None:
+            read = partial(calc_dynamic_intervals, 1)
+            ask(intervals, 'train_cfg', read, findings, key='dynamic_intervals')
 
 
 def check_evaluation_loop(config: Any, stage: str, parts: Parts) -> None:
@@ -94,7 +106,12 @@ def check_optim_wrapper(config: Any, path: str, parts: Parts, findings: Findings
         extra=OF_WRAPPER, skip=('optimizer', 'clip_grad', 'paramwise_cfg'),
     )  # fmt: skip
     built = _check_optimizer(optimizer, f'{path}.optimizer', parts, findings)
-    if kind is OptimWrapper:
+    for key, _ in raw_items(raw_get(config, 'paramwise_cfg') or {}):
+        near = nearest(str(key), KNOWN_KEYS) if key not in KNOWN_KEYS else None
+        if near is not None:
+            message = f'there is no key {key!r}. Did you mean {near!r}?'
+            findings.add(f'{path}.paramwise_cfg', message, key=str(key))
+    if kind in (OptimWrapper, AmpOptimWrapper):
         parts.construct(
             config, path, kind, optimizer=built or _stand_in(),
             constructor=..., paramwise_cfg=..., skip_non_finite=...,
@@ -120,6 +137,7 @@ def _check_optimizer(
 ) -> torch.optim.Optimizer | None:
     """Check an optimizer; returns one of torch, built for a parameter without meaning."""
     if not isinstance(config, Mapping):
+        parts.check(config, path, OPTIMIZERS)
         return None
     name = _first_argument(raw_get(config, 'type'))
     before = len(findings.mistakes)
@@ -168,6 +186,7 @@ def _check_list(given: Any, path: str, cfg: Config, parts: Parts, findings: Find
 
 def _check_schedule(config: Any, path: str, cfg: Config, parts: Parts, findings: Findings) -> None:
     if not isinstance(config, Mapping):
+        parts.check(config, path, PARAM_SCHEDULERS)
         return
     torchs = torch_scheduler_class(raw_get(config, 'type'))
     if torchs is not None:

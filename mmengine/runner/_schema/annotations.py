@@ -32,7 +32,8 @@ _NAMES = {
 # Classes of objects, which no file can hold.
 _OBJECTS = frozenset(
     ('Tensor', 'Module', 'Optimizer', 'Logger', 'DataLoader', 'Dataset', 'Sampler', 'Hook',
-     'BaseLoop', 'BaseMetric', 'Evaluator', 'Visualizer', 'LogProcessor')
+     'BaseLoop', 'BaseMetric', 'Evaluator', 'Visualizer', 'LogProcessor', 'BaseVisBackend',
+     'BaseOptimWrapper')
 )  # fmt: skip
 
 
@@ -84,8 +85,8 @@ def of_kinds(*kinds: str) -> Schema:
 def accepts(schema: Schema, value: Any) -> bool:
     """Whether a plain value of a config fits a schema that :func:`schema_of` has made.
 
-    Two rules are those of Python, not of JSON: 0 and 1 pass for bools, and a tuple is a list. A
-    number passes for an integer: what reads the number says which ones it takes.
+    Two rules are those of Python, not of JSON: 0 and 1 pass for bools, and a tuple is a list.
+    Numbers with a fraction pass for integers.
     """
     if 'anyOf' in schema:
         return any(accepts(member, value) for member in schema['anyOf'])
