@@ -42,7 +42,7 @@ def why_never(by_epoch: bool | None, value_of: Callable[[str], Any]) -> str | No
     if value_of('val_unit') is not None or not all(isinstance(n, int) for n in (begin, last)):
         return None
     unit = 'epoch' if by_epoch else 'iteration'
-    if begin <= last or last < 0:
+    if begin <= last or last < 1:
         return None
     return f'the first validation is after {unit} {begin} (val_begin), and the last is {last}'
 

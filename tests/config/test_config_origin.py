@@ -114,6 +114,13 @@ def test_nothing_is_remembered_after_loading(cfg, write):
     assert not PLAIN_DICT_ORIGINS
 
 
+def test_a_dict_in_which_an_option_sets_a_key_stays_where_it_was(cfg):
+    cfg.merge_from_dict({'model.neck.depth': 5, 'model.items_.0.q': 2})
+    assert source_location(cfg, 'model') == 'child.py:2'
+    assert source_location(cfg, 'model.neck') == 'child.py:3'
+    assert source_location(cfg, 'model.items_') == 'base/model.py:5'
+
+
 def test_a_key_that_options_set_is_in_no_file(cfg):
     cfg.merge_from_dict({'model.type': 'B'})
     assert source_location(cfg, 'model.type') != 'base/model.py:2'
