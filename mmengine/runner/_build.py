@@ -170,6 +170,7 @@ def train_loop_type(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
             raise ArgumentError(
                 'train_cfg needs by_epoch=True with max_epochs, by_epoch=False with max_iters, or '
                 f'the type of a loop; got {sorted(rest)}.'
+                + ''.join(did_you_mean(str(key), ('max_epochs', 'max_iters')) for key in rest)
             )
     return rest, 'EpochBasedTrainLoop' if rest.pop('by_epoch') else 'IterBasedTrainLoop'
 

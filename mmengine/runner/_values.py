@@ -35,6 +35,8 @@ _OF_LISTS = {
     'object': 'dicts',
 }  # fmt: skip
 _LONG = 40
+# Arguments whose dict names what to build.
+_PARTS = ('module', 'data_preprocessor', 'generator', 'discriminator', 'visualizer', 'init_cfg')
 # Arguments of a run whose values a function of their own reads, which says what is wrong.
 _READ_APART = ('self', 'cfg', 'model', 'log_level', 'checkpoint', 'preempt', 'watchdog')
 _SETTINGS = ('randomness', 'env_cfg')
@@ -201,7 +203,10 @@ def _reads_as(text: str, kinds: set[str]) -> bool:
 def _message(key: str, value: Any, schema: Schema) -> str:
     if isinstance(value, str):
         got = f'the text {value!r}'
-        hint = ' Leave out the quotes.' if _reads_as(value, kinds_in(schema)) else ''
+        kinds = kinds_in(schema)
+        hint = ' Leave out the quotes.' if _reads_as(value, kinds) else ''
+        if 'object' in kinds and key in _PARTS:
+            hint = f' Write dict(type={value!r}).'
     else:
         got, hint = _short(value), ''
     return f'{key} must be {_needed(schema)}, got {got}.{hint}'

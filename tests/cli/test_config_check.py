@@ -204,6 +204,17 @@ def test_text_that_was_meant_as_a_dict_or_list_is_told(
         ("train_dataloader = dict(on_bad_sample='a', dataset=dict(type='ToyPairs'))", "or 'skip'"),
         ("train_dataloader = dict(shuffle=True, sampler=dict(type='DefaultSampler'), "
          "dataset=dict(type='ToyPairs'))", 'mutually exclusive with shuffle'),
+        ("train_cfg = dict(max_epoch=3)", "Did you mean 'max_epochs'?"),
+        ("train_cfg = dict(max_epochs=9, val_unit='iters')", "Did you mean 'iter'?"),
+        ("train_cfg = dict(max_epochs=9, uneven='longest')", "'shortest'"),
+        ("train_dataloader = dict(collate_fn=3, dataset=dict(type='ToyPairs'))", 'got 3.'),
+        ("val_evaluator = dict(metrics='acuracy')", "'acuracy' is not known"),
+        ("val_evaluator = dict(metrics=[dict(type='ToyWeight', prefx='a')])", "'prefix'"),
+        ("model = []", 'model is an empty list.'),
+        ("log_level = 5.5", 'log_level is a name or an integer, got 5.5.'),
+        ("sync_bn = 'pytorch'", "sync_bn is 'torch' or 'mmcv', got 'pytorch'."),
+        ("model_wrapper_cfg = 'MMDistributedDataParalel'", "Did you mean 'MMDistributedDataPara"),
+        ("data_preprocessor = 'ImgDataPreprocessor'", "Write dict(type='ImgDataPreprocessor')."),
     ],
     ids=lambda value: value.split('=')[0],
 )  # fmt: skip

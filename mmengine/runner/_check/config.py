@@ -16,6 +16,7 @@ from mmengine.process.watchdog import WatchdogSettings
 from mmengine.registry import (
     HOOKS,
     LOG_PROCESSORS,
+    MODEL_WRAPPERS,
     MODELS,
     RUNNERS,
     STRATEGIES,
@@ -55,6 +56,7 @@ from mmengine.strategy._resume_request import parse_resume
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _STAGES = {'train': ('train', 'val'), 'val': ('val',), 'test': ('test',)}
+_SYNC_BN = ('torch', 'mmcv')
 LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'NOTSET')
 
 
@@ -206,7 +208,11 @@ class _Check:
         self._ask('watchdog', WatchdogSettings.of)
         self._ask('checkpoint', CheckpointSettings.of)
         level = self._get('log_level')
-        if isinstance(level, str) and level.upper() not in LEVELS:
+        if level is not None and (isinstance(level, bool) or not isinstance(level, (str, int))):
+            self._findings.add(
+                '', f'log_level is a name or an integer, got {level!r}.', key='log_level'
+            )
+        elif isinstance(level, str) and level.upper() not in LEVELS:
             near = did_you_mean(level, LEVELS, limit=1)
             self._findings.add('log_level', f'there is no log level {level!r}.{near}')
         work_dir = self._get('work_dir')
@@ -234,6 +240,8 @@ class _Check:
             return
         model = self._get('model')
         given = ('data_preprocessor',) if self._get('data_preprocessor') is not None else ()
+        if model == []:
+            self._findings.add('', 'model is an empty list.', key='model')
         for index, one in enumerate(model if isinstance(model, list) else [model]):
             path = f'model.{index}' if isinstance(model, list) else 'model'
             kind = self._parts.check(one, path, MODELS, given=given)
@@ -322,6 +330,15 @@ class _Check:
             if is_of(kind, 'mmengine.runner'):
                 self._parts.construct(processor, 'log_processor', kind)
         self._check_strategy(self._get('strategy'), 'strategy')
+        sync_bn = self._get('sync_bn')
+        if isinstance(sync_bn, str) and sync_bn not in _SYNC_BN:
+            message = f"sync_bn is 'torch' or 'mmcv', got {sync_bn!r}."
+            self._findings.add('', message, key='sync_bn')
+        wrapper = self._get('model_wrapper_cfg')
+        if isinstance(wrapper, str):
+            self._parts.check(
+                {'type': wrapper}, 'model_wrapper_cfg', MODEL_WRAPPERS, is_exact=False
+            )
 
     def _check_strategy(self, strategy: Any, path: str) -> None:
         if isinstance(strategy, str):

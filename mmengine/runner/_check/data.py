@@ -25,7 +25,7 @@ from mmengine.runner._check.mistakes import Findings
 from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_items
 from mmengine.runner._values import misfits_of_loader
 from mmengine.runner._worker_options import OF_WORKERS
-from mmengine.utils.errors import ArgumentError, did_you_mean
+from mmengine.utils.errors import ArgumentError, did_you_mean, short_form
 
 OF_BUILDER = (
     'num_batch_per_epoch', 'limit_batches', 'on_bad_sample', 'disable_subprocess_warning',
@@ -140,6 +140,11 @@ def _check_function(function: Any, path: str, key: str, findings: Findings) -> N
     kind = raw_get(function, 'type') if isinstance(function, Mapping) else function
     if isinstance(function, Mapping) and kind is None:
         findings.add(path, f'{key} needs a type.', key=key)
+    elif isinstance(kind, (bool, int, float, list, tuple)):
+        got = short_form(kind)
+        findings.add(
+            path, f'{key} is a function, its name, or a dict with a type; got {got}.', key=key
+        )
     if isinstance(kind, str) and FUNCTIONS.get(kind) is None:
         near = did_you_mean(kind, FUNCTIONS.module_dict, limit=1)
         findings.add(
@@ -159,7 +164,8 @@ def check_evaluator(evaluator: Any, path: str, parts: Parts, findings: Findings)
     kind = raw_get(evaluator, 'type')
     found = EVALUATOR.get(kind) if isinstance(kind, str) else kind
     if 'metrics' in evaluator:
-        parts.check(evaluator, path, EVALUATOR, default_type='Evaluator')
+        parts.check(evaluator, path, EVALUATOR, default_type='Evaluator', skip=('metrics',))
+        check_evaluator(raw_get(evaluator, 'metrics'), f'{path}.metrics', parts, findings)
     elif isinstance(found, type) and issubclass(found, Evaluator):
         parts.check(evaluator, path, EVALUATOR)
     else:

@@ -37,7 +37,8 @@ class ConfigMistake:
 
     def __str__(self) -> str:
         place = f'{self.place}: ' if self.place else ''
-        path = f'{self.path}: ' if self.path else ''
+        is_named = not self.path or self.message.startswith(self.path)
+        path = '' if is_named else f'{self.path}: '
         return f'{place}{path}{self.message}'
 
 

@@ -306,7 +306,8 @@ class Parts:
             except (ValueError, TypeError, KeyError) as error:
                 text = str(error.args[0]) if isinstance(error, KeyError) and error.args else error
                 title = getattr(component, '__name__', name_of(component))
-                self._findings.add(path, f'{title}: {text}', key=_key_in(str(text), arguments))
+                message = str(text) if str(text).startswith(title) else f'{title}: {text}'
+                self._findings.add(path, message, key=_key_in(str(text), arguments))
         return None
 
 

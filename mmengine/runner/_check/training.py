@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -34,12 +34,19 @@ from mmengine.runner._build import train_loop_type
 from mmengine.runner._check.data import ask, check_number
 from mmengine.runner._check.mistakes import Findings
 from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_items
+from mmengine.runner._even_batches import checked_choice
 from mmengine.runner._units import counts_epochs
+from mmengine.runner._validating_loop import checked_val_unit
 from mmengine.runner.utils import calc_dynamic_intervals
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 OF_WRAPPER = ('optimizer', 'constructor', 'paramwise_cfg', 'skip_non_finite')
 OF_SCHEDULE = ('unit', 'convert_to_iter_based', 'epoch_length', 'by_epoch')
+_READERS: dict[str, Callable[[Any], Any]] = {
+    'dynamic_intervals': partial(calc_dynamic_intervals, 1),
+    'uneven': checked_choice,
+    'val_unit': checked_val_unit,
+}
 COUNTS = ('max_epochs', 'max_iters', 'val_interval')
 
 
@@ -62,10 +69,10 @@ def check_train_loop(config: Any, parts: Parts, findings: Findings) -> None:
             value = raw_get(config, key)
             if value is not None:
                 check_number(findings, 'train_cfg', key, value, 1)
-        intervals = raw_get(config, 'dynamic_intervals')
-        if intervals is not None:
-            read = partial(calc_dynamic_intervals, 1)
-            ask(intervals, 'train_cfg', read, findings, key='dynamic_intervals')
+        for key, read in _READERS.items():
+            value = raw_get(config, key)
+            if value is not None:
+                ask(value, 'train_cfg', read, findings, key=key)
 
 
 def check_evaluation_loop(config: Any, stage: str, parts: Parts) -> None:
