@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.runner._schema.facts import OTHERS
+from mmengine.runner._config_facts import OTHERS
 from mmengine.runner._values import check_values
 from mmengine.utils.errors import ArgumentError
 

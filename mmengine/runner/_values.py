@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 
 from mmengine.config.config_dict import raw_items
 from mmengine.dataset._usable import fault_of, is_counted
+from mmengine.runner._annotations import Schema, accepts, kinds_in, schema_of
+from mmengine.runner._config_facts import AUTO_SCALE_LR, OTHERS, SETTINGS
 from mmengine.runner._data_of_config import STAGES, described_loaders
-from mmengine.runner._schema.annotations import Schema, accepts, kinds_in, schema_of
-from mmengine.runner._schema.facts import AUTO_SCALE_LR, OTHERS, SETTINGS
 from mmengine.utils.errors import ArgumentTypeError
 
 _PLAIN = (str, bool, int, float, list, tuple, Mapping, type(None))
@@ -37,7 +37,7 @@ _OF_LISTS = {
 _LONG = 40
 # Arguments whose dict names what to build.
 _PARTS = ('module', 'data_preprocessor', 'generator', 'discriminator', 'visualizer', 'init_cfg')
-# Arguments of a run whose values a function of their own reads, which says what is wrong.
+# Arguments of a run that other functions read, which say what is wrong.
 _READ_APART = ('self', 'cfg', 'model', 'log_level', 'checkpoint', 'preempt', 'watchdog')
 _SETTINGS = ('randomness', 'env_cfg')
 _PARTS_OF_LOADER = ('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn')

@@ -259,9 +259,9 @@ def test_a_value_that_a_component_of_the_user_refuses_is_a_sentence(
         '    def __init__(self):\n'
         "        int('a')\n"
     )
-    add_lines(project, "train_dataloader = dict(dataset=dict(type='choosy.Choosy', split='trian'))")
+    add_lines(project, "train_dataloader = dict(dataset=dict(type='choosy.Choosy', split='tarin'))")
     message = message_of(capsys, 'train', 'toy.py')
-    assert 'split is train, got trian.' in message
+    assert 'split is train, got tarin.' in message
     assert 'choosy.Choosy' in message
     assert ADDED_LINE in message
     add_lines(project, "train_dataloader = dict(dataset=dict(type='choosy.Buggy'))")

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mmengine.config import Config
 from mmengine.runner import check_config
-from mmengine.runner._schema.annotations import accepts, schema_of
+from mmengine.runner._annotations import accepts, schema_of
 from mmengine.runner._values import misfit
 
 

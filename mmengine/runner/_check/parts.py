@@ -30,7 +30,7 @@ from mmengine.registry._signature import Taken, taken_by
 from mmengine.registry.default_scope import current_scope_name
 from mmengine.registry.registry import ALL_REGISTRIES
 from mmengine.runner._check.mistakes import REGISTERED_BY_IMPORT, Findings
-from mmengine.runner._schema.facts import KEYS_OF_BUILDERS
+from mmengine.runner._config_facts import KEYS_OF_BUILDERS
 from mmengine.runner._values import misfits
 from mmengine.utils import ManagerMixin
 from mmengine.utils.errors import did_you_mean, short_form

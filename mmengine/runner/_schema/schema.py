@@ -33,10 +33,11 @@ from mmengine.registry import (
 )
 from mmengine.registry._paths import imported
 from mmengine.registry.registry import ALL_REGISTRIES
+from mmengine.runner._annotations import Schema, schema_of
 from mmengine.runner._arguments import TRIOS
 from mmengine.runner._check.parts import BY_KEY, raw_get, raw_items
+from mmengine.runner._config_facts import KEYS_OF_BUILDERS, OTHERS
 from mmengine.runner._config_keys import READ_FROM_CONFIG, misspellings
-from mmengine.runner._schema.annotations import Schema, schema_of
 from mmengine.runner._schema.components import (
     Component,
     Definitions,
@@ -46,7 +47,6 @@ from mmengine.runner._schema.components import (
     paths_of,
     with_shared,
 )
-from mmengine.runner._schema.facts import KEYS_OF_BUILDERS, OTHERS
 from mmengine.runner._schema.places import (
     loader_of,
     loader_parts,

@@ -85,7 +85,7 @@ def of_kinds(*kinds: str) -> Schema:
 def accepts(schema: Schema, value: Any) -> bool:
     """Whether a plain value of a config fits a schema that :func:`schema_of` has made.
 
-    Two rules are those of Python, not of JSON: 0 and 1 pass for bools, and a tuple is a list.
+    As in Python, and not as in JSON, 0 and 1 pass for bools, and a tuple is a list.
     Numbers with a fraction pass for integers.
     """
     if 'anyOf' in schema:
