@@ -63,7 +63,10 @@ def is_counted(loader: Mapping[Any, Any]) -> bool:
         if sampler is None:
             continue
         kind = dict(raw_items(sampler)).get('type') if isinstance(sampler, Mapping) else None
-        kind = DATA_SAMPLERS.get(kind) if isinstance(kind, str) else built(kind)
+        try:
+            kind = DATA_SAMPLERS.get(kind) if isinstance(kind, str) else built(kind)
+        except ImportError:  # told where it is built
+            return False
         if not getattr(kind, '__module__', '').startswith('mmengine.'):
             return False
     return True

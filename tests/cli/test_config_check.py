@@ -263,6 +263,23 @@ class OpenModel(BaseModel):
         self.kwargs = kwargs
 
 
+def test_a_name_that_cannot_be_imported_is_a_mistake_wherever_it_is(project: Path) -> None:
+    (project / 'toy.py').rename(project / 'base.py')
+    (project / 'lazy.py').write_text(
+        'from nowhere_at_all import Part\n'
+        'from mmengine.config import read_base\n'
+        'with read_base():\n'
+        '    from .base import *\n'
+        'train_dataloader.sampler = dict(type=Part)\n'
+        'custom_hooks = [Part, dict(type=Part)]\n'
+        'val_evaluator = Part\n'
+    )
+    found = [str(one) for one in check_config(Config.fromfile('lazy.py')) if one.is_certain]
+    paths = ['train_dataloader.sampler', 'custom_hooks.0', 'custom_hooks.1', 'val_evaluator']
+    assert [path for path in paths if not any(f'{path}: ' in text for text in found)] == []
+    assert [text for text in found if "cannot import 'nowhere_at_all'" not in text] == []
+
+
 @pytest.mark.parametrize('stage', [None, 'train', 'test'])
 def test_a_stage_is_checked_by_what_it_needs(project: Path, stage: str | None) -> None:
     found = mistakes_of(project, "test_evaluator = dict(type='ToyWeigt')\n", stage=stage)

@@ -139,7 +139,11 @@ class Parts:
 
     def _check_object(self, part: Any, path: str, registry: Registry[Any]) -> None:
         """Check that what has no type to build is an object, not its name or its class."""
-        is_class = isinstance(part, _LAZY) and isinstance(part.build(), type)
+        try:
+            is_class = isinstance(part, _LAZY) and isinstance(part.build(), type)
+        except ImportError as error:
+            self._findings.add(path, f'{part!r} cannot be imported: {str(error).rstrip(".")}.')
+            return
         if not (is_class or isinstance(part, (str, bool, int, float, list, tuple, type))):
             return
         name = part if isinstance(part, str) else getattr(part, '__name__', part)
@@ -182,7 +186,9 @@ class Parts:
         try:
             found = self.resolve(kind, registry)
         except ImportError as error:
-            self._findings.add(path, f'type {kind!r} cannot be imported: {error}.', key='type')
+            self._findings.add(
+                path, f'type {kind!r} cannot be imported: {str(error).rstrip(".")}.', key='type'
+            )
             return None
         if found is None:
             self._add_unknown(kind, path, registry)
@@ -263,7 +269,7 @@ class Parts:
         try:
             found = self.resolve(kind, registry)
         except ImportError as error:
-            message = f'type {kind!r} cannot be imported: {error}.'
+            message = f'type {kind!r} cannot be imported: {str(error).rstrip(".")}.'
             self._findings.add(path, message, key='type', is_certain=False)
             return
         if found is not None:

@@ -131,7 +131,11 @@ def _constructor(kind: Any, path: str, parts: Parts, findings: Findings) -> Any:
     try:
         found = parts.resolve(kind, OPTIM_WRAPPER_CONSTRUCTORS)
     except ImportError as error:
-        findings.add(path, f'constructor {kind!r} cannot be imported: {error}.', key='constructor')
+        findings.add(
+            path,
+            f'constructor {kind!r} cannot be imported: {str(error).rstrip(".")}.',
+            key='constructor',
+        )
         return None
     if found is None:
         near = did_you_mean(str(kind), OPTIM_WRAPPER_CONSTRUCTORS.module_dict, limit=1)
