@@ -211,6 +211,8 @@ def test_text_that_was_meant_as_a_dict_or_list_is_told(
         ("val_evaluator = dict(metrics='acuracy')", "'acuracy' is not known"),
         ("val_evaluator = dict(metrics=[dict(type='ToyWeight', prefx='a')])", "'prefix'"),
         ("model = []", 'model is an empty list.'),
+        ("env_cfg = dict(mp_cfg=dict(start_method='spawn'))", "Did you mean 'mp_start_method'?"),
+        ("env_cfg = dict(mp_cfg=dict(mp_start_method='forked'))", "Did you mean 'fork'?"),
         ("log_level = 5.5", 'log_level is a name or an integer, got 5.5.'),
         ("sync_bn = 'pytorch'", "sync_bn is 'torch' or 'mmcv', got 'pytorch'."),
         ("model_wrapper_cfg = 'MMDistributedDataParalel'", "Did you mean 'MMDistributedDataPara"),
@@ -261,6 +263,27 @@ class OpenModel(BaseModel):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
         self.kwargs = kwargs
+
+
+@pytest.mark.parametrize(
+    ('lines', 'told'),
+    [
+        ('max_epochs = 3', "nothing reads 'max_epochs' here: a run reads train_cfg.max_epochs, "
+         'which is 1.'),
+        ('lr = 1', 'optim_wrapper.optimizer.lr, which is 0.1.'),
+        ('seed = 3', 'randomness.seed, which is None.'),
+        ('max_epochs = 1', None),
+        ('max_epochs = 3\ntrain_cfg = dict(max_epochs=max_epochs - 1)', None),
+    ],
+)  # fmt: skip
+def test_a_variable_that_has_no_effect_is_a_remark(
+    project: Path, lines: str, told: str | None
+) -> None:
+    path = project / 'toy.py'
+    path.write_text(f'{path.read_text()}{lines}\n')
+    found = check_config(Config.fromfile(path))
+    assert [one for one in found if one.is_certain] == []
+    assert [told in str(one) for one in found] == ([True] if told else [])
 
 
 def test_a_name_that_cannot_be_imported_is_a_mistake_wherever_it_is(project: Path) -> None:

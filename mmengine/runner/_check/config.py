@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from mmengine.config import Config, ConfigDict
-from mmengine.process.env import check_launcher
+from mmengine.process.env import check_launcher, worker_settings
 from mmengine.process.session import remote_work_dir
 from mmengine.process.signals import Preempt
 from mmengine.process.watchdog import WatchdogSettings
@@ -42,7 +42,7 @@ from mmengine.runner._check.training import (
     check_schedules,
     check_train_loop,
 )
-from mmengine.runner._config_keys import CLOSED, misspelt_keys
+from mmengine.runner._config_keys import CLOSED, misspelt_keys, without_effect
 from mmengine.runner._hook_list import default_hooks
 from mmengine.runner._preparing import STRATEGY_NAMES
 from mmengine.runner._units import default_hook_configs
@@ -170,6 +170,8 @@ class _Check:
             findings.add(
                 '', f'{key!r} is not a key that a run reads. Did you mean {meant!r}?', key=key
             )
+        for key, message in without_effect(cfg).items():
+            findings.add('', message, key=key, is_certain=False)
         if self._get('model') is None:
             near = did_you_mean('model', (str(key) for key in cfg), limit=1)
             findings.add('', f'the config has no model, which a run cannot do without.{near}')
@@ -207,6 +209,9 @@ class _Check:
         self._ask('preempt', Preempt.of)
         self._ask('watchdog', WatchdogSettings.of)
         self._ask('checkpoint', CheckpointSettings.of)
+        workers = raw_get(self._get('env_cfg') or {}, 'mp_cfg')
+        if isinstance(workers, Mapping):
+            ask(workers, 'env_cfg.mp_cfg', worker_settings, self._findings)
         level = self._get('log_level')
         if level is not None and (isinstance(level, bool) or not isinstance(level, (str, int))):
             self._findings.add(
