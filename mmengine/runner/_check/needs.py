@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.optim.optimizer.builder import _is_by_submodule
 from mmengine.runner._arguments import TRIOS
 from mmengine.runner._check.mistakes import Findings
-from mmengine.runner._check.parts import Parts, is_of, raw_get
+from mmengine.runner._check.parts import Parts, is_of, raw_get, raw_items
 from mmengine.runner._named_optimizers import wrong_optimizers
 from mmengine.runner._units import counts_epochs
 from mmengine.runner._unread_results import NO_VALIDATION, reads_results, unread, why_never
@@ -31,7 +31,7 @@ def check_validations(cfg: Config, parts: Parts, findings: Findings) -> None:
     loop, kind = parts.found.get('train_cfg', ({}, None))
     if not is_of(kind, 'mmengine.runner'):
         return
-    why = why_never(counts_epochs(loop), {'val_begin': 1, **dict(loop)}.get)
+    why = why_never(counts_epochs(loop), {'val_begin': 1, **dict(raw_items(loop))}.get)
     begin_is_wrong = why is not None
     if all(raw_get(cfg, name) is None for name in TRIOS['val'][1]):
         why, begin_is_wrong = NO_VALIDATION, False
@@ -40,7 +40,7 @@ def check_validations(cfg: Config, parts: Parts, findings: Findings) -> None:
     readers = 0
     for path, (part, component) in parts.found.items():
         if path.startswith(_TRAIN) and isinstance(component, type):
-            how = reads_results(component, dict(part).get)
+            how = reads_results(component, dict(raw_items(part)).get)
             if how is not None:
                 readers += 1
                 findings.add(path, unread(how, why), key='save_best' if 'save_best' in how else '')
