@@ -17,9 +17,9 @@ from mmengine.runner import (
     TestLoop,
     ValLoop,
 )
+from mmengine.runner._config_facts import DATALOADER, ON_BAD_SAMPLE, OTHERS, SETTINGS
 from mmengine.runner._config_keys import READ_FROM_CONFIG
 from mmengine.runner._hook_list import DEFAULT_HOOKS
-from mmengine.runner._schema.facts import DATALOADER, ON_BAD_SAMPLE, OTHERS, SETTINGS
 
 # Where each argument of the constructor acts. A test holds that none is missing.
 ACTS_IN = {

@@ -128,11 +128,16 @@ def load_state_dict(
     )
     if not summary:
         return
-    if must_fit and len(leftovers.unexpected_keys) + len(shapes) >= len(wrapped):
+    num_fitting = len(wrapped) - len(leftovers.unexpected_keys) - len(shapes)
+    num_of_model = num_fitting + len(leftovers.missing_keys) + len(shapes)
+    if must_fit and num_fitting <= 0:
         raise ArgumentError(
             f'The checkpoint has none of the weights of {type(module).__name__}.\n{summary}'
         )
-    message = f'The checkpoint and {type(module).__name__} do not match exactly.\n{summary}'
+    message = (
+        f'The checkpoint and {type(module).__name__} do not match exactly: {max(num_fitting, 0)} '
+        f'of the {num_of_model} tensors of the model are loaded.\n{summary}'
+    )
     if strict:
         raise RuntimeError(message)
     if is_main_process():

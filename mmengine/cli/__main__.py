@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The options before a command take no values, so the first other word is the command.
     parser = build_parser([word for word in words if not word.startswith('-')][:1])
     try:
-        options = parser.parse_args(argv)
+        options, unknown = parser.parse_known_args(argv)
+        if unknown:
+            parser.error(_unknown_words(unknown, parser, options.command))
     except ValueError as error:  # argparse itself ends the process
         parser.error(str(error))
     options.words = list(words)
@@ -86,6 +88,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             _print_error(text)
         return verdict.exit_code
+
+
+def _unknown_words(words: Sequence[str], parser: argparse.ArgumentParser, command: str) -> str:
+    """The message for words that a command does not take, with the options that were meant."""
+    from mmengine.utils.errors import did_you_mean
+
+    known = _options_of(parser, command)
+    hints = ''
+    for word in (word.partition('=')[0] for word in words if word.startswith('--')):
+        # --resume-from means --resume, although --resume-with has more letters of it.
+        start = max((each for each in known if word.startswith(f'{each}-')), key=len, default='')
+        hints += f' Did you mean {start!r}?' if start else did_you_mean(word, known, limit=1)
+    return f'{command} does not take {" ".join(words)}.{hints}'
+
+
+def _options_of(parser: argparse.ArgumentParser, command: str) -> list[str]:
+    """The long options of a command, and of its sub-commands."""
+    found: list[str] = []
+    pending = [parser]
+    while pending:
+        for action in pending.pop()._actions:
+            found += [name for name in action.option_strings if name.startswith('--')]
+            if isinstance(action, argparse._SubParsersAction):
+                pending += [one for name, one in action.choices.items() if one is not parser]
+    return list(dict.fromkeys(found))
 
 
 def _print_error(text: str) -> None:

@@ -21,6 +21,7 @@ from mmengine.hooks import Hook
 from mmengine.logging._shown_once import shown_once
 from mmengine.logging.logger import _shows_color, console_rule
 from mmengine.strategy._schedule_steps import flattened
+from mmengine.utils._quantities import counted
 from mmengine.utils._rows import rows_text
 
 _MAX_METRICS = 6
@@ -98,9 +99,9 @@ def header_of(runner: Any) -> str:
     rows = {
         'Run': runner.experiment_name,
         'Work dir': runner.work_dir,
-        'Device': f'{", ".join(places) or "cpu"}, {ranks} rank{"s" if ranks > 1 else ""}, '
+        'Device': f'{", ".join(places) or "cpu"}, {counted(ranks, "rank")}, '
         f'{type(runner.strategy).__name__}',
-        'Model': f'{type(model).__name__}, {total:,} parameters{part}',
+        'Model': f'{type(model).__name__}, {counted(total, "parameter")}{part}',
         'Training data': _data_of(runner.train_loop.dataloader),
     }
     if runner.val_loop is not None:
@@ -157,9 +158,9 @@ def _command(words: list[str]) -> str:
 def _data_of(loader: Any) -> str:
     dataset = getattr(loader, 'dataset', loader)
     parts = [type(dataset).__name__]
-    for size, unit in ((_length(dataset), 'samples'), (_length(loader), 'batches')):
+    for size, unit in ((_length(dataset), 'sample'), (_length(loader), 'batch')):
         if size is not None:
-            parts.append(f'{size:,} {unit}')
+            parts.append(counted(size, unit))
     batch_size = getattr(loader, 'batch_size', None)
     return ', '.join(parts) + (f' of {batch_size}' if batch_size else '')
 
@@ -188,7 +189,7 @@ def _schedule_of(runner: Any) -> str:
     names = ', '.join(dict.fromkeys(type(each).__name__ for each in flattened(schedules)))
     by_epoch = runner.log_processor.by_epoch
     length = runner.max_epochs if by_epoch else runner.max_iters
-    return f'{names or "constant"}; {length:,} {"epochs" if by_epoch else "iterations"}'
+    return f'{names or "constant"}; {counted(length, "epoch" if by_epoch else "iteration")}'
 
 
 def _best_of(runner: Any) -> Any:

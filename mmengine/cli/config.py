@@ -96,7 +96,8 @@ def add_parser(commands: Commands) -> None:
         own,
         'diff',
         'compare two configs after merging',
-        'Print a unified diff of two configs after merging; print nothing if they are equal.',
+        'Print a unified diff of two configs after merging. Equal configs have none: a line on\n'
+        'standard error says so.',
         _DIFF_EXAMPLES,
     )
     diff.add_argument('old', metavar='A', help='config file')

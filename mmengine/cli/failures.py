@@ -27,6 +27,8 @@ SELF_EXPLAINING = {
 _PATH_ERRORS = (
     FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError,
 )  # fmt: skip
+# What a component raises for a value that it does not take.
+_OF_VALUES = (ValueError, TypeError, KeyError)
 _BUILD = ('mmengine.registry.build_functions', '_build')
 # Packages to which a frame can belong; all other frames are code of the user.
 _OURS = ('mmengine', '__main__')
@@ -46,7 +48,8 @@ def judge(error: Exception) -> Verdict | None:
 
     A user error is an error that this package raised on purpose, or a path that the system refused,
     while no code of the user was running. Building a component resets this rule: a value that a
-    component rejects always counts as an error in the config.
+    component rejects always counts as an error in the config, also if it is a component of the
+    user.
     """
     for ancestor in type(error).__mro__:
         exit_code = SELF_EXPLAINING.get(f'{ancestor.__module__}.{ancestor.__qualname__}')
@@ -63,6 +66,8 @@ def _is_mistake(error: Exception) -> bool:
     builds = [index for index, frame in enumerate(frames) if _is_build(frame)]
     if builds:
         frames = frames[builds[-1] :]
+        if isinstance(error, _OF_VALUES) and _refuses_its_arguments(frames):
+            return True
     packages = [_package(frame) for frame in frames]
     if not frames or any(package not in _OURS + _LIBRARIES for package in packages):
         return False
@@ -71,6 +76,11 @@ def _is_mistake(error: Exception) -> bool:
     if packages[-1] in _OURS:
         return _is_raise_statement(frames[-1])
     return bool(builds)
+
+
+def _refuses_its_arguments(frames: list[TracebackType]) -> bool:
+    """Whether the constructor or function that was built raised the error itself, on purpose."""
+    return len(frames) == 2 and _is_raise_statement(frames[-1])
 
 
 def _frames(error: Exception) -> list[TracebackType]:

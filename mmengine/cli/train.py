@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmengine.cli import _tryout
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 _AMP_DTYPES = {'fp16': 'float16', 'bf16': 'bfloat16'}
-_DEVICE_DEFAULT = 'default'
+# The value of --amp without a word. It is not text, which would have to be one of the choices.
+_OF_DEVICE = True
 _EXAMPLES = """\
   mmengine train examples/digits/config.py
   mmengine train config.py --work-dir runs/a --cfg-options train_cfg.max_epochs=3 model.depth=50
@@ -40,6 +41,25 @@ _EXAMPLES = """\
   mmengine train config.py --lr-find --seed 1
   torchrun --nproc-per-node 2 -m mmengine train config.py --launcher pytorch
 """
+
+
+class _ResumeFields(DictAction):
+    """Fields of ``resume``; a path among them belongs to another option."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        for word in values or []:
+            if '=' not in str(word):
+                raise ArgumentError(
+                    f'{option_string} takes KEY=VALUE, got {word!r}. The checkpoint to resume is '
+                    f'given by --resume {word}.'
+                )
+        super().__call__(parser, namespace, values, option_string)
 
 
 def add_parser(commands: Commands) -> None:
@@ -66,7 +86,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         '--resume-with',
         nargs='+',
-        action=DictAction,
+        action=_ResumeFields,
         metavar='KEY=VALUE',
         help='what wins where config and checkpoint differ: schedule=config|checkpoint, '
         'optimizer=config|checkpoint, on_change=warn|error; again=True opens a run that had ended',
@@ -74,10 +94,10 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         '--amp',
         nargs='?',
-        const=_DEVICE_DEFAULT,
-        choices=(*_AMP_DTYPES, _DEVICE_DEFAULT),
+        const=_OF_DEVICE,
+        choices=tuple(_AMP_DTYPES),
         metavar='fp16|bf16',
-        help='train in mixed precision; the default is fp16 on CUDA and bf16 on the CPU',
+        help='train in mixed precision; without a word fp16 on CUDA and bf16 on the CPU',
     )
     parser.add_argument(
         '--seed', type=int, metavar='N', help="seed of the run: the config's randomness.seed"

@@ -140,7 +140,9 @@ def overlay_options(base: Any, options: Any, *, allow_list_keys: bool, path: str
             old = ConfigDict()
         value = overlay_options(old, value, allow_list_keys=allow_list_keys, path=here)
         dict.__setitem__(result, key, value)
-    copy_places(result, options, dict.keys(options))
+    # A dict or list in which an option changes an entry was written where it was before.
+    set_here = [key for key, value in dict.items(options) if not isinstance(value, dict)]
+    copy_places(result, options, [*set_here, *(key for key in options if key not in base)])
     return result
 
 

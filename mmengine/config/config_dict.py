@@ -47,7 +47,7 @@ class ConfigDict(dict[Any, Any]):
         known = PLAIN_DICT_ORIGINS.find(source) if PLAIN_DICT_ORIGINS else None
         if isinstance(source, ConfigDict):
             known = source._origin
-        if known is not None:
+        if known is not None and self._origin is None:
             object.__setattr__(self, '_origin', known.copy())
 
     def _assign(self, entries: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from mmengine.doctor._finding import FAIL, OK, Finding, bytes_text
+from mmengine.utils._quantities import counted
 
 _AREA = 'collectives'
 _TIMEOUT_S = 60.0
@@ -52,7 +53,7 @@ def sum_finding(backend: str, world_size: int, timeout_s: float) -> Finding:
                 rank.kill()
                 with rank:  # which waits for it, and closes its pipes
                     pass
-    name = f'{backend}, {world_size} rank{"s" if world_size > 1 else ""}'
+    name = f'{backend}, {counted(world_size, "rank")}'
     failed = [error for code, _, error in outputs if code != 0]
     if failed:
         return Finding(_AREA, name, FAIL, _last_line(failed), _ADVICE[backend])

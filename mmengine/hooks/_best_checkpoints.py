@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks._best import IS_BETTER, WORST, check_rule, infer_rule
 from mmengine.logging import print_log
-from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
+from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean, unknown_metric
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
@@ -263,10 +263,7 @@ def is_missing(runner: Run, key: str, metrics: Mapping[str, Any], best: BestChec
     """
     if key in metrics:
         return False
-    message = (
-        f'save_best watches {key!r}, which is not among the metrics '
-        f'({", ".join(metrics)}).{did_you_mean(key, metrics)}'
-    )
+    message = unknown_metric('save_best', key, metrics)
     if best.best_score is None:
         raise KeyError(message)
     runner.logger.warning(message)

@@ -18,6 +18,7 @@ from mmengine.dataset._stage_times import StageTimes
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.utils._cores import usable_cores
+from mmengine.utils._quantities import counted
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
@@ -100,7 +101,7 @@ def bottleneck_text(times: StageTimes, loader: Any, wait_s: float, time_s: float
     )
     shown = ', '.join(f'{name} {spent * 1e3:.3g} ms' for name, spent in stages[:4])
     shown = f' ({shown})' if len(stages) > 1 else ''
-    reader = f'{workers} worker{"s" if workers > 1 else ""}' if workers else 'the main process'
+    reader = counted(workers, 'worker') if workers else 'the main process'
     # What a step takes without data is the time in which the workers have to give a batch.
     step_s = max(time_s - wait_s, 1e-6)
     needed = math.ceil(batch_s / step_s)

@@ -11,7 +11,8 @@ from mmengine.hooks.hook import Hook
 from mmengine.hooks.run import evaluates_alone
 from mmengine.logging._numbers import float_of
 from mmengine.registry import HOOKS
-from mmengine.utils.errors import ArgumentError, did_you_mean
+from mmengine.utils._quantities import counted
+from mmengine.utils.errors import ArgumentError, unknown_metric
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
@@ -117,15 +118,12 @@ class EarlyStoppingHook(Hook):
         if self.wait_count and self.wait_count >= self.patience:
             return (
                 f'has not improved on {self.best_score:g} by {abs(self.min_delta):g} for '
-                f'{self.wait_count} validations'
+                f'{counted(self.wait_count, "validation")}'
             )
         return None
 
     def _report_missing(self, runner: Run, metrics: dict[str, float]) -> None:
-        message = (
-            f'EarlyStoppingHook watches {self.monitor!r}, which is not among the metrics '
-            f'({", ".join(metrics) or "there are none"}).{did_you_mean(self.monitor, metrics)}'
-        )
+        message = unknown_metric('EarlyStoppingHook', self.monitor, metrics)
         if self.strict:
             raise RuntimeError(f'{message} strict=False makes this a warning.')
         runner.logger.warning(message)

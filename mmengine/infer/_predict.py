@@ -37,6 +37,7 @@ from mmengine.runner._trained_model import (
     work_dir_of,
 )
 from mmengine.runner._unsuited import UnsuitedModelError, explain_step, without_step
+from mmengine.utils._quantities import counted
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _SHOWN = 3
@@ -387,6 +388,6 @@ def _named(given: Any) -> dict[str, Any]:
 
 def _told(cfg: Config, files: Sequence[Any]) -> str:
     if files:
-        return f'{len(files)} file{"s" if len(files) > 1 else ""}'
+        return counted(len(files), 'file')
     names = [name for name in described_loaders(cfg, 'test') if name is not None]
     return f'test_dataloader{": " + ", ".join(names) if names else ""} of the config'

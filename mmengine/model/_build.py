@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from mmengine.model.utils import convert_sync_batchnorm, revert_sync_batchnorm
 from mmengine.model.wrappers import MMDistributedDataParallel
 from mmengine.registry import MODEL_WRAPPERS, MODELS
-from mmengine.utils.errors import ArgumentError
+from mmengine.utils.errors import ArgumentError, short_form
 
 
 def build_model(cfg_or_module: Mapping[str, Any] | nn.Module) -> nn.Module:
@@ -27,7 +27,7 @@ def build_model(cfg_or_module: Mapping[str, Any] | nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise TypeError(
             'model must be a torch.nn.Module or a config (dict with `type`) of one, got '
-            f'{type(model).__name__}.'
+            f'{short_form(model)}.'
         )
     return model
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, softplus
 
-from mmengine.model.adapt import AdaptedModel, Loss, _built, _logits
+from mmengine.model.adapt import AdaptedModel, Loss, _logits, built_loss, built_module
 from mmengine.model.base_model.base_model import BaseModel
 from mmengine.model.base_model.data_preprocessor import BaseDataPreprocessor
 from mmengine.utils.errors import ArgumentError
@@ -34,7 +34,7 @@ class _ReadyModel(AdaptedModel):
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(module, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        self.loss = self._usual_loss if loss is None else _built(loss)
+        self.loss = self._usual_loss if loss is None else built_loss(loss, type(self))
         self.target = target
         # Whether the module has an argument of a name; read once for each name.
         self._takes: dict[str, bool] = {}
@@ -238,8 +238,8 @@ class GAN(BaseModel):
         if data_preprocessor is None:
             data_preprocessor = _NamingPreprocessor('inputs')
         super().__init__(data_preprocessor, init_cfg)
-        self.generator: Any = _built(generator)
-        self.discriminator: Any = _built(discriminator)
+        self.generator: Any = built_module(generator, 'generator', type(self))
+        self.discriminator: Any = built_module(discriminator, 'discriminator', type(self))
         self.noise = (noise,) if isinstance(noise, int) else tuple(noise)
 
     def forward(self, inputs: Tensor, *rest: Any, mode: str = 'tensor', **kwargs: Any) -> Any:  # type: ignore[override]  # takes any batch that begins with the samples

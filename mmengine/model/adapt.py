@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmengine.model.base_model import BaseModel
 from mmengine.registry import MODELS
-from mmengine.utils.errors import ArgumentError
+from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean, short_form
 
 Loss = Callable[[Any, Any], Any]
 
@@ -52,8 +52,8 @@ class AdaptedModel(BaseModel):
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
-        self.inner: nn.Module = _built(module)
-        self.loss: Any = _built(loss)
+        self.inner: nn.Module = built_module(module, 'module', type(self))
+        self.loss: Any = None if loss is None else built_loss(loss, type(self))
         if loss is not None and target is None:
             raise ArgumentError(
                 'AdaptedModel gives loss(logits, target) the target of the batch: pass '
@@ -69,6 +69,8 @@ class AdaptedModel(BaseModel):
             known. Metrics of torchmetrics take these as they are.
         """
         target, args, kwargs = self._split(args, kwargs)
+        if mode == 'loss' and target is None and self.loss is not None:
+            raise ArgumentError(self._without_target(args, kwargs))
         outputs = self.inner(*args, **kwargs)
         if mode == 'tensor':
             return outputs
@@ -86,6 +88,15 @@ class AdaptedModel(BaseModel):
             return [{'preds': one} for one in logits]
         return [{'preds': one, 'target': label} for one, label in zip(logits, target, strict=True)]
 
+    def _without_target(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """The message for a batch that has no target where it is looked for."""
+        had = f'the keys {list(kwargs)}' if kwargs else f'{len(args)} values'
+        near = did_you_mean(self.target, kwargs) if isinstance(self.target, str) else ''
+        return (
+            f'{type(self).__name__} has target={self.target!r}, and its batch has {had}.{near} '
+            "target is the batch's key of the target, or its position."
+        )
+
     def _split(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -101,9 +112,45 @@ class AdaptedModel(BaseModel):
         return args[key], rest_args, kwargs
 
 
-def _built(part: Any) -> Any:
-    """A part of a model from its config; an object as it is."""
-    return MODELS.build(part) if isinstance(part, Mapping) else part
+def built_module(part: Any, name: str, owner: type) -> Any:
+    """The module of a model from its config; a module as it is.
+
+    Args:
+        part: The argument.
+        name: Its name, for the message.
+        owner: The class of the model.
+
+    Raises:
+        ArgumentTypeError: If it is something else, or its config builds something else.
+    """
+    built = MODELS.build(part) if isinstance(part, Mapping) else part
+    if isinstance(built, nn.Module):
+        return built
+    raise ArgumentTypeError(
+        f'{owner.__name__} takes {name} as a torch.nn.Module or its config, such as '
+        f"{name}=dict(type='torch.nn.Linear', ...); {_got(part, built)}."
+    )
+
+
+def built_loss(loss: Any, owner: type) -> Any:
+    """A loss from its config; a function or module as it is.
+
+    Raises:
+        ArgumentTypeError: If it cannot be called.
+    """
+    built = MODELS.build(loss) if isinstance(loss, Mapping) else loss
+    if callable(built) and not isinstance(built, type):
+        return built
+    raise ArgumentTypeError(
+        f'{owner.__name__} takes loss as a function, a module or its config, such as '
+        f"loss=dict(type='torch.nn.CrossEntropyLoss'); {_got(loss, built)}."
+    )
+
+
+def _got(part: Any, built: Any) -> str:
+    if isinstance(part, Mapping):
+        return f'this one builds {short_form(built)}'
+    return f'got {short_form(part)}'
 
 
 def adapt(module: nn.Module | Mapping[str, Any], **options: Any) -> AdaptedModel:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.plan._plan import Plan
-from mmengine.utils._quantities import bytes_text, count_text, time_text
+from mmengine.utils._quantities import bytes_text, count_text, counted, time_text
 
 _NOT_IN_TIME = 'Validations, checkpoints and waiting for data come on top.'
 
@@ -63,30 +63,23 @@ def _short(value: Any) -> str:
 def _length(plan: Plan) -> str:
     length, saved = plan.length, plan.checkpoints
     counts = [
-        (length.epochs, 'epochs'), (length.iterations, 'iterations'),
-        (length.steps, 'optimizer steps'), (length.samples, 'samples'),
+        (length.epochs, 'epoch'), (length.iterations, 'iteration'),
+        (length.steps, 'optimizer step'), (length.samples, 'sample'),
     ]  # fmt: skip
-    known = [_counted(count, unit) for count, unit in counts if count is not None]
-    batch = '' if length.batch_size is None else f' of {_counted(length.batch_size, "samples")}'
-    step = f'  a step has {_counted(plan.batches_of_step, "batches")}{batch} on each rank'
+    known = [counted(count, unit) for count, unit in counts if count is not None]
+    batch = '' if length.batch_size is None else f' of {counted(length.batch_size, "sample")}'
+    step = f'  a step has {counted(plan.batches_of_step, "batch")}{batch} on each rank'
     if length.samples_of_step is not None and plan.world_size > 1:
-        step += f': {_counted(length.samples_of_step, "samples")} of all ranks'
+        step += f': {counted(length.samples_of_step, "sample")} of all ranks'
     lines = ['Length', f'  {", ".join(known) or "not known"}', step]
     if saved.written is None or saved.kept is None:
         lines.append(f'  checkpoints of {bytes_text(saved.bytes)} each')
     elif saved.written:
         lines.append(
-            f'  {_counted(saved.written, "checkpoints")} of {bytes_text(saved.bytes)}, of which '
+            f'  {counted(saved.written, "checkpoint")} of {bytes_text(saved.bytes)}, of which '
             f'{saved.kept:,} are kept: {bytes_text(saved.kept * saved.bytes)}'
         )
     return '\n'.join(lines)
-
-
-def _counted(count: int, unit: str) -> str:
-    """``count`` with its ``unit``, which is given in the plural."""
-    if count == 1:
-        unit = unit.removesuffix('es') if unit == 'batches' else unit.removesuffix('s')
-    return f'{count:,} {unit}'
 
 
 def _schedule(plan: Plan) -> str:
@@ -107,7 +100,7 @@ def _sent(plan: Plan) -> str:
     rows = [
         [
             row.kind, f'{row.count:,}',
-            f'{row.ranks:,} ranks{" of a machine" if row.is_in_node else ""}',
+            f'{counted(row.ranks, "rank")}{" of a machine" if row.is_in_node else ""}',
             bytes_text(row.payload), bytes_text(row.sent),
         ]
         for row in plan.sent

@@ -2,9 +2,12 @@
 
 import logging
 import math
+import multiprocessing
 import os
 import platform
+import sys
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +16,9 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import broadcast, get_dist_info, infer_launcher, init_dist, is_distributed
 from mmengine.logging import print_log
+from mmengine.utils._settings import check_keys
 from mmengine.utils.dl_utils import collect_env, set_multi_processing
-from mmengine.utils.errors import ArgumentError
+from mmengine.utils.errors import ArgumentError, did_you_mean
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 _DEFAULT_OPEN_FILES = 4096
@@ -31,6 +35,24 @@ def check_launcher(launcher: str | None) -> str:
     if launcher not in LAUNCHERS:
         raise ArgumentError(f'launcher is one of {", ".join(LAUNCHERS)}; got {launcher!r}.')
     return launcher
+
+
+def worker_settings(mp_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of data workers, from ``mp_cfg`` and the defaults.
+
+    Raises:
+        ArgumentError: If a key or the start method is unknown.
+    """
+    settings = {'mp_start_method': 'fork', 'opencv_num_threads': 0, **mp_cfg}
+    check_keys('env_cfg.mp_cfg', mp_cfg, ('mp_start_method', 'opencv_num_threads'))
+    methods = multiprocessing.get_all_start_methods()
+    method = settings['mp_start_method']
+    if sys.platform != 'win32' and method not in methods:
+        raise ArgumentError(
+            f'mp_start_method is one of {", ".join(methods)}; got {method!r}.'
+            f'{did_you_mean(str(method), methods, limit=1)}'
+        )
+    return settings
 
 
 def setup_process(
@@ -54,7 +76,7 @@ def setup_process(
     if cudnn_benchmark:
         torch.backends.cudnn.benchmark = True
     _raise_open_file_limit(resource_limit)
-    mp_settings = {'mp_start_method': 'fork', 'opencv_num_threads': 0, **(mp_cfg or {})}
+    mp_settings = worker_settings(mp_cfg or {})
     if launcher == 'none':
         set_multi_processing(**mp_settings, distributed=False)
         return

@@ -2,11 +2,13 @@
 
 import copy
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.runner._config_facts import OTHERS
 from mmengine.runner._config_keys import PLACES, READ_FROM_CONFIG, written
+from mmengine.runner._values import check_values
 from mmengine.utils.errors import ArgumentError
 
 ConfigLike = dict[str, Any] | Config | ConfigDict
@@ -16,6 +18,24 @@ TRIOS = {
     'test': ('testing', ('test_dataloader', 'test_cfg', 'test_evaluator')),
 }
 """The parts of each stage that are given together."""
+
+
+def check_arguments(constructor: Callable[..., Any], given: Mapping[str, Any], cfg: Config) -> None:
+    """Check the arguments of a run, before anything is built.
+
+    Args:
+        constructor: The function that took the arguments.
+        given: The arguments by name.
+        cfg: The config of the run, from which other keys are read.
+
+    Raises:
+        ArgumentTypeError: If a value is of a wrong kind.
+        ArgumentError: If a stage is half given, or there is a schedule without an optimizer.
+    """
+    check_values({**{key: cfg[key] for key in OTHERS if key in cfg}, **given}, constructor)
+    for title, names in TRIOS.values():
+        check_given_together(title, **{name: given[name] for name in names})
+    check_scheduler(given['param_scheduler'], given['optim_wrapper'])
 
 
 def check_given_together(stage: str, **parts: Any) -> None:
@@ -35,16 +55,6 @@ def check_given_together(stage: str, **parts: Any) -> None:
             f'For {stage}, Runner takes {", ".join(parts)} together or not at all: '
             f'{", ".join(given)} given, {", ".join(missing)} missing.'
         )
-
-
-def check_trios(given: Mapping[str, Any]) -> None:
-    """Check, for each stage, that all of its parts are among ``given``, or none.
-
-    Raises:
-        ArgumentError: Naming what is given and what is missing.
-    """
-    for title, names in TRIOS.values():
-        check_given_together(title, **{name: given[name] for name in names})
 
 
 def check_scheduler(param_scheduler: Any, optim_wrapper: Any) -> None:

@@ -15,6 +15,7 @@ from mmengine.dist._data_parallel import of_data_ranks
 from mmengine.hooks import Hook
 from mmengine.runner._batch_position import batch_number
 from mmengine.runner._data_position import _samples_before
+from mmengine.utils._quantities import counted
 
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
@@ -149,8 +150,9 @@ class BadSamplesReport(Hook):
             file = self._write(runner, FILE, rows)
             note = '' if stage == 'training' else ' The metrics count the samples in their place.'
             runner.logger.warning(
-                f'{len(rows)} samples of this {stage} could not be loaded, and others took their '
-                f'place ({self._count} since the run was started). They are listed in {file}.{note}'
+                f'{counted(len(rows), "sample")} of this {stage} could not be loaded, and others '
+                f'took their place ({self._count} since the run was started). They are listed in '
+                f'{file}.{note}'
             )
 
     def _write(self, runner: Runner, name: str, rows: list[dict[str, Any]]) -> Path:

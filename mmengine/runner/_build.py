@@ -14,13 +14,14 @@ from mmengine.dataset import DefaultSampler, worker_init_fn
 from mmengine.dataset._bad_samples import BadSamplePolicy
 from mmengine.dataset._limited import FirstBatches, checked_limit, limited_loader
 from mmengine.dataset._sample_order import skip_bad_samples
+from mmengine.dataset._usable import fault_of, is_counted
 from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, LOOPS
 from mmengine.runner._worker_options import drop_worker_options
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import as_positive
-from mmengine.utils.errors import ArgumentError, did_you_mean
+from mmengine.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
 
 
 class _SlicedDataset:
@@ -63,7 +64,8 @@ def build_dataloader(
 
     Raises:
         KeyError: If there is no ``dataset``.
-        TypeError: If DataLoader has no argument of that name, or a part is of a wrong kind.
+        TypeError: If DataLoader has no argument of that name, a part is of a wrong kind, or the
+            dataset has no samples to index.
         ArgumentError: If ``num_batch_per_epoch`` is not a positive integer, or the dataset has no
             length; or if ``limit_batches`` is neither a number nor a share.
     """
@@ -75,6 +77,9 @@ def build_dataloader(
     if 'dataset' not in options:
         raise KeyError(f'A dataloader config needs a dataset; this one has {sorted(options)}.')
     dataset = _build_dataset(options.pop('dataset'))
+    fault = fault_of(dataset, is_counted=is_counted(options))
+    if fault is not None:
+        raise ArgumentTypeError(fault)
     num_batches = options.pop('num_batch_per_epoch', None)
     if num_batches is not None:
         num_batches = as_positive('num_batch_per_epoch', num_batches)
@@ -165,6 +170,7 @@ def train_loop_type(config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
             raise ArgumentError(
                 'train_cfg needs by_epoch=True with max_epochs, by_epoch=False with max_iters, or '
                 f'the type of a loop; got {sorted(rest)}.'
+                + ''.join(did_you_mean(str(key), ('max_epochs', 'max_iters')) for key in rest)
             )
     return rest, 'EpochBasedTrainLoop' if rest.pop('by_epoch') else 'IterBasedTrainLoop'
 

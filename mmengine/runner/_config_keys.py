@@ -49,6 +49,19 @@ PLACES: dict[str, str] = {
 }
 # At the top level, the code of a project may read them.
 _ALSO_VARIABLES = frozenset({'backend', 'deterministic', 'exit_code', 'seed', 'timeout_s'})
+# Entries whose names are common for variables, too: one that nothing reads, and that differs from
+# the entry, was probably meant as the entry.
+ELSEWHERE = {
+    'max_epochs': 'train_cfg.max_epochs',
+    'max_iters': 'train_cfg.max_iters',
+    'val_interval': 'train_cfg.val_interval',
+    'batch_size': 'train_dataloader.batch_size',
+    'num_workers': 'train_dataloader.num_workers',
+    'lr': 'optim_wrapper.optimizer.lr',
+    'weight_decay': 'optim_wrapper.optimizer.weight_decay',
+    'seed': 'randomness.seed',
+    'deterministic': 'randomness.deterministic',
+}
 _SAME_WORDS = {'config': 'cfg', 'configs': 'cfgs', 'optimizer': 'optim', 'optimiser': 'optim'}
 # In shorter words another letter usually makes another word: test, text.
 _MIN_LETTERS_TO_REPLACE = 5
@@ -71,6 +84,25 @@ def misspelt_keys(cfg: Any, arguments: Collection[str]) -> dict[str, str]:
         and (meant := _meant_by(key, known)) is not None
         and not _is_used(cfg, key)
     }
+
+
+def without_effect(cfg: Any) -> dict[str, str]:
+    """Top-level keys that the file does not read, and that differ from the entry they may mean.
+
+    Returns:
+        Messages by key.
+    """
+    found = {}
+    for key, path in ELSEWHERE.items():
+        if key not in cfg or _is_used(cfg, key):
+            continue
+        node: Any = cfg
+        for name in path.split('.'):
+            node = node.get(name) if isinstance(node, Mapping) else None
+        is_misplaced = key in PLACES and node is None  # which wrong_keys tells
+        if isinstance(cfg[key], (bool, int, float)) and node != cfg[key] and not is_misplaced:
+            found[key] = f'nothing reads {key!r} here: a run reads {path}, which is {node!r}.'
+    return found
 
 
 def misspellings(name: str, known: Collection[str]) -> list[str]:

@@ -16,7 +16,7 @@ STAGES = ('test', 'val', 'train')
 _OF_ORDER = ('sampler', 'batch_sampler', 'shuffle', 'drop_last')
 
 
-def described_loaders(cfg: Config, stage: str) -> dict[str | None, Any]:
+def described_loaders(cfg: Config | Mapping[str, Any], stage: str) -> dict[str | None, Any]:
     """The dataloaders of a stage by name; the name of a single one is None.
 
     A stage without data has no entry.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.dist import is_distributed
 from mmengine.dist._data_parallel import get_data_parallel_info
 from mmengine.optim import BaseOptimWrapper
@@ -20,6 +21,7 @@ from mmengine.registry import STRATEGIES
 from mmengine.runner import _build_run
 from mmengine.runner._elastic import join_launch, note_launch
 from mmengine.runner._elastic_step import align_windows
+from mmengine.runner._named_optimizers import check_optimizers
 from mmengine.runner._sample_count import count_samples
 from mmengine.runner._units import with_unit_of_loop
 from mmengine.runner.loops import EpochBasedTrainLoop
@@ -195,6 +197,7 @@ def prepare_training(runner: Runner) -> None:
             f'{type(runner.strategy).__name__}.prepare was given optim_wrapper, but neither '
             'returned an optimizer wrapper after the model nor set self.optim_wrapper.'
         )
+    check_optimizers(unwrap_model(runner.model), runner.optim_wrapper)
     _note_configs(runner, *given)
     runner._val_loop = runner.val_loop
 

@@ -175,7 +175,7 @@ def _config_in_iterations(
     kind = _class_of(config)
     if kind is None or 'by_epoch' not in _arguments(kind):
         return config
-    if _needs_metrics(kind):
+    if needs_metrics(kind):
         _check_begin(config.get('type'), config.get('begin', 0), _written_at(config, 'begin'))
         return config
     if config.get('unit') == 'epoch' or config.get('by_epoch', False):
@@ -231,8 +231,10 @@ def _arguments(kind: Any) -> set[str]:
     }
 
 
-def _needs_metrics(kind: Any) -> bool:
-    return bool(getattr(kind, 'need_val_args', False)) or kind.__name__ == 'ReduceLROnPlateau'
+def needs_metrics(kind: Any) -> bool:
+    """Whether a class of schedules or hooks acts on the metrics of validations."""
+    name = getattr(kind, '__name__', '')
+    return bool(getattr(kind, 'need_val_args', False)) or name == 'ReduceLROnPlateau'
 
 
 def _acts_by_epoch(part: Any, name: str) -> bool:

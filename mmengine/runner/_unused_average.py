@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from mmengine.utils._quantities import counted
+
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
 
@@ -34,7 +36,7 @@ def use_raw_weights(runner: Runner, checkpoint: dict[str, Any]) -> None:
     if runner.state.resume_report is not None:
         runner.state.resume_report.add(
             'averaged weights',
-            f'an average of {int(saved.get("steps", 0))} steps',
+            f'an average of {counted(int(saved.get("steps", 0)), "step")}',
             'no EMAHook',
             'config; training goes on from the raw weights (load_from takes the average)',
             'custom_hooks',

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmengine.hooks._units import Interval, check_unit
+from mmengine.hooks._units import Interval
 from mmengine.runner._resumable_loop import ResumableLoop
 from mmengine.runner._stopping import evaluate
 from mmengine.runner.utils import as_positive, calc_dynamic_intervals, interval_at
+from mmengine.utils.errors import ArgumentError, did_you_mean
+
+_UNITS = ('iter', 'step', 'sample')
+
+
+def checked_val_unit(val_unit: str | None) -> str | None:
+    """Return ``val_unit``.
+
+    Raises:
+        ArgumentError: If validations cannot be counted in it.
+    """
+    if val_unit is not None and val_unit not in _UNITS:
+        raise ArgumentError(
+            f'val_unit must be {", ".join(map(repr, _UNITS))} or None, got {val_unit!r}.'
+            f'{did_you_mean(str(val_unit), _UNITS)}'
+        )
+    return val_unit
 
 
 class ValidatingLoop(ResumableLoop):
@@ -31,8 +48,7 @@ class ValidatingLoop(ResumableLoop):
         dynamic_intervals: Sequence[tuple[int, int]] | None,
         val_unit: str | None,
     ) -> None:
-        check_unit(self, val_unit, ('iter', 'step', 'sample'))
-        self.val_unit = val_unit
+        self.val_unit = checked_val_unit(val_unit)
         self.val_begin = as_positive('val_begin', val_begin)
         self.val_interval = as_positive('val_interval', val_interval)
         self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(

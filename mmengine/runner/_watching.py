@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.dataset._loading_record import LoadingRecord, samples_being_loaded
 from mmengine.process.watchdog import Watched, watched
+from mmengine.utils._quantities import counted
 
 if TYPE_CHECKING:
     from mmengine.runner.runner import Runner
@@ -28,8 +29,8 @@ def watched_stage(runner: Runner, name: str) -> Iterator[None]:
 
     def place() -> str:
         iteration, batch = getattr(state.position, 'iter', 0), state.stops.batch
-        done = f' and {batch} batches of an evaluation' if batch else ''
-        return f'{name} after {iteration} iterations{done}'
+        done = f' and {counted(batch, "batch")} of an evaluation' if batch else ''
+        return f'{name} after {counted(iteration, "iteration")}{done}'
 
     run = Watched(progress, place, samples_being_loaded, runner.logger.warning, runner.log_dir)
     before, LoadingRecord.takes_stacks = LoadingRecord.takes_stacks, True

@@ -14,6 +14,7 @@ _UNUSED_VALUE: dict[str, Any] = {
     'timeout': 0,
     'multiprocessing_context': None,
 }
+OF_WORKERS = tuple(_UNUSED_VALUE)
 
 
 def drop_worker_options(options: dict[str, Any]) -> None:

@@ -24,8 +24,7 @@ from mmengine.runner._api import Loader, RunnerMembers
 from mmengine.runner._arguments import (
     ConfigLike,
     argument_names,
-    check_scheduler,
-    check_trios,
+    check_arguments,
     nothing_to,
     own_config,
 )
@@ -49,6 +48,7 @@ from mmengine.runner._settings import arguments_text
 from mmengine.runner._split_data import GivenData
 from mmengine.runner._stopping import evaluate_alone
 from mmengine.runner._units import counts_epochs, follow_run, report_units
+from mmengine.runner._unread_results import report_unread
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.runner.loops import EpochBasedTrainLoop, TestLoop, ValLoop
@@ -160,8 +160,7 @@ class Runner(RunnerMembers):
         self.checkpoint = CheckpointSettings.of(checkpoint or self.cfg.get('checkpoint'))
         self._arguments_text = arguments_text(Runner.__init__, self.cfg, locals())
         misspelt = misspelt_key_messages(self.cfg, argument_names(type(self), Runner))
-        check_trios(locals())
-        check_scheduler(param_scheduler, optim_wrapper)
+        check_arguments(Runner.__init__, locals(), self.cfg)
 
         # A loop's config here becomes the loop when it is first read.
         self._train_dataloader, self._train_loop = train_dataloader, train_cfg
@@ -259,6 +258,7 @@ class Runner(RunnerMembers):
             prepare_training(self)
             follow_run(self)
             report_units(self)
+            report_unread(self)
             self.call_hook('before_run')
             self._init_weights()
             self.load_or_resume()

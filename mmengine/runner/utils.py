@@ -22,7 +22,7 @@ def calc_dynamic_intervals(
         dynamic_interval_list: Pairs (milestone, interval), with ascending milestones.
 
     Raises:
-        ArgumentError: If an entry is not a pair.
+        ArgumentError: If an entry is not a pair, or the milestones are in another order.
 
     Example:
         >>> calc_dynamic_intervals(2, [(10, 1)])
@@ -34,6 +34,11 @@ def calc_dynamic_intervals(
             raise ArgumentError(
                 f'dynamic_intervals must be pairs (milestone, interval), got {change!r}.'
             )
+    milestones = [at for at, _ in changes]
+    if milestones != sorted(milestones):
+        raise ArgumentError(
+            f'dynamic_intervals has the milestones {milestones}, which must be in ascending order.'
+        )
     return [0, *(at for at, _ in changes)], [start_interval, *(interval for _, interval in changes)]
 
 

@@ -278,7 +278,7 @@ class RunState:
     @property
     def needs_weights(self) -> bool:
         """Whether a checkpoint without any weight of the model is an error."""
-        return self.is_resuming or self.stage in ('val', 'test')
+        return self.is_resuming or self.stage is not None
 
     def built_options(self) -> Options:
         """The options with which the present optimizer was built; see :func:`options_of`.

@@ -14,6 +14,7 @@ from mmengine.runner.utils import as_positive
 from mmengine.tryout._limits import STAGES, limit_batches
 from mmengine.tryout._scratch import log_of, scratch_config, scratch_runner
 from mmengine.tryout._stop_after import StopAfter, train_until_over
+from mmengine.utils._quantities import counted
 from mmengine.utils._rows import rows_text
 from mmengine.utils.errors import ArgumentError
 
@@ -146,7 +147,7 @@ def _numbers(outputs: dict[str, Any]) -> dict[str, float]:
 
 
 def _batches(number: int) -> str:
-    return f'{number} batch' if number == 1 else f'{number} batches'
+    return counted(number, 'batch')
 
 
 def _values(values: dict[str, float]) -> str:

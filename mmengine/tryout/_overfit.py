@@ -15,6 +15,7 @@ from mmengine.dataset._dataloader import num_batches, set_epoch
 from mmengine.hooks import Hook
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import as_positive
+from mmengine.utils._quantities import counted
 from mmengine.utils.errors import ArgumentError
 
 # A loss that came down to this share of its start, or to this value, is near zero.
@@ -103,8 +104,8 @@ class Overfit(Hook):
         return bool(losses) and all(last <= max(_SHARE * first, _VALUE) for first, last in losses)
 
     def __str__(self) -> str:
-        what = f'{self.num_batches} batch{"es" if self.num_batches > 1 else ""}'
-        lines = [f'Overfitted {what} in {self.num_iters} iterations.']
+        what, length = counted(self.num_batches, 'batch'), counted(self.num_iters, 'iteration')
+        lines = [f'Overfitted {what} in {length}.']
         lines += [
             f'{name} went from {first:.4g} to {last:.4g}'
             for name, (first, last) in self.losses.items()

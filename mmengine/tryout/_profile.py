@@ -27,7 +27,7 @@ from mmengine.tryout._step_clock import (
     phases_of,
 )
 from mmengine.tryout._stop_after import StopAfter, train_until_over
-from mmengine.utils._quantities import time_text
+from mmengine.utils._quantities import counted, time_text
 from mmengine.utils.errors import ArgumentError
 
 _WARM_UP, _TRACED = 3, 3
@@ -188,8 +188,8 @@ class _Watch(StopAfter):
         """
         if not self._measured:
             raise ArgumentError(
-                f'The training ended after {self.done} iterations; the first {_WARM_UP} only warm '
-                'up, so nothing was measured. Train longer, or on more batches.'
+                f'The training ended after {counted(self.done, "iteration")}; the first {_WARM_UP} '
+                'only warm up, so nothing was measured. Train longer, or on more batches.'
             )
         seconds = {phase: self._seconds[phase] for phase in PHASES if phase in self._seconds}
         return StepProfile(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.utils._quantities import counted
 
 
 class TrainingIsOver(BaseException):
@@ -39,7 +40,7 @@ class StopAfter(Hook):
         self.done += 1
         if self.done == self.num_iters:
             stops = runner.state.stops
-            stops.end_training(f'a run of {self.num_iters} iterations')
+            stops.end_training(f'a run of {counted(self.num_iters, "iteration")}')
             stops.look_at = 0.0
 
 

@@ -51,6 +51,17 @@ def count_text(count: float) -> str:
     return _scaled(count, '')
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, with the noun in the right form.
+
+    Example:
+        >>> counted(1, 'epoch'), counted(1200, 'batch'), counted(0, 'optimizer step')
+        ('1 epoch', '1,200 batches', '0 optimizer steps')
+    """
+    ending = '' if number == 1 else 'es' if noun.endswith(('tch', 's', 'x')) else 's'
+    return f'{number:,} {noun}{ending}'
+
+
 def time_text(seconds: float) -> str:
     """A duration.
 

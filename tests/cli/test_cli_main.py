@@ -142,3 +142,26 @@ def test_help_needs_neither_torch_nor_numpy(words: list[str], project: Path) -> 
         "    sys.exit(exit_.code or not {'torch', 'numpy'}.isdisjoint(sys.modules))\n"
     )
     assert run('-c', code, cwd=project).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ('words', 'told'),
+    [
+        (['--resume-from', 'a.pth'], "does not take --resume-from a.pth. Did you mean '--resume'?"),
+        (['--workdir', 'a'], "Did you mean '--work-dir'?"),
+        (['--cfg-option', 'a=1', '--sed', '1'], "Did you mean '--seed'?"),
+        (['--resume-with', 'a.pth'], 'The checkpoint to resume is given by --resume a.pth.'),
+        (['--amp', 'default'], "invalid choice: 'default' (choose from"),
+        (['--amp', 'fp32'], "'fp16', 'bf16')"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else '',
+)  # fmt: skip
+def test_a_wrong_option_is_told_with_the_one_that_was_meant(
+    capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(['train', 'toy.py', *words])
+    assert exit_.value.code == 2
+    message = ' '.join(capsys.readouterr().err.split())
+    assert told in message
+    assert 'unrecognized' not in message

@@ -246,6 +246,29 @@ def test_a_bug_in_the_users_code_keeps_its_traceback(project: Path) -> None:
         main(['train', 'toy.py'])
 
 
+def test_a_value_that_a_component_of_the_user_refuses_is_a_sentence(
+    project: Path, capsys: CaptureFixture
+) -> None:
+    (project / 'choosy.py').write_text(
+        'from cli_toy_project import ToyPairs\n'
+        'class Choosy(ToyPairs):\n'
+        '    def __init__(self, split):\n'
+        "        if split != 'train':\n"
+        "            raise ValueError(f'split is train, got {split}.')\n"
+        'class Buggy(ToyPairs):\n'
+        '    def __init__(self):\n'
+        "        int('a')\n"
+    )
+    add_lines(project, "train_dataloader = dict(dataset=dict(type='choosy.Choosy', split='tarin'))")
+    message = message_of(capsys, 'train', 'toy.py')
+    assert 'split is train, got tarin.' in message
+    assert 'choosy.Choosy' in message
+    assert ADDED_LINE in message
+    add_lines(project, "train_dataloader = dict(dataset=dict(type='choosy.Buggy'))")
+    with pytest.raises(ValueError, match='invalid literal'):
+        main(['train', 'toy.py'])
+
+
 def test_an_error_that_user_code_gets_from_this_package_keeps_its_traceback(project: Path) -> None:
     (project / 'failing_hook.py').write_text(
         'from mmengine.hooks import CheckpointHook, Hook\n'

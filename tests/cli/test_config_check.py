@@ -145,7 +145,7 @@ def test_text_that_was_meant_as_a_dict_or_list_is_told(
         ("val_evaluator = [dict(type='ToyWeight', prefx='a')]", "Did you mean 'prefix'?"),
         ("test_evaluator = dict(type='DumpResults', out_file_path='a.json')", 'a.json'),
         ("custom_hooks = [dict(type='EMAHok')]", "Did you mean 'EMAHook'"),
-        ("custom_hooks = dict(type='EMAHook')", 'custom_hooks is a list'),
+        ("custom_hooks = dict(type='EMAHook')", 'custom_hooks must be a list or None, got a dict.'),
         ("custom_hooks = [dict(type='EarlyStoppingHook', monitor='a', patiense=3)]",
          "Did you mean 'patience'?"),
         ("visualizer = dict(vis_backends=[dict(type='LocalVisBackent')])", 'LocalVisBackend'),
@@ -161,16 +161,62 @@ def test_text_that_was_meant_as_a_dict_or_list_is_told(
         ("runner_type = 'Runer'", "Did you mean 'Runner'?"),
         ("resume = dict(on_chang='error')", "Did you mean 'on_change'?"),
         ("optim_wrapper = dict(optimizer=dict(type='SGD', lr=-1))", 'Invalid learning rate'),
-        ("optim_wrapper = dict(optimizer=dict(type='SGD', lr='a'))", "lr is a number, got 'a'"),
+        ("optim_wrapper = dict(optimizer=dict(type='SGD', lr='a'))",
+         "lr must be a number, got the text 'a'."),
         ("optim_wrapper = dict(constructor='Unknown', optimizer=dict(type='SGD', lr=1))",
          "'Unknown' is not registered"),
-        ("val_dataloader = dict(batch_size='4', dataset=dict(type='ToyPairs'))", "got '4'"),
+        ("val_dataloader = dict(batch_size='4', dataset=dict(type='ToyPairs'))",
+         "batch_size must be an integer or None, got the text '4'. Leave out the quotes."),
         ("train_dataloader = dict(dataset=dict(type='mmengine.dataset.BaseDataset', "
          "ann_file='none.json'))",
          "'none.json' is not there"),
         ("model = dict(type='ToyLine', data_preprocessor=dict(type='ImgDataPreprocessor', maen=1))",
          "Did you mean 'mean'?"),
         ("model = dict(type='ToyLine', part=dict(type='ToyLine', slop=1))", "'part'"),
+        # A name, a class or a number in place of a part.
+        ("custom_hooks = ['EMAHook']", "a hook is a dict with a type, or an object; got the text "
+         "'EMAHook'. Write dict(type='EMAHook')."),
+        ("from mmengine.hooks import EMAHook as Hook; custom_hooks = [Hook]", 'the class EMAHook'),
+        ("default_hooks = dict(logger=False)", 'or an object; got False.'),
+        ("default_hooks = dict(checkpoint='CheckpointHook')", "got the text 'CheckpointHook'"),
+        ("param_scheduler = ['StepLR']", "a parameter scheduler is a dict with a type"),
+        ("optim_wrapper = dict(optimizer='SGD')", "an optimizer is a dict with a type"),
+        ("model = 'ToyLine'", "a model is a dict with a type"),
+        ("from mmengine.evaluator import DumpResults as D; val_evaluator = D", 'the class DumpR'),
+        ("train_dataloader = dict(sampler='DefaultSampler', dataset=dict(type='ToyPairs'))",
+         'a data sampler is a dict with a type'),
+        ("visualizer = dict(vis_backends=['LocalVisBackend'])", 'must be a list of dicts'),
+        # Values that another function reads later.
+        ("custom_hooks = [dict(type='EMAHook', momentum=2.0)]", 'between 0 and 1'),
+        ("custom_hooks = [dict(type='EMAHook', ema_type='ExponentialMovingAvg')]",
+         "Did you mean 'ExponentialMovingAverage'"),
+        ("custom_hooks = [dict(type='EMAHook', momentun=0.1)]", "Did you mean 'momentum'?"),
+        ("custom_hooks = [dict(type='EMAHook', priority='VERYLOW')]", 'VERY_LOW'),
+        ("custom_hooks = [dict(type='EMAHook', priority=500)]", 'between 0 and 100'),
+        ("randomness = dict(seed=1.5)", 'seed must be an integer or None, got 1.5'),
+        ("auto_scale_lr = dict(enable=True)", 'base_batch_size must be a positive integer'),
+        ("train_cfg = dict(max_epochs=9, dynamic_intervals=[(4, 1), (2, 2)])", 'ascending'),
+        ("optim_wrapper = dict(type='AmpOptimWrapper', dtype='half', optimizer=dict(type='SGD',"
+         "lr=0.1))", "got 'half'"),
+        ("optim_wrapper = dict(optimizer=dict(type='SGD', lr=1), "
+         "paramwise_cfg=dict(custom_key={}))", "Did you mean 'custom_keys'?"),
+        ("optim_wrapper = dict(optimizer=dict(type='Adam', lr=1, betas=0.9))", 'a list of numbers'),
+        ("train_dataloader = dict(on_bad_sample='a', dataset=dict(type='ToyPairs'))", "or 'skip'"),
+        ("train_dataloader = dict(shuffle=True, sampler=dict(type='DefaultSampler'), "
+         "dataset=dict(type='ToyPairs'))", 'mutually exclusive with shuffle'),
+        ("train_cfg = dict(max_epoch=3)", "Did you mean 'max_epochs'?"),
+        ("train_cfg = dict(max_epochs=9, val_unit='iters')", "Did you mean 'iter'?"),
+        ("train_cfg = dict(max_epochs=9, uneven='longest')", "'shortest'"),
+        ("train_dataloader = dict(collate_fn=3, dataset=dict(type='ToyPairs'))", 'got 3.'),
+        ("val_evaluator = dict(metrics='acuracy')", "'acuracy' is not known"),
+        ("val_evaluator = dict(metrics=[dict(type='ToyWeight', prefx='a')])", "'prefix'"),
+        ("model = []", 'model is an empty list.'),
+        ("env_cfg = dict(mp_cfg=dict(start_method='spawn'))", "Did you mean 'mp_start_method'?"),
+        ("env_cfg = dict(mp_cfg=dict(mp_start_method='forked'))", "Did you mean 'fork'?"),
+        ("log_level = 5.5", 'log_level is a name or an integer, got 5.5.'),
+        ("sync_bn = 'pytorch'", "sync_bn is 'torch' or 'mmcv', got 'pytorch'."),
+        ("model_wrapper_cfg = 'MMDistributedDataParalel'", "Did you mean 'MMDistributedDataPara"),
+        ("data_preprocessor = 'ImgDataPreprocessor'", "Write dict(type='ImgDataPreprocessor')."),
     ],
     ids=lambda value: value.split('=')[0],
 )  # fmt: skip
@@ -198,6 +244,11 @@ def test_every_kind_of_part_is_checked(project: Path, lines: str, told: str) -> 
         "resume = 'auto'\nload_from = 'none.pth'\n",
         "load_from = 's3://bucket/none.pth'\n",
         'val_dataloader = val_cfg = val_evaluator = None\n',
+        # Options of workers stay in a config that is debugged without them.
+        "train_dataloader = dict(dataset=dict(type='ToyPairs'), num_workers=0, prefetch_factor=2, "
+        'persistent_workers=True, shuffle=True)\n',
+        'default_hooks = dict(logger=None)\n',
+        "val_evaluator = 'accuracy'\n",
     ],
 )
 def test_what_may_have_a_meaning_is_no_mistake(project: Path, lines: str) -> None:
@@ -212,6 +263,44 @@ class OpenModel(BaseModel):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
         self.kwargs = kwargs
+
+
+@pytest.mark.parametrize(
+    ('lines', 'told'),
+    [
+        ('max_epochs = 3', "nothing reads 'max_epochs' here: a run reads train_cfg.max_epochs, "
+         'which is 1.'),
+        ('lr = 1', 'optim_wrapper.optimizer.lr, which is 0.1.'),
+        ('seed = 3', 'randomness.seed, which is None.'),
+        ('max_epochs = 1', None),
+        ('max_epochs = 3\ntrain_cfg = dict(max_epochs=max_epochs - 1)', None),
+    ],
+)  # fmt: skip
+def test_a_variable_that_has_no_effect_is_a_remark(
+    project: Path, lines: str, told: str | None
+) -> None:
+    path = project / 'toy.py'
+    path.write_text(f'{path.read_text()}{lines}\n')
+    found = check_config(Config.fromfile(path))
+    assert [one for one in found if one.is_certain] == []
+    assert [told in str(one) for one in found] == ([True] if told else [])
+
+
+def test_a_name_that_cannot_be_imported_is_a_mistake_wherever_it_is(project: Path) -> None:
+    (project / 'toy.py').rename(project / 'base.py')
+    (project / 'lazy.py').write_text(
+        'from nowhere_at_all import Part\n'
+        'from mmengine.config import read_base\n'
+        'with read_base():\n'
+        '    from .base import *\n'
+        'train_dataloader.sampler = dict(type=Part)\n'
+        'custom_hooks = [Part, dict(type=Part)]\n'
+        'val_evaluator = Part\n'
+    )
+    found = [str(one) for one in check_config(Config.fromfile('lazy.py')) if one.is_certain]
+    paths = ['train_dataloader.sampler', 'custom_hooks.0', 'custom_hooks.1', 'val_evaluator']
+    assert [path for path in paths if not any(f'{path}: ' in text for text in found)] == []
+    assert [text for text in found if "cannot import 'nowhere_at_all'" not in text] == []
 
 
 @pytest.mark.parametrize('stage', [None, 'train', 'test'])

@@ -26,10 +26,10 @@ def test_a_pipe_gets_a_header_lines_and_a_summary(project: Path, capsys: Capture
     assert labels(out)[:9] == ['Run', 'Work dir', 'Device', 'Model', 'Training data',
                                'Validation data', 'Optimizer', 'Schedule', 'Log']  # fmt: skip
     rows = {line[:16].strip(): line[17:] for line in out.splitlines()}
-    assert rows['Model'] == 'ToyLine, 1 parameters'
+    assert rows['Model'] == 'ToyLine, 1 parameter'
     assert rows['Training data'] == 'ToyPairs, 8 samples, 2 batches of 4'
     assert rows['Optimizer'] == 'SGD, lr 0.1'
-    assert rows['Schedule'] == 'constant; 1 epochs'
+    assert rows['Schedule'] == 'constant; 1 epoch'
     assert 'Epoch(train) [1][2/2]' in out
     assert 'Epoch(val) [1][2/2]' in out
     assert len(out.splitlines()) < 30

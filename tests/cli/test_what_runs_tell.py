@@ -36,9 +36,36 @@ def test_a_resumed_run_needs_a_weight_of_the_model(project: Path, capsys: Captur
     assert 'has none of the weights of ToyLine' in capsys.readouterr().err
 
 
-def test_weights_to_begin_with_may_be_of_another_model(project: Path) -> None:
-    torch.save({'state_dict': {'other': torch.ones(1)}}, project / 'other.pth')
-    assert main(['train', 'toy.py', '--cfg-options', 'load_from=other.pth']) == 0
+@pytest.mark.parametrize(
+    'state', [{'other.weight': torch.ones(1)}, {'weight': torch.ones(3)}], ids=['names', 'shapes']
+)
+def test_a_new_run_needs_a_weight_of_load_from(
+    project: Path, capsys: CaptureFixture, state: dict[str, torch.Tensor]
+) -> None:
+    torch.save({'state_dict': state}, project / 'other.pth')
+    assert main(['train', 'toy.py', '--cfg-options', 'load_from=other.pth']) == 2
+    assert 'has none of the weights of ToyLine' in capsys.readouterr().err
+
+
+def test_weights_to_begin_with_may_be_a_part_which_is_counted(
+    project: Path, capsys: CaptureFixture
+) -> None:
+    lines = """
+from torch import nn
+from cli_toy_project import ToyLine
+
+class Longer(ToyLine):
+    def __init__(self):
+        super().__init__()
+        self.extra = nn.Linear(1, 1)
+"""
+    (project / 'longer.py').write_text(lines)
+    torch.save({'state_dict': {'weight': torch.ones(1), 'b': torch.ones(1)}}, project / 'a.pth')
+    add_lines(project, "model = dict(type='longer.Longer')\nload_from = 'a.pth'")
+    assert main(['train', 'toy.py']) == 0
+    printed = capsys.readouterr()
+    # The model has `weight`, `extra.weight` and `extra.bias`.
+    assert '1 of the 3 tensors of the model are loaded' in printed.out + printed.err
 
 
 def test_only_a_training_replaces_the_config_in_the_work_dir(project: Path) -> None:

@@ -57,7 +57,7 @@ def test_the_log_says_why(make_run, accs):
     runner = make_run([hook], scores=accs(0.5, 0.4), epochs=3, log_level='INFO')
     runner.train()
     log = Path(runner.log_dir, f'{runner.timestamp}.log').read_text()
-    assert 'Training ends early: acc has not improved on 0.5 by 0.1 for 1 validations.' in log
+    assert 'Training ends early: acc has not improved on 0.5 by 0.1 for 1 validation.' in log
 
 
 def test_a_missing_metric_is_a_warning(make_run, accs):

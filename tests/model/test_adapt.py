@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
 from mmengine.evaluator import BaseMetric
-from mmengine.model import AdaptedModel
+from mmengine.model import GAN, AdaptedModel, Classifier, LanguageModel
 from mmengine.model.adapt import adapt
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -235,3 +235,45 @@ def test_a_model_of_timm_trains_as_by_hand(monkeypatch: pytest.MonkeyPatch) -> N
         optimizer.step()
     for ours, theirs in zip(model.inner.parameters(), by_hand.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+LOSS = nn.CrossEntropyLoss()
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda: adapt('resnet18'), "takes module as a torch.nn.Module or .*'resnet18'"),
+        (lambda: adapt(nn.Linear), 'got the class Linear, not an object'),
+        (lambda: adapt(None), 'got None'),
+        (lambda: adapt({'type': 'builtins.dict'}), 'this one builds an object of type dict'),
+        (lambda: adapt(nn.Linear(2, 3), loss='mse', target=1), "takes loss as.*the text 'mse'"),
+        (lambda: adapt(nn.Linear(2, 3), loss=nn.MSELoss, target=1), 'got the class MSELoss'),
+        (lambda: Classifier('resnet18'), "Classifier takes module as .*the text 'resnet18'"),
+        (lambda: Classifier(nn.Linear(2, 3), loss='ce'), "Classifier takes loss as"),
+        (lambda: LanguageModel('gpt2'), "LanguageModel takes module as .*the text 'gpt2'"),
+        (lambda: GAN('a', nn.Linear(2, 1), noise=2), "GAN takes generator as .*the text 'a'"),
+        (lambda: GAN(nn.Linear(2, 2), 3, noise=2), 'GAN takes discriminator as .*got 3'),
+    ],
+)  # fmt: skip
+def test_a_part_of_a_wrong_kind_is_told_when_the_model_is_built(make: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ('target', 'batch', 'message'),
+    [
+        ('label', {'input': INPUTS, 'labels': LABELS},
+         "target='label', and its batch has the keys ['input', 'labels']. Did you mean 'labels'"),
+        (2, (INPUTS, LABELS), 'has target=2, and its batch has 2 values.'),
+        (1, {'input': INPUTS, 'labels': LABELS}, "target=1, and its batch has the keys ['input'"),
+    ],
+)  # fmt: skip
+def test_a_target_that_is_not_in_the_batch_is_told_with_what_is(
+    target: Any, batch: Any, message: str
+) -> None:
+    model = adapt(nn.Linear(2, 3), loss=LOSS, target=target)
+    with pytest.raises(ValueError) as raised:
+        model(**batch, mode='loss') if isinstance(batch, dict) else model(*batch, mode='loss')
+    assert message in str(raised.value)

@@ -28,7 +28,7 @@ def test_a_config_is_built():
 
 
 def test_something_else_is_refused():
-    with pytest.raises(TypeError, match='got str'):
+    with pytest.raises(TypeError, match="got the text 'ResNet'"):
         build_model('ResNet')
 
 

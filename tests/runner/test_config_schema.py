@@ -44,7 +44,7 @@ RIGHT: dict[str, Any] = {
         {'type': 'LinearLR', 'start_factor': 0.1, 'by_epoch': False, 'end': 10},
         {'type': 'CosineAnnealingWarmRestarts', 'T_0': 10, 'by_epoch': True},
     ],
-    'default_hooks': {'checkpoint': {'interval': 2, 'save_best': 'auto'}, 'logger': None},
+    'default_hooks': {'checkpoint': {'interval': 2, 'max_keep_ckpts': 3}, 'logger': None},
     'custom_hooks': [{'type': 'EMAHook', 'momentum': 0.01, 'priority': 'LOW'}],
     'randomness': {'seed': 1},
     'env_cfg': {'lock': False},

@@ -257,18 +257,19 @@ class TestWhatDoesNotFit:
             _resumed(tmp_path, model=More())
 
     def test_a_model_of_another_width(self, tmp_path):
-        class Wide(Net):
-            def __init__(self) -> None:
+        class Scaled(Net):
+            def __init__(self, width: int) -> None:
                 super().__init__()
-                self.linear = nn.Linear(1, 3)
+                self.linear = nn.Linear(1, width)
+                self.scale = nn.Parameter(torch.ones(1))
 
-        _run(tmp_path, 2, model=Net())
+        _run(tmp_path, 2, model=Scaled(1))
         with pytest.raises(
             ValueError, match=r'(?s)linear.weight: \[1, 1\] in the file, \[3, 1\] in.*load_from'
         ):
-            _resumed(tmp_path, model=Wide())
+            _resumed(tmp_path, model=Scaled(3))
         # The way out: a new run from the weights that fit.
-        wide = _run(tmp_path / 'new', 1, model=Wide(), load_from=str(tmp_path / 'epoch_2.pth'))
+        wide = _run(tmp_path / 'new', 1, model=Scaled(3), load_from=str(tmp_path / 'epoch_2.pth'))
         assert wide.epoch == 1
 
 

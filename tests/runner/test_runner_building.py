@@ -354,7 +354,7 @@ class TestBuilders:
             ('build_dataloader', 'A dataloader is a DataLoader or a dict, got int'),
             ('build_train_loop', 'A loop is a loop object or a dict, got int'),
             ('build_val_loop', 'A loop is a loop object or a dict, got int'),
-            ('build_model', 'got int'),
+            ('build_model', 'got 3'),
             ('build_evaluator', 'int has no process'),
             ('build_optim_wrapper', 'int'),
         ],

@@ -273,7 +273,7 @@ def test_a_train_cfg_with_type_and_by_epoch_is_refused(tmp_path):
 
 
 def test_what_is_no_loop_is_refused(tmp_path):
-    with pytest.raises(TypeError, match='A loop is a loop object or a dict, got list'):
+    with pytest.raises(TypeError, match=r'val_cfg must be a dict or None, got \[1\]'):
         toy_runner(tmp_path, val_cfg=[1]).val()
 
 

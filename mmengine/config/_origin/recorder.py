@@ -1,28 +1,29 @@
-"""Rewrite a parsed config file so that executing it records where every dict was written.
+"""Rewrite a parsed config file so that executing it records where every key was written.
 
-``dict(a=1)`` becomes ``__dict_at__(7, a=1)`` and ``{'a': 1}`` becomes
-``__dict_display_at__(7, {'a': 1})``, where 7 is an index into the file's list of origins. The
-result of the file does not change.
+``dict(a=1, **b)`` becomes ``__made__(7, dict(a=1, **__taken__(7, b)))``. The file's site 7 writes
+``a``; the other keys are where ``b`` has them. Around a statement that may change a
+dict, such as ``model['depth'] = 50`` or ``model.update(depth=50)``, calls compare its entries
+before and after. The result of the file does not change.
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
-from mmengine.config._origin.places import PLAIN_DICT_ORIGINS, Origin, Place
+from mmengine.config._origin.notes import Notes
 
-DICT_CALL, DICT_DISPLAY, KEY_SET = '__dict_at__', '__dict_display_at__', '__key_set__'
+_MADE, _TAKEN, _BEFORE, _AFTER = '__made__', '__taken__', '__before__', '__after__'
+_CHANGING = ('update', 'setdefault', 'merge', '__setitem__')
 
 
 class Recorder:
     """Rewrites one file's syntax tree and gives the helpers that the rewritten code calls."""
 
     def __init__(self, filename: str) -> None:
-        self._filename = filename
-        self._origins: list[Origin] = []
-        self._made: list[dict[Any, Any]] = []
-        self._places: dict[int, Place] = {}
+        self._notes = Notes(filename)
 
     def rewrite(self, tree: ast.Module) -> None:
         """Rewrite ``tree`` in place."""
@@ -30,40 +31,19 @@ class Recorder:
 
     def helpers(self) -> dict[str, Any]:
         """Names that the rewritten code needs among its globals."""
-        origins, made, record = self._origins, self._made, PLAIN_DICT_ORIGINS.record
-
-        def dict_at(index: int, /, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-            fresh = dict(*args, **kwargs)
-            made.append(fresh)
-            return record(fresh, origins[index])
-
-        def dict_display_at(index: int, display: dict[Any, Any]) -> dict[Any, Any]:
-            made.append(display)
-            return record(display, origins[index])
-
-        def key_set(owner: Any, key: Any, line: int) -> None:
-            origin = getattr(owner, '_origin', None)
-            if isinstance(origin, Origin):
-                origin.keys[key] = self.place(line)
-
-        return {DICT_CALL: dict_at, DICT_DISPLAY: dict_display_at, KEY_SET: key_set}
+        notes = self._notes
+        return {_MADE: notes.made, _TAKEN: notes.taken, _BEFORE: notes.before, _AFTER: notes.after}
 
     def forget(self) -> None:
         """Release the recorded dicts. Call this when their origins have moved into ConfigDicts."""
-        PLAIN_DICT_ORIGINS.forget(self._made)
-        self._made.clear()
-
-    def place(self, line: int) -> Place:
-        """The place of a line. One tuple per line is shared, which saves memory and pickle size."""
-        return self._places.setdefault(line, (self._filename, line))
+        self._notes.forget()
 
     def _statements(self, body: list[ast.stmt]) -> list[ast.stmt]:
         rewritten: list[ast.stmt] = []
         for statement in body:
+            before, after = self._around(statement)
             self._children(statement)
-            rewritten.append(statement)
-            if isinstance(statement, ast.Assign):
-                rewritten.extend(self._key_records(statement))
+            rewritten += [*before, statement, *after]
         return rewritten
 
     def _children(self, node: ast.AST) -> None:
@@ -85,77 +65,85 @@ class Recorder:
 
     def _node(self, node: Any) -> Any:
         kind = node.__class__
-        if kind is ast.Call:
-            return self._call(node)
+        if kind is ast.Call and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+            return self._dict_call(node)
         if kind is ast.Dict:
             return self._display(node)
-        if kind is ast.List or kind is ast.Tuple:
-            items = node.elts
-            for position, item in enumerate(items):
-                if item.__class__ not in _LEAVES:
-                    items[position] = self._node(item)
-            return node
+        if kind is ast.BinOp and node.op.__class__ is ast.BitOr:
+            return self._union(node)
         self._children(node)
-        return node
+        return self._made(self._site(node), node) if kind is ast.DictComp else node
 
-    def _call(self, node: ast.Call) -> ast.Call:
-        for position, item in enumerate(node.args):
-            if item.__class__ not in _LEAVES:
-                node.args[position] = self._node(item)
+    def _dict_call(self, node: ast.Call) -> ast.Call:
+        index = self._site(node, _lines_of(node))
+        self._children(node)
+        node.args = [self._taken(index, item) for item in node.args]
         for keyword in node.keywords:
-            if keyword.value.__class__ not in _LEAVES:
-                keyword.value = self._node(keyword.value)
-        func = node.func
-        if not isinstance(func, ast.Name):
-            self._children(func)
-        elif func.id == 'dict':
-            line = node.lineno
-            keys = {
-                k.arg: self.place(k.lineno) for k in node.keywords if k.arg and k.lineno != line
-            }
-            func.id = DICT_CALL
-            node.args.insert(0, self._index(node, keys))
-        return node
+            if keyword.arg is None:
+                keyword.value = self._taken(index, keyword.value)
+        return self._made(index, node)
 
     def _display(self, node: ast.Dict) -> ast.Call:
-        line = node.lineno
-        keys: dict[Any, Place] = {}
+        lines = {key.value: key.lineno for key in node.keys if isinstance(key, ast.Constant)}
+        index = self._site(node, lines)
         for position, (key, item) in enumerate(zip(node.keys, node.values, strict=True)):
             if item.__class__ not in _LEAVES:
                 node.values[position] = self._node(item)
-            if isinstance(key, ast.Constant) and key.lineno != line:
-                keys[key.value] = self.place(key.lineno)
-        name = ast.copy_location(ast.Name(DICT_DISPLAY, ast.Load()), node)
-        call = ast.Call(func=name, args=[self._index(node, keys), node], keywords=[])
+            if key is None:
+                node.values[position] = self._taken(index, node.values[position])
+        return self._made(index, node)
+
+    def _union(self, node: ast.BinOp) -> ast.Call:
+        index = self._site(node)
+        self._children(node)
+        node.left, node.right = self._taken(index, node.left), self._taken(index, node.right)
+        return self._made(index, node)
+
+    def _around(self, statement: ast.stmt) -> tuple[list[ast.stmt], list[ast.stmt]]:
+        """Calls that note which keys of which dicts a statement changes."""
+        before: list[ast.stmt] = []
+        after: list[ast.stmt] = []
+        for owner, index in self._changes(statement):
+            if _is_plain_path(owner):
+                before.append(_statement(self._call(statement, _BEFORE, index, _read(owner))))
+                after.append(_statement(self._call(statement, _AFTER, index)))
+        return before, after
+
+    def _changes(self, statement: ast.stmt) -> Iterator[tuple[ast.expr, int]]:
+        """What a statement may change, and a site for each."""
+        if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for target in targets:
+                owner, key = _owner_and_key(target)
+                if owner is not None:
+                    yield owner, self._site(target, {} if key is None else {key: target.lineno})
+        if isinstance(statement, ast.AugAssign):
+            index = self._site(statement)
+            statement.value = self._taken(index, statement.value)
+            yield statement.target, index
+        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+            call = statement.value
+            if isinstance(call.func, ast.Attribute) and call.func.attr in _CHANGING:
+                index = self._site(statement, _lines_of(call))
+                call.args = [self._taken(index, item) for item in call.args]
+                yield call.func.value, index
+
+    def _site(self, node: ast.expr | ast.stmt, lines: dict[Any, int] | None = None) -> int:
+        return self._notes.add_site(node.lineno, {} if lines is None else lines)
+
+    def _taken(self, index: int, value: ast.expr) -> ast.expr:
+        if value.__class__ is ast.Constant or value.__class__ is ast.Starred:
+            return value
+        return self._call(value, _TAKEN, index, value)
+
+    def _made(self, index: int, value: ast.expr) -> ast.Call:
+        return self._call(value, _MADE, index, value)
+
+    def _call(self, node: ast.AST, name: str, index: int, *arguments: ast.expr) -> ast.Call:
+        function = ast.copy_location(ast.Name(name, ast.Load()), node)
+        place = ast.copy_location(ast.Constant(index), node)
+        call = ast.Call(func=function, args=[place, *arguments], keywords=[])
         return ast.copy_location(call, node)
-
-    def _index(self, node: ast.expr, keys: dict[Any, Place]) -> ast.Constant:
-        self._origins.append(Origin(self.place(node.lineno), keys))
-        return ast.copy_location(ast.Constant(len(self._origins) - 1), node)
-
-    def _key_records(self, statement: ast.Assign) -> list[ast.stmt]:
-        """Calls that record which line wrote a key, as in ``model.backbone.depth = 50``."""
-        records: list[ast.stmt] = []
-        for target in statement.targets:
-            if isinstance(target, ast.Attribute) and _is_plain_path(target.value):
-                key: Any = target.attr
-            elif (
-                isinstance(target, ast.Subscript)
-                and isinstance(target.slice, ast.Constant)
-                and _is_plain_path(target.value)
-            ):
-                key = target.slice.value
-            else:
-                continue
-            arguments = [
-                _for_reading(target.value),
-                ast.Constant(key),
-                ast.Constant(statement.lineno),
-            ]
-            call = ast.Call(func=ast.Name(KEY_SET, ast.Load()), args=arguments, keywords=[])
-            record = ast.copy_location(ast.Expr(call), statement)
-            records.append(ast.fix_missing_locations(record))
-        return records
 
 
 def assigned_lines(body: list[ast.stmt]) -> dict[str, int]:
@@ -180,9 +168,9 @@ def _add_target_lines(target: ast.expr | None, lines: dict[str, int]) -> None:
 
 
 def _is_plain_path(node: ast.expr) -> bool:
-    """Whether ``node`` has names, attributes and constant items only: reading it calls nothing."""
+    """Whether ``node`` has names, attributes and items only: reading it once more does no harm."""
     while not isinstance(node, ast.Name):
-        if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Constant):
+        if isinstance(node, ast.Subscript) and not isinstance(node.slice, (ast.Constant, ast.Name)):
             return False
         if not isinstance(node, (ast.Attribute, ast.Subscript)):
             return False
@@ -190,10 +178,31 @@ def _is_plain_path(node: ast.expr) -> bool:
     return True
 
 
-def _for_reading(node: ast.expr) -> ast.expr:
-    from copy import deepcopy
+def _owner_and_key(target: ast.expr) -> tuple[ast.expr | None, Any]:
+    """What an assignment changes: the owner, and the key if it is written in the file."""
+    if isinstance(target, ast.Attribute):
+        return target.value, target.attr
+    if isinstance(target, ast.Subscript):
+        key = target.slice
+        return target.value, key.value if isinstance(key, ast.Constant) else None
+    return None, None
 
-    return deepcopy(node)
+
+def _read(node: ast.expr) -> ast.expr:
+    """A copy of a target of an assignment, as an expression that is read."""
+    copied = deepcopy(node)
+    if hasattr(copied, 'ctx'):
+        copied.ctx = ast.Load()
+    return copied
+
+
+def _lines_of(call: ast.Call) -> dict[Any, int]:
+    """The lines of the keywords of a call."""
+    return {keyword.arg: keyword.lineno for keyword in call.keywords if keyword.arg is not None}
+
+
+def _statement(call: ast.Call) -> ast.Expr:
+    return ast.copy_location(ast.Expr(call), call)
 
 
 _LEAVES = frozenset((ast.Constant, ast.Name, ast.Load, ast.Store, ast.Del, str, int, type(None)))

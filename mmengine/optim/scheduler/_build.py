@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.config import Config, source_location
 from mmengine.optim.optimizer import OptimWrapperDict
 from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.utils._quantities import counted
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 from ._base import _ParamScheduler
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Schedules = list[_ParamScheduler]
 
 _UNITS = {
-    'epoch': 'epochs', 'iter': 'iterations', 'step': 'optimizer steps', 'sample': 'samples'
+    'epoch': 'epoch', 'iter': 'iteration', 'step': 'optimizer step', 'sample': 'sample'
 }  # fmt: skip
 
 
@@ -190,16 +191,16 @@ def _num_steps(max_iters: int | None, optimizer: Any) -> int | None:
 def _with_default_end(
     config: dict[str, Any], unit: str | None, limits: Mapping[str, int | None]
 ) -> dict[str, Any]:
-    counted = unit or ('epoch' if config.get('by_epoch', True) else 'iter')
-    limit = limits[counted]
+    unit = unit or ('epoch' if config.get('by_epoch', True) else 'iter')
+    limit = limits[unit]
     if limit is None or 'end' in config:
         return config
     begin = config.get('begin', 0)
     if begin >= limit:
         raise ArgumentError(
             f'{config.get("type")} begins at {begin}{_written_at(config, "begin")}, but the run '
-            f'ends after {limit} {_UNITS[counted]}. Begin earlier, train longer, or set the end of '
-            'this schedule.'
+            f'ends after {counted(limit, _UNITS[unit])}. Begin earlier, train longer, or set the '
+            'end of this schedule.'
         )
     kind = config.get('type')
     kind = PARAM_SCHEDULERS.get(kind) if isinstance(kind, str) else kind

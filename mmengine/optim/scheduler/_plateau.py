@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.logging._numbers import float_of
 from mmengine.registry import PARAM_SCHEDULERS
-from mmengine.utils.errors import ArgumentError, did_you_mean
+from mmengine.utils.errors import ArgumentError, did_you_mean, unknown_metric
 
 from ._base import INF, _ParamScheduler
 from ._checks import require_range
@@ -142,11 +142,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
                 f'{type(metrics).__name__}.'
             )
         if self.monitor not in metrics:
-            raise KeyError(
-                f'{type(self).__name__} monitors {self.monitor!r}, which the validation did not '
-                f'report.{did_you_mean(self.monitor, metrics)} It reported: '
-                f'{", ".join(map(str, metrics))}.'
-            )
+            raise KeyError(unknown_metric(type(self).__name__, self.monitor, metrics))
         value = metrics[self.monitor]
         try:
             return float_of(value)

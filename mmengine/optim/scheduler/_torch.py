@@ -10,7 +10,7 @@ from torch.optim import lr_scheduler
 
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.utils._plain import plain
-from mmengine.utils.errors import ArgumentError
+from mmengine.utils.errors import ArgumentError, unknown_metric
 
 from ._base import INF, _ParamScheduler
 
@@ -75,10 +75,8 @@ class TorchSchedule(_ParamScheduler):
             super().step()
         elif self.begin <= self._global_step < self.end:
             if self.monitor not in metrics:
-                raise KeyError(
-                    f'{type(self.scheduler).__name__} monitors {self.monitor!r}, which the '
-                    f'validation did not report; it reported: {", ".join(map(str, metrics))}.'
-                )
+                name = type(self.scheduler).__name__
+                raise KeyError(unknown_metric(name, self.monitor, metrics))
             self._step_scheduler(float(metrics[self.monitor]))
 
     def _get_value(self) -> None:

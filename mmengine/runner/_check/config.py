@@ -9,13 +9,14 @@ from typing import Any
 from torch import nn
 
 from mmengine.config import Config, ConfigDict
-from mmengine.process.env import check_launcher
+from mmengine.process.env import check_launcher, worker_settings
 from mmengine.process.session import remote_work_dir
 from mmengine.process.signals import Preempt
 from mmengine.process.watchdog import WatchdogSettings
 from mmengine.registry import (
     HOOKS,
     LOG_PROCESSORS,
+    MODEL_WRAPPERS,
     MODELS,
     RUNNERS,
     STRATEGIES,
@@ -30,8 +31,9 @@ from mmengine.runner._arguments import (
     check_scheduler,
 )
 from mmengine.runner._check.building import check_building
-from mmengine.runner._check.data import check_checkpoint, check_data
+from mmengine.runner._check.data import ask, check_checkpoint, check_data, check_number
 from mmengine.runner._check.mistakes import ConfigMistake, Findings, refuse_certain
+from mmengine.runner._check.needs import check_needs
 from mmengine.runner._check.options import check_options
 from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_items
 from mmengine.runner._check.training import (
@@ -40,17 +42,26 @@ from mmengine.runner._check.training import (
     check_schedules,
     check_train_loop,
 )
-from mmengine.runner._config_keys import CLOSED, PLACES, unknown_entries, wrong_keys
+from mmengine.runner._config_keys import (
+    CLOSED,
+    PLACES,
+    unknown_entries,
+    without_effect,
+    wrong_keys,
+)
 from mmengine.runner._hook_list import default_hooks
 from mmengine.runner._preparing import STRATEGY_NAMES
 from mmengine.runner._units import default_hook_configs
 from mmengine.runner._unsuited import without_step
+from mmengine.runner._values import misfits_of_run
+from mmengine.runner.priority import get_priority
 from mmengine.runner.runner import Runner
 from mmengine.strategy import BaseStrategy
 from mmengine.strategy._checkpoint_settings import CheckpointSettings
 from mmengine.strategy._resume_request import parse_resume
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
+_SYNC_BN = ('torch', 'mmcv')
 _STAGES = {'train': ('train', 'val'), 'val': ('val',), 'test': ('test',)}
 LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'NOTSET')
 
@@ -140,12 +151,15 @@ class _Check:
         if not (isinstance(runner, type) and issubclass(runner, Runner)):
             return  # it reads its config in its own way
         self._check_keys()
+        self._check_values()
         self._check_trios()
         self._check_settings()
         self._check_model()
         self._check_stages()
         self._check_hooks()
         self._check_around()
+        if 'train' in self._stages:
+            check_needs(self._cfg, self._parts, self._findings)
 
     def _builds(self, *names: str) -> bool:
         """Whether the runner builds in the usual way: it overrides none of these methods."""
@@ -160,6 +174,8 @@ class _Check:
         cfg, findings = self._cfg, self._findings
         for wrong in wrong_keys(cfg, argument_names(self._runner, Runner)):
             findings.add('', wrong.message, key=wrong.key, is_certain=wrong.is_certain)
+        for key, message in without_effect(cfg).items():
+            findings.add('', message, key=key, is_certain=False)
         if self._get('model') is None:
             near = did_you_mean('model', (str(key) for key in cfg), limit=1)
             findings.add('', f'the config has no model, which a run cannot do without.{near}')
@@ -169,6 +185,11 @@ class _Check:
             for key, message in unknown_entries(name, entries).items():
                 is_certain = key in PLACES or nearest(key, CLOSED[name]) is not None
                 findings.add('', message, key=f'{name}.{key}', is_certain=is_certain)
+
+    def _check_values(self) -> None:
+        present = {str(key): value for key, value in raw_items(self._cfg)}
+        for found in misfits_of_run(present, Runner.__init__):
+            self._findings.add_once(found.path, found.message, key=found.key)
 
     def _check_trios(self) -> None:
         for title, names in TRIOS.values():
@@ -180,7 +201,7 @@ class _Check:
         try:
             check_scheduler(self._get('param_scheduler'), self._get('optim_wrapper'))
         except (ArgumentError, TypeError) as error:
-            self._findings.add('', str(error), key='param_scheduler')
+            self._findings.add_once('', str(error), key='param_scheduler')
 
     def _check_settings(self) -> None:
         """Check the small settings by the functions that read them."""
@@ -189,13 +210,24 @@ class _Check:
         self._ask('preempt', Preempt.of)
         self._ask('watchdog', WatchdogSettings.of)
         self._ask('checkpoint', CheckpointSettings.of)
+        workers = raw_get(self._get('env_cfg') or {}, 'mp_cfg')
+        if isinstance(workers, Mapping):
+            ask(workers, 'env_cfg.mp_cfg', worker_settings, self._findings)
         level = self._get('log_level')
-        if isinstance(level, str) and level.upper() not in LEVELS:
+        if level is not None and (isinstance(level, bool) or not isinstance(level, (str, int))):
+            self._findings.add(
+                '', f'log_level is a name or an integer, got {level!r}.', key='log_level'
+            )
+        elif isinstance(level, str) and level.upper() not in LEVELS:
             near = did_you_mean(level, LEVELS, limit=1)
             self._findings.add('log_level', f'there is no log level {level!r}.{near}')
         work_dir = self._get('work_dir')
         if isinstance(work_dir, str) and '://' in work_dir:
             self._findings.add('', remote_work_dir(work_dir), key='work_dir')
+        scaling = self._get('auto_scale_lr')
+        if isinstance(scaling, Mapping) and raw_get(scaling, 'enable'):
+            size = raw_get(scaling, 'base_batch_size')
+            check_number(self._findings, 'auto_scale_lr', 'base_batch_size', size, 1)
         resume = self._get('resume')
         if not resume:
             check_checkpoint(self._get('load_from'), 'load_from', self._findings)
@@ -204,15 +236,8 @@ class _Check:
 
     def _ask(self, key: str, read: Callable[[Any], Any]) -> None:
         value = self._get(key)
-        if value is None:
-            return
-        try:
-            read(value)
-        except (ValueError, TypeError) as error:
-            words = str(error)
-            inner = value if isinstance(value, Mapping) else {}
-            wrong = next((str(name) for name, _ in raw_items(inner) if str(name) in words), '')
-            self._findings.add(key, words, key=wrong)
+        if value is not None:
+            ask(value, key, read, self._findings)
 
     # Parts
 
@@ -221,10 +246,9 @@ class _Check:
             return
         model = self._get('model')
         given = ('data_preprocessor',) if self._get('data_preprocessor') is not None else ()
+        if model == []:
+            self._findings.add('', 'model is an empty list.', key='model')
         for index, one in enumerate(model if isinstance(model, list) else [model]):
-            if not isinstance(one, (Mapping, nn.Module, type(None))):
-                message = f'a model is a dict or a module, got {type(one).__name__}.'
-                self._findings.add('model', message)
             path = f'model.{index}' if isinstance(model, list) else 'model'
             kind = self._parts.check(one, path, MODELS, given=given)
             self._check_steps(kind, path)
@@ -266,13 +290,7 @@ class _Check:
         if isinstance(changes, Mapping):
             self._check_default_hooks(changes)
         custom = self._get('custom_hooks')
-        if custom is None:
-            return
-        if not isinstance(custom, (list, tuple)):
-            message = f'custom_hooks is a list of hooks, got {type(custom).__name__}.'
-            self._findings.add('custom_hooks', message)
-            return
-        for index, hook in enumerate(custom):
+        for index, hook in enumerate(custom if isinstance(custom, (list, tuple)) else ()):
             self._check_hook(hook, f'custom_hooks.{index}')
 
     def _check_default_hooks(self, changes: Mapping[str, Any]) -> None:
@@ -290,8 +308,17 @@ class _Check:
 
     def _check_hook(self, hook: Any, path: str, default_type: str | None = None) -> None:
         kind = self._parts.check(hook, path, HOOKS, default_type=default_type, extra=('priority',))
+        priority = raw_get(hook, 'priority') if isinstance(hook, Mapping) else None
+        if priority is not None:
+            ask(priority, path, get_priority, self._findings, key='priority')
+        built = None
         if is_of(kind, 'mmengine.hooks'):
-            self._parts.construct(hook, path, kind, priority=...)
+            built = self._parts.construct(hook, path, kind, priority=...)
+        average = getattr(built, 'ema_cfg', None)
+        if average is not None:
+            kind = self._parts.check(average, path, MODELS, given=('model',))
+            if is_of(kind, 'mmengine.model'):
+                self._parts.construct(average, path, kind, model=nn.Linear(1, 1))
 
     def _check_around(self) -> None:
         """Check the visualizer, the log processor and the strategy."""
@@ -309,6 +336,15 @@ class _Check:
             if is_of(kind, 'mmengine.runner'):
                 self._parts.construct(processor, 'log_processor', kind)
         self._check_strategy(self._get('strategy'), 'strategy')
+        sync_bn = self._get('sync_bn')
+        if isinstance(sync_bn, str) and sync_bn not in _SYNC_BN:
+            message = f"sync_bn is 'torch' or 'mmcv', got {sync_bn!r}."
+            self._findings.add('', message, key='sync_bn')
+        wrapper = self._get('model_wrapper_cfg')
+        if isinstance(wrapper, str):
+            self._parts.check(
+                {'type': wrapper}, 'model_wrapper_cfg', MODEL_WRAPPERS, is_exact=False
+            )
 
     def _check_strategy(self, strategy: Any, path: str) -> None:
         if isinstance(strategy, str):

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from mmengine._checkpoint.files import check_is_there
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.dataset._bad_samples import BadSamplePolicy
 from mmengine.dataset._limited import checked_limit
+from mmengine.dataset._usable import fault_of_class, is_counted
 from mmengine.evaluator import Evaluator
 from mmengine.evaluator._common_metrics import config_of
 from mmengine.registry import DATA_SAMPLERS, DATASETS, EVALUATOR, FUNCTIONS, METRICS
 from mmengine.runner._build import named_parts
 from mmengine.runner._check.mistakes import Findings
 from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_items
-from mmengine.utils.errors import ArgumentError, did_you_mean
+from mmengine.runner._values import misfits_of_loader
+from mmengine.runner._worker_options import OF_WORKERS
+from mmengine.utils.errors import ArgumentError, did_you_mean, short_form
 
 OF_BUILDER = (
     'num_batch_per_epoch', 'limit_batches', 'on_bad_sample', 'disable_subprocess_warning',
 )  # fmt: skip
 _GIVEN = {'sampler': ('dataset', 'seed'), 'batch_sampler': ('sampler', 'batch_size')}
+_PLAIN = (bool, int, float, str, type(None))
+_READERS: dict[str, Callable[[Any], Any]] = {
+    'limit_batches': partial(checked_limit, 'limit_batches'),
+    'on_bad_sample': BadSamplePolicy.of,
+}
 LEAST = {'batch_size': 1, 'num_batch_per_epoch': 1, 'num_workers': 0}
 
 
@@ -56,6 +66,8 @@ def check_dataloader(loader: Any, path: str, parts: Parts, findings: Findings) -
     if not isinstance(loader, Mapping):
         findings.add(path, f'a dataloader is a dict, got {type(loader).__name__}.')
         return
+    for found in misfits_of_loader(loader, path):
+        findings.add_once(path, found.message, key=found.key)
     known = [*inspect.signature(DataLoader).parameters, *OF_BUILDER]
     for key, value in raw_items(loader):
         if key not in known:
@@ -63,20 +75,56 @@ def check_dataloader(loader: Any, path: str, parts: Parts, findings: Findings) -
             findings.add(path, message, key=str(key))
         elif key in LEAST and value is not None:
             check_number(findings, path, key, value, LEAST[key])
-        elif key == 'limit_batches' and value is not None:
-            try:
-                checked_limit(key, value)
-            except ArgumentError as error:
-                findings.add(path, str(error), key=key)
-    if raw_get(loader, 'dataset') is None:
-        findings.add(path, 'a dataloader needs a dataset.')
+        elif key in _READERS and value is not None:
+            ask(value, path, _READERS[key], findings, key=key)
     dataset = raw_get(loader, 'dataset')
+    if dataset is None and 'dataset' not in loader:
+        findings.add(path, 'a dataloader needs a dataset.')
     kind = parts.check(dataset, f'{path}.dataset', DATASETS)
+    _check_samples(loader, kind, path, findings)
     check_annotations(dataset, kind, f'{path}.dataset', findings)
     for key, given in _GIVEN.items():
         parts.check(raw_get(loader, key), f'{path}.{key}', DATA_SAMPLERS, given=given)
     for key in ('collate_fn', 'worker_init_fn'):
         _check_function(raw_get(loader, key), path, key, findings)
+    _check_together(loader, kind or type(dataset), path, parts)
+
+
+def _check_together(loader: Mapping[Any, Any], kind: Any, path: str, parts: Parts) -> None:
+    """Let torch say which settings do not go together, with data without a meaning."""
+    chosen: dict[str, Any] = dict.fromkeys((*OF_BUILDER, 'collate_fn', 'worker_init_fn'), ...)
+    if not raw_get(loader, 'num_workers'):
+        chosen |= dict.fromkeys(OF_WORKERS, ...)
+    if isinstance(kind, type) and issubclass(kind, IterableDataset):
+        return
+    if raw_get(loader, 'batch_sampler') is not None:
+        chosen |= {'batch_sampler': [[0]], 'batch_size': ..., 'sampler': ...}
+    elif raw_get(loader, 'sampler') is not None:
+        chosen['sampler'] = [0]
+    plain = {key: value for key, value in raw_items(loader) if isinstance(value, _PLAIN)}
+    parts.construct(plain, path, DataLoader, **{**chosen, 'dataset': [0]})
+
+
+def ask(
+    value: Any, path: str, read: Callable[[Any], Any], findings: Findings, *, key: str = ''
+) -> None:
+    """Add a mistake if the function that reads a value refuses it."""
+    try:
+        read(value)
+    except (ValueError, TypeError, KeyError) as error:
+        words = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        inner = value if isinstance(value, Mapping) else {}
+        wrong = next((str(name) for name, _ in raw_items(inner) if str(name) in words), '')
+        findings.add(path, words, key=key or wrong)
+
+
+def _check_samples(loader: Any, kind: Any, path: str, findings: Findings) -> None:
+    """Check that a class of datasets has samples, and their number where it is needed."""
+    if not isinstance(kind, type):
+        return
+    fault = fault_of_class(kind, is_counted=is_counted(loader))
+    if fault is not None:
+        findings.add(path, fault, key='dataset')
 
 
 def check_number(findings: Findings, path: str, key: str, value: Any, least: int) -> None:
@@ -92,6 +140,11 @@ def _check_function(function: Any, path: str, key: str, findings: Findings) -> N
     kind = raw_get(function, 'type') if isinstance(function, Mapping) else function
     if isinstance(function, Mapping) and kind is None:
         findings.add(path, f'{key} needs a type.', key=key)
+    elif isinstance(kind, (bool, int, float, list, tuple)):
+        got = short_form(kind)
+        findings.add(
+            path, f'{key} is a function, its name, or a dict with a type; got {got}.', key=key
+        )
     if isinstance(kind, str) and FUNCTIONS.get(kind) is None:
         near = did_you_mean(kind, FUNCTIONS.module_dict, limit=1)
         findings.add(
@@ -105,14 +158,14 @@ def check_evaluator(evaluator: Any, path: str, parts: Parts, findings: Findings)
         for index, metric in enumerate(evaluator):
             _check_metric(metric, f'{path}.{index}', parts)
         return
-    if isinstance(evaluator, str):
-        _check_metric(evaluator, path, parts)
     if not isinstance(evaluator, Mapping):
+        _check_metric(evaluator, path, parts)
         return
     kind = raw_get(evaluator, 'type')
     found = EVALUATOR.get(kind) if isinstance(kind, str) else kind
     if 'metrics' in evaluator:
-        parts.check(evaluator, path, EVALUATOR, default_type='Evaluator')
+        parts.check(evaluator, path, EVALUATOR, default_type='Evaluator', skip=('metrics',))
+        check_evaluator(raw_get(evaluator, 'metrics'), f'{path}.metrics', parts, findings)
     elif isinstance(found, type) and issubclass(found, Evaluator):
         parts.check(evaluator, path, EVALUATOR)
     else:

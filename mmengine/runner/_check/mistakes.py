@@ -37,7 +37,8 @@ class ConfigMistake:
 
     def __str__(self) -> str:
         place = f'{self.place}: ' if self.place else ''
-        path = f'{self.path}: ' if self.path else ''
+        is_named = not self.path or self.message.startswith(self.path)
+        path = '' if is_named else f'{self.path}: '
         return f'{place}{path}{self.message}'
 
 
@@ -91,15 +92,15 @@ class Findings:
         self, path: str, message: str, *, advice: str = '', is_certain: bool = True, key: str = ''
     ) -> None:
         """Add a mistake of the entry at ``path``, or of ``key`` in it."""
-        entry = f'{path}.{key}' if key and path else key or path
+        entry = _joined(path, key)
         mistake = ConfigMistake(path, message, self._place(entry), advice, is_certain)
-        if mistake not in self.mistakes and entry not in self._told:
+        if entry not in self._told and not any(_are_one(mistake, each) for each in self.mistakes):
             self.mistakes.append(mistake)
 
-    def add_once(self, path: str, message: str) -> None:
+    def add_once(self, path: str, message: str, *, key: str = '') -> None:
         """Add a mistake of an entry that other mistakes would only repeat."""
-        self.add(path, message)
-        self._told.add(path)
+        self.add(path, message, key=key)
+        self._told.add(_joined(path, key))
 
     def _place(self, path: str) -> str | None:
         if any(f'{path}.'.startswith(f'{option}.') for option in self._options):
@@ -113,3 +114,17 @@ class Findings:
                 return found
             path = path.rpartition('.')[0]
         return None
+
+
+def _are_one(mistake: ConfigMistake, other: ConfigMistake) -> bool:
+    """Whether two mistakes are the same: two keys may have one dict, such as ``test = val``."""
+    rests = {each.path.partition('.')[2] for each in (mistake, other)}
+    return (
+        (mistake.message, mistake.place) == (other.message, other.place)
+        and len(rests) == 1
+        and (mistake.path == other.path or mistake.place is not None)
+    )
+
+
+def _joined(path: str, key: str) -> str:
+    return f'{path}.{key}' if key and path else key or path

@@ -17,6 +17,7 @@ from mmengine.registry import (
     METRICS,
     MODELS,
     OPTIMIZERS,
+    PARAM_SCHEDULERS,
     TRANSFORMS,
     VISBACKENDS,
     WEIGHT_INITIALIZERS,
@@ -25,12 +26,14 @@ from mmengine.registry import (
 )
 from mmengine.registry._diagnosis import unknown_type
 from mmengine.registry._errors import name_of
-from mmengine.registry._signature import taken_by
+from mmengine.registry._signature import Taken, taken_by
 from mmengine.registry.default_scope import current_scope_name
 from mmengine.registry.registry import ALL_REGISTRIES
 from mmengine.runner._check.mistakes import REGISTERED_BY_IMPORT, Findings
+from mmengine.runner._config_facts import KEYS_OF_BUILDERS
+from mmengine.runner._values import misfits
 from mmengine.utils import ManagerMixin
-from mmengine.utils.errors import did_you_mean
+from mmengine.utils.errors import did_you_mean, short_form
 
 _LAZY = (LazyObject, LazyAttr)
 _OF_REGISTRY = ('type', '_scope_')
@@ -79,10 +82,14 @@ class Parts:
 
     Args:
         findings: Where mistakes go.
+
+    Attributes:
+        found: The parts so far by path: each config, and the class or function that it names.
     """
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
+        self.found: dict[str, tuple[Mapping[Any, Any], Any]] = {}
 
     def check(
         self,
@@ -113,18 +120,38 @@ class Parts:
             The class or function; None if there is none.
         """
         if not isinstance(part, Mapping):
+            self._check_object(part, path, registry)
             return None
         with DefaultScope.overwrite_default_scope(raw_get(part, '_scope_')):
             component = self._component(part, path, registry, default_type)
             if component is None:
                 return None
+            self.found[path] = (part, component)
             if isinstance(component, type) and issubclass(component, ManagerMixin):
                 extra = (*extra, 'name')
-            self._check_arguments(part, path, component, {*given}, {*extra}, is_exact)
+            taken = taken_by(component)
+            self._check_arguments(part, path, component, taken, {*given}, {*extra}, is_exact)
+            self._check_values(part, path, component, taken, registry)
             for key, value in raw_items(part):
                 if key not in _OF_REGISTRY and key not in skip:
                     self._check_within(value, f'{path}.{key}', str(key), registry)
         return component
+
+    def _check_object(self, part: Any, path: str, registry: Registry[Any]) -> None:
+        """Check that what has no type to build is an object, not its name or its class."""
+        try:
+            is_class = isinstance(part, _LAZY) and isinstance(part.build(), type)
+        except ImportError as error:
+            self._findings.add(path, f'{part!r} cannot be imported: {str(error).rstrip(".")}.')
+            return
+        if not (is_class or isinstance(part, (str, bool, int, float, list, tuple, type))):
+            return
+        name = part if isinstance(part, str) else getattr(part, '__name__', part)
+        hint = f' Write dict(type={name!r}).' if is_class or isinstance(part, (str, type)) else ''
+        got = f'the class {name!r}' if is_class else short_form(part)
+        article = 'an' if registry.name[0] in 'aeiou' else 'a'
+        message = f'{article} {registry.name} is a dict with a type, or an object; got {got}.{hint}'
+        self._findings.add_once(path, message)
 
     def resolve(self, kind: Any, registry: Registry[Any]) -> Any:
         """The class or function that ``kind`` names in ``registry`` or is; None if there is none.
@@ -159,7 +186,9 @@ class Parts:
         try:
             found = self.resolve(kind, registry)
         except ImportError as error:
-            self._findings.add(path, f'type {kind!r} cannot be imported: {error}.', key='type')
+            self._findings.add(
+                path, f'type {kind!r} cannot be imported: {str(error).rstrip(".")}.', key='type'
+            )
             return None
         if found is None:
             self._add_unknown(kind, path, registry)
@@ -180,11 +209,12 @@ class Parts:
         part: Mapping[Any, Any],
         path: str,
         component: Any,
+        taken: Taken,
         given: set[str],
         extra: set[str],
         is_exact: bool,
     ) -> None:
-        parameters, takes_any = taken_by(component)
+        parameters, takes_any = taken
         keys = [str(key) for key, _ in raw_items(part) if key not in _OF_REGISTRY]
         free = [name for name in parameters if name not in keys and name not in given]
         title = getattr(component, '__name__', name_of(component))
@@ -206,6 +236,23 @@ class Parts:
                 hint = f' Is it misspelt as {is_misspelt!r}?' if is_misspelt else ''
                 self._findings.add(path, f'{title} needs the argument {name!r}.{hint}')
 
+    def _check_values(
+        self,
+        part: Mapping[Any, Any],
+        path: str,
+        component: Any,
+        taken: Taken,
+        registry: Registry[Any],
+    ) -> None:
+        """Check the kinds of values; the annotations of other packages may be incomplete."""
+        known = {**KEYS_OF_BUILDERS.get(registry.name, {}), **taken.parameters}
+        is_exact = is_of(component, 'mmengine', 'torch.optim')
+        takes_fractions = registry is PARAM_SCHEDULERS  # of an epoch
+        for found in misfits(
+            path, part, known, *_OF_REGISTRY, is_exact=is_exact, takes_fractions=takes_fractions
+        ):
+            self._findings.add_once(path, found.message, key=found.key)
+
     def _check_within(self, value: Any, path: str, key: str, registry: Registry[Any]) -> None:
         """Check the parts within an argument, which the code of the component builds."""
         if isinstance(value, (list, tuple)) and len(value) <= _MAX_ITEMS:
@@ -222,7 +269,7 @@ class Parts:
         try:
             found = self.resolve(kind, registry)
         except ImportError as error:
-            message = f'type {kind!r} cannot be imported: {error}.'
+            message = f'type {kind!r} cannot be imported: {str(error).rstrip(".")}.'
             self._findings.add(path, message, key='type', is_certain=False)
             return
         if found is not None:
@@ -265,7 +312,8 @@ class Parts:
             except (ValueError, TypeError, KeyError) as error:
                 text = str(error.args[0]) if isinstance(error, KeyError) and error.args else error
                 title = getattr(component, '__name__', name_of(component))
-                self._findings.add(path, f'{title}: {text}', key=_key_in(str(text), arguments))
+                message = str(text) if str(text).startswith(title) else f'{title}: {text}'
+                self._findings.add(path, message, key=_key_in(str(text), arguments))
         return None
 
 

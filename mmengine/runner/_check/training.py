@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from mmengine.config import Config
-from mmengine.optim import BaseOptimWrapper, DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.optim import (
+    AmpOptimWrapper,
+    BaseOptimWrapper,
+    DefaultOptimWrapperConstructor,
+    OptimWrapper,
+)
+from mmengine.optim.optimizer._param_rules import KNOWN_KEYS
 from mmengine.optim.optimizer.builder import _is_by_submodule
 from mmengine.optim.optimizer.default_constructor import _first_argument
 from mmengine.optim.scheduler._base import _ParamScheduler
@@ -24,14 +31,22 @@ from mmengine.registry import (
 )
 from mmengine.registry._signature import taken_by
 from mmengine.runner._build import train_loop_type
-from mmengine.runner._check.data import check_number
+from mmengine.runner._check.data import ask, check_number
 from mmengine.runner._check.mistakes import Findings
 from mmengine.runner._check.parts import Parts, is_of, nearest, raw_get, raw_items
+from mmengine.runner._even_batches import checked_choice
 from mmengine.runner._units import counts_epochs
+from mmengine.runner._validating_loop import checked_val_unit
+from mmengine.runner.utils import calc_dynamic_intervals
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 OF_WRAPPER = ('optimizer', 'constructor', 'paramwise_cfg', 'skip_non_finite')
 OF_SCHEDULE = ('unit', 'convert_to_iter_based', 'epoch_length', 'by_epoch')
+_READERS: dict[str, Callable[[Any], Any]] = {
+    'dynamic_intervals': partial(calc_dynamic_intervals, 1),
+    'uneven': checked_choice,
+    'val_unit': checked_val_unit,
+}
 COUNTS = ('max_epochs', 'max_iters', 'val_interval')
 
 
@@ -54,6 +69,10 @@ def check_train_loop(config: Any, parts: Parts, findings: Findings) -> None:
             value = raw_get(config, key)
             if value is not None:
                 check_number(findings, 'train_cfg', key, value, 1)
+        for key, read in _READERS.items():
+            value = raw_get(config, key)
+            if value is not None:
+                ask(value, 'train_cfg', read, findings, key=key)
 
 
 def check_evaluation_loop(config: Any, stage: str, parts: Parts) -> None:
@@ -94,7 +113,12 @@ def check_optim_wrapper(config: Any, path: str, parts: Parts, findings: Findings
         extra=OF_WRAPPER, skip=('optimizer', 'clip_grad', 'paramwise_cfg'),
     )  # fmt: skip
     built = _check_optimizer(optimizer, f'{path}.optimizer', parts, findings)
-    if kind is OptimWrapper:
+    for key, _ in raw_items(raw_get(config, 'paramwise_cfg') or {}):
+        near = nearest(str(key), KNOWN_KEYS) if key not in KNOWN_KEYS else None
+        if near is not None:
+            message = f'there is no key {key!r}. Did you mean {near!r}?'
+            findings.add(f'{path}.paramwise_cfg', message, key=str(key))
+    if kind in (OptimWrapper, AmpOptimWrapper):
         parts.construct(
             config, path, kind, optimizer=built or _stand_in(),
             constructor=..., paramwise_cfg=..., skip_non_finite=...,
@@ -107,7 +131,11 @@ def _constructor(kind: Any, path: str, parts: Parts, findings: Findings) -> Any:
     try:
         found = parts.resolve(kind, OPTIM_WRAPPER_CONSTRUCTORS)
     except ImportError as error:
-        findings.add(path, f'constructor {kind!r} cannot be imported: {error}.', key='constructor')
+        findings.add(
+            path,
+            f'constructor {kind!r} cannot be imported: {str(error).rstrip(".")}.',
+            key='constructor',
+        )
         return None
     if found is None:
         near = did_you_mean(str(kind), OPTIM_WRAPPER_CONSTRUCTORS.module_dict, limit=1)
@@ -120,13 +148,11 @@ def _check_optimizer(
 ) -> torch.optim.Optimizer | None:
     """Check an optimizer; returns one of torch, built for a parameter without meaning."""
     if not isinstance(config, Mapping):
+        parts.check(config, path, OPTIMIZERS)
         return None
     name = _first_argument(raw_get(config, 'type'))
     before = len(findings.mistakes)
     kind = parts.check(config, path, OPTIMIZERS, given=(name,))
-    learning_rate = raw_get(config, 'lr')
-    if isinstance(learning_rate, str):
-        findings.add(path, f'lr is a number, got {learning_rate!r}.', key='lr')
     if len(findings.mistakes) > before or not is_of(kind, 'torch.optim'):
         return None
     params = [nn.Parameter(torch.zeros(2, 2))]
@@ -171,9 +197,11 @@ def _check_list(given: Any, path: str, cfg: Config, parts: Parts, findings: Find
 
 def _check_schedule(config: Any, path: str, cfg: Config, parts: Parts, findings: Findings) -> None:
     if not isinstance(config, Mapping):
+        parts.check(config, path, PARAM_SCHEDULERS)
         return
     torchs = torch_scheduler_class(raw_get(config, 'type'))
     if torchs is not None:
+        parts.found[path] = (config, torchs)
         _check_of_torch(config, path, torchs, findings)
         return
     before = len(findings.mistakes)

@@ -20,8 +20,8 @@ from mmengine.registry import (
     Registry,
 )
 from mmengine.registry._signature import taken_by
+from mmengine.runner._annotations import Schema, of_kinds, schema_of
 from mmengine.runner._check.parts import BY_KEY
-from mmengine.runner._schema.annotations import Schema, of_kinds, schema_of
 from mmengine.utils import ManagerMixin
 from mmengine.utils._docstrings import default_of, summary_of, texts_for
 

@@ -26,14 +26,20 @@ from mmengine.registry import (
     VISUALIZERS,
     Registry,
 )
+from mmengine.runner._annotations import VARIABLE, Schema, joined, of_kinds, schema_of
 from mmengine.runner._check.config import LEVELS
 from mmengine.runner._check.data import LEAST, OF_BUILDER
+from mmengine.runner._config_facts import (
+    AUTO_SCALE_LR,
+    DATALOADER,
+    ON_BAD_SAMPLE,
+    SETTINGS,
+    Setting,
+)
 from mmengine.runner._config_keys import CLOSED
 from mmengine.runner._hook_list import DEFAULT_HOOKS
 from mmengine.runner._preparing import STRATEGY_NAMES
-from mmengine.runner._schema.annotations import VARIABLE, Schema, joined, of_kinds, schema_of
 from mmengine.runner._schema.components import described, names_in
-from mmengine.runner._schema.facts import DATALOADER, ON_BAD_SAMPLE, SETTINGS, Setting
 from mmengine.utils._docstrings import default_of, markdown, texts_for
 
 _OBJECT: Schema = {'type': 'object'}
@@ -94,7 +100,10 @@ def settings() -> dict[str, Schema]:
         'launcher': joined([{'enum': [*LAUNCHERS, None]}]),
         'log_level': joined([{'enum': levels}, {'type': 'integer'}]),
         'auto_scale_lr': _closed(
-            {'enable': {'type': 'boolean'}, 'base_batch_size': {'type': 'integer', 'minimum': 1}}
+            {
+                key: {**schema_of(kind), **({'minimum': 1} if kind == 'int' else {})}
+                for key, kind in AUTO_SCALE_LR.items()
+            }
         ),
         'custom_imports': _closed(
             {

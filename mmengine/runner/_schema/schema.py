@@ -33,10 +33,11 @@ from mmengine.registry import (
 )
 from mmengine.registry._paths import imported
 from mmengine.registry.registry import ALL_REGISTRIES
+from mmengine.runner._annotations import Schema, schema_of
 from mmengine.runner._arguments import TRIOS
 from mmengine.runner._check.parts import BY_KEY, raw_get, raw_items
+from mmengine.runner._config_facts import KEYS_OF_BUILDERS, OTHERS
 from mmengine.runner._config_keys import READ_FROM_CONFIG, misspellings
-from mmengine.runner._schema.annotations import Schema, schema_of
 from mmengine.runner._schema.components import (
     Component,
     Definitions,
@@ -46,7 +47,6 @@ from mmengine.runner._schema.components import (
     paths_of,
     with_shared,
 )
-from mmengine.runner._schema.facts import OTHERS
 from mmengine.runner._schema.places import (
     loader_of,
     loader_parts,
@@ -160,28 +160,20 @@ _IS_GIVEN: Schema = {'type': ['object', 'array', 'string']}
 
 def _keys_of_builders() -> dict[str, dict[str, Schema]]:
     """Keys that builders take out of a part, by the name of its registry."""
-    levels = [name for level in Priority for name in (level.name, level.name.lower())]
-    constructors = {'enum': [*names_in(OPTIM_WRAPPER_CONSTRUCTORS), None]}
-    return {
-        HOOKS.name: {
-            'priority': described(
-                {'anyOf': [{'enum': levels}, schema_of('int | None')]},
-                'When it acts: a level, or a number; smaller is earlier.',
-            )
-        },
-        LOOPS.name: {'by_epoch': {'type': 'boolean'}},
-        OPTIM_WRAPPERS.name: {
-            'constructor': {'anyOf': [constructors, {'type': ['string', 'object']}]},
-            'paramwise_cfg': schema_of('dict | None'),
-            'skip_non_finite': schema_of('bool'),
-        },
-        PARAM_SCHEDULERS.name: {
-            'unit': schema_of('str | None'),
-            'convert_to_iter_based': schema_of('bool'),
-            'epoch_length': schema_of('int | None'),
-            'by_epoch': schema_of('bool'),
-        },
+    found = {
+        registry: {key: schema_of(kind) for key, kind in kinds.items()}
+        for registry, kinds in KEYS_OF_BUILDERS.items()
     }
+    levels = [name for level in Priority for name in (level.name, level.name.lower())]
+    found[HOOKS.name]['priority'] = described(
+        {'anyOf': [{'enum': levels}, schema_of('int | None')]},
+        'When it acts: a level, or a number; smaller is earlier.',
+    )
+    constructors = {'enum': [*names_in(OPTIM_WRAPPER_CONSTRUCTORS), None]}
+    found[OPTIM_WRAPPERS.name]['constructor'] = {
+        'anyOf': [constructors, {'type': ['string', 'object']}]
+    }
+    return found
 
 
 def _torch_schedules() -> list[Component]:

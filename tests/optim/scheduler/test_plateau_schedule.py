@@ -60,7 +60,9 @@ def test_only_plateau_waits_for_a_validation():
 
 def test_a_missing_metric_names_the_reported_ones(make_optimizer):
     plateau = scheduler.ReduceOnPlateauLR(make_optimizer(), monitor='toy/ac')
-    with pytest.raises(KeyError, match=r"Did you mean 'toy/acc'.*It reported: toy/acc, time"):
+    with pytest.raises(
+        KeyError, match=r"among the metrics \(toy/acc, time\)\. Did you mean 'toy/acc'"
+    ):
         plateau.step({'toy/acc': 0.5, 'time': 1.0})
 
 

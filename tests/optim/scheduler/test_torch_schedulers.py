@@ -85,7 +85,7 @@ def test_a_plateau_hears_of_its_metric_only(make_optimizer):
         schedule.step({'acc': acc})
     # Twice no better: 0.1 * 0.1 * 0.1.
     assert optimizer.param_groups[0]['lr'] == pytest.approx(0.001)
-    with pytest.raises(KeyError, match=r"monitors 'acc'.*reported: loss"):
+    with pytest.raises(KeyError, match=r"watches 'acc'.*among the metrics \(loss\)"):
         schedule.step({'loss': 1.0})
     with pytest.raises(ArgumentError, match='leave by_epoch=True'):
         build_param_schedulers({**config, 'by_epoch': False}, optimizer)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 Schema = dict[str, Any]
 
 # A string that holds a variable, which is filled in when the file is read: '{{ _base_.width }}'.
 VARIABLE = r'\{\{.*\}\}'
+VARIABLE_PATTERN = re.compile(VARIABLE)
 _NAMES = {
     **dict.fromkeys(('int', 'Integral'), 'integer'),
     **dict.fromkeys(('float', 'Number', 'Real', 'number', '_Number'), 'number'),
@@ -29,7 +32,8 @@ _NAMES = {
 # Classes of objects, which no file can hold.
 _OBJECTS = frozenset(
     ('Tensor', 'Module', 'Optimizer', 'Logger', 'DataLoader', 'Dataset', 'Sampler', 'Hook',
-     'BaseLoop', 'BaseMetric', 'Evaluator', 'Visualizer', 'LogProcessor')
+     'BaseLoop', 'BaseMetric', 'Evaluator', 'Visualizer', 'LogProcessor', 'BaseVisBackend',
+     'BaseOptimWrapper')
 )  # fmt: skip
 
 
@@ -76,6 +80,44 @@ def of_kinds(*kinds: str) -> Schema:
     # Editors show this text in place of the pattern.
     expected = f'Expected {" or ".join(kinds)}.'
     return {'type': [*kinds, 'string'], 'pattern': VARIABLE, 'patternErrorMessage': expected}
+
+
+def accepts(schema: Schema, value: Any) -> bool:
+    """Whether a plain value of a config fits a schema that :func:`schema_of` has made.
+
+    As in Python, and not as in JSON, 0 and 1 pass for bools, and a tuple is a list.
+    Numbers with a fraction pass for integers.
+    """
+    if 'anyOf' in schema:
+        return any(accepts(member, value) for member in schema['anyOf'])
+    if 'enum' in schema:
+        return value in schema['enum']
+    if 'type' not in schema:
+        return True
+    kinds = kinds_in(schema)
+    if isinstance(value, str):
+        return 'string' in kinds or VARIABLE_PATTERN.search(value) is not None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        is_bool = 'boolean' in kinds and value in (0, 1)
+        return is_bool or not kinds.isdisjoint(('number', 'integer'))
+    if isinstance(value, (list, tuple)):
+        fits = schema.get('minItems', 0) <= len(value) <= schema.get('maxItems', len(value))
+        items = schema.get('items', {})
+        return 'array' in kinds and fits and all(accepts(items, item) for item in value)
+    if isinstance(value, Mapping):
+        return 'object' in kinds
+    return not kinds.isdisjoint(_kinds_of(value))
+
+
+def kinds_in(schema: Schema) -> set[str]:
+    """The JSON types that a schema allows; empty if it allows all."""
+    if 'anyOf' in schema:
+        return set().union(*(kinds_in(member) for member in schema['anyOf']))
+    if 'enum' in schema:
+        return set().union(*(_kinds_of(value) for value in schema['enum']))
+    named = schema.get('type', ())
+    kinds = {named} if isinstance(named, str) else {*named}
+    return kinds - {'string'} if 'pattern' in schema else kinds
 
 
 _NO_FORM = object()

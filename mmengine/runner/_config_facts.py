@@ -10,6 +10,7 @@ from mmengine.process import Preempt
 from mmengine.process.env import setup_process
 from mmengine.process.session import Session
 from mmengine.process.watchdog import WatchdogSettings
+from mmengine.registry import HOOKS, LOOPS, OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from mmengine.runner.log_processor import LogProcessor
 from mmengine.strategy._checkpoint_settings import CheckpointSettings
 from mmengine.strategy._resume_request import ResumeRequest
@@ -110,3 +111,16 @@ SETTINGS: dict[str, Setting] = {
     'watchdog': Setting(WatchdogSettings),
 }
 ON_BAD_SAMPLE = Setting(BadSamplePolicy)
+AUTO_SCALE_LR = {'enable': 'bool', 'base_batch_size': 'int'}
+# Keys that builders take out of a part before they build it, by the name of its registry.
+KEYS_OF_BUILDERS = {
+    HOOKS.name: {'priority': 'int | str | None'},
+    LOOPS.name: {'by_epoch': 'bool'},
+    OPTIM_WRAPPERS.name: {'paramwise_cfg': 'dict | None', 'skip_non_finite': 'bool'},
+    PARAM_SCHEDULERS.name: {
+        'unit': 'str | None',
+        'convert_to_iter_based': 'bool',
+        'epoch_length': 'int | None',
+        'by_epoch': 'bool',
+    },
+}
