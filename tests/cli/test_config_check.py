@@ -271,7 +271,7 @@ class OpenModel(BaseModel):
         ('max_epochs = 3', "nothing reads 'max_epochs' here: a run reads train_cfg.max_epochs, "
          'which is 1.'),
         ('lr = 1', 'optim_wrapper.optimizer.lr, which is 0.1.'),
-        ('seed = 3', 'randomness.seed, which is None.'),
+        ('seed = 3', 'It belongs in randomness: randomness=dict(seed=...).'),
         ('max_epochs = 1', None),
         ('max_epochs = 3\ntrain_cfg = dict(max_epochs=max_epochs - 1)', None),
     ],
