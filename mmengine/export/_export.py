@@ -16,15 +16,24 @@ from mmengine.config import Config
 from mmengine.export._compare import Difference, compare
 from mmengine.export._errors import ExportError, reason_of
 from mmengine.export._formats import Format, Names, format_of
+from mmengine.export._free_sizes import with_free_sizes
 from mmengine.export._program import (
     axes_of,
     capture,
     example_of,
-    flat_names,
     output_shapes_of,
     shapes_of,
 )
-from mmengine.export._target import Target, batches_of, prepare, seeded, target_of, tensors_of
+from mmengine.export._target import (
+    RESIZED,
+    Target,
+    batches_of,
+    flat_names,
+    prepare,
+    seeded,
+    target_of,
+    tensors_of,
+)
 from mmengine.fileio._atomic import remove_path, sync_folder, temporary_beside
 from mmengine.model.base_model import BaseDataPreprocessor
 from mmengine.runner._data_of_config import first_loader, loader_in_order
@@ -55,7 +64,10 @@ class Exported:
         inputs: For each input its name, and its dtype and shape in words.
         outputs: The same for the outputs.
         left_out: Entries of a batch on which no output depends.
-        differences: For each batch size, how far the file is from the model.
+        differences: For each batch size, how far the file is from the model; for 0 with the inputs
+            of other sizes.
+        resized: The inputs with other sizes than those of the samples, in words, for which the file
+            was compared too; empty if only the batch size may vary.
         notes: What else should be known, in sentences.
     """
 
@@ -68,6 +80,7 @@ class Exported:
     outputs: list[tuple[str, str]]
     left_out: list[str]
     differences: dict[int, Difference]
+    resized: str
     notes: list[str]
 
 
@@ -82,6 +95,7 @@ def export(
     with_preprocessor: bool = False,
     module: str | None = None,
     inputs: Sequence[str] | None = None,
+    dynamic: Mapping[str, Sequence[int]] | None = None,
     tolerance: float | None = None,
     work_dir: str | Path | None = None,
 ) -> Exported:
@@ -105,6 +119,8 @@ def export(
         module: Name of a sub-module to export instead, such as ``'backbone'``. It is called with
             what ``forward`` passes to it.
         inputs: Entries of a batch that the file takes; by default those on which an output depends.
+        dynamic: Dimensions that may have any size besides the batch size, by names of inputs, as in
+            ``{'inputs': (2, 3)}``. The file is also compared on inputs of another size.
         tolerance: The largest difference from the model, relative to the largest number of an
             output, or to 1 if that is smaller. None takes 1e-4 for float32, 1e-2 for float16, 5e-2
             for bfloat16 and 1e-6 for float64.
@@ -146,6 +162,7 @@ def export(
         with_preprocessor=with_preprocessor,
         module=module,
         inputs=inputs,
+        dynamic=dynamic,
         tolerance=tolerance,
     )
 
@@ -160,6 +177,7 @@ def export_model(
     with_preprocessor: bool = False,
     module: str | None = None,
     inputs: Sequence[str] | None = None,
+    dynamic: Mapping[str, Sequence[int]] | None = None,
     tolerance: float | None = None,
 ) -> Exported:
     """Export a model object; see :func:`export` for the arguments that are not here.
@@ -174,6 +192,7 @@ def export_model(
         with_preprocessor: See :func:`export`.
         module: See :func:`export`.
         inputs: See :func:`export`.
+        dynamic: See :func:`export`.
         tolerance: See :func:`export`.
 
     Raises:
@@ -196,6 +215,7 @@ def export_model(
             with_preprocessor=with_preprocessor,
             module=module,
             inputs=inputs,
+            dynamic=dynamic,
             tolerance=tolerance,
         )
     finally:
@@ -213,6 +233,7 @@ def _export(
     with_preprocessor: bool,
     module: str | None,
     inputs: Sequence[str] | None,
+    dynamic: Mapping[str, Sequence[int]] | None,
     tolerance: float | None,
 ) -> Exported:
     if with_preprocessor and module is not None:
@@ -230,9 +251,10 @@ def _export(
     target = target_of(
         model, batches, with_preprocessor=with_preprocessor, module=module, names=inputs
     )
+    target = with_free_sizes(target, dynamic or {})
     notes = _notes(model, format, target, with_preprocessor or module is not None, sizes[0])
     # Of whole batches, although the file may take less.
-    outputs = {size: target.run(size) for size in sizes}
+    outputs = {size: target.run(size) for size in target.inputs}
     program, target, left_out = capture(target, sizes)
     names = flat_names(target.inputs[sizes[0]])
     axes = axes_of(target, sizes)
@@ -251,6 +273,7 @@ def _export(
         outputs=list(zip(output_names, output_shapes_of(program, axes), strict=False)),
         left_out=left_out,
         differences=differences,
+        resized=target.describe(RESIZED) if target.free else '',
         notes=notes,
     )
 
@@ -291,7 +314,7 @@ def _notes(model: Any, format: Format, target: Target, has_all: bool, size: int)
 def _write(format: Format, program: Any, draft: Path, names: Names, title: str) -> None:
     try:
         format.write(program, draft, names)
-    except OSError:
+    except (OSError, ExportError):
         raise  # a full disk, and the like
     except Exception as error:  # exporters raise errors of many classes
         reason = reason_of(error, is_dynamic=False)
@@ -321,12 +344,12 @@ def _differences(
             own = seeded(lambda values=values: run(values))  # type: ignore[misc]  # bound now
         except Exception as error:
             raise ExportError(
-                f'The file fails for a batch of {size}: {reason_of(error, len(outputs) > 1)}'
+                f'The file fails for {target.describe(size)}: {reason_of(error, len(outputs) > 1)}'
             ) from error
         difference = compare(tensors_of(output, target.title), own, tolerance)
         if not difference.is_small:
             raise ExportError(
-                f'For a batch of {size} the output of the file differs from the output of '
+                f'For {target.describe(size)} the output of the file differs from the output of '
                 f'{target.title}, by {difference.largest:.3g} at most; {difference.allowed:.3g} is '
                 'allowed. Nothing was written. If such a difference does not matter, pass a larger '
                 '--tolerance.'

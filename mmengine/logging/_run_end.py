@@ -57,12 +57,13 @@ def end_in(log: str) -> str:
     Args:
         log: Texts of the logs of all ranks of a start.
     """
-    found = [
+    found: list[str] = [
         next(filter(None, match.groups())).replace('stops for', 'stopped by')
         for match in _FOUND.finditer(log)
     ]
     own = [one for one in found if _OF_OTHER_RANK not in one]
-    return (own or found or [''])[-1].removesuffix('.')
+    *_, last = '', *(own or found)
+    return last.removesuffix('.')
 
 
 def _counted(iterations: int) -> str:

@@ -111,6 +111,49 @@ class FixedBatch(Affine):
         return torch.stack(rows)
 
 
+class OnlyThree(Affine):
+    """Works for batches of three alone."""
+
+    def forward(self, inputs, labels=None, mode='tensor'):
+        return super().forward(inputs.view(3, -1))
+
+
+class Images(Points):
+    """Six images of 4 x 6 pixels, and masks of that size."""
+
+    def __getitem__(self, index):
+        image = torch.arange(24.0).view(1, 4, 6) + index
+        return {'inputs': image, 'mask': image[0] > 3}
+
+
+class Blurred(Affine):
+    """Means over windows of two pixels, whatever the size of the images."""
+
+    def forward(self, inputs, mask=None, mode='tensor'):
+        return self.scale * nn.functional.avg_pool2d(inputs, (1, 2))
+
+
+class Masking(Affine):
+    """Needs a mask of the size of the images."""
+
+    def forward(self, inputs, mask, mode='tensor'):
+        return self.scale * inputs * mask[:, None]
+
+
+class Rows(Affine):
+    """Its steps depend on the number of rows."""
+
+    def forward(self, inputs, mask=None, mode='tensor'):
+        return self.scale * sum(inputs[:, 0, row] for row in range(inputs.shape[2]))
+
+
+class FixedSize(Affine):
+    """A weight for each pixel."""
+
+    def forward(self, inputs, mask=None, mode='tensor'):
+        return self.scale * inputs * torch.arange(24.0).view(4, 6)
+
+
 class Exporting(Affine):
     """Computes something else while it is captured."""
 
