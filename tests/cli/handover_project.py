@@ -13,8 +13,8 @@ class Points(torch.utils.data.Dataset):
 
     metainfo = {'classes': ('a', 'b')}
 
-    def __init__(self, pipeline=()):
-        self.size = 6
+    def __init__(self, pipeline=(), length=6):
+        self.size = length
 
     def __len__(self):
         return self.size
@@ -109,6 +109,21 @@ class FixedBatch(Affine):
     def forward(self, inputs, labels=None, mode='tensor'):
         rows = [one * self.scale for one in inputs]
         return torch.stack(rows)
+
+
+class Mixing(Affine):
+    """Takes pairs of the precision of its weight."""
+
+    def forward(self, inputs, labels=None, mode='tensor'):
+        output = inputs @ (self.scale * torch.eye(2))
+        return self.predicted(output) if mode == 'predict' else output
+
+
+class Failing(Affine):
+    """Has a mistake in its code."""
+
+    def predicted(self, output):
+        return 1 / 0
 
 
 class OnlyThree(Affine):
