@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from importlib import import_module
 
+from mmengine.cli._next_command import TypedCommand
 from mmengine.version import __version__
 
 # Each command is a module here. It is imported when the command is called, so that `mmengine
@@ -74,7 +75,7 @@ def _run(argv: Sequence[str] | None) -> int:
         options = parser.parse_args(argv)
     except ValueError as error:  # argparse itself ends the process
         parser.error(str(error))
-    options.words = list(words)
+    options.typed = TypedCommand(getattr(options, 'parser', parser), words)
     try:
         code: int = options.run(options)
         sys.stdout.flush()
