@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
 from mmengine.config import Config
@@ -35,7 +37,6 @@ from mmengine.export._target import (
     tensors_of,
 )
 from mmengine.fileio._atomic import remove_path, sync_folder, temporary_beside
-from mmengine.model.base_model import BaseDataPreprocessor
 from mmengine.runner._data_of_config import first_loader, loader_in_order
 from mmengine.runner._trained_model import (
     find_checkpoint,
@@ -252,7 +253,9 @@ def _export(
         model, batches, with_preprocessor=with_preprocessor, module=module, names=inputs
     )
     target = with_free_sizes(target, dynamic or {})
-    notes = _notes(model, format, target, with_preprocessor or module is not None, sizes[0])
+    notes = _notes(format, target, sizes[0])
+    if not with_preprocessor and module is None:
+        notes += _note_of_preprocessor(model, batches[sizes[0]])
     # Of whole batches, although the file may take less.
     outputs = {size: target.run(size) for size in target.inputs}
     program, target, left_out = capture(target, sizes)
@@ -278,7 +281,21 @@ def _export(
     )
 
 
-def _notes(model: Any, format: Format, target: Target, has_all: bool, size: int) -> list[str]:
+def _note_of_preprocessor(model: Any, batch: Any) -> list[str]:
+    """That the data preprocessor is not in the file, if it changes more than names."""
+    before, after = tree_leaves(batch), tree_leaves(prepare(model, batch))
+    if len(before) == len(after) and all(
+        one is other or (isinstance(one, Tensor) and torch.equal(one, other))
+        for one, other in zip(before, after, strict=True)
+    ):
+        return []
+    return [
+        f'The inputs are expected after {type(model.data_preprocessor).__name__}, which is not in '
+        'the file; --with-preprocessor puts it there.'
+    ]
+
+
+def _notes(format: Format, target: Target, size: int) -> list[str]:
     """What should be said about a target.
 
     Raises:
@@ -302,12 +319,6 @@ def _notes(model: Any, format: Format, target: Target, has_all: bool, size: int)
                 'equal random numbers.'
             )
         notes.append(f'{what}, and so does the file; they were compared with equal ones.')
-    preprocessor = getattr(model, 'data_preprocessor', None)
-    if not has_all and preprocessor is not None and type(preprocessor) is not BaseDataPreprocessor:
-        notes.append(
-            f'The inputs are expected after {type(preprocessor).__name__}, which is not in the '
-            'file; --with-preprocessor puts it there.'
-        )
     return notes
 
 

@@ -47,6 +47,10 @@ class Halving(BaseDataPreprocessor):
         return {**data, 'inputs': data['inputs'] / 2}
 
 
+class Passing(BaseDataPreprocessor):
+    """Changes nothing."""
+
+
 class StackingHalves(BaseDataPreprocessor):
     """Makes one batch of a list, and half of each number."""
 

@@ -114,6 +114,12 @@ def test_preprocessor_is_in_the_file_on_request(folder: Path, collate: str, caps
     assert '--with-preprocessor puts' not in capsys.readouterr().out
 
 
+def test_a_preprocessor_that_changes_nothing_is_not_mentioned(folder: Path, capsys: Any) -> None:
+    more = "data_preprocessor = dict(type='handover_project.Passing')\n"
+    assert export('Affine', '--out', 'a.pt2', more=more) == 0
+    assert 'Note' not in capsys.readouterr().out
+
+
 def test_part_is_exported_with_what_it_is_called_with(folder: Path, capsys: Any) -> None:
     words = ['--module', 'part', '--out', 'part.pt2']
     assert export('TwoParts', *words) == 0
