@@ -338,13 +338,22 @@ def _entries(model: nn.Module, batch: Any) -> Entries:
 
 def _by_position(module: nn.Module, values: Sequence[Any]) -> Entries:
     """The values by the names of the arguments that they are passed as."""
-    names = [
+    names = _positional(module)
+    inner = getattr(module, 'inner', None)
+    if not names and isinstance(inner, nn.Module):
+        # An AdaptedModel passes on what it gets, except a target, which is mostly the last value.
+        last = len(values) - 1
+        names = _positional(inner) if getattr(module, 'target', None) in (None, last) else []
+    names += [f'input_{index}' for index in range(len(names), len(values))]
+    return dict(zip(names, values, strict=False))
+
+
+def _positional(module: nn.Module) -> list[str]:
+    return [
         name
         for name, parameter in inspect.signature(module.forward).parameters.items()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
-    names += [f'input_{index}' for index in range(len(names), len(values))]
-    return dict(zip(names, values, strict=False))
 
 
 def _stacked(inputs: dict[int, Entries]) -> dict[int, Entries]:

@@ -24,6 +24,13 @@ class Points(torch.utils.data.Dataset):
         return {'inputs': point, 'labels': torch.tensor(index)}
 
 
+class Pairs(Points):
+    """The same as pairs."""
+
+    def __getitem__(self, index):
+        return tuple(super().__getitem__(index).values())
+
+
 class Affine(BaseModel):
     """``scale * x + 1``, with ``scale`` as its only weight."""
 

@@ -60,6 +60,22 @@ def test_file_of_torch_computes_forward_for_any_batch_size(folder: Path, capsys:
     assert 'Wrote            work_dirs/mine/best_score_epoch_3.pt2' in told
 
 
+def test_a_ready_model_has_the_names_of_its_module(folder: Path, capsys: Any) -> None:
+    config = (
+        "model = dict(type='Classifier', module=dict(type='handover_project.Bare'))\n"
+        "val_dataloader = dict(dataset=dict(type='handover_project.Pairs'), batch_size=2)\n"
+    )
+    Path('mine.py').write_text(config)
+    torch.save({'state_dict': {'inner.scale': torch.tensor(3.0)}}, 'a.pth')
+    words = ['export', 'mine.py', '--checkpoint', 'a.pth', '--out', 'a.pt2']
+    assert main([*words, '--dynamic', 'inputs:1']) == 0
+    told = capsys.readouterr().out
+    assert 'inputs: float32 [batch, inputs_1]' in told
+    assert 'Left out         input_1: no output depends on it' in told
+    long = torch.ones(2, 9)
+    torch.testing.assert_close(loaded('a.pt2')(long), 3 * long)
+
+
 def test_file_of_onnx_computes_forward_for_any_batch_size(folder: Path) -> None:
     runtime = pytest.importorskip('onnxruntime')
     assert export('Affine', '--out', 'made/model.onnx', '--opset', '18') == 0
