@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 
+from mmengine.cli._next_command import TypedCommand
 from mmengine.version import __version__
 
 # Each command is a module here. It is imported when the command is called, so that `mmengine
@@ -40,12 +43,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 for success, 1 if the run failed, 2 if the command, the config or one of
-        its files is wrong.
+        its files is wrong, 130 after Ctrl-C where there is nothing to save.
 
     Raises:
         SystemExit: After the help text, or for unknown arguments.
         Exception: A failure that is not a user error, with its traceback.
     """
+    try:
+        return _run(argv)
+    except SystemExit:
+        raise  # a run that was stopped on request; for Ctrl-C it is a KeyboardInterrupt too
+    except KeyboardInterrupt:
+        _print_error('\nInterrupted.')
+        return _INTERRUPTED
+    finally:
+        if argv is None and threading.current_thread() is threading.main_thread():
+            # Nothing is left to close, so Ctrl-C ends the interpreter at once, without a traceback.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Run one command, and print the mistakes of a user; see :func:`main`."""
     if '_ARGCOMPLETE' in os.environ:
         from mmengine.cli._completing import complete
 
@@ -59,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(_unknown_words(unknown, parser, options.command))
     except ValueError as error:  # argparse itself ends the process
         parser.error(str(error))
-    options.words = list(words)
+    options.typed = TypedCommand(getattr(options, 'parser', parser), words)
     try:
         code: int = options.run(options)
         sys.stdout.flush()
@@ -69,11 +87,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         # report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except SystemExit:
-        raise  # a run that was stopped on request; for Ctrl-C it is a KeyboardInterrupt too
-    except KeyboardInterrupt:
-        print('\nInterrupted.', file=sys.stderr)
-        return _INTERRUPTED
     except Exception as error:
         from mmengine.cli import failures
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from mmengine._checkpoint.unwrap import unwrap_model
+from mmengine.cli._next_command import TypedCommand
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging._shown_once import shown_once
@@ -112,8 +112,14 @@ def header_of(runner: Any) -> str:
     return rows_text(rows.items())
 
 
-def summary_of(runner: Any, screen: ScreenHook, config: str) -> str:
-    """How the training went, where its files are, and what to do next."""
+def summary_of(runner: Any, screen: ScreenHook, options: argparse.Namespace) -> str:
+    """How the training went, where its files are, and what to do next.
+
+    Args:
+        runner: The run.
+        screen: What has followed it.
+        options: The options of the command.
+    """
     hub = runner.message_hub
     infos = hub.runtime_info
     rows = {'Time': _clock(screen.seconds)}
@@ -131,28 +137,25 @@ def summary_of(runner: Any, screen: ScreenHook, config: str) -> str:
         rows = {'Best': f'{name}{hub.get_info("best_score"):.4g}', **rows}
     checkpoint = infos.get('best_ckpt', infos.get('last_ckpt'))
     if checkpoint and runner._test_loop is not None:
-        words = ['mmengine', 'test', config, str(checkpoint)]
-        rows['Next'] = shlex.join(words)
+        words = ['test', options.config, str(checkpoint)]
+        rows['Next'] = options.typed.only(('work_dir', 'launcher', 'cfg_options'), words)
     return rows_text(rows.items())
 
 
-def interruption_of(runner: Any, words: list[str]) -> str:
+def interruption_of(runner: Any, typed: TypedCommand) -> str:
     """What an interrupted training has saved, and the command that goes on.
 
     Args:
         runner: The run.
-        words: The command line after ``mmengine``.
+        typed: The present command.
     """
     checkpoint = runner.message_hub.runtime_info.get('last_ckpt')
     if checkpoint is None:
-        return rows_text([('Stopped', 'no checkpoint was saved'), ('Begin anew', _command(words))])
-    if '--resume' not in words:
-        words = [*words, '--resume']
-    return rows_text([('Stopped', f'saved {checkpoint}'), ('Go on with', _command(words))])
-
-
-def _command(words: list[str]) -> str:
-    return shlex.join(['mmengine', *words])
+        return rows_text(
+            [('Stopped', 'no checkpoint was saved'), ('Begin anew', typed.without(()))]
+        )
+    command = typed.without(('resume',), ['--resume'])
+    return rows_text([('Stopped', f'saved {checkpoint}'), ('Go on with', command)])
 
 
 def _data_of(loader: Any) -> str:

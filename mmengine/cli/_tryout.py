@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -194,8 +193,8 @@ def _find_batch_size(cfg: Config, options: argparse.Namespace) -> str:
 
 
 def _next_training(options: argparse.Namespace, settings: Sequence[str]) -> str:
-    words = ['mmengine', 'train', options.config, '--cfg-options', *settings]
-    return f'Next: {shlex.join(words)}'
+    left_out = ('lr_find', 'find_batch_size', 'memory')
+    return f'Next: {options.typed.with_settings(settings, without=left_out)}'
 
 
 def _number(option: str) -> Callable[[str], int]:

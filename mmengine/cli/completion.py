@@ -15,9 +15,6 @@ _EXAMPLES = """\
   eval "$(mmengine completion bash)"                 in ~/.bashrc
   eval "$(mmengine completion zsh)"                  in ~/.zshrc, after compinit
   mmengine completion fish | source                  in ~/.config/fish/config.fish
-
-  mmengine completion bash
-  mmengine completion zsh
 """
 
 

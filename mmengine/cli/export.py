@@ -17,6 +17,7 @@ _EXAMPLES = """\
   mmengine export config.py                       the best checkpoint of its run, by torch.export
   mmengine export config.py --out model.onnx
   mmengine export config.py --out model.onnx --batch-size 1 --opset 18 --with-preprocessor
+  mmengine export config.py --dynamic inputs:2,3
   mmengine export config.py --module backbone --checkpoint work_dirs/config/epoch_3.pth
 """
 
@@ -65,6 +66,13 @@ def add_parser(commands: Commands) -> None:
         help='entries of a batch that the file takes (default: those that an output depends on)',
     )
     parser.add_argument(
+        '--dynamic',
+        nargs='+',
+        type=_dims,
+        metavar='KEY:DIMS',
+        help='sizes that may vary besides the batch size, such as inputs:2,3 for images',
+    )
+    parser.add_argument(
         '--tolerance',
         type=float,
         metavar='X',
@@ -90,10 +98,22 @@ def run(options: argparse.Namespace) -> int:
         with_preprocessor=options.with_preprocessor,
         module=options.module,
         inputs=options.inputs,
+        dynamic=dict(options.dynamic or ()),
         tolerance=options.tolerance,
     )
     print(summary_of(exported))
     return 0
+
+
+def _dims(text: str) -> tuple[str, tuple[int, ...]]:
+    """The input and its dimensions in ``inputs:2,3``."""
+    name, _, dims = text.rpartition(':')
+    numbers = dims.split(',')
+    if not name or not all(number.isdecimal() for number in numbers):
+        raise argparse.ArgumentTypeError(
+            f'this is an input and the numbers of its dimensions, as in inputs:2,3, got {text!r}.'
+        )
+    return name, tuple(map(int, numbers))
 
 
 def summary_of(exported: Exported) -> str:
@@ -107,10 +127,11 @@ def summary_of(exported: Exported) -> str:
         rows.append(('Left out', f'{", ".join(exported.left_out)}: no output depends on it'))
     rows += [('Note', note) for note in exported.notes]
     worst = max(exported.differences.values(), key=lambda one: one.largest)
-    sizes = ', '.join(str(size) for size in sorted(exported.differences))
+    sizes = ', '.join(str(size) for size in sorted(filter(None, exported.differences)))
+    resized = f', and {exported.resized}' if exported.resized else ''
     rows.append((
         'Compared',
-        f'with the model, batch size {sizes}: largest difference {worst.largest:.2g} '
+        f'with the model, batch size {sizes}{resized}: largest difference {worst.largest:.2g} '
         f'({worst.allowed:.2g} is allowed)',
     ))  # fmt: skip
     rows.append(('Wrote', f'{exported.file} ({exported.bytes / 1000:,.0f} kB)'))

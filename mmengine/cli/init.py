@@ -39,7 +39,7 @@ def add_parser(commands: Commands) -> None:
         commands,
         'init',
         'write a small project that runs at once',
-        'Write a config and one file with data, model and metric, to begin with. It needs no\n'
+        'Write a config and one file with data and network, to begin with. It needs no\n'
         'other data and trains for some seconds on a CPU.',
         _EXAMPLES,
     )

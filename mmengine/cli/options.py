@@ -31,6 +31,7 @@ def new_parser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--traceback', action='store_true', help='show the traceback of errors')
+    parser.set_defaults(parser=parser)
     return parser
 
 

@@ -155,10 +155,10 @@ def run(options: argparse.Namespace) -> int:
                 runner.train()
             except RunStopped:
                 if talks:
-                    print(_screen.interruption_of(runner, options.words))
+                    print(_screen.interruption_of(runner, options.typed))
                 raise
     if talks:
-        print(_screen.summary_of(runner, screen, options.config))
+        print(_screen.summary_of(runner, screen, options))
         if overfitted is not None:
             print(overfitted)
     leave_process_group()

@@ -10,11 +10,12 @@ from typing import Any
 from torch.utils.data import DataLoader, IterableDataset
 
 from mmengine.config import Config
-from mmengine.doctor._finding import OK, WARN, Finding
+from mmengine.doctor._finding import FAIL, OK, WARN, Finding
 from mmengine.doctor._stages import stages_of
 from mmengine.runner._build import build_dataloader
 from mmengine.runner._data_of_config import first_loader
 from mmengine.runner._trained_model import scope_of
+from mmengine.runner._unsuited import line_of
 from mmengine.utils._cores import usable_cores
 
 _AREA = 'data'
@@ -31,8 +32,7 @@ def check_data(cfg: Any, budget_s: float = _STAGES_S) -> Iterator[Finding]:
         cfg: The config.
         budget_s: About how long to measure the stages; each number of workers takes half of it.
 
-    Raises:
-        Exception: What the dataset raises.
+    A dataset that fails is a finding.
     """
     whole = cfg if isinstance(cfg, Config) else Config(cfg)
     found = first_loader(whole, ('train', 'val', 'test'))
@@ -40,15 +40,26 @@ def check_data(cfg: Any, budget_s: float = _STAGES_S) -> Iterator[Finding]:
         yield Finding(_AREA, 'loader', WARN, 'the config has no dataloader')
         return
     name, described = found
-    with scope_of(whole):
-        loader = build_dataloader(described, seed=0)
-    stages = stages_of(loader, budget_s)
-    yield stages_finding(name, stages)
-    speeds = {
-        number: samples_per_second(loader, number, budget_s / 2)
-        for number in numbers_of_workers(usable_cores(), loader.num_workers)
-    }
-    yield workers_finding(speeds, loader.num_workers)
+    doing = 'Building the dataloader'
+    try:
+        with scope_of(whole):
+            loader = build_dataloader(described, seed=0)
+        doing = 'Loading the first samples in this process'
+        yield stages_finding(name, stages_of(loader, budget_s))
+        speeds = {}
+        for number in numbers_of_workers(usable_cores(), loader.num_workers):
+            doing = f'Loading samples with num_workers={number}'
+            speeds[number] = samples_per_second(loader, number, budget_s / 2)
+        yield workers_finding(name, speeds, loader.num_workers)
+    except Exception as error:  # what a dataset, a transform or a collate function raises
+        yield failure_finding(name, doing, error)
+
+
+def failure_finding(name: str, doing: str, error: Exception) -> Finding:
+    """What data that cannot be loaded raise, and where."""
+    first = next(iter(str(error).strip().splitlines()), '')
+    return Finding(_AREA, name, FAIL, f'{type(error).__name__}: {first} ({line_of(error)})',
+                   f'{doing} fails there: mend that, or the arguments in the config.')  # fmt: skip
 
 
 def stages_finding(name: str, stages: Mapping[str, float]) -> Finding:
@@ -69,8 +80,14 @@ def stages_finding(name: str, stages: Mapping[str, float]) -> Finding:
     )  # fmt: skip
 
 
-def workers_finding(speeds: Mapping[int, float], chosen: int) -> Finding:
-    """Samples a second by number of workers, compared with what the config has."""
+def workers_finding(name: str, speeds: Mapping[int, float], chosen: int) -> Finding:
+    """Samples a second by number of workers, compared with what the config has.
+
+    Args:
+        name: Name of the dataloader.
+        speeds: Samples a second by number of workers.
+        chosen: The number of workers in the config.
+    """
     text = ', '.join(f'{number}: {speed:,.0f}' for number, speed in speeds.items())
     found = f'samples/s by workers {text}; the config has num_workers={chosen}'
     best = max(speeds.values())
@@ -78,8 +95,8 @@ def workers_finding(speeds: Mapping[int, float], chosen: int) -> Finding:
     fewest = min(number for number, speed in speeds.items() if speed >= 0.9 * best)
     if speeds[chosen] < _SLOW * best:
         return Finding(_AREA, 'workers', WARN, found,
-                       f'Set num_workers={fewest}, which is {best / speeds[chosen]:.1f} times as '
-                       'fast here.')  # fmt: skip
+                       f'Set {name}.num_workers={fewest}, which is '
+                       f'{speeds[fewest] / speeds[chosen]:.1f} times as fast here.')  # fmt: skip
     return Finding(_AREA, 'workers', OK, found)
 
 

@@ -82,8 +82,6 @@ def _findings_of(area: str, check: Callable[[], Findings]) -> list[Finding]:
         lines = str(error).strip().splitlines() or ['']
         text = f'{type(error).__name__}: {lines[0]}'
         advice = 'This check could not be made: see the error.'
-        if area == 'data':
-            advice = 'The data cannot be loaded: mmengine config check CONFIG lists mistakes.'
         found.append(Finding(area, 'check', FAIL, text, advice))
     return found
 

@@ -42,9 +42,13 @@ def shared_finding(free: float, total: float) -> Finding:
     """Whether there is room for the batches that dataloader workers pass on."""
     found = f'{bytes_text(free)} of {bytes_text(total)} free in {_SHARED}'
     if free < _LITTLE_SHARED:
+        advice = (
+            'Start the container with --shm-size=8g (or --ipc=host)'
+            if total < _LITTLE_SHARED
+            else f'End the processes whose files fill it (ls -l {_SHARED})'
+        )
         return Finding(_AREA, 'shared memory', WARN, found,
-                       'Start the container with --shm-size=8g (or --ipc=host): workers pass '
-                       'batches through it.')  # fmt: skip
+                       f'{advice}: workers pass batches through it.')  # fmt: skip
     return Finding(_AREA, 'shared memory', OK, found)
 
 

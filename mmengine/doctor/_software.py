@@ -82,7 +82,8 @@ def cuda_finding(built_for: str | None, is_available: bool, has_driver: bool) ->
                        'Install the build of torch for your version of CUDA.')  # fmt: skip
     return Finding(
         _AREA, 'cuda', FAIL, f'torch is built for CUDA {built_for} and finds no device',
-        'Update the driver, or unset CUDA_VISIBLE_DEVICES; nvidia-smi shows both.',
+        'Update the driver, which nvidia-smi shows with its devices, or unset '
+        'CUDA_VISIBLE_DEVICES.',
     )  # fmt: skip
 
 

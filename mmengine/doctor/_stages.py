@@ -18,7 +18,9 @@ READ, COLLATE, SEND = 'read', 'collate', 'send to the main process'
 
 
 def stages_of(loader: DataLoader[Any], budget_s: float) -> dict[str, float]:
-    """Seconds of a sample by stage: reading it, each transform by its name, collating, sending.
+    """Seconds of a sample by stage: reading it, each transform by its name, collating.
+
+    Workers also send it to the main process.
 
     Args:
         loader: A dataloader. It is not iterated; its dataset is used in this process.
@@ -46,7 +48,8 @@ def stages_of(loader: DataLoader[Any], budget_s: float) -> dict[str, float]:
     if not number:
         raise ValueError(f'{type(loader.dataset).__name__} has no samples.')
     found = {name: value / number for name, value in seconds.items()}
-    found[SEND] = _sending(batch, budget_s / 2) * num_batches / number
+    if loader.num_workers:
+        found[SEND] = _sending(batch, budget_s / 2) * num_batches / number
     return found
 
 

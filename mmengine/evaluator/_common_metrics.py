@@ -6,6 +6,7 @@ Predictions are the ``preds`` of data samples, or the samples themselves. The ta
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mmengine.evaluator.metric import BaseMetric
+from mmengine.logging import print_log
 from mmengine.registry import METRICS
 from mmengine.utils.errors import ArgumentError
 
@@ -58,7 +60,7 @@ class _MeanMetric(BaseMetric):
         """The means; nothing if there was no sample."""
         if not results:
             return {}
-        *sums, count = torch.stack([row.cpu() for row in results]).sum(dim=0).tolist()
+        *sums, count = self._total(results).tolist()
         if not count:
             return {}
         return {
@@ -69,8 +71,68 @@ class _MeanMetric(BaseMetric):
         """The metric from the mean."""
         return mean
 
+    def _total(self, results: list[Tensor]) -> Tensor:
+        """The sums and the number of values of the whole dataset, after a look at them."""
+        (total,) = self.reduce([row.cpu() for row in results])
+        if not total.isfinite().all():
+            self._warn('at least one prediction or target is NaN or infinite')
+        return total
 
-class Accuracy(_MeanMetric):
+    def _warn(self, text: str) -> None:
+        print_log(f'{type(self).__name__}: {text}.', logger='current', level=logging.WARNING)
+
+
+class _MetricOfClasses(_MeanMetric):
+    """A mean for targets that are classes: the number of a score, from 0.
+
+    Whether they are is looked at once, at the end of an evaluation: the range of the targets stays
+    on the device until then.
+    """
+
+    _num_classes = 0
+    _range: tuple[Tensor, Tensor] | None = None
+
+    def drop_results(self) -> None:
+        """See the base."""
+        super().drop_results()
+        self._range = None
+
+    def evaluate(self, size: int) -> dict[str, Any]:
+        """See the base.
+
+        Raises:
+            ArgumentError: If a target is not the number of a score.
+        """
+        if self._range is not None:
+            lowest, highest = (int(end) for end in self._range)
+            if lowest < 0 or highest >= self._num_classes:
+                self.drop_results()
+                raise ArgumentError(
+                    f'{type(self).__name__}: targets are from {lowest} to {highest}, but there are '
+                    f'{self._num_classes} scores, so a target is the number of a class from 0 to '
+                    f'{self._num_classes - 1}; {IGNORED} leaves a target out.'
+                )
+        return super().evaluate(size)
+
+    def scores_for(self, targets: Tensor, preds: Tensor, counted: Tensor) -> Tensor:
+        """The scores with the classes last; notes the range of the targets that are ``counted``."""
+        scores = _classes_last(preds, targets)
+        if targets.is_floating_point() or targets.is_complex():
+            raise ArgumentError(
+                f'{type(self).__name__}: a target is the number of a class, an integer, but '
+                f'targets are {str(targets.dtype).removeprefix("torch.")}: labels.long() '
+                'converts them.'
+            )
+        self._num_classes = scores.shape[-1]
+        lowest, highest = targets.where(counted, 0).aminmax()
+        if self._range is not None:
+            lowest = torch.minimum(lowest, self._range[0])
+            highest = torch.maximum(highest, self._range[1])
+        self._range = lowest, highest
+        return scores
+
+
+class Accuracy(_MetricOfClasses):
     """The share of right predictions, as ``accuracy``; with several ``topk`` as ``accuracy/top1``.
 
     A prediction is a score for each class, of shape (C,), or the number of a class. If each sample
@@ -84,8 +146,8 @@ class Accuracy(_MeanMetric):
         prefix: As in :class:`BaseMetric`.
 
     Raises:
-        ArgumentError: If ``topk`` is not a positive integer or several, or if predictions do not
-            fit the targets.
+        ArgumentError: If ``topk`` is not a positive integer or several, if predictions do not fit
+            the targets, or, at the end of an evaluation, if a target is not the number of a score.
     """
 
     def __init__(
@@ -103,18 +165,26 @@ class Accuracy(_MeanMetric):
             self.names = ('accuracy',)
 
     def sums(self, preds: Tensor, targets: Tensor) -> Tensor:
-        """Right predictions for each of ``topk``, and targets."""
+        """Right predictions for each of ``topk``, the highest scores, and targets."""
         counted = targets != IGNORED
         if preds.shape == targets.shape and not preds.is_floating_point():
             if self.topk != (1,):
                 raise ArgumentError('topk above 1 needs a score for each class.')
-            right = [preds == targets]
-        else:
-            scores = _classes_last(preds, targets)
-            best = scores.topk(min(max(self.topk), scores.shape[-1]), dim=-1).indices
-            hits = best == targets.unsqueeze(-1)
-            right = [hits[..., :k].any(dim=-1) for k in self.topk]
-        return _rows([hit & counted for hit in right], counted)
+            return _sums((preds == targets) & counted, torch.zeros_like(counted), counted)
+        scores = self.scores_for(targets, preds, counted)
+        best = scores.topk(min(max(self.topk), scores.shape[-1]), dim=-1)
+        hits = best.indices == targets.unsqueeze(-1)
+        right = [hits[..., :k].any(dim=-1) & counted for k in self.topk]
+        # A sum with NaN is NaN, and NaN is greater than all numbers.
+        return _sums(*right, best.values[..., 0], counted)
+
+    def _total(self, results: list[Tensor]) -> Tensor:
+        (total,) = self.reduce([row.cpu() for row in results])
+        *right, highest, count = total
+        if highest.isnan():
+            self._warn('at least one score is NaN')
+            right = [highest] * len(right)
+        return torch.stack([*right, count])
 
 
 class MeanSquaredError(_MeanMetric):
@@ -137,7 +207,7 @@ class MeanAbsoluteError(_MeanMetric):
         return _differences(preds, targets, torch.abs)
 
 
-class Perplexity(_MeanMetric):
+class Perplexity(_MetricOfClasses):
     """The exponential of the mean cross entropy of a token, as ``perplexity``.
 
     A prediction has logits of shape (length, number of tokens), its target the tokens, of shape
@@ -148,13 +218,15 @@ class Perplexity(_MeanMetric):
 
     def sums(self, preds: Tensor, targets: Tensor) -> Tensor:
         """The sum of the cross entropies, and the number of tokens."""
-        scores = _classes_last(preds, targets).movedim(-1, 1)
-        losses = cross_entropy(scores.float(), targets, reduction='none', ignore_index=IGNORED)
-        return _rows([losses], targets != IGNORED)
+        counted = targets != IGNORED
+        scores = self.scores_for(targets, preds, counted).movedim(-1, 1).float()
+        classes = targets.long().clamp(0, self._num_classes - 1)
+        losses = cross_entropy(scores, classes, reduction='none').where(counted, 0)
+        return _sums(losses, counted)
 
     def value(self, mean: float) -> float:
         """See the base."""
-        return math.exp(mean) if mean < 700 else math.inf
+        return math.inf if mean >= 700 else math.exp(mean)
 
 
 _BY_SHORT_NAME: dict[str, type[BaseMetric]] = {
@@ -236,11 +308,11 @@ def _differences(preds: Tensor, targets: Tensor, of_error: Any) -> Tensor:
             'counts samples.'
         )
     errors = of_error(preds.reshape(len(preds), -1) - targets.reshape(len(preds), -1))
-    return _rows([errors], torch.ones_like(errors))
+    return _sums(errors, torch.ones_like(errors))
 
 
-def _rows(values: list[Tensor], counts: Tensor) -> Tensor:
-    """Sums over each sample, in the precision that the device has."""
-    dtype = torch.float32 if counts.device.type == 'mps' else torch.float64
-    sums = [part.reshape(len(counts), -1).to(dtype).sum(dim=1) for part in (*values, counts)]
-    return torch.stack(sums, dim=1)
+def _sums(*values: Tensor) -> Tensor:
+    """Sums over each sample, a column for each of ``values``, in the precision of the device."""
+    stacked = torch.stack(values)
+    dtype = torch.float32 if stacked.device.type == 'mps' else torch.float64
+    return stacked.reshape(*stacked.shape[:2], -1).sum(dim=-1, dtype=dtype).t()

@@ -15,15 +15,16 @@ _DATA_DEPENDENT = re.compile(
     r'data.dependent|unbacked symint|Could not (guard on|extract specialized)', re.IGNORECASE
 )
 _SPECIALISED = re.compile(r'specialized|Constraints violated|marked .* as dynamic', re.IGNORECASE)
+_SIZE = re.compile(r"L\['(\w+)'\]\.size\(\)\[([1-9]\d*)\] as dynamic but your code specialized")
 _NO_OPERATOR = re.compile(r"No ONNX function found for \W*(?:OpOverload\(op=')?([\w.:]+)")
 
 
-def reason_of(error: BaseException, is_dynamic: bool) -> str:
+def reason_of(error: BaseException, is_dynamic: bool = False) -> str:
     """The reason in one sentence, with the line of the user's code that it comes from.
 
     Args:
         error: What torch raised.
-        is_dynamic: Whether the batch size was to vary.
+        is_dynamic: Whether sizes were to vary.
     """
     chain = _chain(error)
     text = '\n'.join(str(one) for one in chain)
@@ -38,6 +39,12 @@ def reason_of(error: BaseException, is_dynamic: bool) -> str:
             f'it decides by the values of a tensor{where}, as in `if x.sum() > 0` or `int(x)`. A '
             'file has the same steps for all inputs: use torch.where or masks, or export a part '
             'with --module.'
+        )
+    size = _SIZE.search(text)
+    if size:
+        return (
+            f'dimension {size[2]} of {size[1]} cannot vary, because the model makes it a '
+            f'constant{where}, as `range(x.shape[{size[2]}])` or a view with a number do.'
         )
     if is_dynamic and _SPECIALISED.search(text):
         return (

@@ -9,24 +9,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
 from mmengine.config import Config
 from mmengine.export._compare import Difference, compare
 from mmengine.export._errors import ExportError, reason_of
 from mmengine.export._formats import Format, Names, format_of
+from mmengine.export._free_sizes import with_free_sizes
 from mmengine.export._program import (
     axes_of,
     capture,
     example_of,
-    flat_names,
     output_shapes_of,
     shapes_of,
 )
-from mmengine.export._target import Target, batches_of, prepare, seeded, target_of, tensors_of
+from mmengine.export._target import (
+    RESIZED,
+    Target,
+    batches_of,
+    flat_names,
+    prepare,
+    seeded,
+    target_of,
+    tensors_of,
+)
 from mmengine.fileio._atomic import remove_path, sync_folder, temporary_beside
-from mmengine.model.base_model import BaseDataPreprocessor
 from mmengine.runner._data_of_config import first_loader, loader_in_order
 from mmengine.runner._trained_model import (
     find_checkpoint,
@@ -55,7 +65,10 @@ class Exported:
         inputs: For each input its name, and its dtype and shape in words.
         outputs: The same for the outputs.
         left_out: Entries of a batch on which no output depends.
-        differences: For each batch size, how far the file is from the model.
+        differences: For each batch size, how far the file is from the model; for 0 with the inputs
+            of other sizes.
+        resized: The inputs with other sizes than those of the samples, in words, for which the file
+            was compared too; empty if only the batch size may vary.
         notes: What else should be known, in sentences.
     """
 
@@ -68,6 +81,7 @@ class Exported:
     outputs: list[tuple[str, str]]
     left_out: list[str]
     differences: dict[int, Difference]
+    resized: str
     notes: list[str]
 
 
@@ -82,6 +96,7 @@ def export(
     with_preprocessor: bool = False,
     module: str | None = None,
     inputs: Sequence[str] | None = None,
+    dynamic: Mapping[str, Sequence[int]] | None = None,
     tolerance: float | None = None,
     work_dir: str | Path | None = None,
 ) -> Exported:
@@ -105,6 +120,8 @@ def export(
         module: Name of a sub-module to export instead, such as ``'backbone'``. It is called with
             what ``forward`` passes to it.
         inputs: Entries of a batch that the file takes; by default those on which an output depends.
+        dynamic: Dimensions that may have any size besides the batch size, by names of inputs, as in
+            ``{'inputs': (2, 3)}``. The file is also compared on inputs of another size.
         tolerance: The largest difference from the model, relative to the largest number of an
             output, or to 1 if that is smaller. None takes 1e-4 for float32, 1e-2 for float16, 5e-2
             for bfloat16 and 1e-6 for float64.
@@ -146,6 +163,7 @@ def export(
         with_preprocessor=with_preprocessor,
         module=module,
         inputs=inputs,
+        dynamic=dynamic,
         tolerance=tolerance,
     )
 
@@ -160,6 +178,7 @@ def export_model(
     with_preprocessor: bool = False,
     module: str | None = None,
     inputs: Sequence[str] | None = None,
+    dynamic: Mapping[str, Sequence[int]] | None = None,
     tolerance: float | None = None,
 ) -> Exported:
     """Export a model object; see :func:`export` for the arguments that are not here.
@@ -174,6 +193,7 @@ def export_model(
         with_preprocessor: See :func:`export`.
         module: See :func:`export`.
         inputs: See :func:`export`.
+        dynamic: See :func:`export`.
         tolerance: See :func:`export`.
 
     Raises:
@@ -196,6 +216,7 @@ def export_model(
             with_preprocessor=with_preprocessor,
             module=module,
             inputs=inputs,
+            dynamic=dynamic,
             tolerance=tolerance,
         )
     finally:
@@ -213,6 +234,7 @@ def _export(
     with_preprocessor: bool,
     module: str | None,
     inputs: Sequence[str] | None,
+    dynamic: Mapping[str, Sequence[int]] | None,
     tolerance: float | None,
 ) -> Exported:
     if with_preprocessor and module is not None:
@@ -230,9 +252,12 @@ def _export(
     target = target_of(
         model, batches, with_preprocessor=with_preprocessor, module=module, names=inputs
     )
-    notes = _notes(model, format, target, with_preprocessor or module is not None, sizes[0])
+    target = with_free_sizes(target, dynamic or {})
+    notes = _notes(format, target, sizes[0])
+    if not with_preprocessor and module is None:
+        notes += _note_of_preprocessor(model, batches[sizes[0]])
     # Of whole batches, although the file may take less.
-    outputs = {size: target.run(size) for size in sizes}
+    outputs = {size: target.run(size) for size in target.inputs}
     program, target, left_out = capture(target, sizes)
     names = flat_names(target.inputs[sizes[0]])
     axes = axes_of(target, sizes)
@@ -251,11 +276,26 @@ def _export(
         outputs=list(zip(output_names, output_shapes_of(program, axes), strict=False)),
         left_out=left_out,
         differences=differences,
+        resized=target.describe(RESIZED) if target.free else '',
         notes=notes,
     )
 
 
-def _notes(model: Any, format: Format, target: Target, has_all: bool, size: int) -> list[str]:
+def _note_of_preprocessor(model: Any, batch: Any) -> list[str]:
+    """That the data preprocessor is not in the file, if it changes more than names."""
+    before, after = tree_leaves(batch), tree_leaves(prepare(model, batch))
+    if len(before) == len(after) and all(
+        one is other or (isinstance(one, Tensor) and torch.equal(one, other))
+        for one, other in zip(before, after, strict=True)
+    ):
+        return []
+    return [
+        f'The inputs are expected after {type(model.data_preprocessor).__name__}, which is not in '
+        'the file; --with-preprocessor puts it there.'
+    ]
+
+
+def _notes(format: Format, target: Target, size: int) -> list[str]:
     """What should be said about a target.
 
     Raises:
@@ -279,19 +319,13 @@ def _notes(model: Any, format: Format, target: Target, has_all: bool, size: int)
                 'equal random numbers.'
             )
         notes.append(f'{what}, and so does the file; they were compared with equal ones.')
-    preprocessor = getattr(model, 'data_preprocessor', None)
-    if not has_all and preprocessor is not None and type(preprocessor) is not BaseDataPreprocessor:
-        notes.append(
-            f'The inputs are expected after {type(preprocessor).__name__}, which is not in the '
-            'file; --with-preprocessor puts it there.'
-        )
     return notes
 
 
 def _write(format: Format, program: Any, draft: Path, names: Names, title: str) -> None:
     try:
         format.write(program, draft, names)
-    except OSError:
+    except (OSError, ExportError):
         raise  # a full disk, and the like
     except Exception as error:  # exporters raise errors of many classes
         reason = reason_of(error, is_dynamic=False)
@@ -321,12 +355,12 @@ def _differences(
             own = seeded(lambda values=values: run(values))  # type: ignore[misc]  # bound now
         except Exception as error:
             raise ExportError(
-                f'The file fails for a batch of {size}: {reason_of(error, len(outputs) > 1)}'
+                f'The file fails for {target.describe(size)}: {reason_of(error, len(outputs) > 1)}'
             ) from error
         difference = compare(tensors_of(output, target.title), own, tolerance)
         if not difference.is_small:
             raise ExportError(
-                f'For a batch of {size} the output of the file differs from the output of '
+                f'For {target.describe(size)} the output of the file differs from the output of '
                 f'{target.title}, by {difference.largest:.3g} at most; {difference.allowed:.3g} is '
                 'allowed. Nothing was written. If such a difference does not matter, pass a larger '
                 '--tolerance.'

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from mmengine.export._errors import ExportError
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 Run = Callable[[Sequence[Any]], list[Tensor]]
@@ -114,17 +115,27 @@ class OnnxFormat(Format):
         """See :meth:`Format.write`."""
         state = program.state_dict.values()
         size = sum(one.numel() * one.element_size() for one in state if isinstance(one, Tensor))
-        with _quiet():
-            graph: Any = torch.onnx.export(
-                program,
-                input_names=names.inputs,
-                output_names=names.outputs,
-                opset_version=self._opset,
-                dynamic_shapes=names.axes if any(names.axes) else None,
-                dynamo=True,
-                verbose=False,
-            )
-            graph.save(path, external_data=size > _MAX_ONE_FILE)
+        graph = self._graph(program, names, self._opset)
+        graph.save(path, external_data=size > _MAX_ONE_FILE)
+
+    def _graph(self, program: Any, names: Names, opset: int | None) -> Any:
+        """The program with operators of version ``opset``.
+
+        Raises:
+            ExportError: If the exporter cannot write them; it would write other ones in silence.
+        """
+        graph = _exported(program, names, opset)
+        written = _opset_of(graph)
+        if opset in (None, written):
+            return graph
+        assert opset is not None
+        step, last = (1 if opset > written else -1), written
+        while _opset_of(_exported(program, names, last + step)) == last + step:
+            last += step
+        raise ExportError(
+            f'The exporter cannot write this model with operators of version {opset}: the '
+            f'{"latest" if step > 0 else "earliest"} one that it can write is {last}.'
+        )
 
     def open(self, path: Path) -> Run:
         """See :meth:`Format.open`."""
@@ -164,6 +175,24 @@ def format_of(name: str | None, out: Path | None, opset: int | None) -> Format:
     if opset is not None:
         raise ArgumentError('Only ONNX has an opset: --format onnx, or leave --opset out.')
     return formats[chosen]()
+
+
+def _exported(program: Any, names: Names, opset: int | None) -> Any:
+    with _quiet():
+        return torch.onnx.export(
+            program,
+            input_names=names.inputs,
+            output_names=names.outputs,
+            opset_version=opset,
+            dynamic_shapes=names.axes if any(names.axes) else None,
+            dynamo=True,
+            verbose=False,
+        )
+
+
+def _opset_of(graph: Any) -> int:
+    version: int = graph.model.opset_imports['']
+    return version
 
 
 @contextmanager

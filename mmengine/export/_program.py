@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mmengine.export._errors import ExportError, reason_of
-from mmengine.export._target import Target, tensors_of, without
+from mmengine.export._target import Target, flat_names, tensors_of, without
 
 BATCH = 'batch'
+_BATCH_SIZE = torch.export.Dim(BATCH, min=1)
 
 
 class _Call(nn.Module):
@@ -41,7 +42,8 @@ def capture(target: Target, sizes: tuple[int, ...]) -> tuple[Any, Target, list[s
     Args:
         target: The target.
         sizes: One batch size, which the program then has; or several, the first of which is the
-            example. What differs between the first and the last one may have any size.
+            example. What differs between the first and the last one may have any size, as what
+            ``target.free`` has.
 
     Returns:
         The program, the target with the inputs that the output depends on, and the names of those
@@ -90,16 +92,12 @@ def shapes_of(target: Target, sizes: tuple[int, ...]) -> list[tuple[str, str]]:
 
 
 def axes_of(target: Target, sizes: tuple[int, ...]) -> list[dict[int, str]]:
-    """For each flat input the names of its dimensions that depend on the batch size."""
-    marked = tree_leaves(_varying(target, sizes), is_leaf=lambda one: isinstance(one, set))
+    """For each flat input the names of its dimensions that may have any size."""
+    marked = tree_leaves(_varying(target, sizes), is_leaf=lambda one: isinstance(one, dict))
     names = flat_names(target.inputs[sizes[0]])
-    tensors = tree_leaves(example_of(target, sizes[0]))
     return [
-        {
-            dim: BATCH if tensor.shape[dim] == sizes[0] else f'{name}_{dim}'
-            for dim in sorted(varying)
-        }
-        for name, tensor, varying in zip(names, tensors, marked, strict=True)
+        {dim: BATCH if dims[dim] is _BATCH_SIZE else f'{name}_{dim}' for dim in sorted(dims)}
+        for name, dims in zip(names, marked, strict=True)
     ]
 
 
@@ -130,31 +128,19 @@ def _form(tensor: Tensor, shape: list[str]) -> str:
     return f'{str(tensor.dtype).removeprefix("torch.")} [{", ".join(shape)}]'
 
 
-def flat_names(entries: Any, prefix: str = '') -> list[str]:
-    """A name for each tensor in lists, tuples and dicts, in the order of ``tree_leaves``."""
-    if isinstance(entries, dict):
-        pairs = list(entries.items())
-    elif isinstance(entries, (list, tuple)):
-        pairs = list(enumerate(entries))
-    else:
-        return [prefix] if isinstance(entries, Tensor) else []
-    names = []
-    for key, value in pairs:
-        names += flat_names(value, f'{prefix}_{key}' if prefix else str(key))
-    return names
-
-
 def _captured(target: Target, sizes: tuple[int, ...]) -> Any:
-    is_dynamic = len(sizes) > 1
+    shapes = _varying(target, sizes)
+    is_dynamic = len(sizes) > 1 or bool(target.free)
     caller = _Call(target)
     values = example_of(target, sizes[0])
-    shapes = _dynamic_shapes(target, sizes) if is_dynamic else None
     _name_arguments(caller, target.names)
     printed = io.StringIO()  # torch prints the whole program when it fails
     try:
         with torch.no_grad(), warnings.catch_warnings(), redirect_stderr(printed):
             warnings.simplefilter('ignore')  # remarks of torch about its own modules
-            program = torch.export.export(caller, values, dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(
+                caller, values, dynamic_shapes=shapes if is_dynamic else None, strict=False
+            )
     except Exception as error:  # torch raises errors of many classes
         reason = reason_of(error, is_dynamic)
         raise ExportError(f'{target.title} cannot be exported: {reason}') from error
@@ -186,35 +172,29 @@ def _identifiers(names: list[str]) -> list[str]:
 
 
 def _varying(target: Target, sizes: tuple[int, ...]) -> Any:
-    """For each tensor of the inputs, the set of its dimensions that depend on the batch size."""
+    """For each tensor of the inputs, what its dimensions are that may have any size.
+
+    The batch size; what depends on it, and is a constant if the model makes it one; or a size that
+    was freed on request, which is never a constant.
+    """
     first, last = (example_of(target, size) for size in (sizes[0], sizes[-1]))
+    free = iter([target.free.get(name, ()) for name in flat_names(target.inputs[sizes[0]])])
+
+    def dims(one: Tensor, other: Tensor) -> dict[int, Any]:
+        found = {
+            dim: _BATCH_SIZE if size == sizes[0] else torch.export.Dim.AUTO
+            for dim, (size, other_size) in enumerate(zip(one.shape, other.shape, strict=True))
+            if size != other_size
+        }
+        return found | dict.fromkeys(next(free), torch.export.Dim.DYNAMIC)
+
     try:
-        return tree_map(
-            lambda one, other: {
-                dim
-                for dim, (size, other_size) in enumerate(zip(one.shape, other.shape, strict=True))
-                if size != other_size
-            },
-            first,
-            last,
-        )
+        return tree_map(dims, first, last)
     except ValueError as error:
         raise ExportError(
             f'{target.title} takes a list with a tensor for each sample, so a file has one batch '
             'size: pass --batch-size N, or batch_size=N.'
         ) from error
-
-
-def _dynamic_shapes(target: Target, sizes: tuple[int, ...]) -> Any:
-    batch = torch.export.Dim(BATCH, min=1)
-
-    def dims(tensor: Tensor, varying: set[int]) -> dict[int, Any]:
-        return {
-            dim: batch if tensor.shape[dim] == sizes[0] else torch.export.Dim.AUTO
-            for dim in sorted(varying)
-        }
-
-    return tree_map(dims, example_of(target, sizes[0]), _varying(target, sizes))
 
 
 def _unused(program: Any, target: Target, size: int) -> list[str]:

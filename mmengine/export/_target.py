@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves
 from torch.utils.data import DataLoader, IterableDataset
 
-from mmengine.export._errors import ExportError
+from mmengine.export._errors import ExportError, reason_of
 from mmengine.model.base_model._forward_errors import _accepts
 from mmengine.model.base_model.base_model import forward_batch
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 Entries = dict[str, Any]
+RESIZED = 0  # in the place of a batch size
 _SEARCHED = 16  # samples that are loaded at most to find some of one form
 
 
@@ -31,9 +32,10 @@ class Target:
         module: Contains all parameters that the call needs.
         call: ``call(module, entries)`` returns the output.
         inputs: For each batch size, the entries that a file takes: tensors, or lists, tuples and
-            dicts of tensors.
+            dicts of tensors. For :data:`RESIZED` the entries with other sizes in ``free``.
         constants: Entries that are the same in all calls.
         order: Names of the entries in the order of the call.
+        free: Other dimensions that may have any size, by names of flat inputs.
     """
 
     title: str
@@ -42,10 +44,29 @@ class Target:
     inputs: dict[int, Entries]
     constants: Entries
     order: list[str]
+    free: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def run(self, size: int, seed: int = 0) -> Any:
-        """The output for the batch of ``size`` samples, with random numbers from ``seed``."""
-        return seeded(lambda: self.call(self.module, self.entries(self.inputs[size])), seed)
+        """The output for the batch of ``size`` samples, with random numbers from ``seed``.
+
+        Raises:
+            ExportError: If the model fails.
+        """
+        try:
+            return seeded(lambda: self.call(self.module, self.entries(self.inputs[size])), seed)
+        except Exception as error:
+            hint = ' For one batch size pass --batch-size N, or batch_size=N.'
+            raise ExportError(
+                f'{self.title} fails for {self.describe(size)}: {reason_of(error)}'
+                + (hint if len(self.inputs) > 1 and size != RESIZED else '')
+            ) from error
+
+    def describe(self, size: int) -> str:
+        """The inputs for ``size`` in words."""
+        if size != RESIZED:
+            return f'a batch of {size}'
+        named = zip(flat_names(self.inputs[size]), tree_leaves(self.inputs[size]), strict=True)
+        return ', '.join(f'{name} {list(one.shape)}' for name, one in named if name in self.free)
 
     def entries(self, given: Entries) -> Entries:
         """The constants and the given entries, in the order of the call."""
@@ -90,6 +111,20 @@ def tensors_of(output: Any, title: str) -> list[Tensor]:
     if not found:
         raise ExportError(f'{title} returns no tensor, but a {type(output).__name__}.')
     return found
+
+
+def flat_names(entries: Any, prefix: str = '') -> list[str]:
+    """A name for each tensor in lists, tuples and dicts, in the order of ``tree_leaves``."""
+    if isinstance(entries, dict):
+        pairs = list(entries.items())
+    elif isinstance(entries, (list, tuple)):
+        pairs = list(enumerate(entries))
+    else:
+        return [prefix] if isinstance(entries, Tensor) else []
+    names = []
+    for key, value in pairs:
+        names += flat_names(value, f'{prefix}_{key}' if prefix else str(key))
+    return names
 
 
 def batches_of(
@@ -270,6 +305,10 @@ def _submodule(model: nn.Module, name: str, batches: Mapping[int, Any]) -> Targe
         )
         try:
             seeded(lambda batch=batch: forward_tensor(model, batch))  # type: ignore[misc]  # bound now
+        except Exception as error:
+            raise ExportError(
+                f'{type(model).__name__}.forward fails for a batch of {size}: {reason_of(error)}'
+            ) from error
         finally:
             hook.remove()
         if not seen:
@@ -299,13 +338,22 @@ def _entries(model: nn.Module, batch: Any) -> Entries:
 
 def _by_position(module: nn.Module, values: Sequence[Any]) -> Entries:
     """The values by the names of the arguments that they are passed as."""
-    names = [
+    names = _positional(module)
+    inner = getattr(module, 'inner', None)
+    if not names and isinstance(inner, nn.Module):
+        # An AdaptedModel passes on what it gets, except a target, which is mostly the last value.
+        last = len(values) - 1
+        names = _positional(inner) if getattr(module, 'target', None) in (None, last) else []
+    names += [f'input_{index}' for index in range(len(names), len(values))]
+    return dict(zip(names, values, strict=False))
+
+
+def _positional(module: nn.Module) -> list[str]:
+    return [
         name
         for name, parameter in inspect.signature(module.forward).parameters.items()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
-    names += [f'input_{index}' for index in range(len(names), len(values))]
-    return dict(zip(names, values, strict=False))
 
 
 def _stacked(inputs: dict[int, Entries]) -> dict[int, Entries]:

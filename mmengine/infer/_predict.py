@@ -21,13 +21,13 @@ from mmengine.device import ACCELERATORS, autocast, get_device
 from mmengine.fileio import get_file_backend
 from mmengine.infer._prefetch import prefetched
 from mmengine.infer._records import LINES, RecordWriter, writing_records
-from mmengine.infer._samples import collate_of, reader_of
+from mmengine.infer._samples import collate_of, misfit, reader_of, reason_of
 from mmengine.infer._sources import is_folder
 from mmengine.infer.infer import BaseInferencer
 from mmengine.process.seed import set_random_seed, untouched_rng
 from mmengine.registry import INFERENCERS
 from mmengine.runner._build import _build_collate
-from mmengine.runner._data_of_config import described_loaders, loader_in_order
+from mmengine.runner._data_of_config import described_loaders, first_loader, loader_in_order
 from mmengine.runner._model_collate import collate_of_model
 from mmengine.runner._trained_model import (
     FoundCheckpoint,
@@ -150,6 +150,8 @@ def predict(
             line = writer.write(source, value)
             if len(first) < _SHOWN:
                 first.append(line)
+        if not values and not first:
+            raise ArgumentError(f'There is nothing to predict on: {_told(cfg, files)} is empty.')
         written = writer or RecordWriter(None, Path())
     return Predictions(
         values=values,
@@ -287,7 +289,7 @@ def _predicted(
         yield from zip(map(_named, files), _by_sample(found, len(files), inferencer), strict=True)
         return
     if files:
-        yield from _of_files(inferencer, files, batch_size or 1)
+        yield from _of_files(inferencer, cfg, files, batch_size or 1)
         return
     for name, loader in described_loaders(cfg, 'test').items():
         for index, value in enumerate(_of_loader(inferencer, loader, batch_size)):
@@ -295,14 +297,41 @@ def _predicted(
 
 
 def _of_files(
-    inferencer: BaseInferencer, files: Sequence[Any], batch_size: int
+    inferencer: BaseInferencer, cfg: Config, files: Sequence[Any], batch_size: int
 ) -> Iterator[tuple[dict[str, Any], Any]]:
     batches = prefetched(inferencer.preprocess(list(files), batch_size))
     chunks = inferencer._get_chunk_data(files, batch_size)
     tracked = inferencer._tracked(batches, len(files), batch_size)
     for chunk, batch in zip(chunks, tracked, strict=True):
-        values = _by_sample(inferencer.forward(batch), len(chunk), inferencer.model)
+        try:
+            found = inferencer.forward(batch)
+        except Exception as error:  # what a model raises for a batch that it cannot use
+            unfit = _unfit(inferencer, cfg, chunk, error)
+            if unfit is None:
+                raise
+            raise unfit from error
+        values = _by_sample(found, len(chunk), inferencer.model)
         yield from zip(map(_named, chunk), values, strict=True)
+
+
+def _unfit(
+    inferencer: BaseInferencer, cfg: Config, chunk: Sequence[Any], error: Exception
+) -> ArgumentError | None:
+    """The error for a file whose sample is not like those of the test data; None if all are."""
+    described = first_loader(cfg)
+    if described is None:
+        return None
+    try:
+        usual = loader_in_order(described[1], 1, inferencer.model).dataset[0]
+    except Exception:  # the data are not on this machine, or a stream; the first error counts
+        return None
+    for given in chunk:
+        difference = misfit(inferencer.pipeline(given), usual)
+        if difference is not None:
+            return ArgumentError(
+                f'{_named(given)["input"]} does not fit the model: {difference}. {reason_of(error)}'
+            )
+    return None
 
 
 def _of_loader(inferencer: BaseInferencer, loader: Any, batch_size: int | None) -> Iterator[Any]:

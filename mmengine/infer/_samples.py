@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.fileio import get as read_bytes
 from mmengine.runner._data_of_config import described_loaders, description_of
+from mmengine.runner._unsuited import line_of
 from mmengine.utils.errors import ArgumentError
 
 _SAMPLE_FILES = ('.npy', '.npz', '.pt', '.pth', '.json')
@@ -83,7 +84,7 @@ class PipelineReader:
         """The sample for one input.
 
         Raises:
-            ArgumentError: If the transforms need another key, or drop the sample.
+            ArgumentError: If the transforms need another key, fail, or drop the sample.
         """
         try:
             sample = self._pipeline({self._input_key: path})
@@ -92,6 +93,11 @@ class PipelineReader:
                 f'The pipeline of the test data fails for {path}: it needs the key {error}, and a '
                 f'file is passed as {self._input_key!r} alone. Pass --input-key with the key of '
                 'the path.'
+            ) from error
+        except Exception as error:  # a damaged file gives errors of many classes
+            raise ArgumentError(
+                f'The pipeline of the test data fails for {path}: {reason_of(error)} '
+                f'({line_of(error)})'
             ) from error
         if sample is None:
             raise ArgumentError(f'The pipeline of the test data drops {path}.')
@@ -102,7 +108,8 @@ class SampleReader:
     """Reads a file that contains a sample as the dataset would give it.
 
     ``.npz``, ``.pt`` and ``.json`` with a mapping are the whole sample. One array is the first
-    argument of ``forward``. Reading executes nothing that is in the file.
+    argument of ``forward``. Fractions in arrays get the precision of the weights, because NumPy
+    writes float64. Reading executes nothing that is in the file.
 
     Args:
         model: The model.
@@ -110,6 +117,8 @@ class SampleReader:
 
     def __init__(self, model: nn.Module) -> None:
         self._key = first_argument(model)
+        precisions = (one.dtype for one in model.parameters() if one.is_floating_point())
+        self._precision = next(precisions, torch.get_default_dtype())
 
     def __call__(self, given: Any) -> Any:
         """The sample in a file, or an array or a mapping as a sample.
@@ -119,9 +128,51 @@ class SampleReader:
         """
         content = _read(given) if isinstance(given, (str, PurePath)) else given
         if isinstance(content, Mapping):
-            return {str(key): _as_tensor(value) for key, value in content.items()}
-        value = _as_tensor(content)
+            return {str(key): self._as_tensor(value) for key, value in content.items()}
+        value = self._as_tensor(content)
         return (value,) if self._key is None else {self._key: value}
+
+    def _as_tensor(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype.kind in 'biufc':
+            tensor = torch.from_numpy(np.ascontiguousarray(value))
+            return tensor.to(self._precision) if tensor.is_floating_point() else tensor
+        return _as_tensor(value)
+
+
+def misfit(sample: Any, usual: Any) -> str | None:
+    """The first entry of a sample whose type or shape another sample does not have, in words.
+
+    Args:
+        sample: A mapping or a sequence.
+        usual: A sample of the test data.
+    """
+    known = _entries(usual)
+    for name, value in _entries(sample).items():
+        form, expected = _form(value), _form(known.get(name))
+        if form is not None and form != expected:
+            if name not in known:
+                return f'it has {name!r}, but samples of the test data have {", ".join(known)}'
+            return f'{name} is {form}, but {expected} in the test data'
+    return None
+
+
+def reason_of(error: BaseException) -> str:
+    """The class of an error and the first line of its message."""
+    first = next(iter(str(error).strip().splitlines()), '')
+    return f'{type(error).__name__}: {first}' if first else type(error).__name__
+
+
+def _entries(sample: Any) -> dict[str, Any]:
+    if isinstance(sample, Mapping):
+        return {str(key): value for key, value in sample.items()}
+    values = sample if isinstance(sample, (list, tuple)) else [sample]
+    return {f'entry {index}': value for index, value in enumerate(values)}
+
+
+def _form(value: Any) -> str | None:
+    if not isinstance(value, (torch.Tensor, np.ndarray)):
+        return None if value is None else type(value).__name__
+    return f'{str(value.dtype).removeprefix("torch.")} {list(value.shape)}'
 
 
 def first_argument(model: nn.Module) -> str | None:
@@ -158,8 +209,6 @@ def _read(path: Any) -> Any:
 
 
 def _as_tensor(value: Any) -> Any:
-    if isinstance(value, np.ndarray) and value.dtype.kind in 'biufc':
-        return torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, (bool, int, float)):
         return torch.tensor(value)
     if isinstance(value, list):

@@ -28,6 +28,8 @@ _COLORS = {
     logging.CRITICAL: '35',
 }
 _LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
+#: ``logger.error(text, extra=FILES_ONLY)``: for what the process shows by itself, as a traceback.
+FILES_ONLY = {'is_for_files_only': True}
 # A warning whose text contains a step number is new at every step, so limit the memory of texts.
 _MAX_REMEMBERED_WARNINGS = 10_000
 
@@ -266,6 +268,8 @@ class _ConsoleHandler(_StreamHandler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Show the record, if the rule of :func:`console_rule` lets it pass."""
+        if FILES_ONLY.keys() <= vars(record).keys():
+            return False
         return bool((_rule is None or _rule(record)) and super().handle(record))
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from mmengine.report._run import RunRecord, read_run
 from mmengine.utils.errors import ArgumentError
 
 _TEMPLATE = 'page.html.jinja'
+_NO_END = 'not in its log: it is at work, or was killed'
 
 
 def report(work_dirs: str | Path | Sequence[str | Path], out: str | Path = 'report.html') -> Path:
-    """Write a page about runs: summary, curves, configs, checkpoints, environment, warnings.
+    """Write a page about runs: how they ended, curves, configs, checkpoints, warnings.
 
     Args:
         work_dirs: Work dir of a run, or of several runs, whose curves are drawn in the same
@@ -32,11 +34,26 @@ def report(work_dirs: str | Path | Sequence[str | Path], out: str | Path = 'repo
     given = [work_dirs] if isinstance(work_dirs, (str, Path)) else list(work_dirs)
     if not given:
         raise ArgumentError('A report needs at least one work dir.')
-    runs = [read_run(folder) for folder in given]
+    # A folder that is given twice is one run.
+    folders = {Path(folder).resolve(): folder for folder in given}.values()
+    runs = told_apart([read_run(folder) for folder in folders])
     page = _render(runs)
     path = Path(out)
     path.write_text(page, encoding='utf-8')
     return path
+
+
+def told_apart(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs with names that differ: as many last parts of each path as no other path has."""
+    paths = [run.work_dir.resolve().parts for run in runs]
+
+    def name_of(own: tuple[str, ...]) -> str:
+        for length in range(1, len(own)):
+            if sum(path[-length:] == own[-length:] for path in paths) == 1:
+                return '/'.join(own[-length:])
+        return str(Path(*own))
+
+    return [replace(run, name=name_of(path)) for run, path in zip(runs, paths, strict=True)]
 
 
 def _render(runs: Sequence[RunRecord]) -> str:
@@ -69,6 +86,7 @@ def _summary(run: RunRecord) -> dict[str, Any]:
     time = run.curves.get('time')
     return {
         'name': run.name,
+        'end': run.end or _NO_END,
         'starts': len(run.starts),
         'iterations': run.iterations,
         'seconds': sum(time.values) / len(time.values) if time is not None else None,

@@ -13,11 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from mmengine._checkpoint.tools import ls
+from mmengine.logging._run_end import end_in
 
 _TIMES = ('time', 'data_time')
+_SCALARS = Path('vis_data', 'scalars.json')
 _POSITIONS = ('iter', 'epoch', 'step')
-# '2026/11/29 05:15:24 - mmengine - WARNING - text'
-_LEVEL = re.compile(r'^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - .*? - (WARNING|ERROR|CRITICAL) - (.*)$')
+# '2026/11/29 05:15:24 - mmengine - WARNING - text', or with the place in the code
+# '... - ERROR - /home/me/hook.py - after_run - 12 - text'.
+_LEVEL = re.compile(
+    r'^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - .*? - '
+    r'(?:(WARNING) - |(ERROR|CRITICAL) - (?:.*? - \S+ - \d+ - )?)(.*)$'
+)
 _RULE = re.compile(r'^-{20,}$')
 
 
@@ -35,26 +41,26 @@ class RunRecord:
 
     Attributes:
         work_dir: The folder.
+        name: The name of the folder, or as much of its path as tells it from other runs.
         starts: Names of the folders of the starts, the first one first.
         curves: By name; curves of a validation begin with ``val/``.
         config: Text of the config of the last start; empty if there is none.
         environment: Text of the log of the last start about the machine; empty if there is none.
         checkpoints: See :func:`mmengine._checkpoint.tools.ls`.
         warnings: Warnings and errors of the logs, with how often each came.
+        end: How the last start ended, such as ``'failed after 3 iterations: ...'``; empty if its
+            log does not say so, because it is at work, or was killed.
     """
 
     work_dir: Path
+    name: str
     starts: list[str]
     curves: dict[str, Curve]
     config: str
     environment: str
     checkpoints: list[dict[str, Any]]
     warnings: list[tuple[str, int]]
-
-    @property
-    def name(self) -> str:
-        """The name of the folder."""
-        return self.work_dir.resolve().name
+    end: str
 
     @property
     def iterations(self) -> int:
@@ -72,23 +78,38 @@ def read_run(work_dir: str | Path) -> RunRecord:
         FileNotFoundError: If no start of a run has left a folder with scalars there.
     """
     root = Path(work_dir)
-    scalars = sorted(root.glob('*/vis_data/scalars.json')) if root.is_dir() else []
-    if not scalars:
+    logs = _logs_by_start(root) if root.is_dir() else {}
+    if not logs:
         raise FileNotFoundError(
             2, 'No run has written scalars here (TIMESTAMP/vis_data/scalars.json)', str(root)
         )
-    starts = [path.parents[1] for path in scalars]
-    logs = [path.read_text(errors='replace') for start in starts for path in start.glob('*.log')]
-    configs = [path for start in starts for path in (start / 'vis_data').glob('config.py')]
+    *_, last = logs.values()
+    configs = [path for start in logs for path in (start / 'vis_data').glob('config.py')]
     return RunRecord(
         work_dir=root,
-        starts=[start.name for start in starts],
-        curves=_curves(scalars),
+        name=root.resolve().name,
+        starts=[start.name for start in logs],
+        curves=_curves([file for start in logs if (file := start / _SCALARS).is_file()]),
         config=configs[-1].read_text() if configs else '',
-        environment=_environment(logs[-1]) if logs else '',
+        environment=_environment(last),
         checkpoints=ls(root),
-        warnings=_warnings('\n'.join(logs)),
+        warnings=_warnings('\n'.join(logs.values())),
+        end=end_in(last),
     )
+
+
+def _logs_by_start(root: Path) -> dict[Path, str]:
+    """The folder of each start with the texts of its logs, the first start first.
+
+    A start may fail before it writes scalars. Other folders without scalars are of tests, and of
+    what tries a training out.
+    """
+    found = {}
+    for start in sorted(path for path in root.iterdir() if path.is_dir()):
+        log = '\n'.join(path.read_text(errors='replace') for path in sorted(start.glob('*.log')))
+        if (start / _SCALARS).is_file() or end_in(log).startswith(('failed', 'stopped')):
+            found[start] = log
+    return found
 
 
 def _curves(files: list[Path]) -> dict[str, Curve]:
@@ -162,5 +183,5 @@ def _warnings(log: str) -> list[tuple[str, int]]:
     for line in log.splitlines():
         match = _LEVEL.match(line)
         if match:
-            counts[f'{match[1]}: {match[2].strip()}'] += 1
+            counts[f'{match[1] or match[2]}: {match[3].strip()}'] += 1
     return list(counts.items())

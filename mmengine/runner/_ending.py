@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.fileio._atomic import remove_temporaries
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, _run_end
+from mmengine.logging.logger import FILES_ONLY
 from mmengine.process._lock import holding
 from mmengine.process._stop_requests import StopRequests
 from mmengine.process.failure import stop_together
+from mmengine.process.signals import RunStopped
 from mmengine.runner._stopping import clear_stop_file
 from mmengine.runner._unsuited import explained
 from mmengine.runner._watching import watched_stage
@@ -34,10 +36,10 @@ _TIMESTAMP = re.compile(r'[0-9]{8}_[0-9]{6}')
 def stage_of(runner: Runner, name: str) -> Iterator[None]:
     """Run a stage (``train``, ``val`` or ``test``), and close it: hooks get ``after_run``.
 
-    An error leaves through one path. Other ranks are stopped, then all hooks get
-    ``on_exception(runner, error)``, then those whose ``after_run`` was not called yet get it. The
-    error goes on to the caller. In a stage within a stage (a hook may call ``runner.test()``) hooks
-    hear of an error once: when it leaves the inner one.
+    An error leaves through one path. Other ranks are stopped, the error is logged, then all hooks
+    get ``on_exception(runner, error)``, then those whose ``after_run`` was not called yet get it.
+    The error goes on to the caller. In a stage within a stage (a hook may call ``runner.test()``)
+    hooks hear of an error once: when it leaves the inner one.
 
     A training holds the lock of its work dir meanwhile.
 
@@ -70,14 +72,17 @@ def _begun(runner: Runner, name: str) -> Iterator[None]:
             watched_stage(runner, name) if outer is None else nullcontext(),
         ):
             yield
+            if outer is None:
+                _log_end(runner, name)
             for method in runner._hooks.acting['after_run']:
                 closed.append(method)
                 method(runner)
     except BaseException as error:
+        better = explained(runner, error)
         if error is not state.error:
             state.error = error
+            _log_error(runner, outer or name, error, better)
             _leave_after(runner, error, closed)
-        better = explained(runner, error)
         if better is None:
             raise
         state.error = better
@@ -89,6 +94,38 @@ def _begun(runner: Runner, name: str) -> Iterator[None]:
             _hold_log(runner, False)
     if outer is None:
         state.stops.raise_if_asked()
+
+
+def _log_end(runner: Runner, stage: str) -> None:
+    """Log that a stage ended without an error; :func:`_stopping.report` logs interruptions."""
+    stops = runner.state.stops
+    if stage == 'train' and not stops.interrupts:
+        runner.logger.info(_run_end.ended(runner.iter, runner.max_iters))
+    elif stage != 'train' and stops.interrupts and stops.request is not None:
+        runner.logger.warning(_run_end.stopped(stage, runner.iter, stops.request.reason))
+
+
+def _log_error(
+    runner: Runner, stage: str, error: BaseException, better: BaseException | None
+) -> None:
+    """Log with which error a stage ends; the process itself shows it on the console.
+
+    Args:
+        runner: The run.
+        stage: The stage, or the one around it.
+        error: The error.
+        better: An error that explains it.
+    """
+    iterations = getattr(runner.state.position, 'iter', 0)
+    if isinstance(error, RunStopped):
+        runner.logger.warning(_run_end.stopped(stage, iterations, error.reason))
+    elif isinstance(error, (KeyboardInterrupt, SystemExit)):
+        reason = 'Ctrl-C' if isinstance(error, KeyboardInterrupt) else f'SystemExit({error.code})'
+        text = _run_end.stopped(stage, iterations, reason)
+        runner.logger.warning(text, extra=FILES_ONLY)
+    else:
+        text = _run_end.failed(stage, iterations, better or error)
+        runner.logger.error(text, exc_info=error, extra=FILES_ONLY)
 
 
 def _hold_log(runner: Runner, hold: bool) -> None:

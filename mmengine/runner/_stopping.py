@@ -9,6 +9,7 @@ import torch
 
 from mmengine.dataset._worker_process import ended_by_a_request
 from mmengine.dist import all_reduce, get_world_size, is_main_process
+from mmengine.logging._run_end import stops_for
 from mmengine.process._stop_requests import EvaluationCut, StopRequests
 from mmengine.runner._even_batches import check_even_batches
 from mmengine.utils._stop_file import STOP_FILE, take_stop_file
@@ -162,10 +163,7 @@ def report(runner: Runner) -> None:
     """Log why a training stops before its end, and how it goes on."""
     stops = runner.state.stops
     if stops.interrupts and stops.request is not None:
-        runner.logger.warning(
-            f'The run stops for {stops.request.reason} after {runner.iter} of {runner.max_iters} '
-            'iterations. resume=True continues it.'
-        )
+        runner.logger.warning(stops_for(stops.request.reason, runner.iter, runner.max_iters))
 
 
 def clear_stop_file(runner: Runner) -> None:

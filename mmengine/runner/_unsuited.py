@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.dataset import pseudo_collate
+from mmengine.model.base_model._refused_values import RefusedValueError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,6 +21,7 @@ _OF_LISTS = re.compile(
     r"|not '?(list|tuple)'?$|arguments - got \((list|tuple)\b"
     r'|expected Tensor as element \d+ in argument \d+, but got (list|tuple)'
 )
+_OF_DEVICE = 'CUDA error: device-side assert'
 _OF_LIBRARIES = re.compile(r'[/\\](torch|mmengine)[/\\]')
 
 
@@ -27,8 +29,16 @@ class UnsuitedModelError(TypeError, AttributeError):
     """The model has no step for the engine, or cannot use the batches of the dataloader."""
 
 
-def explained(runner: Runner, error: BaseException) -> UnsuitedModelError | None:
-    """An error with the key of the config to set, or None if ``error`` has another reason."""
+def explained(
+    runner: Runner, error: BaseException
+) -> UnsuitedModelError | RefusedValueError | None:
+    """An error that says what to do about ``error``, or None if it says so itself."""
+    if str(error).startswith(_OF_DEVICE):
+        return RefusedValueError(
+            'A kernel of the device refused an index, most often a label or a token out of range. '
+            'The device does not say which: on the CPU, with CUDA_VISIBLE_DEVICES= before the '
+            'command, the message names the value.'
+        )
     stage = runner.state.stage
     if stage not in _STEPS:
         return None

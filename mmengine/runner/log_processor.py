@@ -22,7 +22,7 @@ from mmengine.logging._engine_names import engine_name
 from mmengine.registry import LOG_PROCESSORS
 from mmengine.runner._pace import pace_of, pace_text
 from mmengine.runner._rank_means import RankMeans
-from mmengine.runner._shown_losses import shown_once
+from mmengine.runner._shown_losses import shown_at_end
 from mmengine.utils._given import follow, notes_given
 from mmengine.utils.errors import ArgumentError
 
@@ -156,7 +156,8 @@ class LogProcessor:
         hub.read_scalars()
         others = self._collect_non_scalars(runner, mode)
         self._logged_batches, self._is_pass_over = batch_idx, True
-        scalars = shown_once(self._collected(runner, batch_idx, mode), mode)
+        collected = self._collected(runner, batch_idx, mode)
+        scalars = shown_at_end(collected, hub.log_scalars, mode, self.log_with_hierarchy)
         time, data_time = (self._full_name(name, mode) for name in _time_names(hub, mode))
         times = {name: scalars.pop(name) for name in (data_time, time) if name in scalars}
         shown = {**scalars, **others, **times}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmengine._checkpoint.tools import ls
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import MMLogger
@@ -44,7 +46,8 @@ def scratch_config(cfg: ConfigLike, *kept: str) -> Iterator[Config]:
         raise ArgumentError('The config needs a work_dir: the log of the run is written there.')
     target = Path(own.work_dir).absolute()
     folder = target / _FOLDER
-    _resume_from_target(own, str(target))
+    if _resume_from_target(own, str(target)):
+        _stand_in(folder, target)
     own.work_dir = str(folder)
     _keep_files_inside(own)
     try:
@@ -78,11 +81,11 @@ def folder_of(cfg: ConfigLike, runner: Any) -> Path:
     return Path(str(cfg['work_dir'])).absolute() / str(runner.timestamp)
 
 
-def _resume_from_target(cfg: Config, target: str) -> None:
-    """Name the checkpoint that a run in the work dir would resume."""
+def _resume_from_target(cfg: Config, target: str) -> bool:
+    """Name the checkpoint that a run in the work dir would resume; whether there is one."""
     request = parse_resume(cfg.get('resume'))
     if not request.enabled:
-        return
+        return False
     source = find_resume_source(
         FileCheckpointIO(), target, cfg.get('load_from'), request.source, _LOGGER
     )
@@ -92,6 +95,21 @@ def _resume_from_target(cfg: Config, target: str) -> None:
         cfg.resume = {**cfg.resume, 'path': source}
     else:
         cfg.resume = source
+    return source is not None
+
+
+def _stand_in(folder: Path, target: Path) -> None:
+    """Put something of each name into ``folder`` in the place of checkpoints in the work dir.
+
+    A resumed run looks for those that it has saved, and removes some of them.
+    """
+    for name in (os.path.basename(entry['path']) for entry in ls(target)):
+        place = folder / name
+        if (target / name).is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            place.touch()
 
 
 def _keep_files_inside(cfg: Config) -> None:

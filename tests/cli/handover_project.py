@@ -13,8 +13,8 @@ class Points(torch.utils.data.Dataset):
 
     metainfo = {'classes': ('a', 'b')}
 
-    def __init__(self, pipeline=()):
-        self.size = 6
+    def __init__(self, pipeline=(), length=6):
+        self.size = length
 
     def __len__(self):
         return self.size
@@ -22,6 +22,13 @@ class Points(torch.utils.data.Dataset):
     def __getitem__(self, index):
         point = torch.tensor([float(index), -float(index)])
         return {'inputs': point, 'labels': torch.tensor(index)}
+
+
+class Pairs(Points):
+    """The same as pairs."""
+
+    def __getitem__(self, index):
+        return tuple(super().__getitem__(index).values())
 
 
 class Affine(BaseModel):
@@ -45,6 +52,10 @@ class Halving(BaseDataPreprocessor):
     def forward(self, data, training=False):
         data = self.cast_data(data)
         return {**data, 'inputs': data['inputs'] / 2}
+
+
+class Passing(BaseDataPreprocessor):
+    """Changes nothing."""
 
 
 class StackingHalves(BaseDataPreprocessor):
@@ -109,6 +120,64 @@ class FixedBatch(Affine):
     def forward(self, inputs, labels=None, mode='tensor'):
         rows = [one * self.scale for one in inputs]
         return torch.stack(rows)
+
+
+class Mixing(Affine):
+    """Takes pairs of the precision of its weight."""
+
+    def forward(self, inputs, labels=None, mode='tensor'):
+        output = inputs @ (self.scale * torch.eye(2))
+        return self.predicted(output) if mode == 'predict' else output
+
+
+class Failing(Affine):
+    """Has a mistake in its code."""
+
+    def predicted(self, output):
+        return 1 / 0
+
+
+class OnlyThree(Affine):
+    """Works for batches of three alone."""
+
+    def forward(self, inputs, labels=None, mode='tensor'):
+        return super().forward(inputs.view(3, -1))
+
+
+class Images(Points):
+    """Six images of 4 x 6 pixels, and masks of that size."""
+
+    def __getitem__(self, index):
+        image = torch.arange(24.0).view(1, 4, 6) + index
+        return {'inputs': image, 'mask': image[0] > 3}
+
+
+class Blurred(Affine):
+    """Means over windows of two pixels, whatever the size of the images."""
+
+    def forward(self, inputs, mask=None, mode='tensor'):
+        return self.scale * nn.functional.avg_pool2d(inputs, (1, 2))
+
+
+class Masking(Affine):
+    """Needs a mask of the size of the images."""
+
+    def forward(self, inputs, mask, mode='tensor'):
+        return self.scale * inputs * mask[:, None]
+
+
+class Rows(Affine):
+    """Its steps depend on the number of rows."""
+
+    def forward(self, inputs, mask=None, mode='tensor'):
+        return self.scale * sum(inputs[:, 0, row] for row in range(inputs.shape[2]))
+
+
+class FixedSize(Affine):
+    """A weight for each pixel."""
+
+    def forward(self, inputs, mask=None, mode='tensor'):
+        return self.scale * inputs * torch.arange(24.0).view(4, 6)
 
 
 class Exporting(Affine):

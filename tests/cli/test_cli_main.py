@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -165,3 +166,38 @@ def test_a_wrong_option_is_told_with_the_one_that_was_meant(
     message = ' '.join(capsys.readouterr().err.split())
     assert told in message
     assert 'unrecognized' not in message
+
+
+def test_ctrl_c_before_a_command_has_begun_is_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While modules are imported, for example."""
+
+    def interrupted(commands: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('mmengine.cli.__main__.build_parser', interrupted)
+    assert main(['env']) == 130
+    assert capsys.readouterr().err == '\nInterrupted.\n'
+
+
+@pytest.mark.skipif(not hasattr(signal, 'SIGKILL'), reason='signals of POSIX')
+def test_ctrl_c_at_the_exit_of_the_interpreter_shows_no_traceback(tmp_path: Path) -> None:
+    """A shell reports 130 for a process that SIGINT has ended."""
+    program = (
+        'import atexit, os, signal, sys, time\n'
+        'from mmengine.cli.__main__ import main\n'
+        'atexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(9)))\n'
+        "sys.argv[1:] = ['completion', 'bash']\n"
+        'sys.exit(main())\n'
+    )
+    done = run('-c', program, cwd=tmp_path)
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr == ''
+    assert 'mmengine' in done.stdout
+
+
+def test_a_program_that_calls_main_keeps_its_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    assert main(['completion', 'bash']) == 0
+    assert signal.getsignal(signal.SIGINT) is before

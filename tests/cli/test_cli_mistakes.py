@@ -345,3 +345,38 @@ def test_options_of_known_keys_print_nothing(project: Path, capsys: CaptureFixtu
     words = ['train', 'toy.py', '--cfg-options', 'randomness.seed=1', 'train_cfg.max_epochs=1']
     assert main(words) == 0
     assert 'warning' not in capsys.readouterr().err
+
+
+# The data
+
+
+@pytest.mark.parametrize('stage', ['train', 'val'])
+def test_a_label_that_is_not_a_class_is_told(
+    project: Path, capsys: CaptureFixture, stage: str
+) -> None:
+    """Five labels for a network with three scores; a training, and a validation before it."""
+    (project / 'labels.py').write_text(
+        'import torch\n'
+        'from torch.utils.data import Dataset\n'
+        'class Labels(Dataset):\n'
+        '    def __init__(self, num_classes):\n'
+        '        self.num_classes = num_classes\n'
+        '    def __len__(self):\n'
+        '        return 5\n'
+        '    def __getitem__(self, index):\n'
+        '        return torch.ones(2), index % self.num_classes\n'
+    )
+    numbers = {'train': 3, 'val': 3, stage: 5}
+    loader = "dict(dataset=dict(type='labels.Labels', num_classes={}), batch_size=5)"
+    (project / 'classes.py').write_text(
+        "model = dict(type='Classifier', module=dict(type='torch.nn.Linear', in_features=2,\n"
+        '                                            out_features=3))\n'
+        f'train_dataloader = {loader.format(numbers["train"])}\n'
+        'train_cfg = dict(max_epochs=1)\n'
+        "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))\n"
+        f'val_dataloader = {loader.format(numbers["val"])}\n'
+        'val_cfg = dict()\n'
+        "val_evaluator = 'accuracy'\n"
+    )
+    message = message_of(capsys, 'train', 'classes.py')
+    assert ('a target is from 0 to 2' if stage == 'train' else 'targets are from 0 to 4') in message

@@ -60,6 +60,22 @@ def test_file_of_torch_computes_forward_for_any_batch_size(folder: Path, capsys:
     assert 'Wrote            work_dirs/mine/best_score_epoch_3.pt2' in told
 
 
+def test_a_ready_model_has_the_names_of_its_module(folder: Path, capsys: Any) -> None:
+    config = (
+        "model = dict(type='Classifier', module=dict(type='handover_project.Bare'))\n"
+        "val_dataloader = dict(dataset=dict(type='handover_project.Pairs'), batch_size=2)\n"
+    )
+    Path('mine.py').write_text(config)
+    torch.save({'state_dict': {'inner.scale': torch.tensor(3.0)}}, 'a.pth')
+    words = ['export', 'mine.py', '--checkpoint', 'a.pth', '--out', 'a.pt2']
+    assert main([*words, '--dynamic', 'inputs:1']) == 0
+    told = capsys.readouterr().out
+    assert 'inputs: float32 [batch, inputs_1]' in told
+    assert 'Left out         input_1: no output depends on it' in told
+    long = torch.ones(2, 9)
+    torch.testing.assert_close(loaded('a.pt2')(long), 3 * long)
+
+
 def test_file_of_onnx_computes_forward_for_any_batch_size(folder: Path) -> None:
     runtime = pytest.importorskip('onnxruntime')
     assert export('Affine', '--out', 'made/model.onnx', '--opset', '18') == 0
@@ -114,6 +130,12 @@ def test_preprocessor_is_in_the_file_on_request(folder: Path, collate: str, caps
     assert '--with-preprocessor puts' not in capsys.readouterr().out
 
 
+def test_a_preprocessor_that_changes_nothing_is_not_mentioned(folder: Path, capsys: Any) -> None:
+    more = "data_preprocessor = dict(type='handover_project.Passing')\n"
+    assert export('Affine', '--out', 'a.pt2', more=more) == 0
+    assert 'Note' not in capsys.readouterr().out
+
+
 def test_part_is_exported_with_what_it_is_called_with(folder: Path, capsys: Any) -> None:
     words = ['--module', 'part', '--out', 'part.pt2']
     assert export('TwoParts', *words) == 0
@@ -150,9 +172,98 @@ def test_random_numbers_are_told(folder: Path, capsys: Any) -> None:
     torch.testing.assert_close(found, 3 * (X + torch.randn(5, 2)) + 1)
 
 
+def grown(height: int, width: int) -> torch.Tensor:
+    return torch.arange(5.0 * height * width).view(5, 1, height, width)
+
+
+@pytest.mark.parametrize('suffix', ['pt2', 'onnx'])
+def test_sizes_that_are_freed_may_vary(suffix: str, folder: Path, capsys: Any) -> None:
+    words = ['--out', f'a.{suffix}', '--dynamic', 'inputs:2,3']
+    if suffix == 'onnx':
+        pytest.importorskip('onnxruntime')
+    assert export('Blurred', *words, data='Images') == 0
+    told = capsys.readouterr().out
+    assert 'inputs: float32 [batch, 1, inputs_2, inputs_3]' in told
+    assert 'batch size 1, 2, 3, and inputs [3, 1, 8, 12]: largest difference' in told
+    for height, width in ((4, 6), (3, 10)):
+        images = grown(height, width)
+        # The mean of pixels 0 and 1, of pixels 2 and 3 ...
+        expected = 3 * (images[..., 0::2] + images[..., 1::2]) / 2
+        torch.testing.assert_close(run(f'a.{suffix}', images), expected)
+
+
+def run(file: str, images: torch.Tensor) -> torch.Tensor:
+    if file.endswith('.pt2'):
+        return loaded(file)(images)
+    session = pytest.importorskip('onnxruntime').InferenceSession(file)
+    return torch.from_numpy(session.run(None, {'inputs': images.numpy()})[0])
+
+
+def test_sizes_vary_with_one_batch_size_too(folder: Path) -> None:
+    words = ['--out', 'a.pt2', '--batch-size', '5', '--dynamic', 'inputs:2']
+    assert export('Blurred', *words, data='Images') == 0
+    assert loaded('a.pt2')(grown(7, 6)).shape == (5, 1, 7, 3)
+    with pytest.raises(Exception, match=r'shape\[3\]|size'):
+        loaded('a.pt2')(grown(7, 8))
+
+
+def test_inputs_whose_sizes_vary_together_are_named_together(folder: Path, capsys: Any) -> None:
+    words = ['--out', 'a.pt2', '--dynamic', 'inputs:2,3']
+    assert export('Masking', *words, data='Images') == 1
+    assert 'Masking.forward fails for inputs [3, 1, 8, 12]: RuntimeError: The size' in (
+        capsys.readouterr().err
+    )
+    assert export('Masking', *words, 'mask:1,2', data='Images') == 0
+    images = grown(3, 5)
+    torch.testing.assert_close(loaded('a.pt2')(images, images[:, 0] > 3), 3 * images * (images > 3))
+
+
+FIXED = {
+    'constant': ('Rows', 'inputs:2', 1, 'dimension 2 of inputs cannot vary, because the model'),
+    'weights': ('FixedSize', 'inputs:2,3', 1, 'FixedSize.forward fails for inputs [3, 1, 8, 12]'),
+    'size 1': ('Blurred', 'inputs:1', 1, 'A size of 1 cannot vary'),
+    'batch': ('Blurred', 'inputs:0', 2, 'dimensions from 1 to 3 may vary besides the batch size'),
+    'no such dimension': ('Blurred', 'inputs:4', 2, 'shape (3, 1, 4, 6), so dimensions from 1'),
+    'no such input': ('Blurred', 'input:2', 2, "no input 'input' with sizes that could vary. Did"),
+}
+
+
+@pytest.mark.parametrize('name', FIXED)
+def test_a_size_that_cannot_vary_is_told(name: str, folder: Path, capsys: Any) -> None:
+    model, dims, code, message = FIXED[name]
+    assert export(model, '--out', 'a.pt2', '--dynamic', dims, data='Images') == code
+    told = capsys.readouterr().err
+    assert message in told
+    assert 'Traceback' not in told
+    assert left() == ['mine.py', 'work_dirs']
+
+
+def test_dimensions_are_numbers(folder: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        main(['export', 'mine.py', '--dynamic', 'inputs'])
+    assert "as in inputs:2,3, got 'inputs'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('opset', 'message'), [('3', 'the earliest'), ('99', 'the latest')])
+def test_the_file_has_the_operators_that_were_asked_for(
+    opset: str, message: str, folder: Path, capsys: Any
+) -> None:
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    assert export('Affine', '--out', 'a.onnx', '--opset', opset) == 1
+    told = capsys.readouterr().err
+    assert f'with operators of version {opset}: {message} one that it can write is' in told
+    assert not Path('a.onnx').exists()
+    possible = told.strip().removesuffix('.').rpartition(' ')[2]
+    assert export('Affine', '--out', 'a.onnx', '--opset', possible) == 0
+    (written,) = onnx.load('a.onnx').opset_import
+    assert written.version == int(possible)
+
+
 REFUSED = {
     'Branching': ('it decides by the values of a tensor', 'handover_project.py:'),
     'FixedBatch': ('its batch size cannot vary', '--batch-size N'),
+    'OnlyThree': ('OnlyThree.forward fails for a batch of 2: RuntimeError', '--batch-size N'),
     'Exporting': ('differs from the output of Exporting.forward', '0.5 at most'),
     'Counting': ('returns something else each time', 'change its own attributes'),
     'OfElements': ('OfElements.forward returns a BaseDataElement', 'a tuple, list or dict'),
@@ -177,6 +288,15 @@ def test_nothing_is_written_if_the_file_would_not_be_the_model(
 def test_model_of_one_batch_size_is_exported_for_that_size(folder: Path) -> None:
     assert export('FixedBatch', '--out', 'a.pt2', '--batch-size', '3') == 0
     torch.testing.assert_close(loaded('a.pt2')(X[:3]), 3 * X[:3])
+
+
+def test_a_model_that_fails_for_other_batch_sizes_is_too(folder: Path, capsys: Any) -> None:
+    assert export('OnlyThree', '--out', 'a.pt2', '--batch-size', '3') == 0
+    torch.testing.assert_close(loaded('a.pt2')(X[:3]), 3 * X[:3] + 1)
+    assert export('OnlyThree', '--batch-size', '4') == 1
+    told = capsys.readouterr().err
+    assert 'OnlyThree.forward fails for a batch of 4: RuntimeError' in told
+    assert 'Traceback' not in told
 
 
 def test_a_larger_difference_can_be_allowed(folder: Path) -> None:

@@ -102,6 +102,69 @@ def test_files_without_a_pipeline_are_samples(folder: Path, capsys: Any) -> None
     assert 'Data             4 files' in capsys.readouterr().out
 
 
+def test_fractions_of_a_file_get_the_precision_of_the_weights(folder: Path) -> None:
+    """NumPy writes float64."""
+    save('epoch_1.pth', 3.0)
+    write_config(folder, model='Mixing')
+    np.save('a.npy', np.array([1.0, -2.0]))
+    np.savez('b.npz', inputs=np.array([0.1, 0.0]))
+    assert predict('a.npy', 'b.npz', '--out', 'out') == 0
+    # 3 x by a product of matrices, which takes one precision.
+    assert [line['prediction'] for line in lines('out')] == [
+        {'point': [3.0, -6.0]}, {'point': [0.3, 0.0]},
+    ]  # fmt: skip
+
+
+UNFIT = {
+    'shape': (np.zeros(3, np.float32), 'inputs is float32 [3], but float32 [2] in the test data.'),
+    'dtype': (np.zeros(2, np.uint8), 'inputs is uint8 [2], but float32 [2] in the test data.'),
+}
+
+
+@pytest.mark.parametrize('name', UNFIT)
+def test_a_file_that_does_not_fit_the_model_is_named(name: str, folder: Path, capsys: Any) -> None:
+    save('epoch_1.pth', 3.0)
+    write_config(folder, model='Mixing')
+    array, message = UNFIT[name]
+    np.save('good.npy', np.zeros(2, np.float32))
+    np.save('bad.npy', array)
+    assert predict('good.npy', 'bad.npy') == 2
+    told = capsys.readouterr().err
+    assert f'bad.npy does not fit the model: {message} RuntimeError: ' in told
+    assert 'Traceback' not in told
+    assert not Path('work_dirs/mine/predictions/predictions.jsonl').exists()
+
+
+def test_a_model_that_fails_for_a_usual_sample_keeps_its_traceback(folder: Path) -> None:
+    save('epoch_1.pth', 3.0)
+    write_config(folder, model='Failing')
+    np.save('good.npy', np.zeros(2, np.float32))
+    with pytest.raises(ZeroDivisionError):
+        predict('good.npy')
+
+
+def test_a_damaged_file_among_good_ones_is_named(folder: Path, capsys: Any) -> None:
+    save('epoch_1.pth', 3.0)
+    write_config(folder, pipeline="dict(type='handover_project.ReadNumber')")
+    for name in ('1.png', 'damaged.png', '2.png'):
+        Path(name).touch()
+    assert predict('1.png', 'damaged.png', '2.png') == 2
+    told = capsys.readouterr().err
+    assert 'fails for damaged.png: ValueError: could not convert string to float' in told
+    assert 'handover_project.py:' in told
+    assert 'Traceback' not in told
+
+
+def test_an_empty_dataset_is_told(folder: Path, capsys: Any) -> None:
+    save('epoch_1.pth', 3.0)
+    write_config(folder, more="test_dataloader['dataset']['length'] = 0\n")
+    assert predict('--out', 'out') == 2
+    assert 'nothing to predict on: test_dataloader of the config is empty' in (
+        capsys.readouterr().err
+    )
+    assert not Path('out', 'predictions.jsonl').exists()
+
+
 def test_files_pass_the_pipeline_of_the_test_data(folder: Path) -> None:
     write_config(folder, pipeline="dict(type='handover_project.ReadNumber', key='path')")
     save('epoch_1.pth', 2.0)

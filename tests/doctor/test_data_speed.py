@@ -62,17 +62,21 @@ def test_each_transform_has_its_time_by_name(monkeypatch: pytest.MonkeyPatch) ->
     pipeline = Compose([Resize(clock, 2.0), flip, Compose([Resize(clock, 3.0)])])
     before = list(pipeline.transforms)
     dataset = Subset(ConcatDataset([Read(clock, pipeline)]), range(4))
-    loader = DataLoader(
-        dataset, batch_size=2, collate_fn=lambda samples: clock.takes(4.0, torch.stack(samples))
-    )
-    assert stages_of(loader, budget_s=100) == {
+    options: dict[str, Any] = {
+        'batch_size': 2,
+        'collate_fn': lambda samples: clock.takes(4.0, torch.stack(samples)),
+    }
+    alone = {
         READ: 1.0,
         'transform Resize': 2.0,
         'transform flip': 0.25,
         'transform Resize (2)': 3.0,
         COLLATE: 2.0,  # 4 s for a batch of two
-        SEND: 0.25,  # 0.5 s for a batch of two
     }
+    # Without workers nothing is sent; with them 0.5 s for a batch of two.
+    assert stages_of(DataLoader(dataset, **options), budget_s=100) == alone
+    with_workers = stages_of(DataLoader(dataset, num_workers=1, **options), budget_s=100)
+    assert with_workers == {**alone, SEND: 0.25}
     assert pipeline.transforms == before
 
 
@@ -112,8 +116,8 @@ class Stream(IterableDataset[Any]):
 
 
 def test_a_stream_and_single_samples_are_measured() -> None:
-    assert set(stages_of(DataLoader(Stream(), batch_size=4), 0.01)) == {READ, COLLATE, SEND}
-    single = DataLoader([torch.zeros(1)] * 4, batch_size=None)  # type: ignore[arg-type]  # as users do
+    assert set(stages_of(DataLoader(Stream(), batch_size=4), 0.01)) == {READ, COLLATE}
+    single = DataLoader([torch.zeros(1)] * 4, batch_size=None, num_workers=1)  # type: ignore[arg-type]  # as users do
     assert set(stages_of(single, 0.01)) == {READ, COLLATE, SEND}
 
 
@@ -150,10 +154,12 @@ def test_the_slowest_stage_is_named_first() -> None:
 
 
 def test_too_few_workers_are_a_warning_with_the_right_number() -> None:
-    found = workers_finding({0: 100.0, 1: 110.0, 2: 205.0, 4: 400.0, 8: 410.0}, chosen=1)
+    speeds = {0: 100.0, 1: 110.0, 2: 205.0, 4: 400.0, 8: 410.0}
+    found = workers_finding('train_dataloader', speeds, chosen=1)
     assert found.status == 'warn'
-    assert found.advice == 'Set num_workers=4, which is 3.7 times as fast here.'
-    assert workers_finding({0: 100.0, 1: 90.0}, chosen=0).status == 'ok'
+    # 400 / 110: of the number that is named.
+    assert found.advice == ('Set train_dataloader.num_workers=4, which is 3.6 times as fast here.')
+    assert workers_finding('train_dataloader', {0: 100.0, 1: 90.0}, chosen=0).status == 'ok'
 
 
 def test_numbers_of_workers_go_up_to_the_cores() -> None:
@@ -175,4 +181,34 @@ def test_data_that_cannot_be_loaded_are_a_failure(monkeypatch: pytest.MonkeyPatc
     found = doctor({'train_dataloader': {'dataset': {'type': 'NoSuchSet'}, 'batch_size': 1}})
     assert [each.status for each in found] == ['fail']
     assert 'NoSuchSet' in found[0].found
-    assert 'mmengine config check' in found[0].advice
+    assert found[0].advice.startswith('Building the dataloader fails there')
+
+
+class Broken(torch.utils.data.Dataset[int]):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> int:
+        return [1, 2][index]
+
+
+def broken_collate(samples: Any) -> Any:
+    raise ZeroDivisionError('here')
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'dataset': Broken()}, 'IndexError: list index out of range'),
+        ({'dataset': [1, 2], 'collate_fn': broken_collate}, 'ZeroDivisionError: here'),
+    ],
+    ids=['dataset', 'collate'],
+)
+def test_samples_that_cannot_be_loaded_are_a_failure_with_its_line(
+    options: Any, message: str
+) -> None:
+    """A config without a mistake, whose data fail when they are loaded."""
+    (found,) = check_data({'train_dataloader': {'batch_size': 2, **options}}, budget_s=0.02)
+    assert (found.name, found.status) == ('train_dataloader', 'fail')
+    assert found.found.startswith(f'{message} ({__file__}:')
+    assert found.advice.startswith('Loading the first samples in this process fails there')

@@ -133,6 +133,8 @@ def test_the_kind_of_a_file_system_is_that_of_the_nearest_mount(tmp_path: Path) 
 def test_limits_of_the_system() -> None:
     assert shared_finding(free=6.4e7, total=6.4e7).status == 'warn'
     assert '--shm-size' in shared_finding(free=6.4e7, total=6.4e7).advice
+    # Large, but full: a larger one would fill up too.
+    assert 'End the processes whose files fill it' in shared_finding(free=1e8, total=3e10).advice
     assert shared_finding(free=8e9, total=8e9).status == 'ok'
     assert files_finding(1024, 1048576).status == 'ok'  # a run raises it
     assert files_finding(1024, 1024).status == 'warn'

@@ -102,6 +102,85 @@ def test_what_is_missing_is_named() -> None:
         Accuracy(topk=0)
 
 
+@pytest.mark.parametrize('name', ['accuracy', 'perplexity'])
+@pytest.mark.parametrize(
+    ('labels', 'found'),
+    [
+        ([1, 3, 2, 0], 'from 0 to 3'),
+        ([0, 1, -1, 2], 'from -1 to 2'),
+        ([7, -2, 0, 0], 'from -2 to 7'),
+    ],
+    ids=['above', 'below', 'both'],
+)
+def test_targets_that_are_not_classes_are_named(name: str, labels: list[int], found: str) -> None:
+    """Three scores, so classes from 0 to 2."""
+    shape = (4, 1) if name == 'perplexity' else (4,)
+    targets = torch.tensor(labels).view(shape)
+    preds = SCORES.view(*shape, 3)
+    with pytest.raises(ArgumentError, match=f'targets are {found}, .*from 0 to 2; -100'):
+        evaluated(name, preds, targets, 2)
+    # The next evaluation begins anew.
+    assert evaluated('accuracy', SCORES, LABELS) == {'accuracy': 0.5}
+
+
+def test_an_ignored_target_is_in_every_range() -> None:
+    labels = torch.tensor([[1, -100], [-100, -100], [2, 2]])
+    scores = torch.eye(3)[labels.clamp(0)]
+    assert evaluated(Accuracy(), scores, labels) == {'accuracy': 1.0}
+    assert evaluated(Accuracy(), scores, labels.to(torch.int16)) == {'accuracy': 1.0}
+
+
+def test_labels_that_are_not_integers_are_named() -> None:
+    with pytest.raises(ArgumentError, match=r'an integer, but targets are float32: labels.long'):
+        evaluated('accuracy', SCORES, LABELS.float())
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Warnings of metrics."""
+    found: list[str] = []
+    monkeypatch.setattr(
+        'mmengine.evaluator._common_metrics.print_log', lambda text, **_: found.append(text)
+    )
+    return found
+
+
+def test_a_score_that_is_nan_is_named(told: list[str]) -> None:
+    scores = SCORES.clone()
+    scores[0, 2] = math.nan
+    found = evaluated(Accuracy(topk=(1, 3)), scores, LABELS)
+    assert list(found) == ['accuracy/top1', 'accuracy/top3']
+    assert all(map(math.isnan, found.values()))
+    assert told == ['Accuracy: at least one score is NaN.']
+
+
+def test_scores_that_mask_a_class_are_no_mistake(told: list[str]) -> None:
+    scores = SCORES.clone()
+    scores[:, 0] = -math.inf  # without class 0, the highest scores are of classes 1, 1, 2 and 2
+    assert evaluated(Accuracy(), scores, LABELS) == {'accuracy': 1.0}
+    assert told == []
+
+
+@pytest.mark.parametrize('name', ['mse', 'mae'])
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_numbers_that_are_not_finite_are_named(name: str, value: float, told: list[str]) -> None:
+    found = evaluated(name, torch.tensor([1.0, value]), torch.tensor([1.0, 2.0]))
+    assert not math.isfinite(found[name])
+    kind = {'mse': 'MeanSquaredError', 'mae': 'MeanAbsoluteError'}[name]
+    assert told == [f'{kind}: at least one prediction or target is NaN or infinite.']
+
+
+def test_logits_of_an_ignored_token_do_not_count(told: list[str]) -> None:
+    logits = torch.zeros(2, 3, 5)
+    logits[1, 2, 0] = math.nan
+    tokens = torch.ones(2, 3, dtype=torch.long)
+    assert math.isnan(evaluated('perplexity', logits, tokens)['perplexity'])
+    assert told == ['Perplexity: at least one prediction or target is NaN or infinite.']
+    tokens[1, 2] = -100
+    assert evaluated('perplexity', logits, tokens)['perplexity'] == pytest.approx(5)
+    assert len(told) == 1
+
+
 def test_without_a_sample_there_is_no_value() -> None:
     assert Evaluator(['accuracy', 'mse']).evaluate(0) == {}
 

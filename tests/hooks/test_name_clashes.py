@@ -244,14 +244,17 @@ def test_a_loss_called_loss_beside_others_leaves_the_total_visible(make_run):
     assert _log(runner).count("logged as 'engine_loss'") == 1
 
 
-def _validated(make_run: Any, values: dict[str, float], scores: dict[str, float]) -> Runner:
+def _validated(
+    make_run: Any, values: dict[str, float], scores: dict[str, float], **more: Any
+) -> Runner:
     class Evaluated(Logs):
         def forward(self, x: torch.Tensor, mode: str) -> Any:
             return super().forward(torch.as_tensor(x), mode)
 
     runner = make_run(
-        model=Evaluated(values), epochs=1, scores=[scores], log_level='INFO', default_hooks=_EVERY
-    )
+        model=Evaluated(values), epochs=1, scores=[scores], log_level='INFO',
+        default_hooks=_EVERY, **more,
+    )  # fmt: skip
     runner.val_loop.compute_loss = True
     runner.train()
     return runner
@@ -280,9 +283,28 @@ def test_parts_of_a_validation_loss_are_all_shown(make_run):
 def test_a_metric_keeps_its_name_beside_the_loss_of_the_loop(make_run, name):
     runner = _validated(make_run, {}, {name: 9.0})
     (record,) = (record for record in _records(runner) if record.get(name) == 9.0)
-    other = 'val_loss' if name == 'loss' else 'engine_val_loss'
+    other = 'val_loss' if name == 'loss' else 'loss'  # the total of one loss is that loss
     assert record[other] == pytest.approx(0.6)
+    assert not [key for key in record if 'engine' in key]
     assert f"A metric and a loss have the name '{name}'." in _log(runner)
+
+
+@pytest.mark.parametrize('has_mode', [False, True])
+def test_a_statistic_of_several_validations_repeats_no_loss(make_run, has_mode):
+    custom = [{'data_src': 'loss', 'method_name': 'mean', 'window_size': 10}]
+    processor = {'custom_cfg': custom, 'log_with_hierarchy': has_mode}
+    runner = _validated(make_run, {}, {'acc': 0.5}, log_processor=processor)
+    start = 'val/' if has_mode else ''
+    (record,) = (record for record in _records(runner) if f'{start}acc' in record)
+    assert record[f'{start}val_loss'] == pytest.approx(0.6)
+    assert f'{start}loss' not in record
+
+
+def test_both_names_of_a_metric_leave_one_name_to_the_loop() -> None:
+    losses = {'loss': 2.0, 'val_loss': 2.0}
+    assert with_losses({'loss': 1.0, 'val_loss': 3.0}, losses, 'val') == {
+        'loss': 1.0, 'val_loss': 3.0, 'engine_val_loss': 2.0,
+    }  # fmt: skip
 
 
 def test_losses_come_after_the_metrics():

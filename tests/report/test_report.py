@@ -129,6 +129,32 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
     assert '-lr = 0.1\n+lr = 0.2\n seed = 0' in text
 
 
+def test_runs_of_one_name_have_as_much_of_their_paths_as_tells_them_apart(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ('a/x/run', 'b/x/run', 'b/y/run', 'b/x/other')]
+    for number, folder in enumerate(folders):
+        write_start(folder, START, [trained(10, 1.0)], f'lr = {number}\n')
+    # A folder that is given twice is one run.
+    page = report([*folders, folders[0]], tmp_path / 'page.html').read_text()
+    names = re.findall('"name":"([^"]*), training"', page)
+    names = [json.loads(f'"{name}"') for name in names]
+    assert list(dict.fromkeys(names)) == ['a/x/run', 'b/x/run', 'y/run', 'other']
+    text = Parts(page).text
+    assert 'Config of y/run, compared with a/x/run' in text
+    assert '--- a/x/run' in text
+    assert 'Checkpoints of b/x/run' in text
+
+
+def test_place_in_the_code_is_no_part_of_a_message(tmp_path: Path) -> None:
+    log = (
+        '2026/01/01 10:00:03 - mmengine - ERROR - /home/a b/hook.py - <module> - 12 - It broke.\n'
+        '2026/01/01 10:00:04 - mmengine - WARNING - 3 - of - 4 - parts.\n'
+    )
+    write_start(tmp_path, START, [trained(10, 1.0)], log=log)
+    assert read_run(tmp_path).warnings == [
+        ('ERROR: It broke.', 1), ('WARNING: 3 - of - 4 - parts.', 1),
+    ]  # fmt: skip
+
+
 def test_texts_of_a_run_are_not_html(tmp_path: Path) -> None:
     bad = '</script><img src=x onerror=alert(1)>'
     work_dir = tmp_path / 'run'

@@ -197,6 +197,8 @@ def test_types_of_a_project_are_in_the_schema_of_its_config(
     cfg = read('classification', monkeypatch)
     check = Draft202012Validator(config_schema(cfg))
     content = json.loads(json_text(cfg.to_dict()))
+    assert not list(check.iter_errors(content))
+    content['model'] = content['model']['module']
     for change, word in (
         (lambda one: one['model'].update(widht=3), 'widht'),  # codespell:ignore
         (lambda one: one['model'].update(width='wide'), 'wide'),

@@ -154,6 +154,20 @@ def test_it_goes_on_from_the_checkpoint_of_the_work_dir(tmp_path: Path) -> None:
     assert len(files_in(tmp_path)) == len(before) + 2
 
 
+def test_a_resumed_check_misses_no_checkpoint(tmp_path: Path) -> None:
+    settings = {'by_epoch': False, 'interval': 1, 'save_best': 'error', 'rule': 'less',
+                'max_keep_ckpts': 1}  # fmt: skip
+    cfg = tryout_config(tmp_path, default_hooks={'checkpoint': settings})
+    Runner.from_cfg(cfg).train()
+    before = [name for name in files_in(tmp_path) if not name.endswith('.log')]
+    assert any('best_error' in name for name in before)
+    cfg.resume, cfg.train_cfg.max_epochs = True, 9
+    result = fast_dev_run(cfg)
+    assert result.trained == 1
+    assert 'are not all in' not in Path(result.log).read_text()
+    assert [name for name in files_in(tmp_path) if not name.endswith('.log')] == before
+
+
 def test_a_mistake_is_the_users_and_nothing_is_left(tmp_path: Path) -> None:
     cfg = tryout_config(tmp_path, default_hooks={'checkpoint': {'save_best': 'accuracy'}})
     with pytest.raises((KeyError, ValueError), match='accuracy'):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.model.base_model._device_methods import AcceleratorMoves
 from mmengine.model.base_model._forward_errors import describe_misfit, unusable_batch
+from mmengine.model.base_model._refused_values import refused_value
 from mmengine.model.base_model.data_preprocessor import BaseDataPreprocessor
 from mmengine.model.base_module import BaseModule
 from mmengine.registry import MODELS
@@ -29,6 +30,7 @@ def forward_batch(model: nn.Module, data: Any, mode: str) -> Any:
 
     Raises:
         TypeError: If the batch has another type, or ``forward`` does not accept it.
+        RefusedValueError: If a loss or an embedding of torch refuses a value of the batch.
     """
     try:
         if isinstance(data, (dict, Mapping)):
@@ -41,6 +43,11 @@ def forward_batch(model: nn.Module, data: Any, mode: str) -> Any:
         if misfit is None:
             raise
         raise TypeError(misfit) from error
+    except (IndexError, RuntimeError, ValueError) as error:
+        refused = refused_value(unwrap_model(model), error)
+        if refused is None:
+            raise
+        raise refused from error
     raise TypeError(unusable_batch(unwrap_model(model), data))
 
 

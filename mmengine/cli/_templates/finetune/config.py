@@ -14,4 +14,4 @@ optim_wrapper = dict(
     optimizer=dict(lr=1e-3),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),
 )
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=1, save_best='accuracy', rule='greater'))
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=1, save_best='accuracy'))

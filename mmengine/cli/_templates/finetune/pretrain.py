@@ -2,24 +2,16 @@
 
 randomness = dict(seed=0)
 
-model = dict(type='project.Classifier', width=16)
+model = dict(type='Classifier', module=dict(type='project.Network', width=16))
 
 train_dataloader = dict(
-    batch_size=32,
-    collate_fn=dict(type='default_collate'),
-    dataset=dict(type='project.Shapes', size=960, seed=1),
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='project.Shapes', size=960, seed=1), batch_size=32, shuffle=True
 )
-val_dataloader = dict(
-    batch_size=64,
-    collate_fn=dict(type='default_collate'),
-    dataset=dict(type='project.Shapes', size=240, seed=2),
-    sampler=dict(type='DefaultSampler', shuffle=False),
-)
-val_evaluator = dict(type='project.Accuracy')
+val_dataloader = dict(dataset=dict(type='project.Shapes', size=240, seed=2), batch_size=64)
+val_evaluator = 'accuracy'
 test_dataloader, test_evaluator = val_dataloader, val_evaluator
 
-train_cfg = dict(by_epoch=True, max_epochs=3, val_interval=1)
+train_cfg = dict(max_epochs=3)
 val_cfg = dict()
 test_cfg = dict()
 
