@@ -67,8 +67,8 @@ class Exported:
         left_out: Entries of a batch on which no output depends.
         differences: For each batch size, how far the file is from the model; for 0 with the inputs
             of other sizes.
-        resized: The inputs with other sizes than those of the samples, in words, for which the file
-            was compared too; empty if only the batch size may vary.
+        resized: The inputs of other sizes than the samples have, in words, for which the file was
+            compared too; empty if only the batch size may vary.
         notes: What else should be known, in sentences.
     """
 

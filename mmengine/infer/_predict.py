@@ -317,7 +317,7 @@ def _of_files(
 def _unfit(
     inferencer: BaseInferencer, cfg: Config, chunk: Sequence[Any], error: Exception
 ) -> ArgumentError | None:
-    """The error for a file whose sample is not like those of the test data; None if all are."""
+    """The error for a file whose sample has not the form of the test data; None if all have."""
     described = first_loader(cfg)
     if described is None:
         return None

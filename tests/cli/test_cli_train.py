@@ -64,7 +64,9 @@ def test_the_end_of_a_run_says_where_things_are(
     assert Path(last_lines['Log and scalars']).parent == project / 'here'
     assert last_lines['Last checkpoint'] == str(project / 'here' / 'epoch_1.pth')
     assert last_lines['Best checkpoint'] == best
-    assert last_lines['Next'] == f'mmengine test toy.py {best}'
+    # The same work dir, and the settings, with which the model was built.
+    words = ['mmengine', 'test', 'toy.py', best, '--work-dir', 'here', *options]
+    assert last_lines['Next'] == ' '.join(words)
 
 
 @pytest.mark.parametrize(
