@@ -42,13 +42,19 @@ class Hook:
     )  # fmt: skip
 
     def before_run(self, runner: Run) -> None:
-        """After everything is built, before a checkpoint is loaded."""
+        """After everything is built, before a checkpoint is loaded.
+
+        An evaluation that a hook starts within a run calls neither this nor ``after_run``.
+        """
 
     def after_run(self, runner: Run) -> None:
         """At the end of train, val or test; after ``on_exception`` if they failed."""
 
     def on_exception(self, runner: Run, error: BaseException) -> None:
         """When train, val or test fails or is interrupted, before ``after_run``.
+
+        An evaluation that fails within a training calls ``on_evaluation_cut(runner)``, since the
+        training goes on if the error is caught.
 
         Restore temporary changes here, and close trackers as failed. ``error`` is raised to the
         caller afterwards.
