@@ -12,8 +12,13 @@ if TYPE_CHECKING:
 
 DataBatch = Mapping[str, Any] | Sequence[Any] | None
 
-_MODES = ('train', 'val', 'test')
-_SHARED = ('before_epoch', 'after_epoch', 'before_iter', 'after_iter')
+# Points that call a method which all modes share, and that method.
+_SHARED = {
+    f'{moment}_{mode}_{unit}': f'_{moment}_{unit}'
+    for moment in ('before', 'after')
+    for mode in ('train', 'val', 'test')
+    for unit in ('epoch', 'iter')
+}
 
 
 class Hook:
@@ -203,12 +208,11 @@ class Hook:
 
     def get_triggered_stages(self) -> list[str]:
         """The points of :attr:`stages` at which this hook acts, in the same order."""
-        acting = {stage for stage in self.stages if self._overrides(stage)}
-        for shared in _SHARED:
-            if self._overrides(f'_{shared}'):
-                moment, unit = shared.split('_')
-                acting.update(f'{moment}_{mode}_{unit}' for mode in _MODES)
-        return [stage for stage in self.stages if stage in acting]
+        return [stage for stage in self.stages if self._acts_at(stage)]
+
+    def _acts_at(self, stage: str) -> bool:
+        """Whether this hook acts at a point of :attr:`stages`."""
+        return self._overrides(stage) or (stage in _SHARED and self._overrides(_SHARED[stage]))
 
     def _overrides(self, name: str) -> bool:
         """Whether the class or this object overrides the method ``name``."""
