@@ -171,13 +171,12 @@ class CheckpointHook(NamesOfSubclasses, Hook):
             self.async_save = async_save
             self._queue = SaveQueue(in_background=async_save)
 
-    def get_triggered_stages(self) -> list[str]:
+    def _acts_at(self, stage: str) -> bool:
         """Skip the iterations if the hook counts epochs, unless a subclass overrides them."""
-        stages = super().get_triggered_stages()
         is_stock = type(self).after_train_iter is CheckpointHook.after_train_iter
-        if self.by_epoch and is_stock and not self.async_save:
-            stages.remove('after_train_iter')
-        return stages
+        if stage == 'after_train_iter' and self.by_epoch and is_stock and not self.async_save:
+            return False
+        return super()._acts_at(stage)
 
     def before_train(self, runner: Run) -> None:
         """Set the output folder, and restore the list of checkpoints of a resumed run."""

@@ -151,7 +151,7 @@ class EMAHook(Hook):
         self._swap_back()
 
     def on_evaluation_cut(self, runner: Run) -> None:
-        """Put the trained parameters back: the run stops before the validation has ended."""
+        """Restore the raw weights: an evaluation within the training has not reached its end."""
         self._swap_back()
 
     def on_exception(self, runner: Run, error: BaseException) -> None:

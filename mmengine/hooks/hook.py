@@ -12,8 +12,13 @@ if TYPE_CHECKING:
 
 DataBatch = Mapping[str, Any] | Sequence[Any] | None
 
-_MODES = ('train', 'val', 'test')
-_SHARED = ('before_epoch', 'after_epoch', 'before_iter', 'after_iter')
+# Points that call a method which all modes share, and that method.
+_SHARED = {
+    f'{moment}_{mode}_{unit}': f'_{moment}_{unit}'
+    for moment in ('before', 'after')
+    for mode in ('train', 'val', 'test')
+    for unit in ('epoch', 'iter')
+}
 
 
 class Hook:
@@ -42,13 +47,19 @@ class Hook:
     )  # fmt: skip
 
     def before_run(self, runner: Run) -> None:
-        """After everything is built, before a checkpoint is loaded."""
+        """After everything is built, before a checkpoint is loaded.
+
+        An evaluation that a hook starts within a run calls neither this nor ``after_run``.
+        """
 
     def after_run(self, runner: Run) -> None:
         """At the end of train, val or test; after ``on_exception`` if they failed."""
 
     def on_exception(self, runner: Run, error: BaseException) -> None:
         """When train, val or test fails or is interrupted, before ``after_run``.
+
+        An evaluation that fails within a training calls ``on_evaluation_cut(runner)``, since the
+        training goes on if the error is caught.
 
         Restore temporary changes here, and close trackers as failed. ``error`` is raised to the
         caller afterwards.
@@ -197,12 +208,11 @@ class Hook:
 
     def get_triggered_stages(self) -> list[str]:
         """The points of :attr:`stages` at which this hook acts, in the same order."""
-        acting = {stage for stage in self.stages if self._overrides(stage)}
-        for shared in _SHARED:
-            if self._overrides(f'_{shared}'):
-                moment, unit = shared.split('_')
-                acting.update(f'{moment}_{mode}_{unit}' for mode in _MODES)
-        return [stage for stage in self.stages if stage in acting]
+        return [stage for stage in self.stages if self._acts_at(stage)]
+
+    def _acts_at(self, stage: str) -> bool:
+        """Whether this hook acts at a point of :attr:`stages`."""
+        return self._overrides(stage) or (stage in _SHARED and self._overrides(_SHARED[stage]))
 
     def _overrides(self, name: str) -> bool:
         """Whether the class or this object overrides the method ``name``."""

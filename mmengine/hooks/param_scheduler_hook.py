@@ -27,6 +27,8 @@ class ParamSchedulerHook(Hook):
     priority = 'LOW'
 
     def __init__(self) -> None:
+        # A copy: schedulers may be added to the run's own list. Comparing equal lists of the same
+        # objects looks at their identities only.
         self._source: Any = None
         self._is_training = False
         self._by_iter: list[Any] = []
@@ -38,6 +40,7 @@ class ParamSchedulerHook(Hook):
 
     def before_train(self, runner: Run) -> None:
         """Group the schedulers by the unit that they count."""
+        self._by_count, self._counted = [], []
         self._sort(runner)
         self._is_training = True
 
@@ -57,7 +60,7 @@ class ParamSchedulerHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Step the schedulers that count iterations."""
-        if runner.param_schedulers is not self._source:
+        if runner.param_schedulers != self._source:
             self._sort(runner)
         for scheduler in self._by_iter:
             scheduler.step()
@@ -68,7 +71,7 @@ class ParamSchedulerHook(Hook):
 
     def after_train_epoch(self, runner: Run) -> None:
         """Step the schedulers that count epochs."""
-        if runner.param_schedulers is not self._source:
+        if runner.param_schedulers != self._source:
             self._sort(runner)
         for scheduler in self._by_epoch:
             scheduler.step()
@@ -77,13 +80,17 @@ class ParamSchedulerHook(Hook):
         """Step the schedulers that need metrics, unless the validation reported none."""
         if metrics is None or not self._is_training or evaluates_alone(runner):
             return
-        if runner.param_schedulers is not self._source:
+        if runner.param_schedulers != self._source:
             self._sort(runner)
         for scheduler in self._by_metric:
             scheduler.step(metrics)
 
     def _sort(self, runner: Run) -> None:
-        self._source = runner.param_schedulers
+        self._source = _copied(runner.param_schedulers)
+        counted = {
+            id(scheduler): seen
+            for (scheduler, _), seen in zip(self._by_count, self._counted, strict=True)
+        }
         self._by_iter, self._by_epoch, self._by_metric, self._by_count = [], [], [], []
         for scheduler in _flattened(self._source):
             if getattr(scheduler, 'need_val_args', False):
@@ -96,7 +103,18 @@ class ParamSchedulerHook(Hook):
                 self._by_epoch.append(scheduler)
             else:
                 self._by_iter.append(scheduler)
-        self._counted = [units_done() for _, units_done in self._by_count]
+        self._counted = [
+            counted.get(id(scheduler), units_done()) for scheduler, units_done in self._by_count
+        ]
+
+
+def _copied(schedulers: Any) -> Any:
+    """Other containers with the same schedulers."""
+    if isinstance(schedulers, dict):
+        return {name: _copied(part) for name, part in schedulers.items()}
+    if isinstance(schedulers, list):
+        return [_copied(part) for part in schedulers]
+    return schedulers
 
 
 def _flattened(schedulers: Any) -> Iterator[Any]:

@@ -136,6 +136,11 @@ class ProgressHook(Hook):
         """Show the metrics."""
         self._end_evaluation('test', metrics)
 
+    def on_evaluation_cut(self, runner: Run) -> None:
+        """Remove the bar of the evaluation, which has not reached its end."""
+        if self._display is not None:
+            self._display.stop('evaluation')
+
     def on_exception(self, runner: Run, error: BaseException) -> None:
         """Close the display before the error is printed."""
         self.close()

@@ -38,7 +38,7 @@ class RuntimeInfoHook(Hook):
         # Names are built once for each loss, not in every step.
         self._scalar_names: dict[str, str] = {}
         self._rate_names: dict[str, str] = {}
-        self._stage_before_val: str | None = None
+        self._stage_before: str | None = None
 
     def before_run(self, runner: Run) -> None:
         """Record the values of this start, which loading a checkpoint does not change."""
@@ -91,29 +91,28 @@ class RuntimeInfoHook(Hook):
     def on_exception(self, runner: Run, error: BaseException) -> None:
         """Record that no stage is running."""
         runner.message_hub.pop_info('loop_stage')
-        self._stage_before_val = None
+        self._stage_before = None
 
     def before_val(self, runner: Run) -> None:
         """Record that a validation is running, during a training or separately."""
-        self._stage_before_val = runner.message_hub.get_info('loop_stage')
-        runner.message_hub.update_info('loop_stage', 'val')
-        _record_seed(runner)
+        self._begin_evaluation(runner, 'val')
 
     def after_val(self, runner: Run) -> None:
         """Restore the stage before the validation."""
-        if self._stage_before_val is None:
-            runner.message_hub.pop_info('loop_stage')
-        else:
-            runner.message_hub.update_info('loop_stage', self._stage_before_val)
+        self._end_evaluation(runner)
 
     def before_test(self, runner: Run) -> None:
-        """Record that the test is running."""
-        runner.message_hub.update_info('loop_stage', 'test')
-        _record_seed(runner)
+        """Record that a test is running, during a training or separately."""
+        self._begin_evaluation(runner, 'test')
 
     def after_test(self, runner: Run) -> None:
-        """Record that the test has ended."""
-        runner.message_hub.pop_info('loop_stage')
+        """Restore the stage before the test."""
+        self._end_evaluation(runner)
+
+    def on_evaluation_cut(self, runner: Run) -> None:
+        """Restore the stage before the evaluation, which has not reached its end."""
+        if runner.message_hub.get_info('loop_stage') in ('val', 'test'):
+            self._end_evaluation(runner)
 
     def after_val_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Record the metrics."""
@@ -122,6 +121,17 @@ class RuntimeInfoHook(Hook):
     def after_test_epoch(self, runner: Run, metrics: dict[str, float] | None = None) -> None:
         """Record the metrics."""
         _record_metrics(runner, 'test', metrics)
+
+    def _begin_evaluation(self, runner: Run, stage: str) -> None:
+        self._stage_before = runner.message_hub.get_info('loop_stage')
+        runner.message_hub.update_info('loop_stage', stage)
+        _record_seed(runner)
+
+    def _end_evaluation(self, runner: Run) -> None:
+        if self._stage_before is None:
+            runner.message_hub.pop_info('loop_stage')
+        else:
+            runner.message_hub.update_info('loop_stage', self._stage_before)
 
     def _record(self, hub: MessageHub, values: Mapping[str, Any]) -> None:
         """Append log values of the user to their histories; called in every step."""

@@ -46,6 +46,10 @@ class PrepareTTAHook(Hook):
         """Unwrap it."""
         self._unwrap(runner)
 
+    def on_evaluation_cut(self, runner: Run) -> None:
+        """Unwrap it: the training around the test goes on."""
+        self._unwrap(runner)
+
     def on_exception(self, runner: Run, error: BaseException) -> None:
         """Unwrap it."""
         self._unwrap(runner)

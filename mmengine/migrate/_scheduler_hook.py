@@ -44,7 +44,7 @@ class LegacyParamSchedulerHook(ParamSchedulerHook):
 
     def before_train_epoch(self, runner: Run) -> None:
         """Step the schedulers whose values change with epochs."""
-        if runner.param_schedulers is not self._source:
+        if runner.param_schedulers != self._source:
             self._sort(runner)
         _catch_up(self._by_epoch, runner.epoch)
         for scheduler in self._by_iter:
@@ -53,7 +53,7 @@ class LegacyParamSchedulerHook(ParamSchedulerHook):
 
     def before_train_iter(self, runner: Run, batch_idx: int, data_batch: DataBatch = None) -> None:
         """Step the schedulers that count iterations."""
-        if runner.param_schedulers is not self._source:
+        if runner.param_schedulers != self._source:
             self._sort(runner)
         for scheduler in self._by_iter:
             if isinstance(scheduler, LegacyParamScheduler):

@@ -214,7 +214,10 @@ class RunnerMembers(NamesOfSubclasses):
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call every hook that acts at the point ``fn_name``, in the order of priorities."""
-        for method in self._hooks.acting[fn_name]:
+        acting = self._hooks.acting
+        if acting.hooks != acting.known:
+            acting.clear()
+        for method in acting[fn_name]:
             method(self, **kwargs)
 
     def register_hook(self, hook: HookConfig, priority: int | str | Priority | None = None) -> None:

@@ -33,13 +33,16 @@ _TIMESTAMP = re.compile(r'[0-9]{8}_[0-9]{6}')
 
 
 @contextmanager
-def stage_of(runner: Runner, name: str) -> Iterator[None]:
+def stage_of(runner: Runner, name: str) -> Iterator[bool]:
     """Run a stage (``train``, ``val`` or ``test``), and close it: hooks get ``after_run``.
+
+    Within, the value says whether the stage is the outermost one, before which hooks get
+    ``before_run``.
 
     An error leaves through one path. Other ranks are stopped, the error is logged, then all hooks
     get ``on_exception(runner, error)``, then those whose ``after_run`` was not called yet get it.
-    The error goes on to the caller. In a stage within a stage (a hook may call ``runner.test()``)
-    hooks hear of an error once: when it leaves the inner one.
+    The error goes on to the caller. A stage within a stage (a hook may call ``runner.test()``) does
+    none of this: its caller may catch the error, and the run goes on.
 
     A training holds the lock of its work dir meanwhile.
 
@@ -48,14 +51,16 @@ def stage_of(runner: Runner, name: str) -> Iterator[None]:
         WorkDirInUseError: If another run trains in the work dir. Nothing has begun then.
     """
     lock = runner.strategy.session.lock if name == 'train' else False
+    is_outermost = runner.state.stage is None
     with holding(runner.work_dir, lock), _begun(runner, name):
-        yield
+        yield is_outermost
 
 
 @contextmanager
 def _begun(runner: Runner, name: str) -> Iterator[None]:
     state = runner.state
     outer, state.stage = state.stage, name
+    state.is_training |= name == 'train'
     closed: list[Any] = []
     if outer is None:
         _hold_log(runner, True)
@@ -74,23 +79,22 @@ def _begun(runner: Runner, name: str) -> Iterator[None]:
             yield
             if outer is None:
                 _log_end(runner, name)
-            for method in runner._hooks.acting['after_run']:
-                closed.append(method)
-                method(runner)
+                for method in runner._hooks.acting['after_run']:
+                    closed.append(method)
+                    method(runner)
     except BaseException as error:
         better = explained(runner, error)
-        if error is not state.error:
+        if outer is None:
             state.error = error
-            _log_error(runner, outer or name, error, better)
+            _log_error(runner, name, error, better)
             _leave_after(runner, error, closed)
         if better is None:
             raise
-        state.error = better
         raise better from error
     finally:
         state.stage = outer
         if outer is None:
-            state.error = None
+            state.error, state.is_training = None, False
             _hold_log(runner, False)
     if outer is None:
         state.stops.raise_if_asked()

@@ -43,6 +43,7 @@ from mmengine.runner._shown_losses import with_losses
 from mmengine.runner._split_data import reads_whole_dataset
 from mmengine.runner._stopping import NO_REQUESTS
 from mmengine.runner._unsuited import check_has_step
+from mmengine.runner._within_training import unchanged_training
 from mmengine.runner.base_loop import BaseLoop, dataloader_of, number_samples_of
 
 if TYPE_CHECKING:
@@ -157,16 +158,17 @@ class _EvaluationLoop(BaseLoop):
 
     def run(self) -> dict[str, float]:
         """Evaluate all parts once; returns the metrics, which are the same on every rank."""
-        self._select(self.parts[0])
-        self._runner.call_hook(f'before_{self.stage}')
-        self._runner.call_hook(f'before_{self.stage}_epoch')
-        self._runner.model.eval()
-        # A validation never changes the training.
-        restores = self._runner.strategy.randomness.get('restore_after_val', True)
-        with untouched_rng() if restores else nullcontext():
-            metrics = self._evaluate()
-        self._runner.call_hook(f'after_{self.stage}_epoch', metrics=metrics)
-        self._runner.call_hook(f'after_{self.stage}')
+        with unchanged_training(self):
+            self._select(self.parts[0])
+            self._runner.call_hook(f'before_{self.stage}')
+            self._runner.call_hook(f'before_{self.stage}_epoch')
+            self._runner.model.eval()
+            # A validation never changes the training.
+            restores = self._runner.strategy.randomness.get('restore_after_val', True)
+            with untouched_rng() if restores else nullcontext():
+                metrics = self._evaluate()
+            self._runner.call_hook(f'after_{self.stage}_epoch', metrics=metrics)
+            self._runner.call_hook(f'after_{self.stage}')
         return metrics
 
     def run_iter(self, idx: int, data_batch: Any) -> None:

@@ -12,6 +12,7 @@ from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.logging._run_end import stops_for
 from mmengine.process._stop_requests import EvaluationCut, StopRequests
 from mmengine.runner._even_batches import check_even_batches
+from mmengine.runner._within_training import unchanged_training
 from mmengine.utils._stop_file import STOP_FILE, take_stop_file
 
 if TYPE_CHECKING:
@@ -120,9 +121,9 @@ def evaluate(loop: Any, evaluation: Any) -> bool:
     check_even_batches(loop.runner, evaluation)
     stops.begin_phase()
     try:
-        run_cuttable(evaluation, stops)
+        with unchanged_training(evaluation, is_within=True):
+            run_cuttable(evaluation, stops)
     except EvaluationCut:
-        loop.runner.call_hook('on_evaluation_cut')
         return False
     stops.begin_phase(loop._position)
     return True
@@ -151,7 +152,8 @@ def evaluate_alone(runner: Runner, evaluation: Any) -> Any:
     stops = runner.state.stops
     check_even_batches(runner, evaluation)
     if stops.is_watched or not getattr(evaluation, 'is_cuttable', False):
-        return evaluation.run()
+        with unchanged_training(evaluation):
+            return evaluation.run()
     stops.watch(None)
     try:
         return run_cuttable(evaluation, stops)

@@ -80,7 +80,6 @@ def follow_run(runner: Runner) -> None:
         if follow is not None:
             follow(runner.checkpoint.async_save)
     _follow_loop(runner)
-    runner._hooks.acting.clear()  # which hooks act at iterations may have changed
 
 
 def _follow_loop(runner: Runner) -> None:

@@ -117,7 +117,6 @@ class ValidatingLoop(ResumableLoop):
             self._validated_at = self._iter
             if not evaluate(self, loop):
                 return
-            self._runner.model.train()
         self.owes_validation = False
 
     def _is_due(self, finished: int, last: int, interval: int | None = None) -> bool:

@@ -32,6 +32,7 @@ from mmengine.runner._endless_batches import NO_BATCH, _InfiniteDataloaderIterat
 from mmengine.runner._evaluation_loops import TestLoop, ValLoop
 from mmengine.runner._evaluation_losses import _parse_losses, _update_losses
 from mmengine.runner._even_batches import checked_choice, epoch_length, even_batches
+from mmengine.runner._position_of_loop import of_position
 from mmengine.runner._step_in_parts import step_in_parts
 from mmengine.runner._stopping import (
     is_over_after_epoch,
@@ -62,18 +63,6 @@ __all__ = [
 ]
 
 
-def _of_position(name: str, doc: str) -> Any:
-    """An attribute of a loop that is the entry ``name`` of its position, as subclasses write it."""
-
-    def read(self: _TrainLoop) -> int:
-        return getattr(self._position, name)  # type: ignore[no-any-return]  # counts are int
-
-    def write(self: _TrainLoop, value: int) -> None:
-        setattr(self._position, name, value)
-
-    return property(read, write, doc=doc)
-
-
 class _TrainLoop(ValidatingLoop):
     """What both train loops have: the position of the run.
 
@@ -81,10 +70,10 @@ class _TrainLoop(ValidatingLoop):
     belong to the position.
     """
 
-    _epoch: int = _of_position('epoch', 'Finished epochs.')
-    _iter: int = _of_position('iter', 'Finished iterations.')
-    _max_epochs: int = _of_position('max_epochs', 'Epochs to train.')
-    _max_iters: int = _of_position('max_iters', 'Iterations to train.')
+    _epoch: int = of_position('epoch', 'Finished epochs.')
+    _iter: int = of_position('iter', 'Finished iterations.')
+    _max_epochs: int = of_position('max_epochs', 'Epochs to train.')
+    _max_iters: int = of_position('max_iters', 'Iterations to train.')
 
     # Subclasses of the API may call the constructor of BaseLoop alone, and set these by themselves.
     stop_training = False

@@ -289,10 +289,11 @@ class Runner(RunnerMembers):
         return self._evaluate('test')
 
     def _evaluate(self, stage: str) -> dict[str, float]:
-        with stage_of(self, stage):
+        with stage_of(self, stage) as is_outermost:
             loop = self.val_loop if stage == 'val' else self.test_loop
             place_model(self)
-            self.call_hook('before_run')
+            if is_outermost:
+                self.call_hook('before_run')
             self.load_or_resume()
             metrics: dict[str, float] = evaluate_alone(self, loop)
         return metrics

@@ -103,7 +103,8 @@ class RunState:
             the runner's class does not override that.
         checkpoint_read: Called with each checkpoint after it is read and before it is used.
         stage: ``train``, ``val`` or ``test`` while such a stage runs, else None.
-        error: The error with which the present stage leaves, once hooks were called with it.
+        is_training: Whether a training runs; there may be another stage in it.
+        error: The error with which the outermost stage leaves, once hooks are called with it.
         is_resuming: Whether a checkpoint is being loaded to continue its run.
         resume_request: Whether the run resumes, and what wins where config and checkpoint differ.
         resume_report: What differs between the run and the checkpoint that is being loaded; None
@@ -146,6 +147,7 @@ class RunState:
         self.checkpoint_read: Callable[[dict[str, Any]], None] | None = None
         self.optimizer_run: OptimizerRun | None = None
         self.stage: str | None = None
+        self.is_training = False
         self.error: BaseException | None = None
         self.is_resuming = False
         self.resume_request = ResumeRequest()

@@ -21,6 +21,8 @@ HOOKS, LOGS, VALIDATION = 'hooks', 'log and checkpoints', 'validation'
 PHASES = (DATA, INPUTS, FORWARD, BACKWARD, OPTIMIZER, HOOKS, LOGS, VALIDATION)
 _LOGGERS = ('ProgressHook', 'CurvesHook')
 _POINTS = ('before_train_epoch', 'before_train_iter', 'after_train_iter', 'after_train_epoch')
+# The phase that the hooks of an iteration are followed by.
+_NEXT_PHASE = {'before_train_iter': FORWARD, 'after_train_iter': DATA}
 
 
 class StepClock:
@@ -104,9 +106,9 @@ def phases_of(runner: Any, clock: StepClock, is_compiled: bool) -> Iterator[None
             count as forward.
     """
     acting = runner._hooks.acting
-    undo: list[Callable[[], Any]] = [acting.clear]
+    undo: list[Callable[[], Any]] = [partial(acting.arrange, None)]
     try:
-        _follow_hooks(acting, clock)
+        acting.arrange(partial(_followed, clock))
         if not is_compiled:
             _follow_model(unwrap_model(runner.model), clock, undo)
             has_own_step = _has_own_step(unwrap_model(runner.model))
@@ -118,18 +120,20 @@ def phases_of(runner: Any, clock: StepClock, is_compiled: bool) -> Iterator[None
             restore()
 
 
-def _follow_hooks(acting: dict[str, Any], clock: StepClock) -> None:
-    for point in _POINTS:
-        acting[point] = tuple(_timed_hook(clock, method) for method in acting[point])
-    begin = partial(_at_point, clock.change, HOOKS)
-    acting['before_train_iter'] = (
-        begin, *acting['before_train_iter'], partial(_at_point, clock.change, FORWARD)
-    )  # fmt: skip
-    acting['after_train_iter'] = (
-        begin, *acting['after_train_iter'], partial(_at_point, clock.change, DATA)
-    )  # fmt: skip
-    acting['before_val'] = (partial(_at_point, clock.push, VALIDATION), *acting['before_val'])
-    acting['after_val'] = (*acting['after_val'], partial(_at_point, _popped(clock), ''))
+def _followed(
+    clock: StepClock, point: str, methods: tuple[Callable[..., None], ...]
+) -> tuple[Callable[..., None], ...]:
+    """The methods of hooks at ``point``, with the changes of the phase there."""
+    if point in _POINTS:
+        methods = tuple(_timed_hook(clock, method) for method in methods)
+    if point in _NEXT_PHASE:
+        begin = partial(_at_point, clock.change, HOOKS)
+        return (begin, *methods, partial(_at_point, clock.change, _NEXT_PHASE[point]))
+    if point == 'before_val':
+        return (partial(_at_point, clock.push, VALIDATION), *methods)
+    if point == 'after_val':
+        return (*methods, partial(_at_point, _popped(clock), ''))
+    return methods
 
 
 def _popped(clock: StepClock) -> Callable[[str], None]:

@@ -162,7 +162,6 @@ def _copy_of(runner: Any) -> Any:
     """A copy of the optimizer wrapper, of the same parameters."""
     wrapper = runner.optim_wrapper
     kept = [runner.model, runner.strategy, runner.message_hub, *runner.model.parameters()]
-    kept += [each._run for each in (wrapper, *wrappers_of(wrapper))]
     memo = {id(each): each for each in kept}
     try:
         copied = copy.deepcopy(wrapper, memo)

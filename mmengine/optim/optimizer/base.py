@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from mmengine.optim.optimizer._run import STANDALONE, OptimizerRun
 
+# Attributes that lead to the run. Their defaults are on the classes.
+_OF_RUN = ('_run', '_unsynced_model')
+
 
 class BaseOptimWrapper(metaclass=ABCMeta):
     """Base class of optimizer wrappers, with the methods that loops and schedulers use.
@@ -102,7 +105,7 @@ class BaseOptimWrapper(metaclass=ABCMeta):
 
     def leading_lr(self) -> dict[str, float]:
         """The first learning rate of each entry of :meth:`get_lr`, without reading all groups."""
-        if type(self).get_lr is not BaseOptimWrapper.get_lr:
+        if getattr(self.get_lr, '__func__', None) is not BaseOptimWrapper.get_lr:
             return {name: rates[0] for name, rates in self.get_lr().items()}
         rates = {'lr': self.optimizer.param_groups[0]['lr']}
         if self.base_param_settings is not None and 'lr' in self.base_param_settings:
@@ -116,6 +119,10 @@ class BaseOptimWrapper(metaclass=ABCMeta):
     def attach_run(self, run: OptimizerRun) -> None:
         """Attach the wrapper to ``run``, from which it reads message hub, position and ranks."""
         self._run = run
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle has: all but the run, which has the model and the data."""
+        return {name: value for name, value in vars(self).items() if name not in _OF_RUN}
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the optimizer together with :meth:`own_state_dict`."""

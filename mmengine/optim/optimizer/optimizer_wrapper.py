@@ -89,6 +89,8 @@ class OptimWrapper(BaseOptimWrapper):
 
     # On the class, because a subclass need not call this class's `__init__`.
     direct_step = True
+    # The model whose ranks hold different gradients since a batch under its `no_sync`.
+    _unsynced_model: nn.Module | None = None
     num_steps: int = 0
     last_grad_norm: Tensor | None = None
     _has_restored_gradients = False
@@ -115,8 +117,6 @@ class OptimWrapper(BaseOptimWrapper):
             self.grad_name = f'grad_{clip_type}'
         self.skip_non_finite = False
         self._window = AccumulationWindow(accumulative_counts)
-        # The model whose ranks hold different gradients since a batch under its `no_sync`.
-        self._unsynced_model: nn.Module | None = None
 
     # The step
 

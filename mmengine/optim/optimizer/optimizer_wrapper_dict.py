@@ -140,6 +140,8 @@ class OptimWrapperDict(OptimWrapper):
 
     def leading_lr(self) -> dict[str, float]:
         """The first learning rate of each wrapper, under the names of :meth:`get_lr`."""
+        if getattr(self.get_lr, '__func__', None) is not OptimWrapperDict.get_lr:
+            return {name: rates[0] for name, rates in self.get_lr().items()}
         return {
             f'{name}.{key}': rate
             for name, wrapper in self.items()

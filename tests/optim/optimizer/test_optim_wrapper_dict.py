@@ -134,3 +134,16 @@ def test_wrapper_without_a_state_is_warned_of(gan: OptimWrapperDict, monkeypatch
     assert len(messages) == 1
     assert messages[0][0] == logging.WARNING
     assert "'generator'" in messages[0][1]
+
+
+def test_leading_rates_are_those_of_a_replaced_get_lr(gan: OptimWrapperDict) -> None:
+    class Own(OptimWrapperDict):
+        def get_lr(self) -> dict[str, list[float]]:
+            return {'lr': [0.25]}
+
+    assert Own(**dict(gan.items())).leading_lr() == {'lr': 0.25}
+    gan.get_lr = lambda: {'lr': [0.5]}  # type: ignore[method-assign]  # as a user may
+    assert gan.leading_lr() == {'lr': 0.5}
+    one = wrapper(0.25)
+    one.get_lr = lambda: {'lr': [0.125]}  # type: ignore[method-assign]  # as a user may
+    assert one.leading_lr() == {'lr': 0.125}
