@@ -178,7 +178,9 @@ def _length(value: Any) -> int | None:
 def _optimizer_of(wrapper: Any) -> str:
     if not hasattr(wrapper, 'optimizer'):
         return ', '.join(f'{name}: {_optimizer_of(one)}' for name, one in wrapper.items())
-    values = sorted(float(group['lr']) for group in wrapper.param_groups if 'lr' in group)
+    values = sorted(
+        float(group['lr']) for group in wrapper.param_groups if group.get('lr') is not None
+    )
     ends = dict.fromkeys(f'{value:.3g}' for value in (*values[:1], *values[-1:]))
     kind = type(wrapper).__name__
     parts = [type(wrapper.optimizer).__name__]
