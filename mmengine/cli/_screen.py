@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
+from torch.nn.parameter import is_lazy
+
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.cli._next_command import TypedCommand
 from mmengine.dist import get_world_size
@@ -91,11 +93,14 @@ def header_of(runner: Any) -> str:
     """About ten lines: the run, its model, its data and what trains it."""
     model = unwrap_model(runner.model)
     parameters = list(model.parameters())
-    total = sum(param.numel() for param in parameters)
-    trained = sum(param.numel() for param in parameters if param.requires_grad)
-    part = '' if trained == total else f', {trained:,} trained'
-    ranks = get_world_size()
     places = dict.fromkeys(str(param.device.type) for param in parameters)
+    sized = [param for param in parameters if not is_lazy(param)]
+    unknown = len(parameters) - len(sized)
+    total = sum(param.numel() for param in sized)
+    trained = sum(param.numel() for param in sized if param.requires_grad)
+    part = '' if trained == total else f', {trained:,} trained'
+    part += f', and {counted(unknown, "tensor")} of unknown size' if unknown else ''
+    ranks = get_world_size()
     rows = {
         'Run': runner.experiment_name,
         'Work dir': runner.work_dir,
@@ -178,7 +183,9 @@ def _length(value: Any) -> int | None:
 def _optimizer_of(wrapper: Any) -> str:
     if not hasattr(wrapper, 'optimizer'):
         return ', '.join(f'{name}: {_optimizer_of(one)}' for name, one in wrapper.items())
-    values = sorted(float(group['lr']) for group in wrapper.param_groups if 'lr' in group)
+    values = sorted(
+        float(group['lr']) for group in wrapper.param_groups if group.get('lr') is not None
+    )
     ends = dict.fromkeys(f'{value:.3g}' for value in (*values[:1], *values[-1:]))
     kind = type(wrapper).__name__
     parts = [type(wrapper.optimizer).__name__]

@@ -19,7 +19,8 @@ from torch.utils.data import dataloader as torch_dataloader
 from torch.utils.data import default_collate
 
 from mmengine.dataset._direct_collate import direct_collate
-from mmengine.utils._recorded import codes_of, is_recorded, uses_known_names
+from mmengine.utils._recorded import is_recorded
+from mmengine.utils._torch_own import codes_of, is_torchs, uses_known_names
 
 _KNOWN_NAMES = {
     '__next__': {
@@ -41,7 +42,7 @@ def direct_batches(batches: Iterator[Any]) -> Iterator[Any]:
     if batches._dataset_kind != torch_dataloader._DatasetKind.Map:
         return batches
     fetcher = getattr(batches, '_dataset_fetcher', None)  # None if worker processes fetch
-    if fetcher is not None and fetcher.collate_fn is default_collate:
+    if fetcher is not None and fetcher.collate_fn is default_collate and is_torchs(default_collate):
         fetcher.collate_fn = direct_collate
     return _DirectBatches(batches)
 

@@ -15,14 +15,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import _utils, default_collate
 
+from mmengine.utils._torch_own import is_torchs
+
 _KINDS = _utils.collate.default_collate_fn_map
 _NUM_KINDS = len(_KINDS)
-_STACK = _KINDS[Tensor]  # as they were at import: users may add kinds and replace functions
+_STACK = _KINDS[Tensor]
+# Users may add kinds and replace functions, after the import of this module or before.
+_ARE_TORCHS = all(map(is_torchs, _KINDS.values()))
 
 
 def direct_collate(samples: list[Any]) -> Any:
     """What ``default_collate(samples)`` returns."""
-    if len(_KINDS) != _NUM_KINDS or _KINDS[Tensor] is not _STACK or not samples:
+    if not _ARE_TORCHS or len(_KINDS) != _NUM_KINDS or _KINDS[Tensor] is not _STACK or not samples:
         return default_collate(samples)
     first = samples[0]
     if type(first) is dict:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from mmengine.dist._dtensor import is_dtensor
 
@@ -70,7 +71,9 @@ def gradients_by_name(
 def weights_by_name(model: nn.Module) -> dict[str, Tensor]:
     """The trained parameters of a model, and the running statistics of its normalization layers."""
     weights: dict[str, Tensor] = {
-        name: param for name, param in model.named_parameters() if param.requires_grad
+        name: _dense(param)
+        for name, param in model.named_parameters()
+        if param.requires_grad and not is_lazy(param)
     }
     for prefix, module in model.named_modules():
         if getattr(module, 'track_running_stats', False):
@@ -104,5 +107,5 @@ def _local(tensor: Tensor) -> Tensor:
     return part.detach()
 
 
-def _dense(grad: Tensor) -> Tensor:
-    return grad.coalesce().values() if grad.is_sparse else grad
+def _dense(tensor: Tensor) -> Tensor:
+    return tensor.detach().coalesce().values() if tensor.is_sparse else tensor

@@ -1,5 +1,6 @@
 """Functions that prepare a model: building, initialisation, sync batch norm and wrapping."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,10 @@ from mmengine.utils.errors import ArgumentError, short_form
 def build_model(cfg_or_module: Mapping[str, Any] | nn.Module) -> nn.Module:
     """Build a model from a config in ``MODELS``; a module is returned unchanged.
 
+    Of a module that :func:`torch.compile` has wrapped, the module inside is returned, whose calls
+    are compiled with the options of the wrapper. The steps of a model call the module itself, so
+    they would not call the wrapper.
+
     Raises:
         TypeError: If the argument is neither a module nor a config of a module.
     """
@@ -29,7 +34,19 @@ def build_model(cfg_or_module: Mapping[str, Any] | nn.Module) -> nn.Module:
             'model must be a torch.nn.Module or a config (dict with `type`) of one, got '
             f'{short_form(model)}.'
         )
-    return model
+    return _with_compiled_calls(model)
+
+
+def _with_compiled_calls(model: nn.Module) -> nn.Module:
+    # torch imports this module, which takes a second, when something is compiled.
+    eval_frame: Any = sys.modules.get('torch._dynamo.eval_frame')
+    if eval_frame is None or not isinstance(model, eval_frame.OptimizedModule):
+        return model
+    wrapper: Any = model
+    inner: nn.Module = wrapper._orig_mod
+    # As `inner.compile(...)` does it: keys of the state dict are those of the module as written.
+    inner._compiled_call_impl = wrapper.dynamo_ctx(inner._call_impl)
+    return inner
 
 
 def init_model_weights(model: nn.Module) -> None:

@@ -11,7 +11,10 @@ from torch.nn.parameter import is_lazy
 from mmengine.logging import MMLogger
 
 ATTRIBUTE = '_params_init_info'
-
+_HAVE_MEAN = {
+    torch.float16, torch.bfloat16, torch.float32, torch.float64,
+    torch.complex32, torch.complex64, torch.complex128,
+}  # fmt: skip
 
 Record = dict[nn.Parameter, dict[str, Any]]
 """By parameter: ``init_info``, how it got its value, and ``tmp_mean_value``, its mean just then."""
@@ -76,7 +79,7 @@ def log_record(model: nn.Module, record: Record) -> None:
             '\n'.join([f'{title}:', *(f'  {count} x {info}' for info, count in counts.items())])
         )
         return
-    lines = [f'  {name} {tuple(parameter.shape)}: {info}' for name, parameter, info in named]
+    lines = [f'  {name} {_shape(parameter)}: {info}' for name, parameter, info in named]
     line_record = logger.makeRecord(
         logger.name, logging.INFO, __file__, 0, '\n'.join([f'{title}:', *lines]), (), None
     )
@@ -88,11 +91,17 @@ def log_record(model: nn.Module, record: Record) -> None:
 def _fingerprint(parameter: Tensor) -> tuple[Tensor, float]:
     """The mean of the values and the mean of their sizes; where there are none to read, a count.
 
-    The count of changes in place stands for the mean of a parameter without values, or of integers.
+    The count of changes in place stands for the mean where torch takes no mean: of a parameter
+    without values, of integers, of a sparse tensor, of floats of 8 bits or less.
     """
     if not (parameter.is_meta or is_lazy(parameter)):
         values = parameter.detach()
-        if values.numel() and (values.is_floating_point() or values.is_complex()):
+        is_dense = values.layout == torch.strided and not values.is_quantized
+        if is_dense and values.numel() and values.dtype in _HAVE_MEAN:
             mean = values.real.mean() if values.is_complex() else values.mean()
             return mean, float(values.abs().mean())
     return torch.tensor(parameter._version), 0.0
+
+
+def _shape(parameter: Tensor) -> tuple[int, ...] | str:
+    return '(not known yet)' if is_lazy(parameter) else tuple(parameter.shape)

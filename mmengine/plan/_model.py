@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from mmengine.dist._fully_sharded import is_fully_sharded, params_of
 from mmengine.strategy import BaseStrategy
@@ -42,10 +43,8 @@ def without_numbers(strategy: BaseStrategy, mode: Any) -> None:
 
     def build_model(model: Any) -> nn.Module:
         try:
-            if mode is None:
-                return build(model)
-            with parameters_on_meta():
-                return build(model)
+            with nullcontext() if mode is None else parameters_on_meta():
+                return _with_shapes(build(model))
         except Exception as error:
             if mode is None or isinstance(error, ArgumentError) or not needs_numbers(error):
                 raise
@@ -66,6 +65,17 @@ def without_numbers(strategy: BaseStrategy, mode: Any) -> None:
 
     strategy.build_model = build_model  # type: ignore[method-assign]  # of this instance alone
     strategy.wrap_model = wrap_model  # type: ignore[method-assign]  # the same
+
+
+def _with_shapes(model: nn.Module) -> nn.Module:
+    for name, param in model.named_parameters():
+        if is_lazy(param):
+            raise ArgumentError(
+                f'A plan counts the parameters before the first batch, but {name} of '
+                f'{type(model).__name__} gets its shape from that batch. Pass the shape to its '
+                'module, such as nn.Linear(4, 8) in place of nn.LazyLinear(8).'
+            )
+    return model
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def scale_learning_rates(
         logger: Logs the ratio.
 
     Raises:
-        ArgumentError: If one of the batch sizes is unknown.
+        ArgumentError: If one of the batch sizes or a learning rate is unknown.
     """
     if not settings or not settings.get('enable', False):
         return
@@ -44,9 +44,14 @@ def scale_learning_rates(
             'auto_scale_lr needs the batch size of the training data, but its dataloader has no '
             'batch_size.'
         )
+    groups = [group for wrapper in wrappers_of(optim_wrapper) for group in wrapper.param_groups]
+    if any(group.get('lr') is None for group in groups):
+        raise ArgumentError(
+            'auto_scale_lr scales lr, but an optimizer has a group without a learning rate. Remove '
+            'auto_scale_lr, or set lr.'
+        )
     real = num_ranks * batch_size
     ratio = real / base
     logger.info(f'LR is scaled by {ratio:g}: batch size {real} instead of {base}.')
-    for wrapper in wrappers_of(optim_wrapper):
-        for group in wrapper.param_groups:
-            group['lr'] = group['lr'] * ratio
+    for group in groups:
+        group['lr'] = group['lr'] * ratio

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from mmengine._checkpoint.dtensor import whole_parameters
 from mmengine._checkpoint.unwrap import unwrap_model
@@ -27,13 +28,14 @@ _RESETS = ('reset_parameters', '_reset_parameters')
 def parameters_on_meta() -> Iterator[None]:
     """Context in which new modules have their parameters on the meta device.
 
-    Buffers keep their values, so that only parameters have to be initialised later.
+    Buffers keep their values, so that only parameters have to be initialised later. A parameter
+    whose shape is not known yet stays as it is.
     """
     original = nn.Module.register_parameter
 
     def register(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
         original(self, name, param)
-        if param is not None and not param.is_meta:
+        if param is not None and not (param.is_meta or is_lazy(param)):
             self._parameters[name] = nn.Parameter(param.to('meta'), param.requires_grad)
 
     nn.Module.register_parameter = register  # type: ignore[method-assign]  # restored below

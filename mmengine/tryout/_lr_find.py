@@ -262,7 +262,7 @@ class _Groups:
         self._groups = [
             group for wrapper in wrappers_of(optim_wrapper) for group in wrapper.param_groups
         ]
-        if not all('lr' in group for group in self._groups):
+        if any(group.get('lr') is None for group in self._groups):
             raise ArgumentError('lr_find changes lr, but an optimizer has a group without it.')
         # Schedules have changed `lr` already, and remember what it was.
         present = [float(group.get('initial_lr', group['lr'])) for group in self._groups]

@@ -17,14 +17,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from functools import cache
-from operator import attrgetter
-from types import CodeType, FunctionType
-from typing import Any
 
 import torch
 from torch.autograd import profiler
+
+from mmengine.utils._torch_own import codes_of, has_names, uses_known_names
 
 _KNOWN_NAMES = {
     '__enter__': {
@@ -48,7 +46,9 @@ _USED = (
     'autograd.profiler._is_profiler_enabled',
 )
 
-_RECORD_FUNCTION = profiler.record_function  # as it was at import
+# As they were at import. Whether they are torch's own, `knows_announcements` finds out.
+_RECORD_FUNCTION = profiler.record_function
+_ENTER, _EXIT = _RECORD_FUNCTION.__enter__, _RECORD_FUNCTION.__exit__
 # torch reads this variable when it is imported. From then on a daemon can start a profiler.
 _HAS_PROFILER_DAEMON = 'KINETO_USE_DAEMON' in os.environ
 _CUPTI_MONITOR = 'torch.profiler._cupti_monitor'
@@ -62,6 +62,8 @@ def is_recorded() -> bool:
         or profiler._is_profiler_enabled
         or torch._C._autograd._profiler_enabled()
         or profiler.record_function is not _RECORD_FUNCTION
+        or _RECORD_FUNCTION.__enter__ is not _ENTER
+        or _RECORD_FUNCTION.__exit__ is not _EXIT
         or _HAS_PROFILER_DAEMON
         or getattr(sys.modules.get(_CUPTI_MONITOR), '_monitor_singleton', None) is not None
         # A mode sees the operators that announce a call.
@@ -73,31 +75,4 @@ def is_recorded() -> bool:
 @cache
 def knows_announcements() -> bool:
     """Whether this torch announces calls as a known version does."""
-    methods = [_RECORD_FUNCTION.__enter__, _RECORD_FUNCTION.__exit__]
-    return has_names(torch, _USED) and uses_known_names(codes_of(methods), _KNOWN_NAMES)
-
-
-def has_names(owner: Any, names: tuple[str, ...]) -> bool:
-    """Whether ``owner`` has all attributes of dotted ``names``."""
-    try:
-        attrgetter(*names)(owner)
-    except AttributeError:  # another version of torch
-        return False
-    return True
-
-
-def uses_known_names(codes: list[CodeType], known: Mapping[str, set[str]]) -> bool:
-    """Whether ``codes`` are of the functions in ``known``, and use only the names there.
-
-    Args:
-        codes: Code objects of functions.
-        known: For each function, by its name, the attributes, globals and imports that it may use.
-    """
-    return {code.co_name for code in codes} == set(known) and all(
-        set(code.co_names) <= known[code.co_name] for code in codes
-    )
-
-
-def codes_of(functions: list[Any]) -> list[CodeType]:
-    """The code objects of the ``functions`` that are written in Python."""
-    return [function.__code__ for function in functions if isinstance(function, FunctionType)]
+    return has_names(torch, _USED) and uses_known_names(codes_of([_ENTER, _EXIT]), _KNOWN_NAMES)

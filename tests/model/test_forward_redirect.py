@@ -33,7 +33,7 @@ class TwoUpdates(BaseModel):
         return {'loss': (out - target).square().mean()} if mode == 'loss' else out
 
     def train_step(self, data: Any, optim_wrapper: Any) -> Any:
-        self.seen.append((type(self).__name__, isinstance(self, TwoUpdates)))
+        self.seen.append((type(self).__name__, type(self) in KINDS))
         for factor in (1.0, 0.5):
             with optim_wrapper.optim_context(self):
                 losses = self(data['inputs'] * factor, data['target'], mode='loss')
@@ -57,6 +57,45 @@ class CopiesItself(TwoUpdates):
         return super().train_step(data, optim_wrapper)
 
 
+class Family(TwoUpdates):
+    """Registers its subclasses, each once, and each with a tag."""
+
+    known: dict[str, type] = {}
+
+    def __init_subclass__(cls, *, tag: str, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if tag in Family.known or cls.__name__ in [one.__name__ for one in Family.known.values()]:
+            raise KeyError(f'{cls.__name__} is registered already')
+        Family.known[tag] = cls
+
+
+class Member(Family, tag='member'):
+    pass
+
+
+class HasOwnCall(TwoUpdates):
+    """Doubles what it is called with. Twice would be four times."""
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().__call__(inputs * 2, *args, **kwargs)
+
+
+class IsCompiled(TwoUpdates):
+    """Its calls are replaced as ``Module.compile`` does it, which counts them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compiled_calls = 0
+        self._compiled_call_impl = self._count
+
+    def _count(self, *args: Any, **kwargs: Any) -> Any:
+        self.compiled_calls += 1
+        return self._call_impl(*args, **kwargs)
+
+
+KINDS = {TwoUpdates, CopiesItself, Member, HasOwnCall, IsCompiled}
+
+
 def batches(rows: int = 4) -> list[dict[str, torch.Tensor]]:
     generator = torch.Generator().manual_seed(3)
     return [
@@ -66,7 +105,7 @@ def batches(rows: int = 4) -> list[dict[str, torch.Tensor]]:
     ]  # fmt: skip
 
 
-def by_hand(counts: int = 1) -> nn.Module:
+def by_hand(counts: int = 1, scale: float = 1.0) -> nn.Module:
     """The joined batches in one process, in plain torch; each call of the model is one backward."""
     net = TwoUpdates().net
     optimizer = torch.optim.SGD(net.parameters(), lr=LR)
@@ -74,7 +113,7 @@ def by_hand(counts: int = 1) -> nn.Module:
     for begin in range(0, len(passes), counts):
         window = passes[begin : begin + counts]
         for batch, factor in window:
-            loss = (net(batch['inputs'] * factor) - batch['target']).square().mean()
+            loss = (net(batch['inputs'] * factor * scale) - batch['target']).square().mean()
             (loss / len(window)).backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -95,7 +134,10 @@ def _train(rank: int, world_size: int, kind: type[TwoUpdates], counts: int) -> d
     for batch in batches():
         model.train_step(share(batch, rank), wrapper)
         assert type(model.module) is kind
-        assert '_redirected_to' not in vars(model.module)
+        assert 'no_sync' not in vars(model.module)
+        assert vars(model.module).get('_compiled_call_impl') == getattr(
+            model.module, '_count', None
+        )
     assert type(copy.deepcopy(model.module)) is kind
     assert type(pickle.loads(pickle.dumps(model.module))) is kind
     flushed = wrapper.flush()
@@ -103,11 +145,11 @@ def _train(rank: int, world_size: int, kind: type[TwoUpdates], counts: int) -> d
     teachers = getattr(model.module, 'teachers', [])
     for teacher in teachers:
         assert type(teacher) is kind
-        assert not any('redirected' in name for name in vars(teacher))
         teacher(torch.ones(1, 3).double())  # without the wrapper: alone on a rank
     return {
         'weight': model.module.net.weight.detach(), 'bias': model.module.net.bias.detach(),
         'calls': counts_of_calls, 'flushed': flushed, 'seen': model.module.seen,
+        'compiled': getattr(model.module, 'compiled_calls', 0), 'family': Family.known,
     }  # fmt: skip
 
 
@@ -122,14 +164,16 @@ def _reduce(reduced: list[int], bucket: dist.GradBucket) -> torch.futures.Future
     return future.then(lambda done: done.value()[0])
 
 
-@pytest.mark.parametrize('kind', [TwoUpdates, CopiesItself])
+@pytest.mark.parametrize('kind', sorted(KINDS, key=str))
 def test_a_step_with_two_updates_equals_one_process(kind):
-    expected = by_hand()
+    expected = by_hand(scale=2.0 if kind is HasOwnCall else 1.0)
     for result in run_distributed(_train, 2, kind, 1):
         torch.testing.assert_close(result['weight'], expected.weight, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(result['bias'], expected.bias, rtol=1e-12, atol=1e-12)
         assert result['calls'] == (2 * STEPS, 2 * STEPS, 2 * STEPS)
         assert result['seen'] == [(kind.__name__, True)] * STEPS
+        assert result['compiled'] == (2 * STEPS if kind is IsCompiled else 0)
+        assert result['family'] == {'member': Member}
 
 
 @pytest.mark.parametrize('counts', [3, 4])

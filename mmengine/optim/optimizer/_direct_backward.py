@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmengine.utils._recorded import codes_of, has_names, uses_known_names
+from mmengine.utils._torch_own import codes_of, has_names, uses_known_names
 
 _KNOWN_NAMES = {
     'backward': {

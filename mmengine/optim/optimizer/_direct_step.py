@@ -28,7 +28,8 @@ import torch
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
-from mmengine.utils._recorded import codes_of, has_names, is_recorded, uses_known_names
+from mmengine.utils._recorded import is_recorded
+from mmengine.utils._torch_own import codes_of, has_names, uses_known_names
 
 # The decorators' inner functions, and what these call. For each, what it looks up: attributes,
 # globals, imports.

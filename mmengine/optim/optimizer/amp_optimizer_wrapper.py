@@ -15,9 +15,11 @@ from mmengine.optim.optimizer._direct_step import take_step
 from mmengine.optim.optimizer._run import NO_CONTEXT
 from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
+from mmengine.utils._torch_own import is_torchs
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
-_SCALER_STEP = GradScaler.step
+# None if a tool has replaced it before the import of this module.
+_SCALER_STEP = GradScaler.step if is_torchs(GradScaler.step) else None
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -93,7 +95,7 @@ class AmpOptimWrapper(OptimWrapper):
             self._clip_grad()
         scaler = self.loss_scaler
         # Without scaling, the scaler's step calls the optimizer's and does nothing else.
-        is_plain = getattr(scaler.step, '__func__', None) is _SCALER_STEP
+        is_plain = getattr(scaler.step, '__func__', scaler) is _SCALER_STEP
         if kwargs or not self.direct_step or not is_plain or scaler.is_enabled():
             scaler.step(self.optimizer, **kwargs)
         else:

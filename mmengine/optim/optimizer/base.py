@@ -96,19 +96,28 @@ class BaseOptimWrapper(metaclass=ABCMeta):
         return defaults
 
     def get_lr(self) -> dict[str, list[float]]:
-        """Learning rates: one per group in ``lr``; with several groups also ``base_lr``."""
+        """Learning rates: one per group in ``lr``; with several groups also ``base_lr``.
+
+        Some optimizers find their steps without a learning rate. Their groups have no ``lr``, or
+        None, and are left out; without any learning rate there is no entry.
+        """
         rates = {}
         if self.base_param_settings is not None and 'lr' in self.base_param_settings:
             rates['base_lr'] = [self.base_param_settings['lr']]
-        rates['lr'] = [group['lr'] for group in self.optimizer.param_groups]
-        return rates
+        rates['lr'] = [group.get('lr') for group in self.optimizer.param_groups]
+        return {
+            name: present
+            for name, values in rates.items()
+            if (present := [value for value in values if value is not None])
+        }
 
     def leading_lr(self) -> dict[str, float]:
         """The first learning rate of each entry of :meth:`get_lr`, without reading all groups."""
-        if getattr(self.get_lr, '__func__', None) is not BaseOptimWrapper.get_lr:
+        rate = self.optimizer.param_groups[0].get('lr')
+        if rate is None or getattr(self.get_lr, '__func__', None) is not BaseOptimWrapper.get_lr:
             return {name: rates[0] for name, rates in self.get_lr().items()}
-        rates = {'lr': self.optimizer.param_groups[0]['lr']}
-        if self.base_param_settings is not None and 'lr' in self.base_param_settings:
+        rates = {'lr': rate}
+        if self.base_param_settings is not None and self.base_param_settings.get('lr') is not None:
             rates = {'base_lr': self.base_param_settings['lr'], **rates}
         return rates
 
@@ -159,7 +168,7 @@ class BaseOptimWrapper(metaclass=ABCMeta):
 
 
 def _momentum_of(group: dict[str, Any]) -> float:
-    if 'momentum' in group:
+    if group.get('momentum') is not None:
         return float(group['momentum'])
     if 'betas' in group:
         return float(group['betas'][0])

@@ -369,8 +369,8 @@ def _write_keeping_tensors(groups: list[_Group], name: str, values: Sequence[Any
 def _base_values(groups: list[_Group], param_name: str, *, going_on: bool) -> list[float]:
     initial = f'initial_{param_name}'
     for index, group in enumerate(groups):
-        if param_name not in group:
-            known = [key for key in group if key != 'params']
+        if group.get(param_name) is None:
+            known = [key for key in group if key not in ('params', param_name)]
             raise KeyError(
                 f'Parameter group {index} has no {param_name!r} to schedule.'
                 f'{did_you_mean(param_name, known)} It has: {", ".join(known)}.'

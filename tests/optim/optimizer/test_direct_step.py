@@ -126,12 +126,13 @@ def test_grad_mode_is_put_back_after_an_error(case: Case) -> None:
 
 def test_direct_step_leaves_profiler_labels_out(case: Case, monkeypatch) -> None:
     labels = []
+    init = torch.autograd.profiler.record_function.__init__
 
-    def note(self) -> None:
-        labels.append(self.name)
+    def note(self, name: str) -> None:
+        labels.append(name)
+        init(self, name)
 
-    monkeypatch.setattr(torch.autograd.profiler.record_function, '__enter__', note)
-    monkeypatch.setattr(torch.autograd.profiler.record_function, '__exit__', lambda *_: None)
+    monkeypatch.setattr(torch.autograd.profiler.record_function, '__init__', note)
     case.update()
     assert labels == []
     OptimWrapper.direct_step, kept = False, OptimWrapper.direct_step
@@ -393,6 +394,23 @@ def test_replaced_record_function_is_called(case: Case, monkeypatch) -> None:
             super().__init__(name)
 
     monkeypatch.setattr(torch.autograd.profiler, 'record_function', Note)
+    case.update()
+    assert set(labels) == LABELS
+
+
+@pytest.mark.parametrize('name', ['__enter__', '__exit__'])
+def test_method_of_record_function_that_is_replaced_later_is_called(
+    case: Case, monkeypatch, name: str
+) -> None:
+    assert case.is_direct
+    labels = []
+    original = getattr(torch.autograd.profiler.record_function, name)
+
+    def note(self, *args: Any) -> Any:
+        labels.append(self.name)
+        return original(self, *args)
+
+    monkeypatch.setattr(torch.autograd.profiler.record_function, name, note)
     case.update()
     assert set(labels) == LABELS
 
