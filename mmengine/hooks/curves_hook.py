@@ -116,7 +116,7 @@ class CurvesHook(Hook):
         metrics: dict[str, Series] = {}
         hub = runner.message_hub
         hub.read_scalars()
-        for key, buffer in hub.log_scalars.items():
+        for key, buffer in hub.log_scalars.copy().items():
             mode, _, name = key.partition('/')
             if mode != 'train' or not ('loss' in name or name.rsplit('.', 1)[-1] == 'lr'):
                 continue

@@ -334,7 +334,7 @@ class NonFiniteLossHook(Hook):
         )
         values = {
             key.removeprefix('train/'): buffer
-            for key, buffer in hub.log_scalars.items()
+            for key, buffer in hub.log_scalars.copy().items()
             if key.startswith('train/') and ('loss' in key or (_is_norm(key) and not is_scaled))
         }
         # A mean is finite only if all of its values are finite; it needs no copy.
@@ -412,7 +412,7 @@ def _latest_losses(runner: Run) -> str:
     hub.read_scalars()
     losses = ', '.join(
         f'{key.removeprefix("train/")} {buffer.current():.4g}'
-        for key, buffer in hub.log_scalars.items()
+        for key, buffer in hub.log_scalars.copy().items()
         if key.startswith('train/') and 'loss' in key
     )
     return f'Latest losses: {losses}.' if losses else ''

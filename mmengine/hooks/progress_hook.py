@@ -189,7 +189,7 @@ class ProgressHook(Hook):
 
     def _take_losses(self, runner: Run) -> None:
         """Take smoothed losses, the learning rate and the pace, which LoggerHook has read."""
-        for key, buffer in runner.message_hub.log_scalars.items():
+        for key, buffer in runner.message_hub.log_scalars.copy().items():
             mode, _, name = key.partition('/')
             if mode != 'train':
                 continue

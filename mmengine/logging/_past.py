@@ -15,6 +15,8 @@ _MOST_BLOCKS = 512
 class Past:
     """Older values of a history in order, added up in at most 512 blocks of about equal length.
 
+    It never changes, so a thread that reads one does not wait for the thread that adds values.
+
     Args:
         blocks: One row per block: number of values, their sum, the sum of their counts, the sum of
             value times count, the smallest and the largest value.
@@ -28,10 +30,10 @@ class Past:
     def __len__(self) -> int:
         return self._length
 
-    def add(self, values: _Blocks, counts: npt.NDArray[Any] | None) -> None:
-        """Append values with their counts, which are all 1 when None."""
+    def plus(self, values: _Blocks, counts: npt.NDArray[Any] | None) -> Past:
+        """This past followed by values with their counts, which are all 1 when None."""
         if not len(values):
-            return
+            return self
         with np.errstate(invalid='ignore', over='ignore'):
             weighted = values if counts is None else values * counts
             block = np.array(
@@ -40,16 +42,17 @@ class Past:
                     weighted.sum(), values.min(), values.max(),
                 ]]
             )  # fmt: skip
+            blocks = self.blocks
             # Blocks have the length of the first one, which doubles when blocks are joined.
-            if len(self.blocks) and self.blocks[-1, _LENGTH] < self.blocks[0, _LENGTH]:
-                block = _joined(self.blocks[-1:], block)
-                self.blocks = self.blocks[:-1]
-            self.blocks = np.concatenate([self.blocks, block])
-            if len(self.blocks) > _MOST_BLOCKS:
-                even = self.blocks[: len(self.blocks) // 2 * 2]
+            if len(blocks) and blocks[-1, _LENGTH] < blocks[0, _LENGTH]:
+                block = _joined(blocks[-1:], block)
+                blocks = blocks[:-1]
+            blocks = np.concatenate([blocks, block])
+            if len(blocks) > _MOST_BLOCKS:
+                even = blocks[: len(blocks) // 2 * 2]
                 pairs = _joined(even[::2], even[1::2])
-                self.blocks = np.concatenate([pairs, self.blocks[len(even) :]])
-        self._sum_up()
+                blocks = np.concatenate([pairs, blocks[len(even) :]])
+        return Past(blocks)
 
     def curve(self) -> tuple[_Blocks, _Blocks]:
         """The middle position of each block, from 1, and its mean per value."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -16,7 +15,7 @@ from mmengine.dist._dtensor import full_tensor
 from mmengine.dist._warn import warn_once
 from mmengine.logging._numbers import as_count, as_number, check_holds_one_number
 from mmengine.logging._past import NO_PAST, Past
-from mmengine.logging._pending import read_pending
+from mmengine.logging._pending import read_pending, reading
 from mmengine.utils.errors import ArgumentError, did_you_mean
 
 _FloatArray = npt.NDArray[np.float64]
@@ -26,8 +25,6 @@ _Statistic = TypeVar('_Statistic', bound=Callable[..., Any])
 NUM_KEPT = 4096
 _MAX_PENDING = 1024
 _PLAIN_NUMBERS = frozenset({float, int, bool})
-# A pending 0-d view keeps its whole storage alive. For a larger storage, a copy is cheaper.
-_MAX_PINNED_BYTES = 4096
 
 
 class HistoryBuffer:
@@ -41,6 +38,8 @@ class HistoryBuffer:
     sums and extremes. Statistics over everything, and over a window of the latest values, do not
     change. A window that was used before and becomes longer is kept whole. ``data`` has the kept
     values only.
+
+    Any thread may append values, and any thread may read them, at the same time.
 
     Values need not be finite: ``nan`` and ``inf`` are kept, and statistics over them show them.
 
@@ -85,11 +84,10 @@ class HistoryBuffer:
         # A bounded history keeps so many values; the older ones are in `_past`.
         self._num_kept: int | None = None
         self._past = Past()
-        self._pending_values: list[float | Tensor] = []
-        # Counts that are not 1, by position among the pending values.
-        self._pending_counts: dict[int, float] = {}
-        # (position among the pending, version when logged) of each tensor; -1 for a private copy.
-        self._pending_tensors: list[tuple[int, int]] = []
+        # A value with a count that is not 1 is a pair. One append for both: threads may write.
+        self._pending_values: list[float | Tensor | tuple[float | Tensor, float]] = []
+        # Before the first tensor or count is appended this becomes False, and remains so.
+        self._has_only_numbers = True
         #: ``append(number)`` is :meth:`update` for a float of count 1 at the price of a list
         #: append: nothing is checked, and pending values are bounded only by reads.
         self.append: Callable[[float], None] = self._pending_values.append
@@ -100,25 +98,27 @@ class HistoryBuffer:
 
         Args:
             log_val: A number, a numpy scalar, or a tensor or array of one element. A tensor is not
-                read here, so it must not be changed in place before the next read. A ``DTensor`` is
-                gathered here, so all ranks of its mesh must log it.
+                read here. The fresh result of a computation with gradients is kept, so it must not
+                be changed in place before the next read; another tensor is copied on its device. A
+                ``DTensor`` is gathered here, so all ranks of its mesh must log it.
             count: How many samples the value stands for: what :meth:`mean` divides by.
 
         Raises:
             TypeError: If the value or its count is not a real number.
             ArgumentError: If a tensor or array does not have exactly one element.
         """
-        if count != 1 and type(count) is not int:
-            count = as_count(count)
         if type(log_val) not in _PLAIN_NUMBERS:
             if isinstance(log_val, Tensor):
-                log_val = self._detached_scalar(log_val)
+                log_val = _detached_scalar(log_val)
+                self._has_only_numbers = False
             else:
                 log_val = as_number(log_val)
         pending = self._pending_values
-        if count != 1:
-            self._pending_counts[len(pending)] = count
-        pending.append(log_val)
+        if count == 1:
+            pending.append(log_val)
+        else:
+            self._has_only_numbers = False
+            pending.append((log_val, as_count(count)))
         if len(pending) >= _MAX_PENDING:
             read_pending((self,))
 
@@ -132,9 +132,9 @@ class HistoryBuffer:
 
     def curve(self) -> tuple[_FloatArray, _FloatArray]:
         """All values so far with their positions, from 1; older ones as means of blocks."""
-        values, _ = self._window(None)
-        at, means = self._past.curve()
-        first = len(self._past) + 1
+        values, _, past = self._span(None)
+        at, means = past.curve()
+        first = len(past) + 1
         positions = np.arange(first, first + len(values), dtype=np.float64)
         return np.concatenate([at, positions]), np.concatenate([means, values])
 
@@ -206,34 +206,6 @@ class HistoryBuffer:
         """The latest value."""
         return _float64(self._filled_span(1)[0][-1])
 
-    def _detached_scalar(self, value: Tensor) -> Tensor:
-        """``value`` as a detached 0-d tensor, with a note in ``_pending_tensors``."""
-        # Runs in every training step: each call here costs 0.05 microseconds.
-        if type(value) is not Tensor:
-            value = full_tensor(value)
-        num_dims = value.dim()
-        if num_dims or value.is_complex():
-            check_holds_one_number(value)
-        if is_compiling():  # the compiler follows neither versions nor views
-            self._pending_tensors.append((len(self._pending_values), -1))
-            return value.detach().clone().reshape(())
-        try:
-            version = value._version
-        except RuntimeError:  # a tensor of inference mode does not count its changes
-            version = -1
-        has_graph = value.requires_grad
-        # A tensor changed in place before (a parameter, a running total) will change again.
-        if (
-            version
-            or (has_graph and value.is_leaf)
-            or (value._is_view() and _keeps_large_storage(value))
-        ):
-            value, version = value.detach().clone(), -1
-        elif has_graph:
-            value = value.detach()
-        self._pending_tensors.append((len(self._pending_values), version))
-        return value.reshape(()) if num_dims else value
-
     def _extend(self, values: _FloatArray, counts: npt.NDArray[Any] | None) -> None:
         """Append to the stored columns, dropping what exceeds ``max_length``; no counts mean 1s.
 
@@ -267,15 +239,17 @@ class HistoryBuffer:
         """Add up the values before ``begin``, and stop keeping them."""
         for start in range(self._begin, begin, _MAX_PENDING):
             old = slice(start, min(start + _MAX_PENDING, begin))
-            self._past.add(self._values[old], None if self._counts is None else self._counts[old])
+            counts = None if self._counts is None else self._counts[old]
+            self._past = self._past.plus(self._values[old], counts)
         self._begin = begin
         if len(self._values) > 4 * (self._end - begin):
             self._make_room(0)
 
     def bound(self, num_kept: int = NUM_KEPT) -> HistoryBuffer:
         """Keep the latest ``num_kept`` values only, and sums of the older ones; returns itself."""
-        self._num_kept = min(max(num_kept, self._num_kept or 0), self.max_length)
-        self._extend(np.empty(0), None)
+        with reading:
+            self._num_kept = min(max(num_kept, self._num_kept or 0), self.max_length)
+            self._extend(np.empty(0), None)
         return self
 
     def _make_room(self, incoming: int) -> None:
@@ -290,33 +264,35 @@ class HistoryBuffer:
         self._begin, self._end = 0, length
 
     def _window(self, size: int | None) -> tuple[_FloatArray, npt.NDArray[Any] | None]:
-        """Views of the latest ``size`` kept values and counts, pending ones folded in."""
-        if self._pending_values:
-            read_pending((self,))
-        begin = self._begin
-        if size is not None:
-            if not isinstance(size, (int, np.integer)) or size < 0:
-                raise ArgumentError(f'window_size must be a positive int or None, got {size!r}.')
-            if size:
-                begin = max(begin, self._end - int(size))
-        live = slice(begin, self._end)
-        return self._values[live], None if self._counts is None else self._counts[live]
+        """Views of the latest ``size`` kept values and counts, pending ones folded in.
+
+        Values that are appended later do not change what the views have.
+        """
+        if size is not None and (not isinstance(size, (int, np.integer)) or size < 0):
+            raise ArgumentError(f'window_size must be a positive int or None, got {size!r}.')
+        with reading:
+            if self._pending_values:
+                read_pending((self,))
+            begin = self._begin if not size else max(self._begin, self._end - int(size))
+            live = slice(begin, self._end)
+            return self._values[live], None if self._counts is None else self._counts[live]
 
     def _span(self, size: int | None) -> tuple[_FloatArray, npt.NDArray[Any] | None, Past]:
         """The latest ``size`` kept values, and the older ones if the window has all of them."""
-        values, counts = self._window(size)
-        if self._num_kept is None or not len(self._past):
-            return values, counts, NO_PAST
-        length = len(self._past) + self._end - self._begin
-        if not size or size >= length:
-            return values, counts, self._past
+        with reading:
+            values, counts = self._window(size)
+            if self._num_kept is None or not len(self._past):
+                return values, counts, NO_PAST
+            length = len(self._past) + self._end - self._begin
+            if not size or size >= length:
+                return values, counts, self._past
+            if 2 * size > self._num_kept:
+                self._num_kept = min(2 * int(size), self.max_length)
         if size > len(values):
             warn_once(
                 'A statistic over a window of a history is over the kept values only, because the '
                 'window was never used before and is longer than these. From now on it is kept.'
             )
-        if 2 * size > self._num_kept:
-            self._num_kept = min(2 * int(size), self.max_length)
         return values, counts, NO_PAST
 
     def _filled_span(self, size: int | None) -> tuple[_FloatArray, Past]:
@@ -325,47 +301,16 @@ class HistoryBuffer:
             raise ValueError('The history is empty: call update() before reading it.')
         return values, past
 
-    def _take_tensors(self) -> tuple[list[int], list[Tensor]]:
-        """Positions of the pending tensors, and these."""
-        positions: list[int] = []
-        tensors: list[Any] = []
-        is_changed = False
-        for position, version in self._pending_tensors:
-            tensor: Any = self._pending_values[position]
-            positions.append(position)
-            tensors.append(tensor)
-            is_changed |= version == 0 and tensor._version != 0
-        if is_changed:
-            warnings.warn(
-                'A logged tensor was changed in place before its value was read, '
-                'so the log holds the changed value. Log tensor.clone() instead.',
-                stacklevel=4,
-            )
-        return positions, tensors
-
-    def _fold_pending(self) -> None:
-        """Move the pending values, all numbers by now, into the stored columns."""
-        values = np.array(self._pending_values, dtype=np.float64)
-        counts = None
-        if self._pending_counts:
-            odd = np.array(list(self._pending_counts.values()))
-            counts = np.ones(len(values), dtype=odd.dtype)
-            counts[list(self._pending_counts)] = odd
-        # In place: `append` belongs to this list.
-        self._pending_values.clear()
-        self._pending_counts.clear()
-        self._pending_tensors.clear()
-        self._extend(values, counts)
-
     def __getstate__(self) -> dict[str, Any]:
-        values, counts = self.data
-        return {
-            'max_length': self.max_length,
-            '_log_history': values,
-            '_count_history': counts,
-            '_num_kept': self._num_kept,
-            '_past': self._past.blocks,
-        }
+        with reading:  # the data and the past of one moment
+            values, counts = self.data
+            return {
+                'max_length': self.max_length,
+                '_log_history': values,
+                '_count_history': counts,
+                '_num_kept': self._num_kept,
+                '_past': self._past.blocks,
+            }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Restore a pickled buffer, those inside checkpoints written by MMEngine 0.x included."""
@@ -377,7 +322,7 @@ class HistoryBuffer:
 
     def state_dict(self) -> dict[str, Any]:
         """The history as tensors and plain values; no ``count_history`` when every count is 1."""
-        values, counts = self._window(None)
+        values, counts, past = self._span(None)
         state = {
             'log_history': torch.from_numpy(values.copy()),
             'count_history': None if counts is None else torch.from_numpy(counts.copy()),
@@ -385,7 +330,7 @@ class HistoryBuffer:
         }
         if self._num_kept is not None:
             state['num_kept'] = self._num_kept
-            state['past'] = torch.from_numpy(self._past.blocks.copy())
+            state['past'] = torch.from_numpy(past.blocks.copy())
         return state
 
     @classmethod
@@ -414,8 +359,22 @@ for _method in (
     HistoryBuffer.register_statistics(_method)
 
 
-def _keeps_large_storage(view: Tensor) -> bool:
-    return view.untyped_storage().nbytes() > _MAX_PINNED_BYTES
+def _detached_scalar(value: Tensor) -> Tensor:
+    """``value`` as a detached 0-d tensor that will not change before it is read."""
+    # Runs in every training step: each call here costs 0.05 microseconds.
+    if type(value) is not Tensor:
+        value = full_tensor(value)
+    num_dims = value.dim()
+    if num_dims or value.is_complex():
+        check_holds_one_number(value)
+    # A leaf may be a parameter, a buffer, an array or a state of the optimizer, or share its memory.
+    # So may a view, which would also keep a whole storage alive. The compiler follows neither.
+    if is_compiling() or value.is_leaf or value._is_view() or value._version:
+        # The copy of a tensor of inference mode counts its first value as a change; data does not.
+        value = value.clone().data if value.is_inference() else value.clone()
+    if value.requires_grad:
+        value = value.detach()
+    return value.reshape(()) if num_dims else value
 
 
 def _float64(value: Any) -> np.float64:

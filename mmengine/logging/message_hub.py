@@ -33,6 +33,9 @@ class MessageHub(ManagerMixin):
     is one current value (``iter``). The first update of a key decides whether checkpoints save it
     (``resumed``).
 
+    Other threads may update and read scalars and infos during a training. A thread that iterates
+    over ``log_scalars`` or ``runtime_info`` iterates over a copy, such as ``log_scalars.copy()``.
+
     Args:
         name: Name of the instance; see ``get_instance``.
         log_scalars: Histories to begin with.
@@ -111,10 +114,11 @@ class MessageHub(ManagerMixin):
             self._check_resumed(key, resumed)
             if buffer is None:
                 # The key appears only when its first value is accepted.
-                buffer = HistoryBuffer().bound()
-                buffer.update(value, count)
-                self._log_scalars[key] = buffer
-                return
+                new = HistoryBuffer().bound()
+                new.update(value, count)
+                buffer = self._log_scalars.setdefault(key, new)
+                if buffer is new:
+                    return  # otherwise another thread was faster
         buffer.update(value, count)
 
     def append_number(self, key: str, value: float) -> None:
@@ -240,16 +244,16 @@ class MessageHub(ManagerMixin):
 
         Statistics read afterwards need no further transfer.
         """
-        read_pending(
-            self._log_scalars.values() if keys is None else [self.get_scalar(key) for key in keys]
-        )
+        # A copy, in one step of the interpreter: other threads may add keys.
+        scalars = self._log_scalars.copy()
+        read_pending(scalars.values() if keys is None else [self.get_scalar(key) for key in keys])
 
     def state_dict(self) -> dict[str, Any]:
         """The state for checkpoints: keys with ``resumed=True``, as tensors and plain values.
 
         Information without such a form is left out, with a warning.
         """
-        kept = [key for key, resumed in self._resumed_keys.items() if resumed]
+        kept = [key for key, resumed in self._resumed_keys.copy().items() if resumed]
         buffers = {key: self._log_scalars[key] for key in kept if key in self._log_scalars}
         read_pending(buffers.values())
         infos: OrderedDict[str, Any] = OrderedDict()

@@ -157,7 +157,7 @@ class LogProcessor:
         others = self._collect_non_scalars(runner, mode)
         self._logged_batches, self._is_pass_over = batch_idx, True
         collected = self._collected(runner, batch_idx, mode)
-        scalars = shown_at_end(collected, hub.log_scalars, mode, self.log_with_hierarchy)
+        scalars = shown_at_end(collected, hub.log_scalars.copy(), mode, self.log_with_hierarchy)
         time, data_time = (self._full_name(name, mode) for name in _time_names(hub, mode))
         times = {name: scalars.pop(name) for name in (data_time, time) if name in scalars}
         shown = {**scalars, **others, **times}
@@ -200,7 +200,7 @@ class LogProcessor:
         # A window of 0 would mean the whole history.
         num_batches, whole_epoch = max(self._logged_batches, 1), self._is_pass_over
         scalars: dict[str, Any] = {}
-        buffers = runner.message_hub.log_scalars
+        buffers = runner.message_hub.log_scalars.copy()  # another thread may add keys
         times = _time_names(runner.message_hub, mode)
         in_place, added = self._custom_of(custom_cfg, mode, buffers)
         # Each validation has separate times; times of an earlier validation are not used.
@@ -235,7 +235,7 @@ class LogProcessor:
         """The values of ``mode`` in the message hub that are not a single number."""
         return {
             self._full_name(key.split('/', 1)[1], mode): value
-            for key, value in runner.message_hub.runtime_info.items()
+            for key, value in runner.message_hub.runtime_info.copy().items()
             if key.startswith(f'{mode}/')
         }
 

@@ -194,6 +194,6 @@ def _plain_attributes(module: nn.Module) -> dict[str, Any]:
 def _hub_state(hub: MessageHub) -> dict[str, Any]:
     state = {name: copy.copy(vars(hub)[name]) for name in _OF_HUB if name in vars(hub)}
     state['_log_scalars'] = OrderedDict(
-        (key, copy.deepcopy(buffer)) for key, buffer in hub.log_scalars.items()
+        (key, copy.deepcopy(buffer)) for key, buffer in hub.log_scalars.copy().items()
     )
     return state

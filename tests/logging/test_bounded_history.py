@@ -217,7 +217,7 @@ def test_blocks_are_few_and_lose_no_value(lengths, most):
         patch.setattr('mmengine.logging._past._MOST_BLOCKS', most)
         start = 0
         for length in lengths:
-            past.add(np.arange(start, start + length, dtype=float), None)
+            past = past.plus(np.arange(start, start + length, dtype=float), None)
             start += length
     assert len(past.blocks) <= most
     assert len(past) == past.count == start
@@ -227,8 +227,8 @@ def test_blocks_are_few_and_lose_no_value(lengths, most):
 
 def test_the_curve_has_the_middle_of_each_block():
     past = Past()
-    past.add(np.array([1.0, 2.0, 3.0]), None)  # at 1, 2, 3
-    past.add(np.array([4.0, 6.0, 8.0]), None)  # at 4, 5, 6
+    past = past.plus(np.array([1.0, 2.0, 3.0]), None)  # at 1, 2, 3
+    past = past.plus(np.array([4.0, 6.0, 8.0]), None)  # at 4, 5, 6
     at, values = past.curve()
     assert at.tolist() == [2, 5]
     assert values.tolist() == [2, 6]

@@ -229,7 +229,7 @@ def test_a_running_total_is_logged_with_its_value_of_that_time():
 
 
 def test_changing_a_fresh_tensor_before_it_is_read_warns():
-    loss = torch.tensor(1.0)
+    loss = torch.ones((), requires_grad=True) * 1
     buffer = _filled([loss])
     loss.div_(2)
     with pytest.warns(UserWarning, match=r'clone\(\)'):

@@ -23,7 +23,8 @@ def _log(rank: int, world_size: int) -> tuple[list[float], float, list[str]]:
     buffer.update(torch.tensor(4.0))
     hub = MessageHub('dtensors')
     hub.update_scalar('train/loss', loss)
-    pending = [type(value).__name__ for value in buffer._pending_values]
+    tensors = (value[0] if type(value) is tuple else value for value in buffer._pending_values)
+    pending = [type(tensor).__name__ for tensor in tensors]
     return buffer.data[0].tolist(), float(hub.get_scalar('train/loss').current()), pending
 
 

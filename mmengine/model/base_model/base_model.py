@@ -179,11 +179,18 @@ class BaseModel(AcceleratorMoves, BaseModule):
             )
         total: Tensor | None = None
         log_vars: dict[str, Any] = OrderedDict(loss=0)
+        live = []
         for name, value in losses.items():
-            if isinstance(value, Tensor):
-                reduced = value.mean() if value.dim() else value
-            else:
+            if not isinstance(value, Tensor):
                 reduced = _sum_of_means(name, value)
+                if len(value) == 1:
+                    live.append(name)
+            elif value.dim():
+                reduced = value.mean()
+            else:
+                reduced = value
+                if value.is_leaf or value._is_view() or value._version:
+                    live.append(name)
             log_vars[name] = reduced
             if 'loss' in name:
                 total = reduced if total is None else total + reduced
@@ -193,6 +200,9 @@ class BaseModel(AcceleratorMoves, BaseModule):
             log_vars['loss'] = total
         elif total is not log_vars['loss']:
             log_vars.setdefault('engine_loss', total)
+        # These may share memory with a parameter or a buffer, which the optimizer step changes.
+        for name in live:
+            log_vars[name] = log_vars[name].clone()
         return total, log_vars
 
     # This assigns the function itself: a method that calls it would add a frame to every step.
