@@ -44,7 +44,7 @@ def _with_compiled_calls(model: nn.Module) -> nn.Module:
         return model
     wrapper: Any = model
     inner: nn.Module = wrapper._orig_mod
-    # As `inner.compile(...)` does it: keys of the state dict are those of the module as written.
+    # As `inner.compile(...)` does it: keys of the state dict stay as they are.
     inner._compiled_call_impl = wrapper.dynamo_ctx(inner._call_impl)
     return inner
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 _CALL = '__call__'
-# nn.Module.__call__ calls this attribute of a module, if there is one, in place of its own code.
+# nn.Module.__call__ calls this attribute of a module and nothing else, if there is one.
 _CALLED = '_compiled_call_impl'
 
 
