@@ -123,8 +123,9 @@ class ProfilerHook(Hook):
             self._start(runner)
 
     def before_test(self, runner: Run) -> None:
-        """Start profiling the test."""
-        self._start(runner)
+        """Start profiling a test that is not part of a training."""
+        if not self._is_training:
+            self._start(runner)
 
     # -- steps ------------------------------------------------------------------------------------
 
@@ -150,7 +151,7 @@ class ProfilerHook(Hook):
         self, runner: Run, batch_idx: int, data_batch: DataBatch = None, outputs: Any = None
     ) -> None:
         """Count a test step."""
-        if self.profiler is not None:
+        if self.profiler is not None and not self._is_training:
             self._step(runner)
 
     def after_train_epoch(self, runner: Run) -> None:
@@ -170,8 +171,9 @@ class ProfilerHook(Hook):
             self._end(runner)
 
     def after_test(self, runner: Run) -> None:
-        """Stop profiling after the test."""
-        self._end(runner)
+        """Stop profiling after a separate test."""
+        if not self._is_training:
+            self._end(runner)
 
     # -- profiling --------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from runner_toy import Error, Net, toy_runner
 from torch import nn
 
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import EMAHook, Hook, ProfilerHook
 from mmengine.model import BaseTTAModel
 from mmengine.registry import MODELS
 from mmengine.runner import Runner, ValLoop
@@ -308,3 +309,13 @@ def test_a_validation_in_a_hook_does_not_reset_what_counts_over_the_run(tmp_path
 class _ValidatesEachEpoch(Hook):
     def before_train_epoch(self, runner: Any) -> None:
         runner.val()
+
+
+def test_the_profile_of_a_training_goes_on_after_a_test(tmp_path):
+    """Three steps are profiled; the test comes before the second."""
+    path = tmp_path / 'trace.json'
+    profiler = ProfilerHook(by_epoch=False, profile_times=3, json_trace_path=str(path))
+    hooks = [profiler, At(lambda runner: runner.test())]
+    toy_runner(tmp_path, train_cfg=BY_ITER, custom_hooks=hooks).train()
+    names = [event.get('name') for event in json.loads(path.read_text())['traceEvents']]
+    assert names.count('Optimizer.step#SGD.step') == 3
