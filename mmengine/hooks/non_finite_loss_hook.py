@@ -15,6 +15,7 @@ from mmengine.hooks._gradient_guard import CheckedStep, GradientGuard, checked_s
 from mmengine.hooks._snapshot import Snapshot
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.logger_hook import log_interval
+from mmengine.logging.history_buffer import NUM_KEPT
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
@@ -48,7 +49,7 @@ class NonFiniteLossHook(Hook):
     contains broken weights. Besides that, each policy checks as much as it needs:
 
     - 'raise' ends the run. Losses, and the gradient norm if it is clipped, are checked at the log
-      points, where they are read from the device anyway.
+      points, where they are read from the device anyway, and at least every 4,096 iterations.
     - 'skip' leaves out the optimizer step of such a batch, and warns. The loss and the gradients
       are checked before each step, for which the host waits for the device.
     - 'rollback' returns weights, their averages, optimizer state and loss scale to a copy in
@@ -157,7 +158,8 @@ class NonFiniteLossHook(Hook):
         """Check what was recorded since the last check."""
         self._batch_idx = batch_idx
         if self.policy == 'raise':
-            if (batch_idx + 1) % self._every == 0:
+            # A history keeps that many values one by one: a longer interval is looked at in parts.
+            if (batch_idx + 1) % self._every % NUM_KEPT == 0:
                 self._look(runner)
         elif self.policy == 'skip':
             self._give_up_on_skips(runner)

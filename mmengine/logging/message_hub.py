@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmengine.logging._engine_names import engine_name
 from mmengine.logging._pending import read_pending
-from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.logging.history_buffer import NUM_KEPT, HistoryBuffer
 from mmengine.logging.logger import print_log
 from mmengine.utils._plain import plain
 from mmengine.utils.errors import ArgumentError, did_you_mean
@@ -71,6 +71,8 @@ class MessageHub(ManagerMixin):
         #: Where scalars of the engine are, if the user has a scalar of their usual name.
         self.engine_keys: dict[str, str] = {}
         self._of_engine: set[str] = set()
+        # Values to keep, by key; None is for all keys.
+        self._num_kept: dict[str | None, int] = {None: NUM_KEPT}
         for key, buffer in self._log_scalars.items():
             if not isinstance(buffer, HistoryBuffer):
                 raise ArgumentError(
@@ -114,7 +116,7 @@ class MessageHub(ManagerMixin):
             self._check_resumed(key, resumed)
             if buffer is None:
                 # The key appears only when its first value is accepted.
-                new = HistoryBuffer().bound()
+                new = HistoryBuffer().bound(self._num_kept_of(key))
                 new.update(value, count)
                 buffer = self._log_scalars.setdefault(key, new)
                 if buffer is new:
@@ -132,6 +134,13 @@ class MessageHub(ManagerMixin):
             self.record(key, value)
         else:
             buffer.append(value)
+
+    def keep_values(self, num_kept: int, key: str | None = None) -> None:
+        """Keep at least the latest ``num_kept`` values of ``key``, or of all scalars."""
+        self._num_kept[key] = max(num_kept, self._num_kept.get(key, 0))
+        for name, buffer in self._log_scalars.copy().items():
+            if key in (None, name) and buffer._num_kept is not None:
+                buffer.bound(self._num_kept_of(name))
 
     def record(self, key: str, value: float | Tensor) -> None:
         """:meth:`update_scalar` for a value of the engine.
@@ -308,9 +317,11 @@ class MessageHub(ManagerMixin):
         loaded = set()
         for key, saved in state_dict['log_scalars'].items():
             if isinstance(saved, HistoryBuffer):
-                self._log_scalars[key] = copy.deepcopy(saved).bound()
+                self._log_scalars[key] = copy.deepcopy(saved).bound(self._num_kept_of(key))
             elif isinstance(saved, Mapping) and 'log_history' in saved:
-                self._log_scalars[key] = HistoryBuffer.from_state_dict(saved).bound()
+                self._log_scalars[key] = HistoryBuffer.from_state_dict(saved).bound(
+                    self._num_kept_of(key)
+                )
             else:
                 _warn(
                     f'The saved scalar {key!r} is skipped: '
@@ -327,6 +338,9 @@ class MessageHub(ManagerMixin):
             if key in loaded:
                 self._resumed_keys[key] = bool(resumed)
         self.engine_keys.update(state_dict['runtime_info'].get(_ENGINE_KEYS, {}))
+
+    def _num_kept_of(self, key: str) -> int:
+        return max(self._num_kept[None], self._num_kept.get(key, 0))
 
     def _check_resumed(self, key: str, resumed: bool) -> None:
         settled = self._resumed_keys.setdefault(key, bool(resumed))
