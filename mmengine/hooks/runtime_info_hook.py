@@ -54,6 +54,7 @@ class RuntimeInfoHook(Hook):
     def before_train(self, runner: Run) -> None:
         """Record the start position and the length of the training."""
         hub = runner.message_hub
+        hub.step_keys.update(self._scalar_names.values())
         hub.update_info('loop_stage', 'train')
         _record_seed(runner)
         hub.update_info('epoch', runner.epoch)
@@ -130,6 +131,7 @@ class RuntimeInfoHook(Hook):
             name = names.get(key)
             if name is None:
                 name = names[key] = f'train/{key}'
+                hub.step_keys.add(name)
                 if key in RESERVED or key in self._rate_names:
                     hub.claim(name)
                 elif key == 'engine_loss':

@@ -71,6 +71,8 @@ class MessageHub(ManagerMixin):
         #: Where scalars of the engine are, if the user has a scalar of their usual name.
         self.engine_keys: dict[str, str] = {}
         self._of_engine: set[str] = set()
+        #: Scalars that training steps returned, by which a loss differs from a value of a hook.
+        self.step_keys: set[str] = set()
         # Values to keep, by key; None is for all keys.
         self._num_kept: dict[str | None, int] = {None: NUM_KEPT}
         for key, buffer in self._log_scalars.items():
