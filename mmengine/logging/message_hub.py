@@ -73,6 +73,8 @@ class MessageHub(ManagerMixin):
         self._of_engine: set[str] = set()
         #: Scalars that training steps returned, by which a loss differs from a value of a hook.
         self.step_keys: set[str] = set()
+        #: Whether each value of the engine goes through ``update_scalar``; see `follow_override`.
+        self.is_overridden = False
         # Values to keep, by key; None is for all keys.
         self._num_kept: dict[str | None, int] = {None: NUM_KEPT}
         for key, buffer in self._log_scalars.items():
@@ -132,10 +134,18 @@ class MessageHub(ManagerMixin):
         """
         key = self.engine_keys.get(key, key)
         buffer = self._log_scalars.get(key)
-        if buffer is None or key not in self._of_engine:
+        if buffer is None or key not in self._of_engine or self.is_overridden:
             self.record(key, value)
         else:
             buffer.append(value)
+
+    def follow_override(self) -> None:
+        """Look whether :meth:`update_scalar` was overridden or replaced, also in this instance.
+
+        The engine appends to known histories directly, unless it was. Called when a run begins.
+        """
+        own = getattr(self.update_scalar, '__func__', None)
+        self.is_overridden = own is not _UPDATE_SCALAR
 
     def keep_values(self, num_kept: int, key: str | None = None) -> None:
         """Keep at least the latest ``num_kept`` values of ``key``, or of all scalars."""
@@ -351,6 +361,10 @@ class MessageHub(ManagerMixin):
                 f'{key!r} was first updated with resumed={settled}, now with resumed={resumed}. '
                 'Whether checkpoints save a key cannot change during a run.'
             )
+
+
+# What the engine may bypass: `MessageHub.update_scalar` may be another function later.
+_UPDATE_SCALAR = MessageHub.update_scalar
 
 
 def _check_mapping(value: Any, name: str) -> None:
