@@ -20,6 +20,7 @@ from mmengine.hooks._end import stopped_within_epoch
 from mmengine.hooks._units import Interval, check_unit, unit_of_validations
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.logging._engine_names import engine_name
+from mmengine.logging._kept_values import keep_for_log
 from mmengine.registry import HOOKS
 from mmengine.utils._given import follow, notes_given
 from mmengine.utils.errors import ArgumentError
@@ -108,7 +109,8 @@ class LoggerHook(Hook):
         follow(self, 'log_metric_by_epoch', by_epoch)
 
     def before_run(self, runner: Run) -> None:
-        """Set the names of the files of this start."""
+        """Set the names of the files of this start, and keep the values that are averaged."""
+        keep_for_log(runner.message_hub, runner.log_processor, self.interval)
         self.json_log_path = f'{runner.timestamp}.json'
         if self.out_dir is not None:
             self._backend = get_file_backend(self.out_dir, backend_args=self.backend_args)

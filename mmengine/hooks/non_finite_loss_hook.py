@@ -15,13 +15,14 @@ from mmengine.hooks._gradient_guard import CheckedStep, GradientGuard, checked_s
 from mmengine.hooks._snapshot import Snapshot
 from mmengine.hooks.hook import DataBatch, Hook
 from mmengine.hooks.logger_hook import log_interval
+from mmengine.logging.history_buffer import NUM_KEPT
 from mmengine.optim.optimizer.optimizer_wrapper_dict import wrappers_of
 from mmengine.registry import HOOKS
 from mmengine.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     from mmengine.hooks.run import Run
-    from mmengine.logging import HistoryBuffer
+    from mmengine.logging import HistoryBuffer, MessageHub
 
 _POLICIES = ('raise', 'skip', 'rollback', 'ignore')
 # Points at which a policy does something.
@@ -48,7 +49,8 @@ class NonFiniteLossHook(Hook):
     contains broken weights. Besides that, each policy checks as much as it needs:
 
     - 'raise' ends the run. Losses, and the gradient norm if it is clipped, are checked at the log
-      points, where they are read from the device anyway.
+      points, where they are read from the device anyway, and at least every 4,096 iterations.
+      Losses are the values named so that the training step returns.
     - 'skip' leaves out the optimizer step of such a batch, and warns. The loss and the gradients
       are checked before each step, for which the host waits for the device.
     - 'rollback' returns weights, their averages, optimizer state and loss scale to a copy in
@@ -157,7 +159,8 @@ class NonFiniteLossHook(Hook):
         """Check what was recorded since the last check."""
         self._batch_idx = batch_idx
         if self.policy == 'raise':
-            if (batch_idx + 1) % self._every == 0:
+            # A history keeps that many values one by one: a longer interval is looked at in parts.
+            if (batch_idx + 1) % self._every % NUM_KEPT == 0:
                 self._look(runner)
         elif self.policy == 'skip':
             self._give_up_on_skips(runner)
@@ -335,7 +338,7 @@ class NonFiniteLossHook(Hook):
         values = {
             key.removeprefix('train/'): buffer
             for key, buffer in hub.log_scalars.copy().items()
-            if key.startswith('train/') and ('loss' in key or (_is_norm(key) and not is_scaled))
+            if _is_loss(key, hub) or (_is_norm(key) and not is_scaled)
         }
         # A mean is finite only if all of its values are finite; it needs no copy.
         if all(math.isfinite(buffer.mean(window)) for buffer in values.values()):
@@ -386,6 +389,12 @@ def _finished(runner: Run) -> int:
     return int(runner.message_hub.get_info('iter', -1)) + 1
 
 
+def _is_loss(key: str, hub: MessageHub) -> bool:
+    """Whether a training step returned the scalar ``key`` as a loss: not if a hook logged it."""
+    returned = hub.step_keys or (key,)  # an adapter may record the losses itself
+    return key.startswith('train/') and 'loss' in key and key in returned
+
+
 def _is_norm(key: str) -> bool:
     return key in ('train/grad_norm', 'train/engine_grad_norm')
 
@@ -413,6 +422,6 @@ def _latest_losses(runner: Run) -> str:
     losses = ', '.join(
         f'{key.removeprefix("train/")} {buffer.current():.4g}'
         for key, buffer in hub.log_scalars.copy().items()
-        if key.startswith('train/') and 'loss' in key
+        if _is_loss(key, hub)
     )
     return f'Latest losses: {losses}.' if losses else ''

@@ -42,6 +42,7 @@ class RuntimeInfoHook(Hook):
 
     def before_run(self, runner: Run) -> None:
         """Record the values of this start, which loading a checkpoint does not change."""
+        runner.message_hub.follow_override()
         runner.message_hub.keep_on_load(*_OF_THIS_START)
         for key, value in (
             ('cfg', runner.config_text),
@@ -54,6 +55,8 @@ class RuntimeInfoHook(Hook):
     def before_train(self, runner: Run) -> None:
         """Record the start position and the length of the training."""
         hub = runner.message_hub
+        hub.follow_override()
+        hub.step_keys.update(self._scalar_names.values())
         hub.update_info('loop_stage', 'train')
         _record_seed(runner)
         hub.update_info('epoch', runner.epoch)
@@ -135,11 +138,12 @@ class RuntimeInfoHook(Hook):
 
     def _record(self, hub: MessageHub, values: Mapping[str, Any]) -> None:
         """Append log values of the user to their histories; called in every step."""
-        names, histories = self._scalar_names, hub.log_scalars
+        names, histories = self._scalar_names, {} if hub.is_overridden else hub.log_scalars
         for key, value in values.items():
             name = names.get(key)
             if name is None:
                 name = names[key] = f'train/{key}'
+                hub.step_keys.add(name)
                 if key in RESERVED or key in self._rate_names:
                     hub.claim(name)
                 elif key == 'engine_loss':
@@ -152,7 +156,8 @@ class RuntimeInfoHook(Hook):
 
     def _record_rates(self, hub: MessageHub, values: Mapping[str, float]) -> None:
         """Append learning rates to their histories; called in every step."""
-        names, histories, moved = self._rate_names, hub.log_scalars, hub.engine_keys
+        names, moved = self._rate_names, hub.engine_keys
+        histories = {} if hub.is_overridden else hub.log_scalars
         for key, value in values.items():
             name = names.get(key)
             if name is None:

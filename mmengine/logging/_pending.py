@@ -62,7 +62,8 @@ class _Taken:
 
     def __init__(self, buffer: HistoryBuffer) -> None:
         self.buffer = buffer
-        self.values: list[Any] = buffer._pending_values[:]
+        entries: Any = buffer._pending_values[:]
+        self.values: list[Any] = entries
         self.positions: list[int] = []
         self.counts: npt.NDArray[Any] | None = None
         if buffer._has_only_numbers:

@@ -357,6 +357,8 @@ for _method in (
     HistoryBuffer.current,
 ):
     HistoryBuffer.register_statistics(_method)
+# These are exact over all values, because they need the sums and extremes of older values only.
+BUILT_IN = frozenset(HistoryBuffer._statistics)
 
 
 def _detached_scalar(value: Tensor) -> Tensor:
@@ -367,7 +369,7 @@ def _detached_scalar(value: Tensor) -> Tensor:
     num_dims = value.dim()
     if num_dims or value.is_complex():
         check_holds_one_number(value)
-    # A leaf may be a parameter, a buffer, an array or a state of the optimizer, or share its memory.
+    # A leaf may be a parameter, a buffer, an array, a state of the optimizer, or share its memory.
     # So may a view, which would also keep a whole storage alive. The compiler follows neither.
     if is_compiling() or value.is_leaf or value._is_view() or value._version:
         # The copy of a tensor of inference mode counts its first value as a change; data does not.

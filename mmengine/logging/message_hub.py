@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmengine.logging._engine_names import engine_name
 from mmengine.logging._pending import read_pending
-from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.logging.history_buffer import NUM_KEPT, HistoryBuffer
 from mmengine.logging.logger import print_log
 from mmengine.utils._plain import plain
 from mmengine.utils.errors import ArgumentError, did_you_mean
@@ -71,6 +71,12 @@ class MessageHub(ManagerMixin):
         #: Where scalars of the engine are, if the user has a scalar of their usual name.
         self.engine_keys: dict[str, str] = {}
         self._of_engine: set[str] = set()
+        #: Scalars that training steps returned, by which a loss differs from a value of a hook.
+        self.step_keys: set[str] = set()
+        #: Whether each value of the engine goes through ``update_scalar``; see `follow_override`.
+        self.is_overridden = False
+        # Values to keep, by key; None is for all keys.
+        self._num_kept: dict[str | None, int] = {None: NUM_KEPT}
         for key, buffer in self._log_scalars.items():
             if not isinstance(buffer, HistoryBuffer):
                 raise ArgumentError(
@@ -114,7 +120,7 @@ class MessageHub(ManagerMixin):
             self._check_resumed(key, resumed)
             if buffer is None:
                 # The key appears only when its first value is accepted.
-                new = HistoryBuffer().bound()
+                new = HistoryBuffer().bound(self._num_kept_of(key))
                 new.update(value, count)
                 buffer = self._log_scalars.setdefault(key, new)
                 if buffer is new:
@@ -128,10 +134,25 @@ class MessageHub(ManagerMixin):
         """
         key = self.engine_keys.get(key, key)
         buffer = self._log_scalars.get(key)
-        if buffer is None or key not in self._of_engine:
+        if buffer is None or key not in self._of_engine or self.is_overridden:
             self.record(key, value)
         else:
             buffer.append(value)
+
+    def follow_override(self) -> None:
+        """Look whether :meth:`update_scalar` was overridden or replaced, also in this instance.
+
+        The engine appends to known histories directly, unless it was. Called when a run begins.
+        """
+        own = getattr(self.update_scalar, '__func__', None)
+        self.is_overridden = own is not _UPDATE_SCALAR
+
+    def keep_values(self, num_kept: int, key: str | None = None) -> None:
+        """Keep at least the latest ``num_kept`` values of ``key``, or of all scalars."""
+        self._num_kept[key] = max(num_kept, self._num_kept.get(key, 0))
+        for name, buffer in self._log_scalars.copy().items():
+            if key in (None, name) and buffer._num_kept is not None:
+                buffer.bound(self._num_kept_of(name))
 
     def record(self, key: str, value: float | Tensor) -> None:
         """:meth:`update_scalar` for a value of the engine.
@@ -308,9 +329,11 @@ class MessageHub(ManagerMixin):
         loaded = set()
         for key, saved in state_dict['log_scalars'].items():
             if isinstance(saved, HistoryBuffer):
-                self._log_scalars[key] = copy.deepcopy(saved).bound()
+                self._log_scalars[key] = copy.deepcopy(saved).bound(self._num_kept_of(key))
             elif isinstance(saved, Mapping) and 'log_history' in saved:
-                self._log_scalars[key] = HistoryBuffer.from_state_dict(saved).bound()
+                self._log_scalars[key] = HistoryBuffer.from_state_dict(saved).bound(
+                    self._num_kept_of(key)
+                )
             else:
                 _warn(
                     f'The saved scalar {key!r} is skipped: '
@@ -328,6 +351,9 @@ class MessageHub(ManagerMixin):
                 self._resumed_keys[key] = bool(resumed)
         self.engine_keys.update(state_dict['runtime_info'].get(_ENGINE_KEYS, {}))
 
+    def _num_kept_of(self, key: str) -> int:
+        return max(self._num_kept[None], self._num_kept.get(key, 0))
+
     def _check_resumed(self, key: str, resumed: bool) -> None:
         settled = self._resumed_keys.setdefault(key, bool(resumed))
         if settled != resumed:
@@ -335,6 +361,10 @@ class MessageHub(ManagerMixin):
                 f'{key!r} was first updated with resumed={settled}, now with resumed={resumed}. '
                 'Whether checkpoints save a key cannot change during a run.'
             )
+
+
+# What the engine may bypass: `MessageHub.update_scalar` may be another function later.
+_UPDATE_SCALAR = MessageHub.update_scalar
 
 
 def _check_mapping(value: Any, name: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmengine.hooks import NonFiniteLossHook
+from mmengine.hooks import Hook, NonFiniteLossHook
 from mmengine.hooks.non_finite_loss_hook import NonFiniteLossError
 from mmengine.model import BaseModel
 
@@ -80,6 +80,26 @@ def test_a_run_without_bad_losses_ends_as_without_the_hook(make_run):
     make_run(model=with_hook).train()
     make_run(model=without, default_hooks={'non_finite_loss': None}).train()
     assert torch.equal(with_hook.weight, without.weight)
+
+
+class _LogsBest(Hook):
+    """Logs a value that is infinite until the first improvement."""
+
+    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        runner.message_hub.update_scalar('train/best_loss', float('inf'))
+
+
+def test_a_value_of_a_hook_is_not_a_loss(make_run):
+    runner = make_run([_LogsBest()])
+    runner.train()
+    assert runner.iter == 8
+    assert runner.message_hub.get_scalar('train/best_loss').current() == float('inf')
+
+
+def test_a_loss_is_found_beside_a_value_of_a_hook(make_run):
+    runner = make_run([_LogsBest()], model=Breaks(at=3))
+    with pytest.raises(NonFiniteLossError, match=r"'loss_cls' became nan at iteration 3 "):
+        runner.train()
 
 
 @pytest.mark.parametrize('arguments', [{'policy': 'stop'}, {'interval': 0}])
