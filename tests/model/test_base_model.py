@@ -293,3 +293,24 @@ def test_a_named_tuple_batch_is_passed_by_position():
     model = Regression()
     assert F.mse_loss(model.net(pair.inputs), pair.target).isfinite()
     assert len(model.val_step(pair)) == 2
+
+
+class _LogsParameters(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, inputs, mode='loss'):
+        return dict(loss=(inputs * self.scale).sum(), scale=self.scale.detach())
+
+
+def test_parse_losses_copies_live_values_within_one_compiled_graph():
+    model = _LogsParameters()
+    step = torch.compile(
+        lambda inputs: model.parse_losses(model(inputs)), fullgraph=True, backend='eager'
+    )
+    loss, log_vars = step(torch.ones(2))
+    with torch.no_grad():
+        model.scale.fill_(5.0)
+    assert loss.item() == 2
+    assert {name: value.item() for name, value in log_vars.items()} == dict(loss=2, scale=1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from mmengine._checkpoint.unwrap import unwrap_model
 from mmengine.model.base_model._device_methods import AcceleratorMoves
@@ -189,7 +190,8 @@ class BaseModel(AcceleratorMoves, BaseModule):
                 reduced = value.mean()
             else:
                 reduced = value
-                if value.is_leaf or value._is_view() or value._version:
+                # The compiler follows neither views nor versions.
+                if value.is_leaf or (not is_compiling() and (value._is_view() or value._version)):
                     live.append(name)
             log_vars[name] = reduced
             if 'loss' in name:
