@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,11 @@ def first(work_dir: Path) -> Iterator[ScriptProcess]:
         process.kill(LIMIT_S)
 
 
+def _written_at_a_start(folder: Path) -> list[str]:
+    """What a start writes first: a folder for its log, and its config."""
+    return sorted(path.name for path in folder.iterdir() if re.match(r'\d{8}_|.*\.py$', path.name))
+
+
 def test_a_second_training_is_refused_and_the_first_goes_on(work_dir, first):
     output = work_dir.with_name('second.txt')
     second = _start(work_dir, output, resume=True)
@@ -78,13 +84,11 @@ def test_the_command_line_refuses_with_2_before_it_writes(work_dir, first, monke
         '        return x\n'
     )
     Path('config.py').write_text("model = dict(type='late.Late')\nwork_dir = 'run'\n")
-    before = sorted(path.name for path in work_dir.iterdir() if path.suffix != '.pth')
+    before = _written_at_a_start(work_dir)
+    assert len(before) == 2
     assert main(['train', 'config.py']) == 2
     assert f'in use by process {first.pid} on' in capsys.readouterr().err
-    after = sorted(path.name for path in work_dir.iterdir() if path.suffix != '.pth')
-    assert [name for name in after if not name.endswith('.tmp')] == [
-        name for name in before if not name.endswith('.tmp')
-    ]
+    assert _written_at_a_start(work_dir) == before
     assert main(['train', 'config.py', '--force']) == 2
     assert 'was built' in capsys.readouterr().err
 
