@@ -2,108 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
-_CALL = '__call__'
-# nn.Module.__call__ calls this attribute of a module and nothing else, if there is one.
-_CALLED = '_compiled_call_impl'
-
 
 @contextmanager
-def forward_through(wrapper: Any, model: nn.Module) -> Iterator[Redirect]:
+def forward_through(wrapper: nn.Module, model: nn.Module) -> Iterator[None]:
     """Context in which a call of ``model`` becomes a call of ``wrapper``, which calls ``model``.
 
     So the training step of the model, which is written only once, also runs the additional work of
     the wrapper: DDP prepares the exchange of gradients, FSDP gathers parameters. Within the context
-    ``model.no_sync`` is ``wrapper.no_sync``. Hooks of the model run once per call. The model keeps
-    its class, and no class is made: a family of models may register its subclasses.
+    ``model.no_sync`` is ``wrapper.no_sync``. Hooks of the model run once per call. The class of the
+    model is a subclass meanwhile, because a compiler that follows the step sees calls of a class.
 
     Args:
         wrapper: The wrapper, whose ``forward`` calls ``model``.
         model: The wrapped model.
     """
-    is_usual = type(model).__call__ is nn.Module._wrapped_call_impl
-    redirect = Redirect(wrapper, model) if is_usual else _ClassRedirect(wrapper, model)
-    own = model.__dict__
-    if hasattr(wrapper, 'no_sync'):
-        own['no_sync'] = NoSync(wrapper)
-    redirect.begin()
+    own = type(model)
+    model.__class__ = _redirected(own)
+    model.__dict__['_redirected_to'] = wrapper
     try:
-        yield redirect
+        yield
     finally:
-        redirect.end()
-        own.pop('no_sync', None)
+        model.__class__ = own
+        model.__dict__.pop('_redirected_to', None)
 
 
-class _NotCopied:
-    """Copies and pickles of the model are without the wrapper: they have None in this place."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()
-
-
-class NoSync(_NotCopied):
-    """``no_sync`` of the wrapper, as an attribute of the model."""
-
-    def __init__(self, wrapper: Any) -> None:
-        self.wrapper = wrapper
-
-    def __call__(self) -> Any:
-        return self.wrapper.no_sync()
+def _call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    redirected, wrapper = type(self), self.__dict__['_redirected_to']
+    self.__class__ = redirected._redirected_from  # the wrapper calls the model itself
+    try:
+        return wrapper(*args, **kwargs)
+    finally:
+        self.__class__ = redirected
 
 
-class Redirect(_NotCopied):
-    """Takes over the calls of one model, through the attribute that ``Module.compile`` sets."""
-
-    def __init__(self, wrapper: Any, model: nn.Module) -> None:
-        self._wrapper = wrapper
-        self._model = model
-        self._before: Any = None  # what the attribute was: a compiled call, or nothing
-
-    def begin(self) -> None:
-        """From now on calls of the model are calls of the wrapper."""
-        own = self._model.__dict__
-        self._before = own.get(_CALLED)
-        own[_CALLED] = self
-
-    def end(self) -> None:
-        """From now on calls of the model are its own."""
-        own = self._model.__dict__
-        if self._before is None:
-            del own[_CALLED]
-        else:
-            own[_CALLED] = self._before
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self.end()  # the wrapper calls the model itself
-        try:
-            return self._wrapper(*args, **kwargs)
-        finally:
-            self.begin()
+def _reduce_ex(self: Any, protocol: Any) -> Any:
+    """Copies and pickles are of the model as it is written, without the wrapper."""
+    redirected, wrapper = type(self), self.__dict__.pop('_redirected_to')
+    self.__class__ = redirected._redirected_from
+    try:
+        make, arguments, state, *rest = (*self.__reduce_ex__(protocol), None, None)[:6]
+        # The state is the model's own dict, in which the wrapper is again when this returns.
+        return make, arguments, dict(state) if state is self.__dict__ else state, *rest[:2]
+    finally:
+        self.__class__ = redirected
+        self.__dict__['_redirected_to'] = wrapper
 
 
-class _ClassRedirect(Redirect):
-    """Takes over the calls of a model whose class has a ``__call__`` other than torch's.
+def _no_sync(self: Any) -> Any:
+    return self.__dict__['_redirected_to'].no_sync()
 
-    That method should run once per call, inside the wrapper. So the class that defines it has
-    another one for the time being, which changes nothing for other objects.
+
+_CLASSES: dict[type, type] = {}
+
+
+def _redirected(own: type) -> type:
+    """A cached subclass of ``own`` whose calls are redirected to the wrapper."""
+    made = _CLASSES.get(own)
+    if made is None:
+        methods: dict[str, Callable[..., Any]] = {
+            '__call__': _call, '__reduce_ex__': _reduce_ex, 'no_sync': _no_sync
+        }  # fmt: skip
+        names = {'__module__': own.__module__, '_redirected_from': own}
+        made = _CLASSES[own] = _subclass(own, {**methods, **names})
+        made.__qualname__ = own.__qualname__
+    return made
+
+
+def _subclass(own: type, names: dict[str, Any]) -> type:
+    """A subclass of ``own`` of which its ``__init_subclass__`` does not hear.
+
+    That method may register subclasses, or need keywords. A class that gets its base later does not
+    call it. A class with slots cannot get a base later, so it hears.
     """
-
-    def __init__(self, wrapper: Any, model: nn.Module) -> None:
-        super().__init__(wrapper, model)
-        self._owner = next(cls for cls in type(model).__mro__ if _CALL in vars(cls))
-
-    def begin(self) -> None:
-        before = self._before = vars(self._owner)[_CALL]
-
-        def call(module: Any, *args: Any, **kwargs: Any) -> Any:
-            return (self if module is self._model else before.__get__(module))(*args, **kwargs)
-
-        setattr(self._owner, _CALL, call)
-
-    def end(self) -> None:
-        setattr(self._owner, _CALL, self._before)
+    made = type(own)(own.__name__, (nn.Module,), dict(names))
+    try:
+        made.__bases__ = (own,)
+    except TypeError:
+        return type(own.__name__, (own,), names)
+    return made

@@ -49,7 +49,7 @@ class MMDistributedDataParallel(DistributedDataParallel):
         with self._training(model):
             return model.train_step(data, optim_wrapper=optim_wrapper)  # type: ignore[no-any-return]  # a BaseModel
 
-    def _training(self, model: Any) -> AbstractContextManager[object]:
+    def _training(self, model: Any) -> AbstractContextManager[None]:
         """Context in which the step of ``model`` runs its forward pass through this wrapper."""
         if type(self)._run_forward is forward_batch:
             return forward_through(self, model)
@@ -60,13 +60,14 @@ class MMDistributedDataParallel(DistributedDataParallel):
         """As :meth:`_training`, where a subclass overrides :meth:`_run_forward`."""
 
         def run_forward(data: Any, mode: str) -> Any:
-            redirect.end()  # the wrapper calls the model itself
+            redirected, model.__class__ = type(model), own  # the wrapper calls the model itself
             try:
                 return self._run_forward(data, mode=mode)
             finally:
-                redirect.begin()
+                model.__class__ = redirected
 
-        with forward_through(self, model) as redirect:
+        own = type(model)
+        with forward_through(self, model):
             model.__dict__['_run_forward'] = run_forward
             try:
                 yield

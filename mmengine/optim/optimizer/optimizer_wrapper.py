@@ -201,7 +201,7 @@ class OptimWrapper(BaseOptimWrapper):
         if isinstance(context, nullcontext):
             return NO_CONTEXT
         # In a step that a wrapper took over, the model calls the wrapper, which outlasts the step.
-        self._unsynced_model = getattr(model.__dict__.get('no_sync'), 'wrapper', model)
+        self._unsynced_model = model.__dict__.get('_redirected_to', model)
         return context
 
     def _close_window(
