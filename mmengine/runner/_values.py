@@ -38,7 +38,9 @@ _LONG = 40
 # Arguments whose dict names what to build.
 _PARTS = ('module', 'data_preprocessor', 'generator', 'discriminator', 'visualizer', 'init_cfg')
 # Arguments of a run that other functions read, which say what is wrong.
-_READ_APART = ('self', 'cfg', 'model', 'log_level', 'checkpoint', 'preempt', 'watchdog')
+_READ_APART = (
+    'self', 'cfg', 'model', 'log_level', 'checkpoint', 'preempt', 'strategy', 'watchdog',
+)  # fmt: skip
 _SETTINGS = ('randomness', 'env_cfg')
 _PARTS_OF_LOADER = ('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn')
 
