@@ -239,14 +239,15 @@ def test_damage_to_a_compressed_file_is_told(work_dir: Path) -> None:
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as packed:
         for name, content in parts.items():
             packed.writestr(name, content)
-    whole = path.read_bytes()
     assert fault_of(path) is None
-    faults = set()
-    for step in range(40):
-        path.write_bytes(whole)
-        _flip(path, step / 80)
-        faults.add(str(fault_of(path)))
-    assert any('Error -3 while decompressing' in fault for fault in faults)
+    with zipfile.ZipFile(path) as packed:
+        part = max(packed.infolist(), key=lambda info: info.compress_size)
+    content = bytearray(path.read_bytes())
+    # Behind the header of 30 bytes and the name: bits 1 and 2 are the type of the block, and there
+    # is no type 3 (RFC 1951, 3.2.3).
+    content[part.header_offset + 30 + len(part.filename)] |= 0b110
+    path.write_bytes(content)
+    assert 'Error -3 while decompressing' in str(fault_of(path))
 
 
 def test_a_name_that_is_written_again_has_the_new_hash(work_dir: Path) -> None:
