@@ -24,7 +24,7 @@ if __name__ == '__main__':
     cfg = Config.fromfile('config.py')
     cfg.update(work_dir='runs/script', launcher='pytorch')
     Runner.from_cfg(cfg).train()
-    print('ARGUMENTS', sys.argv)
+    sys.stdout.write(f'ARGUMENTS {sys.argv}\\n')
 """
 
 
