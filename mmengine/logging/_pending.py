@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 #: Held while pending values are stored, and while stored values are looked up.
 reading = threading.RLock()
 # A process that is forked while another thread reads would wait for that thread forever.
-os.register_at_fork(
-    before=reading.acquire, after_in_parent=reading.release, after_in_child=reading.release
-)
+if hasattr(os, 'register_at_fork'):  # not on Windows, where nothing forks
+    os.register_at_fork(
+        before=reading.acquire, after_in_parent=reading.release, after_in_child=reading.release
+    )
 
 _device_of = attrgetter('device')
 _dtype_of = attrgetter('dtype')

@@ -1,6 +1,7 @@
 """Threads that read or write histories while another thread writes them."""
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -182,3 +183,19 @@ def test_a_process_that_is_forked_while_a_thread_reads_can_read():
         os.waitpid(child, 0)
     assert done
     assert os.waitstatus_to_exitcode(status) == 2
+
+
+def test_a_system_that_cannot_fork_has_histories() -> None:
+    """As on Windows, where ``os`` has no ``register_at_fork``."""
+    program = (
+        'import os, torch\n'
+        'del os.register_at_fork\n'
+        'from mmengine.logging import HistoryBuffer\n'
+        'history = HistoryBuffer()\n'
+        'history.update(3.0)\n'
+        'print(history.current())\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == '3.0\n', done.stderr
