@@ -18,6 +18,8 @@ TRIOS = {
     'test': ('testing', ('test_dataloader', 'test_cfg', 'test_evaluator')),
 }
 """The parts of each stage that are given together."""
+# Keys of the config that FlexibleRunner has as arguments.
+_OF_FLEXIBLE = ('compile', 'strategy')
 
 
 def check_arguments(constructor: Callable[..., Any], given: Mapping[str, Any], cfg: Config) -> None:
@@ -124,9 +126,6 @@ def refuse_keys_of_config(cls: type, given: Iterable[str]) -> None:
                 f'{name} has no argument {key}. It belongs in {PLACES[key]}: '
                 f'{name}(..., {written(PLACES[key], key)}).'
             )
-
-
-_OF_FLEXIBLE = ('compile', 'strategy')
 
 
 def nothing_to(stage: str, needed: str) -> str:

@@ -52,15 +52,10 @@ _ALSO_VARIABLES = frozenset({'backend', 'deterministic', 'exit_code', 'seed', 't
 # Entries whose names are common for variables, too: one that nothing reads, and that differs from
 # the entry, was probably meant as the entry.
 ELSEWHERE = {
-    'max_epochs': 'train_cfg.max_epochs',
-    'max_iters': 'train_cfg.max_iters',
-    'val_interval': 'train_cfg.val_interval',
-    'batch_size': 'train_dataloader.batch_size',
-    'num_workers': 'train_dataloader.num_workers',
-    'lr': 'optim_wrapper.optimizer.lr',
-    'weight_decay': 'optim_wrapper.optimizer.weight_decay',
-    'seed': 'randomness.seed',
-    'deterministic': 'randomness.deterministic',
+    **dict.fromkeys(('max_epochs', 'max_iters', 'val_interval'), 'train_cfg'),
+    **dict.fromkeys(('batch_size', 'num_workers'), 'train_dataloader'),
+    **dict.fromkeys(('lr', 'weight_decay'), 'optim_wrapper.optimizer'),
+    **{key: PLACES[key] for key in ('seed', 'deterministic')},
 }
 _SAME_WORDS = {'config': 'cfg', 'configs': 'cfgs', 'optimizer': 'optim', 'optimiser': 'optim'}
 # In shorter words another letter usually makes another word: test, text.
@@ -93,15 +88,14 @@ def without_effect(cfg: Any) -> dict[str, str]:
         Messages by key.
     """
     found = {}
-    for key, path in ELSEWHERE.items():
+    for key, place in ELSEWHERE.items():
         if key not in cfg or _is_used(cfg, key):
             continue
-        node: Any = cfg
-        for name in path.split('.'):
-            node = node.get(name) if isinstance(node, Mapping) else None
-        is_misplaced = key in PLACES and node is None  # which wrong_keys tells
-        if isinstance(cfg[key], (bool, int, float)) and node != cfg[key] and not is_misplaced:
-            found[key] = f'nothing reads {key!r} here: a run reads {path}, which is {node!r}.'
+        path = f'{place}.{key}'
+        entry = _entry(cfg, path)
+        is_misplaced = key in PLACES and entry is None  # which wrong_keys tells
+        if isinstance(cfg[key], (bool, int, float)) and entry != cfg[key] and not is_misplaced:
+            found[key] = f'nothing reads {key!r} here: a run reads {path}, which is {entry!r}.'
     return found
 
 
@@ -187,10 +181,15 @@ def written(place: str, key: str) -> str:
 
 def _has(cfg: Any, place: str, key: str) -> bool:
     """Whether the dict ``place`` of the config has ``key``."""
-    node = cfg
-    for name in place.split('.'):
-        node = node.get(name) if isinstance(node, Mapping) else None
+    node = _entry(cfg, place)
     return isinstance(node, Mapping) and key in node
+
+
+def _entry(cfg: Any, path: str) -> Any:
+    """The entry at a dotted path; None if there is none."""
+    for name in path.split('.'):
+        cfg = cfg.get(name) if isinstance(cfg, Mapping) else None
+    return cfg
 
 
 def misspelt_key_messages(cfg: Any, arguments: Collection[str]) -> list[str]:
